@@ -1,37 +1,47 @@
-/* What each operation of a tower takes. The idea: a program's plans can be run one by one, so the
- * same plans that train are timed, each alone and many times. */
+/* What each operation of a tower takes. The idea: passes of all towers at once, as in real work, with a time stamp behind
+ * each operation, so that caches, memory and processors are as busy as they will be. */
 #include <stdlib.h>
 
 #include "micromet/base/thread.h"
 #include "micromet/nn/model.h"
 #include "program.h"
 
-enum { RUNS_MIN = 3, RUNS_MAX = 1000 };
-
-/* Weights that train are new with every run, as in training: packing them is part of the time. */
-static bool run_times(struct program *program, int index, int64_t runs,
-                      struct program_values *values, double *seconds, struct error *err)
+/* Weights that train are new with every pass, as in training: packing them is part of the time. */
+static bool pass(struct model *model, bool training, struct program_values *values,
+                 double *const *when_s, struct error *err)
 {
-    const double started_s = clock_seconds();
-    for (int64_t i = 0; i < runs; i++) {
-        values->trained_version++;
-        if (!program_run(program, index, index + 1, values, err)) return false;
-    }
-    if (!program->backend->ops->synchronize(program->backend, err)) return false;
-    *seconds = (clock_seconds() - started_s) / (double)runs;
-    return true;
+    struct backend *backend = model_backend(model);
+    values->trained_version++;
+    for (int t = 0; t < model_spec(model)->towers; t++)
+        if (!program_run_marked(model_program(model, t, training), values, when_s[t], err))
+            return false;
+    return backend->ops->synchronize(backend, err);
 }
 
-static bool time_op(struct program *program, int index, double seconds,
-                    struct program_values *values, struct model_op_time *time, struct error *err)
+static bool measure(struct model *model, int tower, bool training, double seconds,
+                    double *const *when_s, struct model_op_time *times, struct error *err)
 {
-    const struct op *op = &program->instructions[index].op;
-    double once_s;
-    if (!run_times(program, index, 1, values, &once_s, err)) return false;
-    double runs = once_s > 0 ? seconds / once_s : RUNS_MAX;
-    runs = runs < RUNS_MIN ? RUNS_MIN : runs > RUNS_MAX ? RUNS_MAX : runs;
-    *time = (struct model_op_time) { .op = *op, .macs = program_op_macs(program, index) };
-    return run_times(program, index, (int64_t)runs, values, &time->seconds, err);
+    enum { PASSES_MIN = 3 };
+    const struct program *program = model_program(model, tower, training);
+    struct program_values values = { .step = 1,
+                                     .trained_version = UINT64_MAX / 2,
+                                     .folded_version = UINT64_MAX / 2 };
+    double *sums = calloc((size_t)program->count + 1, sizeof *sums);
+    bool ok = sums && pass(model, training, &values, when_s, err);
+    if (!sums) error_set(err, EXIT_CODE_FAILED, "no memory for a profile");
+    const double started_s = clock_seconds();
+    int passes = 0;
+    while (ok && (passes < PASSES_MIN || clock_seconds() - started_s < seconds)) {
+        ok = pass(model, training, &values, when_s, err);
+        if (ok) program_add_times(program, when_s[tower], sums);
+        passes++;
+    }
+    for (int i = 0; ok && i < program->count; i++)
+        times[i] = (struct model_op_time) { .op = program->instructions[i].op,
+                                            .macs = program_op_macs(program, i),
+                                            .seconds = sums[i] / passes };
+    free(sums);
+    return ok;
 }
 
 static int slowest_first(const void *a, const void *b)
@@ -43,16 +53,19 @@ static int slowest_first(const void *a, const void *b)
 bool model_profile(struct model *model, int tower, bool training, double seconds,
                    struct model_op_time **times, int *count, struct error *err)
 {
-    struct program *program = model_program(model, tower, training);
-    struct program_values values = { .step = 1,
-                                     .trained_version = UINT64_MAX / 2,
-                                     .folded_version = UINT64_MAX / 2 };
+    const struct program *program = model_program(model, tower, training);
+    double *when_s[TOWERS_MAX] = { NULL };
     *count = program->count;
     *times = calloc((size_t)program->count + 1, sizeof **times);
-    if (!*times) return error_set(err, EXIT_CODE_FAILED, "no memory for a profile");
-    bool ok = program_run(program, 0, program->count, &values, err);
-    for (int i = 0; ok && i < program->count; i++)
-        ok = time_op(program, i, seconds / program->count, &values, &(*times)[i], err);
+    bool ok = *times != NULL;
+    for (int t = 0; t < model_spec(model)->towers; t++) {
+        const int runs = program_runs(model_program(model, t, training));
+        when_s[t] = calloc((size_t)runs + 1, sizeof **when_s);
+        ok = ok && when_s[t];
+    }
+    if (!ok) error_set(err, EXIT_CODE_FAILED, "no memory for a profile");
+    ok = ok && measure(model, tower, training, seconds, when_s, *times, err);
+    for (int t = 0; t < TOWERS_MAX; t++) free(when_s[t]);
     if (ok) {
         qsort(*times, (size_t)*count, sizeof **times, slowest_first);
         return true;

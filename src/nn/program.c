@@ -199,8 +199,9 @@ static bool run_one(struct program *program, int index, int chunk,
     return program->backend->ops->run(i->plan, &b, err);
 }
 
-bool program_run(struct program *program, int first, int last, const struct program_values *values,
-                 struct error *err)
+/* The walk over a program: step(context, instruction, chunk) in the order of running. */
+static bool walk(const struct program *program, int first, int last,
+                 bool (*step)(void *context, int index, int chunk), void *context)
 {
     for (int n = first; n < last;) {
         const bool chunked = n >= program->chunk_first && n < program->chunk_end;
@@ -208,10 +209,79 @@ bool program_run(struct program *program, int first, int last, const struct prog
         const int end = !chunked ? n + 1 : last < program->chunk_end ? last : program->chunk_end;
         for (int chunk = 0; chunk < chunks; chunk++)
             for (int k = n; k < end; k++)
-                if (!run_one(program, k, chunk, values, err)) return false;
+                if (!step(context, k, chunk)) return false;
         n = end;
     }
     return true;
+}
+
+struct run {
+    struct program *program;
+    const struct program_values *values;
+    double *when_s; /* NULL, or where the next op's end is written */
+    struct error *err;
+};
+
+static bool run_step(void *context, int index, int chunk)
+{
+    struct run *run = context;
+    struct backend *backend = run->program->backend;
+    if (!run_one(run->program, index, chunk, run->values, run->err)) return false;
+    if (!run->when_s) return true;
+    const int queue = run->program->instructions[index].op.queue;
+    return backend->ops->mark(backend, queue, run->when_s++, run->err);
+}
+
+bool program_run(struct program *program, int first, int last, const struct program_values *values,
+                 struct error *err)
+{
+    struct run run = { program, values, NULL, err };
+    return walk(program, first, last, run_step, &run);
+}
+
+bool program_run_marked(struct program *program, const struct program_values *values,
+                        double *when_s, struct error *err)
+{
+    struct backend *backend = program->backend;
+    struct run run = { program, values, when_s + 1, err };
+    return program->count == 0 ||
+           (backend->ops->mark(backend, program->instructions[0].op.queue, when_s, err) &&
+            walk(program, 0, program->count, run_step, &run));
+}
+
+static bool count_step(void *context, int index, int chunk)
+{
+    (void)index;
+    (void)chunk;
+    ++*(int *)context;
+    return true;
+}
+
+int program_runs(const struct program *program)
+{
+    int count = 0;
+    walk(program, 0, program->count, count_step, &count);
+    return count;
+}
+
+struct times {
+    const double *when_s;
+    double *seconds;
+};
+
+static bool add_step(void *context, int index, int chunk)
+{
+    (void)chunk;
+    struct times *times = context;
+    times->seconds[index] += times->when_s[1] - times->when_s[0];
+    times->when_s++;
+    return true;
+}
+
+void program_add_times(const struct program *program, const double *when_s, double *seconds)
+{
+    struct times times = { when_s, seconds };
+    walk(program, 0, program->count, add_step, &times);
 }
 
 size_t program_plan_bytes(const struct program *program)

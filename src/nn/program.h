@@ -69,6 +69,14 @@ struct program_values {
 /* Queue instructions [first, last). */
 bool program_run(struct program *program, int first, int last, const struct program_values *values,
                  struct error *err);
+/* The same, with the time (clock_seconds) at the start and after each op in `when_s`: program_runs() + 1 of them. Several
+ * programs may be queued before synchronize() makes their times good. */
+bool program_run_marked(struct program *program, const struct program_values *values,
+                        double *when_s, struct error *err);
+/* Ops that one run of the whole program queues, those of each chunk counted. */
+int program_runs(const struct program *program);
+/* Add the times of a marked run to `seconds` (count), one sum an instruction. */
+void program_add_times(const struct program *program, const double *when_s, double *seconds);
 /* Address of a placed view. */
 void *program_address(const struct program *program, const struct view *view);
 /* A tower's program in a model (model.c). */
