@@ -33,7 +33,7 @@ struct model {
     /* host, reachable by the backend's copies */
     float *host_results; /* batch + 1: probabilities or logits, loss */
     struct augment_draw *draws[TOWERS_MAX];
-    uint64_t trained_version, folded_version;
+    uint64_t trained_version;
 };
 
 static int tower_queue(const struct model *model, int tower)
@@ -170,6 +170,7 @@ bool model_init(struct model **out, struct backend *backend, const struct model_
 {
     *out = NULL;
     CHECK(spec->towers >= 1 && spec->towers <= TOWERS_MAX && spec->batch >= 1);
+    CHECK(!(spec->training && spec->fixed));
     if (spec->window < INCEPTION_WINDOW_MIN)
         return error_set(err, EXIT_CODE_USAGE,
                          "data.window: %d px is below InceptionV3's smallest input of %d px",
@@ -178,7 +179,7 @@ bool model_init(struct model **out, struct backend *backend, const struct model_
     if (!model) return error_set(err, EXIT_CODE_FAILED, "out of memory for the model");
     model->backend = backend;
     model->spec = *spec;
-    model->trained_version = model->folded_version = 1;
+    model->trained_version = 1;
     if (!register_all(model, err) || !allocate_batches(model, err)) goto fail;
     for (int mode = spec->training ? TRAIN : INFER; mode < MODES; mode++) {
         for (int t = 0; t < spec->towers; t++)
@@ -342,9 +343,11 @@ bool model_randomize(struct model *model, uint64_t seed, struct error *err)
 
 bool model_refresh(struct model *model, struct error *err)
 {
-    for (int t = 0; t < model->spec.towers; t++)
-        if (!tower_fold(&model->towers[t], true, err)) return false;
-    model->folded_version++;
+    for (int t = 0; t < model->spec.towers; t++) {
+        struct program *const programs[MODES] = { &model->tower_branches[TRAIN][t].program,
+                                                  &model->tower_branches[INFER][t].program };
+        if (!tower_fold(&model->towers[t], programs, MODES, model->spec.fixed, err)) return false;
+    }
     return true;
 }
 
@@ -482,8 +485,7 @@ bool model_train_step(struct model *model, const struct model_batch *batch, floa
     struct backend *backend = model->backend;
     const struct backend_ops *ops = backend->ops;
     const size_t n = (size_t)model->spec.batch;
-    const struct program_values values = { learning_rate, step, seed, model->trained_version,
-                                           model->folded_version };
+    const struct program_values values = { learning_rate, step, seed, model->trained_version };
     double when_s[MARKS][TOWERS_MAX] = { { 0 } };
     struct branch *head = &model->head_branches[TRAIN];
     const bool ok =
@@ -512,8 +514,7 @@ bool model_predict(struct model *model, const struct model_batch *batch, float *
     CHECK(batch->count >= 1 && batch->count <= model->spec.batch);
     const struct backend_ops *ops = model->backend->ops;
     const size_t n = (size_t)model->spec.batch;
-    const struct program_values values = { .trained_version = model->trained_version,
-                                           .folded_version = model->folded_version };
+    const struct program_values values = { .trained_version = model->trained_version };
     struct branch *head = &model->head_branches[INFER];
     const bool ok = put_batch(model, batch, err) && run_towers(model, INFER, 0, 2, &values, err) &&
                     join(model, false, err) &&
@@ -555,11 +556,13 @@ bool model_activation(struct model *model, int tower, const float *input, const 
                                           spec->window, 3, (void *)(uintptr_t)input);
     const struct view features =
         program_tensor(&program, DTYPE_F32, spec->batch, 1, 1, INCEPTION_FEATURES, NULL);
-    const struct program_values run = { .folded_version = model->folded_version };
+    const struct program_values run = { 0 };
+    struct program *const programs[] = { &program };
     struct view wanted = view_none();
     bool ok = tower_forward(&model->towers[tower], spec, false, &program, in, features, &tape,
                             err) &&
               program_finish(&program, err) &&
+              tower_fold(&model->towers[tower], programs, 1, false, err) &&
               program_run(&program, 0, program.count, &run, err) &&
               model->backend->ops->synchronize(model->backend, err);
     if (ok) wanted = tape_view(tape, name);

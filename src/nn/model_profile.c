@@ -23,9 +23,7 @@ static bool measure(struct model *model, int tower, bool training, double second
 {
     enum { PASSES_MIN = 3 };
     const struct program *program = model_program(model, tower, training);
-    struct program_values values = { .step = 1,
-                                     .trained_version = UINT64_MAX / 2,
-                                     .folded_version = UINT64_MAX / 2 };
+    struct program_values values = { .step = 1, .trained_version = UINT64_MAX / 2 };
     double *sums = calloc((size_t)program->count + 1, sizeof *sums);
     bool ok = sums && pass(model, training, &values, when_s, err);
     if (!sums) error_set(err, EXIT_CODE_FAILED, "no memory for a profile");

@@ -191,7 +191,7 @@ static bool run_one(struct program *program, int index, int chunk,
     b.learning_rate = values->learning_rate;
     b.step = values->step;
     b.seed = values->seed;
-    b.weights_version = i->trained_weights ? values->trained_version : values->folded_version;
+    b.weights_version = i->trained_weights ? values->trained_version : 0;
     if (chunk > 0) {
         b.x = advance(b.x, chunk_offset(program, &i->x, chunk));
         b.out = (char *)b.out + chunk_offset(program, &i->out, chunk);
