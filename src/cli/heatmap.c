@@ -62,7 +62,7 @@ static bool one_slide(const struct checkpoint *checkpoint, struct predictor *pre
     return ok;
 }
 
-static bool all_slides(const struct checkpoint *checkpoint, const struct session *session,
+static bool all_slides(struct checkpoint *checkpoint, const struct session *session,
                        const struct arguments *a, int count, char **paths, int *bad,
                        struct error *err)
 {

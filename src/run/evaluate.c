@@ -42,7 +42,7 @@ bool evaluation_configure(struct config *config, int count, char *const *overrid
 
 /* What both ways need. */
 struct evaluator {
-    const struct checkpoint *checkpoint;
+    struct checkpoint *checkpoint;
     const struct evaluate_options *options;
     struct evaluation *evaluation;
     struct manifest manifest;
@@ -213,7 +213,7 @@ static bool run(struct evaluator *e, struct error *err)
            evaluation_finish(e->evaluation, err);
 }
 
-bool evaluate_run(struct evaluation *evaluation, const struct checkpoint *checkpoint,
+bool evaluate_run(struct evaluation *evaluation, struct checkpoint *checkpoint,
                   const struct evaluate_options *options, struct error *err)
 {
     struct evaluator e = { .checkpoint = checkpoint, .options = options, .evaluation = evaluation };
