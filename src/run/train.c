@@ -51,6 +51,7 @@ struct trainer {
     struct loader_batch *slots;
     struct augment_draw *draws[TOWERS_MAX]; /* (batch) */
     int64_t steps_per_epoch;
+    size_t expected_bytes; /* resident at most */
     int bad_slides;
     /* since the last log line */
     struct model_timing timing;
@@ -418,8 +419,9 @@ static bool prepare_run(struct trainer *t, const struct train_options *options, 
         !open_data(t, err) || (!options->dry_run && !t->resumed && !verify_packs(t, err)) ||
         !open_model(t, err) || !allocate(t, err))
         return false;
-    memory_plan_print(t->model, t->config->data.ring, t->session.reader_threads,
-                      t->config->data.source == DATA_SOURCE_SLIDES ? reader_cache_bytes : 0);
+    t->expected_bytes = memory_plan_print(
+        t->model, t->config->data.ring,
+        dataset_cached_bytes(&t->train, &t->validation, reader_cache_bytes));
     if (options->dry_run) return true;
     return (!t->resumed || resume(t, err)) &&
            run_folder_start(&t->folder, t->config, &t->state, err);
@@ -438,6 +440,7 @@ bool train_run(const struct config *config, const struct train_options *options,
         snprintf(result->run_folder, sizeof result->run_folder, "%s", trainer.folder.path);
         ok = ok && path_join(result->best_path, trainer.folder.checkpoints, "best.safetensors", err);
     }
+    if (ok && !options->dry_run) memory_peak_print(&trainer.session, trainer.expected_bytes);
     if (ok && result->code == EXIT_CODE_OK && trainer.bad_slides > 0) {
         result->code = EXIT_CODE_PARTIAL;
         log_warning("%s: %d of its slides could not be used (reasons above)",
