@@ -71,6 +71,15 @@ struct winograd_output {
     bool accumulate, relu;
 };
 
+/* One output pixel of a pool: maximum, or sum times scale, of `taps` input pixels. */
+struct pool_pixel {
+    const void *const *pixels; /* taps pointers to F32 or, in pool[true], BF16 */
+    float *y;
+    int taps, channels; /* any number of channels */
+    bool average;
+    float scale; /* average only */
+};
+
 struct isa {
     const char *name;
     int rows, panels; /* the largest tile */
@@ -82,6 +91,7 @@ struct isa {
      */
     void (*combine)(const float *factors, int terms, const float *from, size_t stride, int count,
                     float *to);
+    void (*pool[2])(const struct pool_pixel *); /* [input is bfloat16] */
     void (*winograd_input[WINOGRAD_KIND_COUNT])(const struct winograd_input *);
     void (*winograd_output[WINOGRAD_KIND_COUNT])(const struct winograd_output *);
 };

@@ -10,8 +10,8 @@ enum { NODES_MAX = INCEPTION_LAYERS + 16 };
 
 /* The rows up to this block have few weights and large activations: frozen or in inference, they run in chunks of the
  * batch whose largest tensor takes about this much memory. */
-static const char chunked_block[] = "Mixed_5d";
-static const int64_t chunk_bytes = 3 << 19;
+static const char chunked_block[] = "maxpool2";
+static const int64_t chunk_bytes = 900 << 10;
 
 struct node {
     const char *name;
@@ -197,8 +197,7 @@ static struct op global_pool_op(const struct view *in, const struct view *out, e
 
 static bool feeds_chunked_block(const struct inception_layer *l)
 {
-    return !strncmp(l->name, "Conv2d", 6) || !strncmp(l->name, "maxpool", 7) ||
-           !strncmp(l->name, "Mixed_5", 7);
+    return !strncmp(l->name, "Conv2d", 6) || !strncmp(l->name, "maxpool", 7);
 }
 
 /* Images of a chunk: a divisor of the batch; the whole batch where those rows train or every tensor is kept. */

@@ -145,15 +145,19 @@ struct network {
     struct model *model;
     struct bench_batch batch;
     struct model_batch input;
+    struct augment_draw *unchanged; /* (batch) */
     float *probabilities;
     double learning_rate;
     int64_t step;
 };
 
+/* Evaluation and heat maps change no colours. */
 static bool infer_batch(void *context, struct error *err)
 {
     struct network *network = context;
-    return model_predict(network->model, &network->input, network->probabilities, err);
+    struct model_batch input = network->input;
+    for (int t = 0; t < TOWERS; t++) input.draws[t] = network->unchanged;
+    return model_predict(network->model, &input, network->probabilities, err);
 }
 
 static bool train_batch(void *context, struct error *err)
@@ -176,11 +180,13 @@ static bool network_init(struct network *network, const struct bench *bench, str
                                                           false, true);
     network->learning_rate = config.optimizer.learning_rate;
     network->probabilities = malloc((size_t)options->batch * sizeof(float));
-    if (!network->probabilities)
+    network->unchanged = malloc((size_t)options->batch * sizeof *network->unchanged);
+    if (!network->probabilities || !network->unchanged)
         return error_set(err, EXIT_CODE_FAILED, "no memory for %d windows", options->batch);
     if (!batch_init(&network->batch, &config.augment, options->batch, options->px, err) ||
         !model_init(&network->model, bench->session.backend, &spec, err))
         return false;
+    for (int i = 0; i < options->batch; i++) network->unchanged[i] = augment_identity();
     network->input = (struct model_batch) { .labels = network->batch.labels,
                                             .count = options->batch };
     for (int t = 0; t < TOWERS; t++) {
@@ -243,6 +249,7 @@ bool bench_network(const struct bench *bench, struct error *err)
              measure_layers(bench, &network, err);
     model_release(network.model);
     batch_release(&network.batch);
+    free(network.unchanged);
     free(network.probabilities);
     return ok;
 }
