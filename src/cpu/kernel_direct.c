@@ -161,8 +161,10 @@ static void prefetch_rows(const struct block *b, const struct group *g, int firs
  * none is left with a row or two. */
 static void block_run(const struct job *job, struct block *b, const struct group *g)
 {
+    enum { FETCHING_TILES_MAX = 16 }; /* with more, a panel's coming from memory hardly counts */
     const struct isa *isa = job->isa;
-    const int tiles = ceil_div(b->rows, isa->rows);
+    const int tiles = ceil_div(b->rows, isa->rows), depth = g->runs * g->depth;
+    const size_t share = isa->panels * job->geometry.panel * sizeof(float) / tiles;
     for (int k = job->k_first; k < job->k_end; k += isa->panels * PANEL) {
         const int columns = int_min(isa->panels * PANEL, job->k_end - k);
         struct tile tile = {
@@ -177,7 +179,10 @@ static void block_run(const struct job *job, struct block *b, const struct group
             .accumulate = job->geometry.view.accumulate,
             .relu = job->geometry.view.relu,
         };
+        const bool fetches = depth > 0 && tiles <= FETCHING_TILES_MAX && k + columns < job->k_end;
+        if (fetches) tile.fetch_step = share / depth + 1;
         for (int i = 0; i < tiles; i++) {
+            if (fetches) tile.fetch = (const char *)tile.b + share * (tiles + i);
             const int first = b->rows * i / tiles, rows = b->rows * (i + 1) / tiles - first;
             tile.a = b->a + first;
             tile.y = b->y + first;
