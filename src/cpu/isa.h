@@ -30,7 +30,7 @@ struct tile {
     bool accumulate;   /* start from y */
     bool relu;
     /* What is needed next, fetched into the second level meanwhile: at each step of the reduction the line at `fetch`,
-     * which moves on by fetch_step bytes. NULL = nothing. */
+     * which moves on by fetch_step bytes. */
     const char *fetch;
     size_t fetch_step;
 };
