@@ -140,16 +140,23 @@ Test(backend, convolutions_at_299_px_match_the_reference_in_float32)
     check_shapes(inception(299), true, convolutions, HALF_OF_THE_VARIANTS, DTYPE_F32);
 }
 
+Test(backend, convolutions_at_299_px_match_the_reference_in_bfloat16)
+{
+    check_shapes(inception(299), true, convolutions, HALF_OF_THE_VARIANTS, DTYPE_BF16);
+}
+
 Test(backend, batch_norms_match_the_reference_in_float32)
 {
     check_shapes(odd(), true, norms, EVERY_VARIANT, DTYPE_F32);
     check_shapes(inception(80), true, norms, HALF_OF_THE_VARIANTS, DTYPE_F32);
+    check_shapes(inception(299), true, norms, HALF_OF_THE_VARIANTS, DTYPE_F32);
 }
 
 Test(backend, batch_norms_match_the_reference_in_bfloat16)
 {
     check_shapes(odd(), true, norms, EVERY_VARIANT, DTYPE_BF16);
     check_shapes(inception(80), true, norms, HALF_OF_THE_VARIANTS, DTYPE_BF16);
+    check_shapes(inception(299), true, norms, HALF_OF_THE_VARIANTS, DTYPE_BF16);
 }
 
 Test(backend, pools_match_the_reference_in_float32)
@@ -163,6 +170,7 @@ Test(backend, pools_match_the_reference_in_bfloat16)
 {
     check_shapes(odd(), false, pools, EVERY_VARIANT, DTYPE_BF16);
     check_shapes(inception(80), false, pools, EVERY_VARIANT, DTYPE_BF16);
+    check_shapes(inception(299), false, pools, HALF_OF_THE_VARIANTS, DTYPE_BF16);
 }
 
 /* ReLU gradient and dropout on a slice of a wider tensor. */
