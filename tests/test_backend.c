@@ -306,9 +306,12 @@ Test(backend, a_queue_goes_on_only_after_the_one_it_waits_for)
     for (int round = 1; round <= ROUNDS; round++) {
         memset(host, round, BYTES);
         cr_assert(ops->copy(backend, 0, memory, host, BYTES, &err));
-        cr_assert(ops->wait(backend, last, 0, &err));
+        uint64_t ticket;
+        cr_assert(ops->fence(backend, 0, &ticket, &err));
+        cr_assert(ops->wait(backend, last, 0, ticket, &err));
         cr_assert(ops->copy(backend, last, copy, memory, BYTES, &err));
-        cr_assert(ops->wait(backend, 0, last, &err));
+        cr_assert(ops->fence(backend, last, &ticket, &err));
+        cr_assert(ops->wait(backend, 0, last, ticket, &err));
         cr_assert(ops->zero(backend, 0, memory, BYTES, &err));
         cr_assert(ops->copy(backend, last, host, copy, BYTES, &err));
         cr_assert(ops->synchronize(backend, &err), "%s", err.message);

@@ -60,7 +60,7 @@ struct augmenter {
     struct backend *backend;
     struct plan *plans[TOWERS];
     struct op_buffers buffers[TOWERS];
-    void *pixels[TOWERS], *out[TOWERS]; /* device */
+    void *pixels[TOWERS], *draws[TOWERS], *out[TOWERS]; /* device */
 };
 
 static bool augment_batch(void *context, struct error *err)
@@ -86,14 +86,16 @@ static bool augmenter_init(struct augmenter *a, const struct bench *bench,
         };
         op.y = op.x;
         op.y.dtype = bench->session.activations;
-        const size_t bytes = tensor_bytes(&op.x);
+        const size_t bytes = tensor_bytes(&op.x), draw_bytes = (size_t)n * sizeof **batch->draws;
         if (!ops->alloc(a->backend, bytes, &a->pixels[t], err) ||
+            !ops->alloc(a->backend, draw_bytes, &a->draws[t], err) ||
+            !ops->copy(a->backend, op.queue, a->draws[t], batch->draws[t], draw_bytes, err) ||
             !ops->alloc(a->backend, tensor_bytes(&op.y), &a->out[t], err) ||
             !ops->copy(a->backend, op.queue, a->pixels[t], batch->pixels[t], bytes, err) ||
             !ops->plan(a->backend, &op, &a->plans[t], err))
             return false;
         a->buffers[t] =
-            (struct op_buffers) { .x = a->pixels[t], .out = a->out[t], .draws = batch->draws[t] };
+            (struct op_buffers) { .x = a->pixels[t], .out = a->out[t], .draws = a->draws[t] };
     }
     return true;
 }
@@ -106,6 +108,7 @@ static void augmenter_release(struct augmenter *a)
     for (int t = 0; t < TOWERS; t++) {
         ops->plan_release(a->plans[t]);
         ops->free(a->backend, a->pixels[t]);
+        ops->free(a->backend, a->draws[t]);
         ops->free(a->backend, a->out[t]);
     }
 }

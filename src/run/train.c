@@ -52,6 +52,8 @@ struct trainer {
     struct augment_draw *draws[TOWERS_MAX]; /* (batch) */
     int64_t steps_per_epoch;
     int bad_slides;
+    struct loader_batch *under_way[2]; /* steps submitted, not yet collected; oldest first */
+    double rates[2];                         /* of these */
     /* since the last log line */
     struct model_timing timing;
     double wait_s, started_s;
@@ -244,7 +246,8 @@ static bool log_steps(struct trainer *t, float loss, double rate, struct error *
     return ok;
 }
 
-static bool train_batch(struct trainer *t, const struct loader_batch *slot, struct error *err)
+/* Put the step behind those under way on the device. */
+static bool submit_step(struct trainer *t, struct loader_batch *slot, struct error *err)
 {
     const struct config *config = t->config;
     const int towers = config->data.level_count;
@@ -260,20 +263,33 @@ static bool train_batch(struct trainer *t, const struct loader_batch *slot, stru
         batch.draws[k] = t->draws[k];
     }
     const int64_t epoch_examples = t->steps_per_epoch * config->train.batch;
-    const int64_t examples = t->state.epoch * epoch_examples + t->state.examples;
-    const double rate = schedule_rate(&t->state.schedule, config, examples,
-                                      epoch_examples * config->train.epochs);
+    const int64_t examples = t->state.epoch * epoch_examples + slot->first;
+    const int under_way = model_in_flight(t->model);
+    t->rates[under_way] = schedule_rate(&t->state.schedule, config, examples,
+                                        epoch_examples * config->train.epochs);
+    t->under_way[under_way] = slot;
+    return model_train_submit(t->model, &batch, (float)t->rates[under_way],
+                              t->state.step + under_way + 1, config->seed, err);
+}
+
+/* Wait for the oldest step under way: only then does the state know of it. */
+static bool collect_step(struct trainer *t, struct loader *loader, struct error *err)
+{
+    struct loader_batch *slot = t->under_way[0];
+    const double rate = t->rates[0];
     float loss;
-    if (!model_train_step(t->model, &batch, (float)rate, t->state.step + 1, config->seed, &loss,
-                          NULL, &t->timing, err))
-        return false;
+    t->under_way[0] = t->under_way[1];
+    t->rates[0] = t->rates[1];
+    if (!model_train_collect(t->model, &loss, NULL, &t->timing, err)) return false;
+    const int count = slot->count;
+    loader_recycle(loader, slot);
     if (!isfinite(loss))
         return error_set(err, EXIT_CODE_FAILED,
                          "the loss became %g at step %lld; the last checkpoint is intact: resume "
                          "with a smaller optimizer.learning_rate",
                          loss, (long long)t->state.step + 1);
     t->state.step++;
-    t->state.examples += slot->count;
+    t->state.examples += count;
     t->state.loss_sum += loss;
     return t->state.step % LOG_STEPS != 0 || log_steps(t, loss, rate, err);
 }
@@ -299,14 +315,18 @@ static bool train_epoch(struct trainer *t, bool *stopped, struct error *err)
         ok = loader_next(loader, &slot, err);
         t->wait_s += clock_seconds() - asked_s;
         if (!ok || !slot) break;
-        ok = train_batch(t, slot, err);
-        loader_recycle(loader, slot);
-        /* The last one of an epoch keeps its work whatever becomes of the validation. */
-        char path[PATH_MAX_BYTES];
+        ok = submit_step(t, slot, err);
         const int64_t every = config->train.checkpoint_steps;
-        const bool due = every > 0 && t->state.step % every == 0;
-        if (ok && (due || t->state.examples == examples)) ok = save(t, path, err);
+        const bool due = every > 0 && (t->state.step + model_in_flight(t->model)) % every == 0;
+        const bool last = slot->first + slot->count == examples;
+        /* A checkpoint holds a state between two steps; the last one of an epoch keeps its work whatever becomes of the
+         * validation. */
+        char path[PATH_MAX_BYTES];
+        while (ok && model_in_flight(t->model) > (due || last ? 0 : 1))
+            ok = collect_step(t, loader, err);
+        if (ok && (due || last)) ok = save(t, path, err);
     }
+    while (ok && model_in_flight(t->model) > 0) ok = collect_step(t, loader, err);
     loader_release(loader);
     *stopped = stop_signal != 0;
     return ok;
