@@ -306,6 +306,27 @@ struct model_spec model_spec_from_config(const struct config *config, enum dtype
                                 .optimizer = config->optimizer };
 }
 
+bool checkpoint_check_scale(const struct checkpoint *checkpoint, const char *slide,
+                            const double downsamples[TOWERS_MAX], double mpp, struct error *err)
+{
+    for (int t = 0; t < checkpoint->config.data.level_count; t++) {
+        const int level = checkpoint->config.data.levels[t];
+        const double has = downsamples[t], wants = checkpoint->input.downsamples[t];
+        const double has_um = mpp * has, wants_um = checkpoint->input.um_per_px[t];
+        if (fabs(has / wants - 1) > 0.01)
+            return error_set(err, EXIT_CODE_FAILED,
+                             "%s: level %d is downsampled by %g; the model was trained on %g",
+                             slide, level, has, wants);
+        if (has_um > 0 && wants_um > 0 && fabs(has_um / wants_um - 1) > 0.1)
+            return error_set(err, EXIT_CODE_FAILED,
+                             "%s: level %d has %.4g µm/px; the model was trained on %.4g µm/px "
+                             "(where the slide is wrong, data.mpp of evaluate or --mpp of heatmap "
+                             "overrides it)",
+                             slide, level, has_um, wants_um);
+    }
+    return true;
+}
+
 bool checkpoint_model(const struct checkpoint *checkpoint, struct backend *backend, int batch,
                       struct model **model, struct error *err)
 {

@@ -52,32 +52,16 @@ struct evaluator {
 
 /* --- windows of a dataset --------------------------------------------------------------------- */
 
-static bool check_input(const struct checkpoint *checkpoint, const struct dataset_slide *slide,
-                        struct error *err)
-{
-    for (int t = 0; t < checkpoint->config.data.level_count; t++) {
-        const double has = slide->downsamples[t], wants = checkpoint->input.downsamples[t];
-        const double has_um = slide->mpp_x * has, wants_um = checkpoint->input.um_per_px[t];
-        const int level = checkpoint->config.data.levels[t];
-        if (fabs(has / wants - 1) > 0.01)
-            return error_set(err, EXIT_CODE_FAILED,
-                             "%s: level %d is downsampled by %g; the model was trained on %g",
-                             slide->row.slide, level, has, wants);
-        if (has_um > 0 && wants_um > 0 && fabs(has_um / wants_um - 1) > 0.1)
-            return error_set(err, EXIT_CODE_FAILED,
-                             "%s: level %d has %.4g µm/px; the model was trained on %.4g µm/px "
-                             "(data.mpp overrides what the slides say)",
-                             slide->row.slide, level, has_um, wants_um);
-    }
-    return true;
-}
-
 static bool evaluate_dataset(struct evaluator *e, const struct dataset *dataset, struct error *err)
 {
     const int64_t no_background[2] = { 0, 0 };
     struct predictions predictions;
-    for (int i = 0; i < dataset->slide_count; i++)
-        if (!check_input(e->checkpoint, &dataset->slides[i], err)) return false;
+    for (int i = 0; i < dataset->slide_count; i++) {
+        const struct dataset_slide *slide = &dataset->slides[i];
+        if (!checkpoint_check_scale(e->checkpoint, slide->row.slide, slide->downsamples,
+                                    slide->mpp_x, err))
+            return false;
+    }
     if (!predict_dataset(e->model, dataset, e->options->orientations, e->session.reader_threads,
                          dataset->data.ring, "evaluate", &predictions, err))
         return false;

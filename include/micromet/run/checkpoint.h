@@ -53,6 +53,11 @@ bool checkpoint_apply(const struct checkpoint *checkpoint, struct model *model, 
                       struct error *err);
 void checkpoint_release(struct checkpoint *checkpoint);
 
+/* Refuses a slide that the model does not know at its scale: towers whose downsample is off by more than 1 %, or whose
+ * µm/px by more than 10 % where both are known (`mpp` is of the slide's level 0; 0 = unknown). */
+bool checkpoint_check_scale(const struct checkpoint *checkpoint, const char *slide,
+                            const double downsamples[TOWERS_MAX], double mpp, struct error *err);
+
 /* An inference model of a checkpoint, planned for `batch` windows. */
 bool checkpoint_model(const struct checkpoint *checkpoint, struct backend *backend, int batch,
                       struct model **model, struct error *err);
