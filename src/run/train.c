@@ -51,6 +51,7 @@ struct trainer {
     struct loader_batch *slots;
     struct augment_draw *draws[TOWERS_MAX]; /* (batch) */
     int64_t steps_per_epoch;
+    int64_t saved_step; /* of the newest checkpoint */
     int bad_slides;
     /* since the last log line */
     struct model_timing timing;
@@ -101,22 +102,6 @@ static bool open_data(struct trainer *t, struct error *err)
              (long long)t->validation.count, (long long)t->validation.tumor_count,
              t->validation.slide_count);
     return true;
-}
-
-static bool verify_pack(void *context, int64_t item, int worker, struct error *err)
-{
-    const struct dataset *dataset = context;
-    (void)worker;
-    return pack_verify(&dataset->slides[item].pack, err);
-}
-
-/* Damaged pixels would spoil a run in silence, so packs are read once before it begins. */
-static bool verify_packs(struct trainer *t, struct error *err)
-{
-    const int threads = t->session.reader_threads;
-    return t->config->data.source != DATA_SOURCE_PACKS ||
-           (parallel_for(threads, t->train.slide_count, &t->train, verify_pack, err) &&
-            parallel_for(threads, t->validation.slide_count, &t->validation, verify_pack, err));
 }
 
 static bool open_model(struct trainer *t, struct error *err)
@@ -193,6 +178,7 @@ static bool resume(struct trainer *t, struct error *err)
 {
     const double rate = t->config->optimizer.learning_rate;
     t->state = t->start.state;
+    t->saved_step = t->state.step;
     if (t->start.config.optimizer.learning_rate != rate) t->state.schedule.plateau_rate = rate;
     const bool applied = checkpoint_apply(&t->start, t->model, true, err);
     checkpoint_release(&t->start); /* the file may be pruned */
@@ -210,7 +196,23 @@ static bool save(struct trainer *t, char path[PATH_MAX_BYTES], struct error *err
     if (!checkpoint_write(path, t->model, t->config, &t->state, &t->input, err))
         return error_prefix(err, "no checkpoint at step %lld, earlier ones are intact (--resume)",
                             (long long)t->state.step);
+    t->saved_step = t->state.step;
     return run_folder_prune(&t->folder, t->config->train.keep, err);
+}
+
+/* A window that cannot be read (a damaged pack, a file server that is gone) ends the run, but not the work of its last
+ * steps. */
+static void keep_steps(struct trainer *t)
+{
+    char path[PATH_MAX_BYTES];
+    struct error err = { 0 };
+    if (t->state.step == t->saved_step) return;
+    if (save(t, path, &err))
+        log_info("the work up to step %lld is kept; once the cause below is mended, go on with "
+                 "--resume (checkpoint %s)",
+                 (long long)t->state.step, path);
+    else
+        log_warning("%s", err.message);
 }
 
 static double percent(double part, double whole)
@@ -298,6 +300,7 @@ static bool train_epoch(struct trainer *t, bool *stopped, struct error *err)
         const double asked_s = clock_seconds();
         ok = loader_next(loader, &slot, err);
         t->wait_s += clock_seconds() - asked_s;
+        if (!ok) keep_steps(t);
         if (!ok || !slot) break;
         ok = train_batch(t, slot, err);
         loader_recycle(loader, slot);
@@ -415,8 +418,7 @@ static bool prepare_run(struct trainer *t, const struct train_options *options, 
     if (!options->dry_run && !find_start(t, options->resume, err)) return false;
     if (!session_init(&t->session, &t->config->compute, t->config->data.level_count,
                       t->config->data.reader_threads, err) ||
-        !open_data(t, err) || (!options->dry_run && !t->resumed && !verify_packs(t, err)) ||
-        !open_model(t, err) || !allocate(t, err))
+        !open_data(t, err) || !open_model(t, err) || !allocate(t, err))
         return false;
     memory_plan_print(t->model, t->config->data.ring, t->session.reader_threads,
                       t->config->data.source == DATA_SOURCE_SLIDES ? reader_cache_bytes : 0);
