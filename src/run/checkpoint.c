@@ -202,7 +202,8 @@ bool checkpoint_write(const char *path, struct model *model, const struct config
         config->model.pool_padding == POOL_PADDING_EXCLUDE ? "exclude" : "include",
         "class_names", "[\"normal\",\"tumor\"]", "threshold", threshold, "gamma",
         spec->gamma ? "true" : "false", "precision",
-        spec->activations == DTYPE_BF16 ? "bf16" : "fp32", NULL
+        spec->activations == DTYPE_BF16 ? "bf16" : "fp32", input->slides ? "slides" : NULL,
+        input->slides, NULL
     };
     const bool ok =
         config_yaml && listed_init(&list, model, err) &&
@@ -218,6 +219,7 @@ void checkpoint_release(struct checkpoint *checkpoint)
 {
     weights_release(&checkpoint->weights);
     checkpoint->weights = (struct weights){ 0 };
+    checkpoint->input.slides = NULL; /* it was text of the file */
 }
 
 static bool checkpoint_parse(struct checkpoint *c, struct error *err)
@@ -240,6 +242,7 @@ static bool checkpoint_parse(struct checkpoint *c, struct error *err)
     c->precision = strcmp(weights_metadata(&c->weights, "precision"), "bf16") == 0
                        ? PRECISION_BF16
                        : PRECISION_FP32;
+    c->input.slides = weights_metadata(&c->weights, "slides");
     snprintf(c->program, sizeof c->program, "%s", weights_metadata(&c->weights, "program"));
     config_defaults(&c->config);
     return config_parse(&c->config, yaml, strlen(yaml), c->path, err) &&

@@ -14,6 +14,7 @@
 #include "micromet/nn/pretrained.h"
 #include "micromet/run/metrics.h"
 #include "micromet/run/predict.h"
+#include "data_record.h"
 #include "run_folder.h"
 #include "micromet/run/session.h"
 
@@ -46,6 +47,7 @@ struct trainer {
     struct run_folder folder;
     struct training_state state;
     struct checkpoint_input input;
+    char *slides; /* the input's */
     struct checkpoint start; /* where the run goes on, if `resumed` */
     bool resumed;
     struct loader_batch *slots;
@@ -70,6 +72,26 @@ static bool check_classes(const struct dataset *dataset, const struct manifest *
                      dataset->tumor_count > 0 ? "normal" : "tumour");
 }
 
+/* Says what the run is trained on, and refuses to go on with anything else. */
+static bool record_data(struct trainer *t, struct error *err)
+{
+    char difference[DATA_DIFFERENCE_BYTES];
+    const struct checkpoint *start = &t->start;
+    t->input.slides = t->slides = data_record(&t->train, &t->validation);
+    if (!t->slides) return error_set(err, EXIT_CODE_FAILED, "no memory for a list of slides");
+    if (t->resumed && !start->input.slides)
+        log_warning("%s: does not say which slides it was trained on (an earlier program wrote "
+                    "it): whether they are the same is not checked",
+                    start->path);
+    if (!t->resumed || !start->input.slides ||
+        data_record_same(start->input.slides, t->slides, difference))
+        return true;
+    return error_set(err, EXIT_CODE_USAGE,
+                     "%s: was trained on other data: %s; set %s and the packs back to resume, or "
+                     "give another name=... to train anew",
+                     start->path, difference, t->config->data.manifest);
+}
+
 static bool open_data(struct trainer *t, struct error *err)
 {
     const struct config *config = t->config;
@@ -80,7 +102,8 @@ static bool open_data(struct trainer *t, struct error *err)
         !dataset_init(&t->train, config, &t->manifest, SPLIT_TRAIN, &bad_train, err) ||
         !dataset_init(&t->validation, config, &t->manifest, SPLIT_VALIDATION, &bad_validation, err) ||
         !check_classes(&t->train, &t->manifest, SPLIT_TRAIN, err) ||
-        !check_classes(&t->validation, &t->manifest, SPLIT_VALIDATION, err))
+        !check_classes(&t->validation, &t->manifest, SPLIT_VALIDATION, err) ||
+        !record_data(t, err))
         return false;
     t->bad_slides = bad_train + bad_validation;
     if (!sampler_init(&t->sampler, &t->train, config->data.sampling, config->seed,
@@ -401,6 +424,7 @@ static void trainer_release(struct trainer *t)
         batch_slots_release(t->session.backend, t->slots, t->config->data.ring,
                             t->config->data.level_count);
     for (int k = 0; k < TOWERS_MAX; k++) free(t->draws[k]);
+    free(t->slides);
     run_folder_release(&t->folder);
     model_release(t->model);
     checkpoint_release(&t->start);

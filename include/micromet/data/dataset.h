@@ -13,6 +13,7 @@ struct dataset_slide {
     struct window_list list;      /* data.source: slides */
     const struct window *windows; /* (count), whichever source */
     int64_t count, tumor_count;
+    const char *slide_hash; /* of its content; see slide.h */
     double downsamples[TOWERS_MAX];
     double mpp_x, mpp_y;
 };

@@ -27,6 +27,7 @@ struct training_state {
 struct checkpoint_input {
     double downsamples[TOWERS_MAX];
     double um_per_px[TOWERS_MAX]; /* 0 = unknown */
+    const char *slides;           /* data_record(), or NULL: earlier programs wrote none */
 };
 
 struct checkpoint {
