@@ -96,10 +96,7 @@ static bool open_data(struct trainer *t, struct error *err)
 {
     const struct config *config = t->config;
     int bad_train = 0, bad_validation = 0;
-    if (!config->data.manifest[0])
-        return error_set(err, EXIT_CODE_USAGE, "data.manifest: a training needs a manifest");
-    if (!manifest_load(&t->manifest, config->data.manifest, err) ||
-        !dataset_init(&t->train, config, &t->manifest, SPLIT_TRAIN, &bad_train, err) ||
+    if (!dataset_init(&t->train, config, &t->manifest, SPLIT_TRAIN, &bad_train, err) ||
         !dataset_init(&t->validation, config, &t->manifest, SPLIT_VALIDATION, &bad_validation, err) ||
         !check_classes(&t->train, &t->manifest, SPLIT_TRAIN, err) ||
         !check_classes(&t->validation, &t->manifest, SPLIT_VALIDATION, err) ||
@@ -127,23 +124,27 @@ static bool open_data(struct trainer *t, struct error *err)
     return true;
 }
 
+/* Before the data: a slip in model.weights must not cost a walk over all slides. A run that goes on has its weights in
+ * the checkpoint. */
 static bool open_model(struct trainer *t, struct error *err)
 {
     const struct config *config = t->config;
-    const bool random = strcmp(config->model.weights, "random") == 0;
+    const bool given = !t->resumed && strcmp(config->model.weights, "random") != 0;
     struct pretrained pretrained = { 0 };
-    if (!random && !pretrained_open(&pretrained, config->model.weights, err)) return false;
+    if (given && !pretrained_open(&pretrained, config->model.weights, err)) return false;
     const struct model_spec spec =
-        model_spec_from_config(config, t->session.activations, pretrained.gamma, true);
+        model_spec_from_config(config, t->session.activations,
+                               t->resumed ? t->start.gamma : pretrained.gamma, true);
     bool head_taken = false;
     bool ok = model_init(&t->model, t->session.backend, &spec, err) &&
               model_randomize(t->model, config->seed, err) &&
-              (random || pretrained_apply(&pretrained, t->model, &head_taken, err));
+              (!given || pretrained_apply(&pretrained, t->model, &head_taken, err));
     pretrained_release(&pretrained);
     if (ok)
         log_info("model: %lld values, %lld train; weights: %s%s",
                  (long long)model_values(t->model), (long long)model_trainable_values(t->model),
-                 config->model.weights, random || head_taken ? "" : " (towers), new head");
+                 t->resumed ? "of the checkpoint" : config->model.weights,
+                 given && !head_taken ? " (towers), new head" : "");
     return ok;
 }
 
@@ -442,7 +443,8 @@ static bool prepare_run(struct trainer *t, const struct train_options *options, 
     if (!options->dry_run && !find_start(t, options->resume, err)) return false;
     if (!session_init(&t->session, &t->config->compute, t->config->data.level_count,
                       t->config->data.reader_threads, err) ||
-        !open_data(t, err) || !open_model(t, err) || !allocate(t, err))
+        !manifest_load(&t->manifest, t->config->data.manifest, err) || !open_model(t, err) ||
+        !open_data(t, err) || !allocate(t, err))
         return false;
     memory_plan_print(t->model, t->config->data.ring, t->session.reader_threads,
                       t->config->data.source == DATA_SOURCE_SLIDES ? reader_cache_bytes : 0);
