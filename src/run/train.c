@@ -14,6 +14,7 @@
 #include "micromet/nn/pretrained.h"
 #include "micromet/run/metrics.h"
 #include "micromet/run/predict.h"
+#include "data_record.h"
 #include "run_folder.h"
 #include "micromet/run/session.h"
 
@@ -46,11 +47,13 @@ struct trainer {
     struct run_folder folder;
     struct training_state state;
     struct checkpoint_input input;
+    char *slides; /* the input's */
     struct checkpoint start; /* where the run goes on, if `resumed` */
     bool resumed;
     struct loader_batch *slots;
     struct augment_draw *draws[TOWERS_MAX]; /* (batch) */
     int64_t steps_per_epoch;
+    int64_t saved_step; /* of the newest checkpoint */
     int bad_slides;
     struct loader_batch *under_way[2]; /* steps submitted, not yet collected; oldest first */
     double rates[2];                         /* of these */
@@ -71,17 +74,35 @@ static bool check_classes(const struct dataset *dataset, const struct manifest *
                      dataset->tumor_count > 0 ? "normal" : "tumour");
 }
 
+/* Says what the run is trained on, and refuses to go on with anything else. */
+static bool record_data(struct trainer *t, struct error *err)
+{
+    char difference[DATA_DIFFERENCE_BYTES];
+    const struct checkpoint *start = &t->start;
+    t->input.slides = t->slides = data_record(&t->train, &t->validation);
+    if (!t->slides) return error_set(err, EXIT_CODE_FAILED, "no memory for a list of slides");
+    if (t->resumed && !start->input.slides)
+        log_warning("%s: does not say which slides it was trained on (an earlier program wrote "
+                    "it): whether they are the same is not checked",
+                    start->path);
+    if (!t->resumed || !start->input.slides ||
+        data_record_same(start->input.slides, t->slides, difference))
+        return true;
+    return error_set(err, EXIT_CODE_USAGE,
+                     "%s: was trained on other data: %s; set %s and the packs back to resume, or "
+                     "give another name=... to train anew",
+                     start->path, difference, t->config->data.manifest);
+}
+
 static bool open_data(struct trainer *t, struct error *err)
 {
     const struct config *config = t->config;
     int bad_train = 0, bad_validation = 0;
-    if (!config->data.manifest[0])
-        return error_set(err, EXIT_CODE_USAGE, "data.manifest: a training needs a manifest");
-    if (!manifest_load(&t->manifest, config->data.manifest, err) ||
-        !dataset_init(&t->train, config, &t->manifest, SPLIT_TRAIN, &bad_train, err) ||
+    if (!dataset_init(&t->train, config, &t->manifest, SPLIT_TRAIN, &bad_train, err) ||
         !dataset_init(&t->validation, config, &t->manifest, SPLIT_VALIDATION, &bad_validation, err) ||
         !check_classes(&t->train, &t->manifest, SPLIT_TRAIN, err) ||
-        !check_classes(&t->validation, &t->manifest, SPLIT_VALIDATION, err))
+        !check_classes(&t->validation, &t->manifest, SPLIT_VALIDATION, err) ||
+        !record_data(t, err))
         return false;
     t->bad_slides = bad_train + bad_validation;
     if (!sampler_init(&t->sampler, &t->train, config->data.sampling, config->seed,
@@ -105,39 +126,27 @@ static bool open_data(struct trainer *t, struct error *err)
     return true;
 }
 
-static bool verify_pack(void *context, int64_t item, int worker, struct error *err)
-{
-    const struct dataset *dataset = context;
-    (void)worker;
-    return pack_verify(&dataset->slides[item].pack, err);
-}
-
-/* Damaged pixels would spoil a run in silence, so packs are read once before it begins. */
-static bool verify_packs(struct trainer *t, struct error *err)
-{
-    const int threads = t->session.reader_threads;
-    return t->config->data.source != DATA_SOURCE_PACKS ||
-           (parallel_for(threads, t->train.slide_count, &t->train, verify_pack, err) &&
-            parallel_for(threads, t->validation.slide_count, &t->validation, verify_pack, err));
-}
-
+/* Before the data: a slip in model.weights must not cost a walk over all slides. A run that goes on has its weights in
+ * the checkpoint. */
 static bool open_model(struct trainer *t, struct error *err)
 {
     const struct config *config = t->config;
-    const bool random = strcmp(config->model.weights, "random") == 0;
+    const bool given = !t->resumed && strcmp(config->model.weights, "random") != 0;
     struct pretrained pretrained = { 0 };
-    if (!random && !pretrained_open(&pretrained, config->model.weights, err)) return false;
+    if (given && !pretrained_open(&pretrained, config->model.weights, err)) return false;
     const struct model_spec spec =
-        model_spec_from_config(config, t->session.activations, pretrained.gamma, true);
+        model_spec_from_config(config, t->session.activations,
+                               t->resumed ? t->start.gamma : pretrained.gamma, true);
     bool head_taken = false;
     bool ok = model_init(&t->model, t->session.backend, &spec, err) &&
               model_randomize(t->model, config->seed, err) &&
-              (random || pretrained_apply(&pretrained, t->model, &head_taken, err));
+              (!given || pretrained_apply(&pretrained, t->model, &head_taken, err));
     pretrained_release(&pretrained);
     if (ok)
         log_info("model: %lld values, %lld train; weights: %s%s",
                  (long long)model_values(t->model), (long long)model_trainable_values(t->model),
-                 config->model.weights, random || head_taken ? "" : " (towers), new head");
+                 t->resumed ? "of the checkpoint" : config->model.weights,
+                 given && !head_taken ? " (towers), new head" : "");
     return ok;
 }
 
@@ -195,6 +204,7 @@ static bool resume(struct trainer *t, struct error *err)
 {
     const double rate = t->config->optimizer.learning_rate;
     t->state = t->start.state;
+    t->saved_step = t->state.step;
     if (t->start.config.optimizer.learning_rate != rate) t->state.schedule.plateau_rate = rate;
     const bool applied = checkpoint_apply(&t->start, t->model, true, err);
     checkpoint_release(&t->start); /* the file may be pruned */
@@ -212,7 +222,23 @@ static bool save(struct trainer *t, char path[PATH_MAX_BYTES], struct error *err
     if (!checkpoint_write(path, t->model, t->config, &t->state, &t->input, err))
         return error_prefix(err, "no checkpoint at step %lld, earlier ones are intact (--resume)",
                             (long long)t->state.step);
+    t->saved_step = t->state.step;
     return run_folder_prune(&t->folder, t->config->train.keep, err);
+}
+
+/* A window that cannot be read (a damaged pack, a file server that is gone) ends the run, but not the work of its last
+ * steps. */
+static void keep_steps(struct trainer *t)
+{
+    char path[PATH_MAX_BYTES];
+    struct error err = { 0 };
+    if (t->state.step == t->saved_step) return;
+    if (save(t, path, &err))
+        log_info("the work up to step %lld is kept; once the cause below is mended, go on with "
+                 "--resume (checkpoint %s)",
+                 (long long)t->state.step, path);
+    else
+        log_warning("%s", err.message);
 }
 
 static double percent(double part, double whole)
@@ -314,6 +340,7 @@ static bool train_epoch(struct trainer *t, bool *stopped, struct error *err)
         const double asked_s = clock_seconds();
         ok = loader_next(loader, &slot, err);
         t->wait_s += clock_seconds() - asked_s;
+        if (!ok) keep_steps(t);
         if (!ok || !slot) break;
         ok = submit_step(t, slot, err);
         const int64_t every = config->train.checkpoint_steps;
@@ -418,6 +445,7 @@ static void trainer_release(struct trainer *t)
         batch_slots_release(t->session.backend, t->slots, t->config->data.ring,
                             t->config->data.level_count);
     for (int k = 0; k < TOWERS_MAX; k++) free(t->draws[k]);
+    free(t->slides);
     run_folder_release(&t->folder);
     model_release(t->model);
     checkpoint_release(&t->start);
@@ -435,8 +463,8 @@ static bool prepare_run(struct trainer *t, const struct train_options *options, 
     if (!options->dry_run && !find_start(t, options->resume, err)) return false;
     if (!session_init(&t->session, &t->config->compute, t->config->data.level_count,
                       t->config->data.reader_threads, err) ||
-        !open_data(t, err) || (!options->dry_run && !t->resumed && !verify_packs(t, err)) ||
-        !open_model(t, err) || !allocate(t, err))
+        !manifest_load(&t->manifest, t->config->data.manifest, err) || !open_model(t, err) ||
+        !open_data(t, err) || !allocate(t, err))
         return false;
     memory_plan_print(t->model, t->config->data.ring, t->session.reader_threads,
                       t->config->data.source == DATA_SOURCE_SLIDES ? reader_cache_bytes : 0);
