@@ -226,21 +226,6 @@ static bool save(struct trainer *t, char path[PATH_MAX_BYTES], struct error *err
     return run_folder_prune(&t->folder, t->config->train.keep, err);
 }
 
-/* A window that cannot be read (a damaged pack, a file server that is gone) ends the run, but not the work of its last
- * steps. */
-static void keep_steps(struct trainer *t)
-{
-    char path[PATH_MAX_BYTES];
-    struct error err = { 0 };
-    if (t->state.step == t->saved_step) return;
-    if (save(t, path, &err))
-        log_info("the work up to step %lld is kept; once the cause below is mended, go on with "
-                 "--resume (checkpoint %s)",
-                 (long long)t->state.step, path);
-    else
-        log_warning("%s", err.message);
-}
-
 static double percent(double part, double whole)
 {
     return whole > 0 ? 100 * part / whole : 0;
@@ -320,6 +305,29 @@ static bool collect_step(struct trainer *t, struct loader *loader, struct error 
     return t->state.step % LOG_STEPS != 0 || log_steps(t, loss, rate, err);
 }
 
+/* Until no more than `left` steps are under way. */
+static bool collect_steps(struct trainer *t, struct loader *loader, int left, struct error *err)
+{
+    while (model_in_flight(t->model) > left)
+        if (!collect_step(t, loader, err)) return false;
+    return true;
+}
+
+/* A window that cannot be read (a damaged pack, a file server that is gone) ends the run, but not the work of its last
+ * steps. */
+static void keep_steps(struct trainer *t, struct loader *loader)
+{
+    char path[PATH_MAX_BYTES];
+    struct error err = { 0 };
+    if (!collect_steps(t, loader, 0, &err) || t->state.step == t->saved_step) return;
+    if (save(t, path, &err))
+        log_info("the work up to step %lld is kept; once the cause below is mended, go on with "
+                 "--resume (checkpoint %s)",
+                 (long long)t->state.step, path);
+    else
+        log_warning("%s", err.message);
+}
+
 /* The rest of the current epoch; *stopped if a signal ended it. */
 static bool train_epoch(struct trainer *t, bool *stopped, struct error *err)
 {
@@ -340,7 +348,7 @@ static bool train_epoch(struct trainer *t, bool *stopped, struct error *err)
         const double asked_s = clock_seconds();
         ok = loader_next(loader, &slot, err);
         t->wait_s += clock_seconds() - asked_s;
-        if (!ok) keep_steps(t);
+        if (!ok) keep_steps(t, loader);
         if (!ok || !slot) break;
         ok = submit_step(t, slot, err);
         const int64_t every = config->train.checkpoint_steps;
@@ -349,11 +357,10 @@ static bool train_epoch(struct trainer *t, bool *stopped, struct error *err)
         /* A checkpoint holds a state between two steps; the last one of an epoch keeps its work whatever becomes of the
          * validation. */
         char path[PATH_MAX_BYTES];
-        while (ok && model_in_flight(t->model) > (due || last ? 0 : 1))
-            ok = collect_step(t, loader, err);
+        ok = ok && collect_steps(t, loader, due || last ? 0 : 1, err);
         if (ok && (due || last)) ok = save(t, path, err);
     }
-    while (ok && model_in_flight(t->model) > 0) ok = collect_step(t, loader, err);
+    ok = ok && collect_steps(t, loader, 0, err);
     loader_release(loader);
     *stopped = stop_signal != 0;
     return ok;
