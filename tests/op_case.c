@@ -230,9 +230,8 @@ void op_case_init(struct op_case *test, const struct op *op, uint64_t seed)
         array_init(array, op, (enum role)role, seed);
         if (array->bytes) set_pointer(&test->before, (enum role)role, array->before + array->first);
     }
-    test->before.learning_rate = 0.01f;
-    test->before.step = 3;
-    test->before.seed = seed;
+    test->values = (struct step_values) { .seed = seed, .step = 3, .learning_rate = 0.01f };
+    test->before.values = &test->values;
     test->before.weights_version = seed + 1;
 }
 
@@ -261,7 +260,10 @@ bool op_case_run_plan(struct op_case *test, struct backend *backend, struct plan
     const struct backend_ops *ops = backend->ops;
     const int queue = test->op->queue;
     struct op_buffers buffers = test->before;
-    bool ok = true;
+    void *values = NULL;
+    bool ok = ops->alloc(backend, sizeof test->values, &values, err) &&
+              ops->copy(backend, queue, values, &test->values, sizeof test->values, err);
+    buffers.values = values;
     for (int role = 0; role < ROLE_COUNT && ok; role++) {
         struct op_array *a = &test->arrays[role];
         if (a->bytes == 0) continue;
@@ -277,6 +279,7 @@ bool op_case_run_plan(struct op_case *test, struct backend *backend, struct plan
         if (a->bytes) ok = ops->copy(backend, queue, a->after, a->device, a->bytes, err);
     }
     ok = ops->synchronize(backend, err) && ok;
+    ops->free(backend, values);
     for (int role = 0; role < ROLE_COUNT; role++) {
         ops->free(backend, test->arrays[role].device);
         test->arrays[role].device = NULL;
@@ -385,7 +388,7 @@ static bool compare_array(const struct op_case *test, const struct reference *re
                             return false;
         return true;
     }
-    struct random random = random_init(test->before.seed, 1, role, RANDOM_TEST);
+    struct random random = random_init(test->values.seed, 1, role, RANDOM_TEST);
     for (int i = 0; i < samples; i++) {
         const struct place at = { .n = sample_index(&random, t->n),
                                   .y = sample_index(&random, t->h),

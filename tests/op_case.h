@@ -27,8 +27,8 @@ struct op_array {
 struct op_case {
     const struct op *op;
     struct op_array arrays[ROLE_COUNT]; /* bytes = 0: not used by the op */
-    struct op_buffers
-        before; /* pointing into the host copies; scalars may be changed before a run */
+    struct op_buffers before; /* pointing into the host copies */
+    struct step_values values; /* may be changed before a run */
     bool loads; /* the weights go to the plan before the run, which gets none */
 };
 

@@ -311,7 +311,8 @@ static struct reference_value dropout(const struct op *op, const struct op_buffe
 {
     const uint64_t pixel = ((uint64_t)n * (uint64_t)op->x.h + (uint64_t)y) * (uint64_t)op->x.w +
                            (uint64_t)x;
-    struct random random = random_init(b->seed, (uint32_t)b->step, pixel, RANDOM_DROPOUT);
+    struct random random = random_init(b->values->seed, (uint32_t)b->values->step, pixel,
+                                       RANDOM_DROPOUT);
     for (int skipped = 0; skipped < c; skipped++) random_u32(&random);
     const bool keep = random_uniform(&random, 0, 1) >= op->rate;
     return exactly(keep ? reference_load(&op->x, b->x, n, y, x, c) / (1 - (double)op->rate) : 0);
@@ -345,7 +346,7 @@ struct state {
 static struct state optimizer_step(const struct config_optimizer *o, const struct op_buffers *b,
                                    int i, double g)
 {
-    const double lr = b->learning_rate, t = (double)b->step, s1 = b->state1[i];
+    const double lr = b->values->learning_rate, t = (double)b->values->step, s1 = b->state1[i];
     const double s2 = b->state2 ? b->state2[i] : 0;
     struct state next = { 0, 0, 0 };
     switch (o->name) {

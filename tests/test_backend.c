@@ -140,16 +140,23 @@ Test(backend, convolutions_at_299_px_match_the_reference_in_float32)
     check_shapes(inception(299), true, convolutions, HALF_OF_THE_VARIANTS, DTYPE_F32);
 }
 
+Test(backend, convolutions_at_299_px_match_the_reference_in_bfloat16)
+{
+    check_shapes(inception(299), true, convolutions, HALF_OF_THE_VARIANTS, DTYPE_BF16);
+}
+
 Test(backend, batch_norms_match_the_reference_in_float32)
 {
     check_shapes(odd(), true, norms, EVERY_VARIANT, DTYPE_F32);
     check_shapes(inception(80), true, norms, HALF_OF_THE_VARIANTS, DTYPE_F32);
+    check_shapes(inception(299), true, norms, HALF_OF_THE_VARIANTS, DTYPE_F32);
 }
 
 Test(backend, batch_norms_match_the_reference_in_bfloat16)
 {
     check_shapes(odd(), true, norms, EVERY_VARIANT, DTYPE_BF16);
     check_shapes(inception(80), true, norms, HALF_OF_THE_VARIANTS, DTYPE_BF16);
+    check_shapes(inception(299), true, norms, HALF_OF_THE_VARIANTS, DTYPE_BF16);
 }
 
 Test(backend, pools_match_the_reference_in_float32)
@@ -163,6 +170,7 @@ Test(backend, pools_match_the_reference_in_bfloat16)
 {
     check_shapes(odd(), false, pools, EVERY_VARIANT, DTYPE_BF16);
     check_shapes(inception(80), false, pools, EVERY_VARIANT, DTYPE_BF16);
+    check_shapes(inception(299), false, pools, HALF_OF_THE_VARIANTS, DTYPE_BF16);
 }
 
 /* ReLU gradient and dropout on a slice of a wider tensor. */
@@ -324,9 +332,12 @@ Test(backend, a_queue_goes_on_only_after_the_one_it_waits_for)
     for (int round = 1; round <= ROUNDS; round++) {
         memset(host, round, BYTES);
         cr_assert(ops->copy(backend, 0, memory, host, BYTES, &err));
-        cr_assert(ops->wait(backend, last, 0, &err));
+        uint64_t ticket;
+        cr_assert(ops->fence(backend, 0, &ticket, &err));
+        cr_assert(ops->wait(backend, last, 0, ticket, &err));
         cr_assert(ops->copy(backend, last, copy, memory, BYTES, &err));
-        cr_assert(ops->wait(backend, 0, last, &err));
+        cr_assert(ops->fence(backend, last, &ticket, &err));
+        cr_assert(ops->wait(backend, 0, last, ticket, &err));
         cr_assert(ops->zero(backend, 0, memory, BYTES, &err));
         cr_assert(ops->copy(backend, last, host, copy, BYTES, &err));
         cr_assert(ops->synchronize(backend, &err), "%s", err.message);

@@ -194,6 +194,31 @@ Test(file, committed_file_replaces_the_old_one)
     free(text);
 }
 
+Test(file, what_killed_writers_left_is_removed_by_the_next_and_nothing_else)
+{
+    static const char *const kept[] = { "a.txt.partial", "b.txt.partial-1", "a.txt", "partial-a" };
+    struct error err = { 0 };
+    char path[PATH_MAX_BYTES], other[PATH_MAX_BYTES];
+    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++) test_write(path, folder, kept[i], "");
+    test_write(path, folder, "a.txt.partial-0123456789abcdef", "killed");
+    test_write(path, folder, "a.txt.partial-1", "killed");
+    test_path(path, folder, "a.txt");
+    struct atomic_file first, second;
+    cr_assert(atomic_file_open(&first, path, &err), "%s", err.message);
+    cr_assert_eq(test_folder_count(folder), 5);
+    cr_assert(atomic_file_open(&second, path, &err), "%s", err.message);
+    cr_assert_eq(test_folder_count(folder), 6, "the first still writes");
+    fputs("first", first.stream);
+    cr_assert(atomic_file_commit(&first, &err), "%s", err.message);
+    atomic_files_clean(folder, "a.txt");
+    cr_assert(atomic_file_commit(&second, &err), "%s", err.message);
+    cr_assert_eq(test_folder_count(folder), 4);
+    atomic_files_clean(folder, NULL);
+    cr_assert_eq(test_folder_count(folder), 3, "b's writer is dead");
+    test_path(other, folder, "b.txt.partial-1");
+    cr_assert_not(file_exists(other));
+}
+
 Test(file, release_of_a_zeroed_file_does_nothing)
 {
     struct atomic_file file = { 0 };

@@ -361,12 +361,23 @@ Test(config_file, relative_paths_start_where_they_were_written)
     expect_path(config.data.manifest, "configs/../slides.csv");
     expect_path(config.model.weights, "configs/w.h5");
     expect_path(config.data.pack, "here/packs");
-    expect_path(config.train.run, "runs");
+    expect_path(config.train.run, "configs/runs"); /* a default */
     expect_path(config.folder, "configs");
     cr_assert_str_eq(config.name, "try");
     cr_assert_str_eq(load("model: {weights: random}", 0, NULL).model.weights, "random");
     cr_assert_str_eq(load("data: {manifest: /a/b}", 0, NULL).data.manifest, "/a/b");
     cr_assert_str_eq(load("data: {manifest: }", 0, NULL).data.manifest, "");
+}
+
+Test(config_file, relative_paths_start_here_without_a_file)
+{
+    char *overrides[] = { "data.manifest=b.csv" };
+    struct config config;
+    struct error err = { 0 };
+    cr_assert(config_load(&config, NULL, 1, overrides, &err), "%s", err.message);
+    expect_path(config.data.manifest, "b.csv");
+    expect_path(config.data.pack, "packs");
+    cr_expect_str_eq(config.folder, folder);
 }
 
 Test(config_file, resolved_configuration_can_be_read_from_another_folder)

@@ -137,6 +137,58 @@ Test(evaluate_run, dataset_and_whole_slides_give_the_same_windows_the_same_proba
     checkpoint_release(&checkpoint);
 }
 
+/* The map of n.tif that an evaluation kept, with every probability set to 0.75 and its checksum set right. */
+static void forge_kept_map(const char *path)
+{
+    struct weights weights;
+    struct error err = { 0 };
+    cr_assert(safetensors_read(&weights, path, &err), "%s", err.message);
+    struct weight_array map = *weights_find(&weights, "probabilities");
+    float *values = malloc((size_t)map.count * sizeof *values);
+    for (int64_t i = 0; i < map.count; i++)
+        values[i] = isnan(((const float *)map.data)[i]) ? NAN : 0.75f;
+    map.data = values;
+    const char *const metadata[] = { "identity", weights_metadata(&weights, "identity"), NULL };
+    cr_assert(safetensors_write(path, &map, 1, metadata, &err), "%s", err.message);
+    free(values);
+    weights_release(&weights);
+}
+
+Test(evaluate_run, whole_slides_go_on_behind_those_that_an_earlier_try_finished)
+{
+    struct checkpoint checkpoint;
+    struct error err = { 0 };
+    struct evaluate_options options = {
+        .split = SPLIT_TEST, .whole_slides = true, .orientations = 1, .batch = 4
+    };
+    char folder[PATH_MAX_BYTES], map[PATH_MAX_BYTES];
+    struct evaluation first, second, other;
+    write_slides();
+    write_checkpoint(temporary_path("c.safetensors"), 1);
+    test_path(folder, temporary_folder, "out");
+    test_path(map, folder, "finished/n.map.safetensors");
+    options.folder = folder;
+    cr_assert(checkpoint_open(&checkpoint, temporary_path("c.safetensors"), &err), "%s",
+              err.message);
+    cr_assert(evaluate_run(&first, &checkpoint, &options, &err), "%s", err.message);
+    forge_kept_map(map); /* to see that it is used */
+    cr_assert(evaluate_run(&second, &checkpoint, &options, &err), "%s", err.message);
+    cr_assert_eq(second.slide_count, 2);
+    cr_expect_eq(second.slides[0].score, first.slides[0].score);
+    cr_expect_eq(second.slides[1].score, 0.75);
+    cr_expect_eq(second.slides[1].count, first.slides[1].count);
+    cr_expect_eq(second.slides[1].background[0], first.slides[1].background[0]);
+    options.orientations = 4; /* is another map */
+    cr_assert(evaluate_run(&other, &checkpoint, &options, &err), "%s", err.message);
+    cr_expect_neq(other.slides[1].score, 0.75);
+    cr_assert(evaluation_write(&other, &checkpoint, &options, folder, &err), "%s", err.message);
+    cr_expect_eq(test_folder_count(folder), 4, "kept maps go when the results are written");
+    evaluation_release(&first);
+    evaluation_release(&second);
+    evaluation_release(&other);
+    checkpoint_release(&checkpoint);
+}
+
 Test(evaluate_run, slides_of_another_downsample_are_refused)
 {
     struct checkpoint checkpoint;

@@ -71,8 +71,8 @@ static bool one_step(struct op_case *test, struct backend *backend, int t, struc
 {
     float *gradients = op_case_before(test, ROLE_GRADIENTS);
     for (int i = 0; i < COUNT; i++) gradients[i] = gradient_of(i, t);
-    test->before.learning_rate = rate_of(t);
-    test->before.step = t;
+    test->values.learning_rate = rate_of(t);
+    test->values.step = t;
     return op_case_run(test, backend, err);
 }
 
@@ -150,8 +150,8 @@ static float first_step(const struct config_optimizer *o, float gradient, float 
     *(float *)op_case_before(&test, ROLE_STATE1) = optimizer_initial_state(o->name, 1);
     if (optimizer_state_count(o->name) == 2)
         *(float *)op_case_before(&test, ROLE_STATE2) = optimizer_initial_state(o->name, 2);
-    test.before.learning_rate = lr;
-    test.before.step = 1;
+    test.values.learning_rate = lr;
+    test.values.step = 1;
     cr_assert(op_case_run(&test, backend, &err), "%s", err.message);
     const float p = *(float *)op_case_after(&test, ROLE_PARAMETERS);
     op_case_release(&test);

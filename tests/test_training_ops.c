@@ -98,8 +98,8 @@ static void dropout_mask(struct backend *backend, float rate, uint64_t seed, int
                            .y = tensor(ROWS, 1, 1, COLUMNS) };
     struct op_case test;
     op_case_init(&test, &op, 1);
-    test.before.seed = seed;
-    test.before.step = step;
+    test.values.seed = seed;
+    test.values.step = step;
     for (int i = 0; i < ROWS * COLUMNS; i++) ((float *)op_case_before(&test, ROLE_X))[i] = 1;
     run(&test, backend);
     memcpy(mask, op_case_after(&test, ROLE_OUT), ROWS * COLUMNS * sizeof *mask);

@@ -42,36 +42,44 @@ static bool finish(struct config_reader *reader, const char *path, struct error 
     return path ? error_prefix(err, "%s", path) : error_prefix(err, "configuration");
 }
 
-static bool read_file(struct config_reader *reader, const char *path, const char *current,
-                      struct error *err)
+static bool read_file(struct config_reader *reader, const char *path, struct error *err)
 {
     struct error cause = { 0 };
-    char *yaml, absolute[PATH_MAX_BYTES];
+    char *yaml;
     size_t size;
-    if (!path_join(absolute, current, path, &cause) ||
-        !file_read(path, YAML_BYTES_MAX, &yaml, &size, &cause))
+    if (!file_read(path, YAML_BYTES_MAX, &yaml, &size, &cause))
         return error_set(err, EXIT_CODE_USAGE, "%s", cause.message);
-
-    path_folder(reader->config->folder, absolute);
     reader->name = path;
-    reader->folder = reader->config->folder;
     const bool good = config_read_yaml(reader, yaml, size, err);
     free(yaml);
     return good;
 }
 
+/* Where paths of the file start, and defaults with them: a configuration means the same wherever it
+ * is used. */
+static bool find_folder(char folder[PATH_MAX_BYTES], const char *path, const char *current,
+                        struct error *err)
+{
+    char absolute[PATH_MAX_BYTES];
+    struct error cause = { 0 };
+    if (!path_join(absolute, current, path ? path : "-", &cause))
+        return error_set(err, EXIT_CODE_USAGE, "%s", cause.message);
+    path_folder(folder, absolute);
+    return true;
+}
+
 bool config_load(struct config *config, const char *path, int override_count,
                  char *const *overrides, struct error *err)
 {
-    char current[PATH_MAX_BYTES];
+    char current[PATH_MAX_BYTES], folder[PATH_MAX_BYTES];
     if (!getcwd(current, sizeof(current)))
         return error_set(err, EXIT_CODE_USAGE, "cannot tell the current folder: %s",
                          strerror(errno));
 
-    struct config_reader reader = { .config = config, .folder = current };
-    if (!store_defaults(&reader, err)) return false;
-    snprintf(config->folder, sizeof(config->folder), "%s", current);
-    if (path && !read_file(&reader, path, current, err)) return false;
+    struct config_reader reader = { .config = config, .folder = folder };
+    if (!find_folder(folder, path, current, err) || !store_defaults(&reader, err)) return false;
+    snprintf(config->folder, sizeof(config->folder), "%s", folder);
+    if (path && !read_file(&reader, path, err)) return false;
 
     reader.name = NULL;
     reader.folder = current;

@@ -1,7 +1,9 @@
 /* Files and paths. The one idea: a file under its final name is complete, because it gets that name
- * by rename() after everything has reached the disk. */
+ * by rename() after everything has reached the disk. Until then its writer holds a lock on it, so
+ * that whoever can lock a temporary file knows that its writer is dead. */
 #include "micromet/base/file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -10,26 +12,84 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "micromet/base/lock.h"
+#include "micromet/base/log.h"
+
+static const char temporary_mark[] = ".partial-"; /* behind the target's name */
+enum { TEMPORARY_TRIES = 100 };
+
+static void remove_abandoned(const char *path)
+{
+    const int descriptor = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (descriptor < 0) return; /* gone, or another user's */
+    if (lock_try(descriptor) == LOCK_TAKEN && unlink(path) != 0 && errno != ENOENT)
+        log_warning("%s: was left by a killed process and cannot be removed: %s", path,
+                    strerror(errno));
+    close(descriptor);
+}
+
+/* Is `file` a temporary file of the target `name`, or of any if that is NULL? */
+static bool is_temporary(const char *file, const char *name)
+{
+    if (!name) return strstr(file, temporary_mark) != NULL;
+    const size_t length = strlen(name);
+    return strncmp(file, name, length) == 0 &&
+           strncmp(file + length, temporary_mark, sizeof(temporary_mark) - 1) == 0;
+}
+
+void atomic_files_clean(const char *folder, const char *name)
+{
+    DIR *listing = opendir(folder);
+    if (!listing) return; /* whoever writes there will say why */
+    for (struct dirent *entry; (entry = readdir(listing)) != NULL;) {
+        char path[PATH_MAX_BYTES];
+        struct error ignored = { 0 }; /* a path too long to be one of ours */
+        if (is_temporary(entry->d_name, name) && path_join(path, folder, entry->d_name, &ignored))
+            remove_abandoned(path);
+    }
+    closedir(listing);
+}
+
+/* A new file beside the target, locked; -1 on failure. Between the two another process may find it
+ * abandoned and remove it: then the next name is tried. */
+static int create_temporary(struct atomic_file *file, struct error *err)
+{
+    for (int tries = 0; tries < TEMPORARY_TRIES; tries++) {
+        uint64_t nonce = 0;
+        if (getrandom(&nonce, sizeof(nonce), 0) != sizeof(nonce)) {
+            error_set(err, EXIT_CODE_FAILED, "%s: cannot get random bytes: %s", file->path,
+                      strerror(errno));
+            return -1;
+        }
+        const int length = snprintf(file->temporary, sizeof(file->temporary), "%s%s%016llx",
+                                    file->path, temporary_mark, (unsigned long long)nonce);
+        if (length >= (int)sizeof(file->temporary)) {
+            error_set(err, EXIT_CODE_FAILED, "%.200s...: the path is too long", file->path);
+            return -1;
+        }
+        const int descriptor = open(file->temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (descriptor < 0) break;
+        if (lock_try(descriptor) != LOCK_OF_OTHERS && file_exists(file->temporary))
+            return descriptor;
+        close(descriptor);
+    }
+    error_set(err, EXIT_CODE_FAILED, "%s: cannot create: %s", file->path, strerror(errno));
+    return -1;
+}
+
 bool atomic_file_open(struct atomic_file *file, const char *path, struct error *err)
 {
+    char folder[PATH_MAX_BYTES];
     *file = (struct atomic_file) { 0 };
-    uint64_t nonce = 0;
-    if (getrandom(&nonce, sizeof(nonce), 0) != sizeof(nonce))
-        return error_set(err, EXIT_CODE_FAILED, "%s: cannot get random bytes: %s", path,
-                         strerror(errno));
+    if (!path_join(file->path, "", path, err)) return false;
+    path_folder(folder, path);
+    const char *slash = strrchr(path, '/');
+    atomic_files_clean(folder, slash ? slash + 1 : path);
 
-    const int length = snprintf(file->temporary, sizeof(file->temporary), "%s.partial-%016llx",
-                                path, (unsigned long long)nonce);
-    if (length >= (int)sizeof(file->temporary)) {
-        file->temporary[0] = '\0';
-        return error_set(err, EXIT_CODE_FAILED, "%.200s...: the path is too long", path);
-    }
-    snprintf(file->path, sizeof(file->path), "%s", path);
-
-    const int descriptor = open(file->temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    const int descriptor = create_temporary(file, err);
     if (descriptor < 0) {
         file->temporary[0] = '\0';
-        return error_set(err, EXIT_CODE_FAILED, "%s: cannot create: %s", path, strerror(errno));
+        return false;
     }
     file->stream = fdopen(descriptor, "w+b");
     if (!file->stream) {
@@ -61,23 +121,20 @@ bool atomic_file_commit(struct atomic_file *file, struct error *err)
     errno = 0;
     bool written = !ferror(file->stream) && fflush(file->stream) == 0;
     written = written && fsync(fileno(file->stream)) == 0;
+    written = written && rename(file->temporary, file->path) == 0;
     int cause = errno;
-    if (fclose(file->stream) != 0 && written) {
+    if (written) file->temporary[0] = '\0';
+    if (fclose(file->stream) != 0 && written) { /* gives the lock back, so not before the rename */
         written = false;
         cause = errno;
     }
     file->stream = NULL;
-    if (written && rename(file->temporary, file->path) != 0) {
-        written = false;
-        cause = errno;
-    }
     if (!written) {
         error_set(err, EXIT_CODE_FAILED, "%s: cannot write: %s", file->path,
                   cause ? strerror(cause) : "is the disk full?");
         atomic_file_release(file);
         return false;
     }
-    file->temporary[0] = '\0';
     return folder_sync(file->path, err);
 }
 

@@ -25,6 +25,10 @@ const struct subcommand command_config = {
             "and\n"
             "prints the resolved configuration as YAML. Exit status 2 if something is wrong.\n"
             "\n"
+            "Relative paths start at the folder of the YAML file, those that it gives and defaults "
+            "alike;\n"
+            "paths on the command line start at the current folder.\n"
+            "\n"
             "  micromet config configs/seed.yaml\n"
             "  micromet config configs/seed.yaml optimizer.learning_rate=1e-4 data.levels=[3,4]\n"
             "  micromet config 'augment={rotate: false, hue: 0}'\n",

@@ -31,6 +31,8 @@ static const char help[] =
     "\n"
     "Writes evaluation.json, predictions.csv, roc.png and precision_recall.png. A slide that\n"
     "cannot be used is reported and the others are finished; the exit code is then 3.\n"
+    "An evaluation of whole slides that was interrupted goes on behind its last finished\n"
+    "slide.\n"
     "\n"
     "examples:\n"
     "  micromet evaluate runs/seed/checkpoints/best.safetensors\n"
@@ -141,6 +143,7 @@ static enum exit_code run(int argc, char **argv, struct error *err)
         !checkpoint_open(&checkpoint, argv[1], err))
         return err->code;
     snprintf(folder, sizeof folder, "%s", a.out);
+    options.folder = folder;
     if (*folder || default_folder(argv[1], &options, folder, err))
         evaluate(&checkpoint, &options, count - 1, argv + 2, folder, err);
     checkpoint_release(&checkpoint);

@@ -165,8 +165,9 @@ static bool prepare(struct preparation *preparation, struct error *err)
         preparation->jobs[i].row = &manifest->rows[i];
         if (width > preparation->name_width) preparation->name_width = width;
     }
-    return folder_create(preparation->config.data.pack, err) &&
-           parallel_for(threads, manifest->count, preparation, plan_job, err) &&
+    if (!folder_create(preparation->config.data.pack, err)) return false;
+    atomic_files_clean(preparation->config.data.pack, NULL);
+    return parallel_for(threads, manifest->count, preparation, plan_job, err) &&
            build_all(preparation, threads, err) && summarise(preparation, started_s, err);
 }
 

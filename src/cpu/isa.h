@@ -29,6 +29,10 @@ struct tile {
     const float *bias; /* (columns), or NULL */
     bool accumulate;   /* start from y */
     bool relu;
+    /* What is needed next, fetched into the second level meanwhile: at each step of the reduction the line at `fetch`,
+     * which moves on by fetch_step bytes. */
+    const char *fetch;
+    size_t fetch_step;
 };
 
 enum winograd_kind {
@@ -50,6 +54,7 @@ struct gemm {
     float *y;
     size_t y_stride;
     int rows, depth, columns; /* columns a multiple of PANEL */
+    const float *next;        /* the b of the call after this one, fetched while the last panel is multiplied */
 };
 
 /* One tile of a Winograd algorithm (toom.h), all channels; the number of pixels and points is the
@@ -71,6 +76,15 @@ struct winograd_output {
     bool accumulate, relu;
 };
 
+/* One output pixel of a pool: maximum, or sum times scale, of `taps` input pixels. */
+struct pool_pixel {
+    const void *const *pixels; /* taps pointers to F32 or, in pool[true], BF16 */
+    float *y;
+    int taps, channels; /* any number of channels */
+    bool average;
+    float scale; /* average only */
+};
+
 struct isa {
     const char *name;
     int rows, panels; /* the largest tile */
@@ -82,6 +96,7 @@ struct isa {
      */
     void (*combine)(const float *factors, int terms, const float *from, size_t stride, int count,
                     float *to);
+    void (*pool[2])(const struct pool_pixel *); /* [input is bfloat16] */
     void (*winograd_input[WINOGRAD_KIND_COUNT])(const struct winograd_input *);
     void (*winograd_output[WINOGRAD_KIND_COUNT])(const struct winograd_output *);
 };

@@ -157,12 +157,13 @@ static void prefetch_rows(const struct block *b, const struct group *g, int firs
             __builtin_prefetch(b->a[i] + g->a_offset[g->runs - 1] + c);
 }
 
-/* The output channels of this part for one block of rows. Tiles are of nearly equal height, so that
+/* The output channels of this part for one block of rows; each tile fetches its share of the next panel. Tiles are of nearly equal height, so that
  * none is left with a row or two. */
 static void block_run(const struct job *job, struct block *b, const struct group *g)
 {
     const struct isa *isa = job->isa;
-    const int tiles = ceil_div(b->rows, isa->rows);
+    const int tiles = ceil_div(b->rows, isa->rows), depth = g->runs * g->depth;
+    const size_t share = isa->panels * job->geometry.panel * sizeof(float) / tiles;
     for (int k = job->k_first; k < job->k_end; k += isa->panels * PANEL) {
         const int columns = int_min(isa->panels * PANEL, job->k_end - k);
         struct tile tile = {
@@ -177,7 +178,10 @@ static void block_run(const struct job *job, struct block *b, const struct group
             .accumulate = job->geometry.view.accumulate,
             .relu = job->geometry.view.relu,
         };
+        const bool more = depth > 0 && k + columns < job->k_end;
+        tile.fetch_step = more ? share / depth + 1 : 0;
         for (int i = 0; i < tiles; i++) {
+            tile.fetch = (const char *)tile.b + (more ? share * (tiles + i) : 0);
             const int first = b->rows * i / tiles, rows = b->rows * (i + 1) / tiles - first;
             tile.a = b->a + first;
             tile.y = b->y + first;

@@ -113,6 +113,7 @@ static void multiply(const struct op *op, const struct isa *isa, const float *tu
         .y = y,
         .columns = columns,
         .accumulate = accumulate,
+        .fetch = (const char *)panels,
     };
     const int tiles = ceil_div(op->y.c, isa->rows);
     for (int i = 0; i < tiles; i++) {

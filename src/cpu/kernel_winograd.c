@@ -211,6 +211,8 @@ static void multiply(const struct winograd *g, const struct isa *isa, const floa
             .rows = tiles,
             .depth = c,
             .columns = slice,
+            .next = point + 1 < g->points ? packed + ((size_t)(point + 1) * g->view.out.c + k) * c
+                                          : NULL,
         });
 }
 

@@ -12,8 +12,9 @@ CPU_CLONES static void adam(const struct config_optimizer *o, const struct op_bu
 {
     const float b1 = (float)o->beta1, b2 = (float)o->beta2, decay = (float)o->weight_decay;
     const float new1 = (float)(1 - o->beta1), new2 = (float)(1 - o->beta2);
-    const float step = (float)(b->learning_rate / (1 - pow(o->beta1, (double)b->step)));
-    const float root = (float)(1 / sqrt(1 - pow(o->beta2, (double)b->step)));
+    const double t = (double)b->values->step;
+    const float step = (float)(b->values->learning_rate / (1 - pow(o->beta1, t)));
+    const float root = (float)(1 / sqrt(1 - pow(o->beta2, t)));
     const float epsilon = (float)o->epsilon;
     for (int64_t i = first; i < last; i++) {
         const float g = b->gradients[i] + decay * b->parameters[i];
@@ -29,7 +30,7 @@ CPU_CLONES static void rmsprop(const struct config_optimizer *o, const struct op
                                int64_t first, int64_t last)
 {
     const float rho = (float)o->decay, fresh = (float)(1 - o->decay), momentum = (float)o->momentum,
-                lr = b->learning_rate;
+                lr = b->values->learning_rate;
     const float epsilon = (float)o->epsilon, decay = (float)o->weight_decay;
     for (int64_t i = first; i < last; i++) {
         const float g = b->gradients[i] + decay * b->parameters[i];
@@ -44,7 +45,7 @@ CPU_CLONES static void rmsprop(const struct config_optimizer *o, const struct op
 CPU_CLONES static void sgd(const struct config_optimizer *o, const struct op_buffers *b,
                            int64_t first, int64_t last)
 {
-    const float momentum = (float)o->momentum, lr = b->learning_rate,
+    const float momentum = (float)o->momentum, lr = b->values->learning_rate,
                 decay = (float)o->weight_decay;
     for (int64_t i = first; i < last; i++) {
         const float g = b->gradients[i] + decay * b->parameters[i];

@@ -31,7 +31,8 @@ static bool dropout(struct plan *plan, const struct op_buffers *b, struct error 
     const float scale = 1 / (1 - op->rate);
     for (int64_t p = 0; p < pixels; p++) {
         float in_row[ROW_CHANNELS_MAX], out_row[ROW_CHANNELS_MAX];
-        struct random random = random_init(b->seed, (uint32_t)b->step, (uint64_t)p, RANDOM_DROPOUT);
+        struct random random = random_init(b->values->seed, (uint32_t)b->values->step, (uint64_t)p,
+                                           RANDOM_DROPOUT);
         const float *x = row_load(&op->x, b->x, p, in_row);
         float *y = row_target(&op->y, b->out, p, out_row);
         for (int c = 0; c < op->x.c; c++)

@@ -3,6 +3,7 @@
 #include <omp.h>
 #include <stdlib.h>
 
+#include "isa.h"
 #include "plan.h"
 
 struct range {
@@ -26,70 +27,73 @@ static inline int64_t pixel_at(const struct tensor *t, int n, int y, int x)
     return ((int64_t)n * t->h + y) * t->w + x;
 }
 
-/* Sixteen channels at a time, so that they stay in registers over all taps. */
-CPU_CLONES static void reduce_taps(const struct op *op, const float *x, struct range rows,
-                                   struct range columns, float *out)
+/* The plain loop, for processors without one of isa.h's instruction sets. */
+static void reduce_plain(const struct pool_pixel *p, bool bf16)
 {
-    enum { LANES = 16 };
-    const int channels = op->x.c, stride = op->x.pixel_stride;
-    const float scale = op->average ? average_scale(op, rows, columns) : 1;
-    for (int first = 0; first < channels; first += LANES) {
-        const int count = channels - first < LANES ? channels - first : LANES;
-        float lanes[LANES];
-        for (int c = 0; c < LANES; c++) lanes[c] = op->average ? 0 : -INFINITY;
-        for (int y = rows.first; y < rows.last; y++)
-            for (int k = columns.first; k < columns.last; k++) {
-                const float *in = x + ((int64_t)y * op->x.w + k) * stride + first;
-                if (count < LANES)
-                    for (int c = 0; c < count; c++)
-                        lanes[c] = op->average ? lanes[c] + in[c] : fmaxf(lanes[c], in[c]);
-                else if (op->average)
-                    for (int c = 0; c < LANES; c++) lanes[c] += in[c];
-                else
-                    for (int c = 0; c < LANES; c++) lanes[c] = in[c] > lanes[c] ? in[c] : lanes[c];
-            }
-        for (int c = 0; c < count; c++) out[first + c] = lanes[c] * scale;
+    for (int c = 0; c < p->channels; c++) {
+        float sum = p->average ? 0 : -INFINITY;
+        for (int t = 0; t < p->taps; t++) {
+            const float value = bf16 ? bf16_to_float(((const uint16_t *)p->pixels[t])[c])
+                                     : ((const float *)p->pixels[t])[c];
+            sum = p->average ? sum + value : value > sum ? value : sum;
+        }
+        p->y[c] = p->average ? sum * p->scale : sum;
     }
 }
 
-static void forward_pixel(const struct op *op, const struct op_buffers *b, int n, int oy, int ox)
+/* `pixels` has room for kernel_h*kernel_w pointers. */
+static void forward_pixel(const struct op *op, const struct op_buffers *b, int n, int oy, int ox,
+                          const void **pixels)
 {
     const struct range rows = taps(oy, op->kernel_h, op->stride, op->pad_h, op->x.h);
     const struct range columns = taps(ox, op->kernel_w, op->stride, op->pad_w, op->x.w);
+    const struct isa *isa = isa_best();
+    const bool bf16 = op->x.dtype == DTYPE_BF16;
     const int64_t target = pixel_at(&op->y, n, oy, ox);
-    const int channels = op->x.c;
-    float in_row[ROW_CHANNELS_MAX], out_row[ROW_CHANNELS_MAX];
-    float *out = row_target(&op->y, b->out, target, out_row);
-    if (op->x.dtype == DTYPE_F32) {
-        const float *image = (const float *)b->x + pixel_at(&op->x, n, 0, 0) * op->x.pixel_stride;
-        reduce_taps(op, image, rows, columns, out);
-        row_store(&op->y, b->out, target, out);
-        return;
-    }
-    for (int c = 0; c < channels; c++) out[c] = op->average ? 0 : -INFINITY;
+    float out_row[ROW_CHANNELS_MAX];
+    struct pool_pixel pixel = {
+        .pixels = pixels,
+        .y = row_target(&op->y, b->out, target, out_row),
+        .channels = op->x.c,
+        .average = op->average,
+        .scale = op->average ? average_scale(op, rows, columns) : 1,
+    };
     for (int y = rows.first; y < rows.last; y++)
-        for (int x = columns.first; x < columns.last; x++) {
-            const float *in = row_load(&op->x, b->x, pixel_at(&op->x, n, y, x), in_row);
-            if (op->average)
-                for (int c = 0; c < channels; c++) out[c] += in[c];
-            else
-                for (int c = 0; c < channels; c++) out[c] = in[c] > out[c] ? in[c] : out[c];
-        }
-    if (op->average) {
-        const float scale = average_scale(op, rows, columns);
-        for (int c = 0; c < channels; c++) out[c] *= scale;
-    }
-    row_store(&op->y, b->out, target, out);
+        for (int x = columns.first; x < columns.last; x++)
+            pixels[pixel.taps++] =
+                (const char *)b->x + (size_t)(pixel_at(&op->x, n, y, x) * op->x.pixel_stride) *
+                                         dtype_bytes(op->x.dtype);
+    if (isa)
+        isa->pool[bf16](&pixel);
+    else
+        reduce_plain(&pixel, bf16);
+    row_store(&op->y, b->out, target, pixel.y);
+}
+
+/* Of the taps of one output pixel, for each thread. */
+struct pointers {
+    size_t taps;
+    const void **memory; /* (threads, taps) */
+};
+
+static void pointers_release(void *detail)
+{
+    struct pointers *pointers = detail;
+    free(pointers->memory);
+    free(pointers);
 }
 
 static bool forward(struct plan *plan, const struct op_buffers *b, struct error *err)
 {
     (void)err;
     const struct op *op = &plan->op;
+    const struct pointers *pointers = plan->detail;
 #pragma omp parallel for schedule(static) collapse(2)
     for (int n = 0; n < op->y.n; n++)
         for (int oy = 0; oy < op->y.h; oy++)
-            for (int ox = 0; ox < op->y.w; ox++) forward_pixel(op, b, n, oy, ox);
+            for (int ox = 0; ox < op->y.w; ox++)
+                forward_pixel(op, b, n, oy, ox,
+                              pointers->memory + (size_t)omp_get_thread_num() * pointers->taps);
     return true;
 }
 
@@ -198,6 +202,22 @@ static bool plan_backward(struct plan *plan, struct error *err)
     return true;
 }
 
+static bool plan_forward(struct plan *plan, struct error *err)
+{
+    struct pointers *pointers = calloc(1, sizeof *pointers);
+    if (!pointers) return error_set(err, EXIT_CODE_FAILED, "out of memory for a plan");
+    pointers->taps = (size_t)plan->op.kernel_h * (size_t)plan->op.kernel_w;
+    plan->bytes = (size_t)omp_get_max_threads() * pointers->taps * sizeof *pointers->memory;
+    if (!cpu_alloc(plan->bytes, (void **)&pointers->memory, err)) {
+        free(pointers);
+        return false;
+    }
+    plan->detail = pointers;
+    plan->release = pointers_release;
+    plan->execute = forward;
+    return true;
+}
+
 bool plan_pool(struct plan *plan, struct error *err)
 {
     const struct op *op = &plan->op;
@@ -209,7 +229,5 @@ bool plan_pool(struct plan *plan, struct error *err)
             return error_set(err, EXIT_CODE_FAILED, "%s: a pool window would hold no pixel",
                              op->name ? op->name : "");
     }
-    if (op->kind == OP_POOL_BACKWARD) return plan_backward(plan, err);
-    plan->execute = forward;
-    return true;
+    return op->kind == OP_POOL_BACKWARD ? plan_backward(plan, err) : plan_forward(plan, err);
 }

@@ -94,6 +94,14 @@ uint64_t queue_submitted(struct queue *queue)
     return submitted;
 }
 
+struct error queue_error(struct queue *queue)
+{
+    pthread_mutex_lock(&queue->mutex);
+    const struct error error = queue->error;
+    pthread_mutex_unlock(&queue->mutex);
+    return error;
+}
+
 void queue_await(struct queue *queue, uint64_t ticket)
 {
     pthread_mutex_lock(&queue->mutex);

@@ -42,5 +42,7 @@ void queue_submit(struct queue *queue, const struct job *job);
 uint64_t queue_submitted(struct queue *queue);
 /* Wait until `ticket` jobs are done. */
 void queue_await(struct queue *queue, uint64_t ticket);
+/* The first error so far. */
+struct error queue_error(struct queue *queue);
 
 #endif

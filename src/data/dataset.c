@@ -36,6 +36,7 @@ static bool open_pack(struct dataset_slide *slide, const struct config *config, 
     slide->windows = slide->pack.windows;
     slide->count = header->count;
     slide->tumor_count = header->tumor_count;
+    slide->slide_hash = header->slide_hash;
     slide->mpp_x = header->mpp_x;
     slide->mpp_y = header->mpp_y;
     memcpy(slide->downsamples, header->downsamples, sizeof slide->downsamples);
@@ -61,6 +62,7 @@ static bool open_slide(struct dataset_slide *slide, const struct config *config,
     slide->windows = slide->list.windows;
     slide->count = slide->list.count;
     slide->tumor_count = slide->list.tumor_count;
+    slide->slide_hash = slide->slide.quickhash;
     slide->mpp_x = slide->slide.mpp_x;
     slide->mpp_y = slide->slide.mpp_y;
     for (int tower = 0; tower < data->level_count; tower++)

@@ -2,7 +2,10 @@
  * (github.com/huggingface/safetensors).
  *
  * Reading maps the file and trusts nothing in it: every tensor must lie inside the bytes, aligned,
- * and all tensors together must cover the bytes exactly once. What passes can be used in place. */
+ * and all tensors together must cover the bytes exactly once. What passes can be used in place.
+ *
+ * Files that we write carry a checksum of all their bytes as metadata; it is taken with its own
+ * digits as zeros, so one pass writes the file and a second look only puts the digits in place. */
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
@@ -11,6 +14,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #include "micromet/base/file.h"
 #include "micromet/format/weights.h"
@@ -18,6 +22,11 @@
 enum { HEADER_BYTES_MAX = 100 * 1000 * 1000, LENGTH_BYTES = 8, BUFFER_ALIGNMENT = 64 };
 
 static const char metadata_key[] = "__metadata__";
+
+/* No string of the header can hold the second: its quotes would be escaped. */
+static const char checksum_key[] = "micromet.xxh3", checksum_mark[] = "\"micromet.xxh3\":\"";
+static const char checksum_zeros[] = "0000000000000000";
+enum { CHECKSUM_DIGITS = sizeof checksum_zeros - 1, CHECKSUM_CHUNK_BYTES = 4 << 20 };
 
 /* The part of the file after the header. */
 struct buffer {
@@ -110,6 +119,53 @@ static bool read_metadata(struct weights *weights, const char *path, json_t *met
         pairs += 2;
     }
     return true;
+}
+
+/* Of the whole file, with zeros for the digits at `digits`. What was hashed is let go again: a file must not stay
+ * resident for having been looked at once. */
+static bool hash_file(const struct weights *weights, size_t digits, uint64_t *hash)
+{
+    uint8_t *bytes = weights->storage;
+    XXH3_state_t *state = XXH3_createState();
+    if (!state) return false;
+    XXH3_64bits_reset(state);
+    XXH3_64bits_update(state, bytes, digits);
+    XXH3_64bits_update(state, checksum_zeros, CHECKSUM_DIGITS);
+    for (size_t at = digits + CHECKSUM_DIGITS, end; at < weights->storage_bytes; at = end) {
+        const size_t chunk = at / CHECKSUM_CHUNK_BYTES * CHECKSUM_CHUNK_BYTES;
+        end = chunk + CHECKSUM_CHUNK_BYTES;
+        if (end > weights->storage_bytes) end = weights->storage_bytes;
+        XXH3_64bits_update(state, bytes + at, end - at);
+        madvise(bytes + chunk, end - chunk, MADV_DONTNEED);
+    }
+    *hash = XXH3_64bits_digest(state);
+    XXH3_freeState(state);
+    return true;
+}
+
+/* A file without a checksum passes: others write such files, and so did we. */
+static bool check_hash(const struct weights *weights, const char *path, const struct buffer *buffer,
+                       struct error *err)
+{
+    const char *stored = weights_metadata(weights, checksum_key);
+    if (!stored) return true;
+    uint8_t *bytes = weights->storage, *header = bytes + LENGTH_BYTES;
+    const uint8_t *mark = memmem(header, (size_t)(buffer->bytes - header), checksum_mark,
+                                 sizeof checksum_mark - 1);
+    const uint8_t *digits = mark ? mark + sizeof checksum_mark - 1 : NULL;
+    char found[CHECKSUM_DIGITS + 1] = "";
+    if (digits && strlen(stored) == CHECKSUM_DIGITS) {
+        uint64_t hash;
+        if (!hash_file(weights, (size_t)(digits - bytes), &hash))
+            return error_set(err, EXIT_CODE_FAILED, "%s: no memory for its checksum", path);
+        snprintf(found, sizeof found, "%016llx", (unsigned long long)hash);
+    }
+    return strcmp(found, stored) == 0 ||
+           error_set(err, EXIT_CODE_FAILED,
+                     "%s: is damaged: its checksum does not fit its content; copy it again or take "
+                     "another one (a program that changes such a file must leave out the metadata "
+                     "'%s')",
+                     path, checksum_key);
 }
 
 /* Shape and dtype into `array`; *bytes is what its values take. Returns NULL, or what is wrong. */
@@ -233,7 +289,7 @@ bool safetensors_read(struct weights *weights, const char *path, struct error *e
         if (strcmp(name, metadata_key) == 0) continue;
         if (!read_tensor(weights, name, entry, &buffer, err)) goto fail;
     }
-    if (!check_cover(weights, &buffer, err)) goto fail;
+    if (!check_cover(weights, &buffer, err) || !check_hash(weights, path, &buffer, err)) goto fail;
     json_decref(header);
     return true;
 fail:
@@ -278,6 +334,7 @@ static bool fill_header(json_t *header, const char *path, const struct weight_ar
         if (json_object_set_new(texts, metadata[0], json_string(metadata[1])) != 0)
             return error_set(err, EXIT_CODE_FAILED, "%s: metadata '%.200s' is not UTF-8 text", path,
                              metadata[0]);
+    json_object_set_new(texts, checksum_key, json_string(checksum_zeros));
     uint64_t offset = 0;
     for (int w = 0; w < WIDTHS; w++)
         for (int i = 0; i < count; i++)
@@ -287,33 +344,68 @@ static bool fill_header(json_t *header, const char *path, const struct weight_ar
     return true;
 }
 
-static void write_header(FILE *stream, const char *text)
+/* What is written is hashed. */
+struct output {
+    struct atomic_file file;
+    XXH3_state_t *hash;
+};
+
+static bool write_bytes(struct output *output, const void *bytes, size_t size, struct error *err)
 {
-    size_t length = strlen(text);
-    size_t padding = BUFFER_ALIGNMENT - 1 - (LENGTH_BYTES + length - 1) % BUFFER_ALIGNMENT;
-    uint64_t total = length + padding;
-    for (int i = 0; i < LENGTH_BYTES; i++) fputc((int)(total >> (8 * i) & 0xff), stream);
-    fprintf(stream, "%s%*s", text, (int)padding, "");
+    XXH3_64bits_update(output->hash, bytes, size);
+    if (fwrite(bytes, 1, size, output->file.stream) == size) return true;
+    return error_set(err, EXIT_CODE_FAILED, "%s: cannot write: %s", output->file.path,
+                     strerror(errno));
 }
 
-static bool write_values(const struct atomic_file *file, const void *values, size_t width,
-                         size_t count, struct error *err)
+static bool write_header(struct output *output, const char *text, struct error *err)
 {
-    if (fwrite(values, width, count, file->stream) == count) return true;
-    return error_set(err, EXIT_CODE_FAILED, "%s: cannot write: %s", file->path, strerror(errno));
+    const size_t length = strlen(text);
+    const size_t padding = BUFFER_ALIGNMENT - 1 - (LENGTH_BYTES + length - 1) % BUFFER_ALIGNMENT;
+    const uint64_t total = length + padding;
+    uint8_t bytes[LENGTH_BYTES], spaces[BUFFER_ALIGNMENT];
+    memset(spaces, ' ', sizeof spaces);
+    for (int i = 0; i < LENGTH_BYTES; i++) bytes[i] = (uint8_t)(total >> (8 * i));
+    return write_bytes(output, bytes, sizeof bytes, err) &&
+           write_bytes(output, text, length, err) && write_bytes(output, spaces, padding, err);
 }
 
-static bool write_array(const struct atomic_file *file, const struct weight_array *array, int index,
+static bool write_array(struct output *output, const struct weight_array *array, int index,
                         weights_fill fill, void *context, struct error *err)
 {
-    const size_t width = weights_dtype_bytes(array->dtype), count = (size_t)array->count;
-    if (!fill) return write_values(file, array->data, width, count, err);
-    void *values = malloc(count * width + 1);
+    const size_t bytes = (size_t)array->count * weights_dtype_bytes(array->dtype);
+    if (!fill) return write_bytes(output, array->data, bytes, err);
+    void *values = malloc(bytes + 1);
     if (!values) return error_set(err, EXIT_CODE_FAILED, "no memory for '%s'", array->name);
-    const bool done = fill(context, index, values, err) &&
-                      write_values(file, values, width, count, err);
+    const bool done = fill(context, index, values, err) && write_bytes(output, values, bytes, err);
     free(values);
     return done;
+}
+
+/* Over the zeros that stand for it. */
+static bool write_checksum(struct output *output, const char *text, struct error *err)
+{
+    const char *mark = strstr(text, checksum_mark);
+    CHECK(mark);
+    const off_t at = LENGTH_BYTES + (off_t)(mark - text) + (off_t)sizeof checksum_mark - 1;
+    const unsigned long long hash = XXH3_64bits_digest(output->hash);
+    if (fseeko(output->file.stream, at, SEEK_SET) == 0 &&
+        fprintf(output->file.stream, "%016llx", hash) == CHECKSUM_DIGITS)
+        return true;
+    return error_set(err, EXIT_CODE_FAILED, "%s: cannot write: %s", output->file.path,
+                     strerror(errno));
+}
+
+static bool write_all(struct output *output, const char *text, const struct weight_array *arrays,
+                      int count, weights_fill fill, void *context, struct error *err)
+{
+    if (!write_header(output, text, err)) return false;
+    for (int w = 0; w < WIDTHS; w++)
+        for (int i = 0; i < count; i++)
+            if (weights_dtype_bytes(arrays[i].dtype) == widths[w] &&
+                !write_array(output, &arrays[i], i, fill, context, err))
+                return false;
+    return write_checksum(output, text, err) && atomic_file_commit(&output->file, err);
 }
 
 bool safetensors_write(const char *path, const struct weight_array *arrays, int count,
@@ -333,17 +425,14 @@ bool safetensors_write_filled(const char *path, const struct weight_array *array
     json_decref(header);
     if (!described) return false;
     if (!text) return error_set(err, EXIT_CODE_FAILED, "%s: no memory for the header", path);
-    struct atomic_file file = { 0 };
-    bool done = atomic_file_open(&file, path, err);
-    if (done) {
-        write_header(file.stream, text);
-        for (int w = 0; w < WIDTHS && done; w++)
-            for (int i = 0; i < count && done; i++)
-                if (weights_dtype_bytes(arrays[i].dtype) == widths[w])
-                    done = write_array(&file, &arrays[i], i, fill, context, err);
-        done = done && atomic_file_commit(&file, err);
-    }
-    atomic_file_release(&file);
+    struct output output = { .hash = XXH3_createState() };
+    bool done = output.hash != NULL ||
+                error_set(err, EXIT_CODE_FAILED, "%s: no memory for its checksum", path);
+    if (done) XXH3_64bits_reset(output.hash);
+    done = done && atomic_file_open(&output.file, path, err) &&
+           write_all(&output, text, arrays, count, fill, context, err);
+    atomic_file_release(&output.file);
+    XXH3_freeState(output.hash);
     free(text);
     return done;
 }

@@ -119,7 +119,6 @@ void head_build(const struct head *head, const struct model_spec *spec, bool tra
                              .name = "loss" };
     struct instruction *instruction =
         program_add(program, &loss, views->logits, view_none(), view_none(), dlogits);
-    instruction->buffers.labels = views->labels;
     instruction->buffers.loss = views->loss;
     instruction->buffers.probabilities = views->probabilities;
     build_backward(head, spec, program, views, layers, dlogits);

@@ -20,7 +20,6 @@ bool head_register(struct head *head, const struct model_spec *spec, struct para
 struct head_views {
     struct view features, feature_gradient; /* gradient: buffer -1 if no tower trains */
     struct view logits;
-    const float *labels;
     float *loss, *probabilities;
 };
 /* Append the whole head: with training, also dropout, loss and the backward pass. */

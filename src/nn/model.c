@@ -4,42 +4,9 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "head.h"
 #include "micromet/base/random.h"
-#include "micromet/base/thread.h"
 #include "micromet/nn/optimizer.h"
-#include "tower.h"
-
-enum { TRAIN, INFER, MODES };
-
-/* One queue's share of a mode. */
-struct branch {
-    struct program program;
-    struct tape *tape;
-    int augment_end, forward_end, end; /* instruction indices */
-};
-
-struct model {
-    struct backend *backend;
-    struct model_spec spec;
-    struct parameters parameters;
-    struct tower towers[TOWERS_MAX];
-    struct head head;
-    struct branch tower_branches[MODES][TOWERS_MAX], head_branches[MODES];
-    struct plan *update_plans[TOWERS_MAX]; /* one a region */
-    /* device */
-    void *pixels[TOWERS_MAX];
-    float *features, *feature_gradient, *labels, *logits, *loss, *probabilities;
-    /* host, reachable by the backend's copies */
-    float *host_results; /* batch + 1: probabilities or logits, loss */
-    struct augment_draw *draws[TOWERS_MAX];
-    uint64_t trained_version;
-};
-
-static int tower_queue(const struct model *model, int tower)
-{
-    return tower % model->backend->facts.queues;
-}
+#include "model_parts.h"
 
 static struct view tower_features(struct program *program, const struct model *model, int tower,
                                   float *memory)
@@ -56,15 +23,14 @@ static bool build_tower(struct model *model, int mode, int t, struct error *err)
     struct program *program = &branch->program;
     const int queue = tower_queue(model, t), size = spec->window;
     program_init(program, model->backend);
-    const struct view pixels =
-        program_tensor(program, DTYPE_U8, spec->batch, size, size, 3, model->pixels[t]);
-    const struct view input =
-        program_tensor(program, spec->activations, spec->batch, size, size, 3, NULL);
+    const struct tensor bytes = { .dtype = DTYPE_U8, .n = spec->batch, .h = size, .w = size, .c = 3,
+                                  .pixel_stride = 3 };
+    const struct view pixels = view_outside(&bytes);
+    const struct view input = program_tensor(program, spec->activations, spec->batch, size, size,
+                                             model->backend->facts.input_channels, NULL);
     const struct op augment = { .kind = OP_AUGMENT, .x = pixels.tensor, .y = input.tensor,
                                 .queue = queue, .name = "augment" };
-    struct instruction *i =
-        program_add(program, &augment, pixels, view_none(), view_none(), input);
-    i->buffers.draws = model->draws[t];
+    program_add(program, &augment, pixels, view_none(), view_none(), input);
     branch->augment_end = program->count;
     const struct view features = tower_features(program, model, t, model->features);
     if (!tower_forward(&model->towers[t], spec, mode == TRAIN, program, input, features,
@@ -97,7 +63,6 @@ static bool build_head(struct model *model, int mode, struct error *err)
                                                  model->feature_gradient)
                                 : view_none(),
         .logits = program_tensor(program, DTYPE_F32, spec->batch, 1, 1, 1, model->logits),
-        .labels = model->labels,
         .loss = model->loss,
         .probabilities = model->probabilities,
     };
@@ -125,28 +90,19 @@ static bool allocate_batches(struct model *model, struct error *err)
     struct backend *backend = model->backend;
     const size_t n = (size_t)spec->batch;
     const size_t feature_bytes = n * INCEPTION_FEATURES * (size_t)spec->towers * sizeof(float);
-    const size_t pixel_bytes = n * (size_t)spec->window * (size_t)spec->window * 3;
-    for (int t = 0; t < spec->towers; t++) {
-        model->draws[t] = calloc(n, sizeof *model->draws[t]);
-        if (!model->draws[t])
-            return error_set(err, EXIT_CODE_FAILED, "out of memory for augmentation draws");
-        if (!backend->ops->alloc(backend, pixel_bytes, &model->pixels[t], err)) return false;
-    }
     const struct {
         void *at;
         size_t bytes;
     } buffers[] = {
         { &model->features, feature_bytes },
         { &model->feature_gradient, feature_bytes },
-        { &model->labels, n * sizeof(float) },
         { &model->logits, n * sizeof(float) },
         { &model->loss, sizeof(float) },
         { &model->probabilities, n * sizeof(float) },
     };
     for (size_t i = 0; i < sizeof buffers / sizeof buffers[0]; i++)
         if (!backend->ops->alloc(backend, buffers[i].bytes, buffers[i].at, err)) return false;
-    return backend->ops->alloc_host(backend, (n + 1) * sizeof(float),
-                                    (void **)&model->host_results, err);
+    return slots_init(model, err);
 }
 
 static bool register_all(struct model *model, struct error *err)
@@ -207,17 +163,15 @@ void model_release(struct model *model)
         }
         program_release(&model->head_branches[mode].program);
     }
+    slots_release(model);
     for (int q = 0; q < TOWERS_MAX; q++) ops->plan_release(model->update_plans[q]);
     for (int t = 0; t < model->spec.towers; t++) {
         tower_release(&model->towers[t]);
-        free(model->draws[t]);
-        ops->free(model->backend, model->pixels[t]);
     }
-    void *const buffers[] = { model->features, model->feature_gradient, model->labels,
-                              model->logits, model->loss, model->probabilities };
+    void *const buffers[] = { model->features, model->feature_gradient, model->logits,
+                              model->loss, model->probabilities };
     for (size_t i = 0; i < sizeof buffers / sizeof buffers[0]; i++)
         ops->free(model->backend, buffers[i]);
-    ops->free_host(model->backend, model->host_results);
     parameters_release(&model->parameters);
     free(model);
 }
@@ -367,7 +321,6 @@ struct model_memory model_memory(const struct model *model)
             memory.parameters += (size_t)model->parameters.items[i].count * sizeof(float);
     for (int t = 0; t < model->spec.towers; t++) {
         memory.folded += model->towers[t].folded_bytes + model->towers[t].saved_bytes;
-        memory.batches += n * (size_t)model->spec.window * (size_t)model->spec.window * 3;
         for (int mode = 0; mode < MODES; mode++) {
             const struct program *program = &model->tower_branches[mode][t].program;
             *(mode == TRAIN ? &memory.activations : &memory.inference_activations) +=
@@ -379,7 +332,7 @@ struct model_memory model_memory(const struct model *model)
         memory.plans += program_plan_bytes(&model->head_branches[mode].program);
         memory.activations += model->head_branches[mode].program.arena_bytes;
     }
-    memory.batches += n * INCEPTION_FEATURES * (size_t)model->spec.towers * 2 * sizeof(float);
+    memory.batches += slots_bytes(model) + n * INCEPTION_FEATURES * (size_t)model->spec.towers * 2 * sizeof(float);
     return memory;
 }
 
@@ -395,139 +348,7 @@ void model_macs(const struct model *model, double *inference, double *training)
     *training = macs[TRAIN] / model->spec.batch;
 }
 
-/* --- running ------------------------------------------------------------------------------------------------------ */
-
-static bool put_batch(struct model *model, const struct model_batch *batch, struct error *err)
-{
-    const struct backend_ops *ops = model->backend->ops;
-    const size_t window_bytes = (size_t)model->spec.window * (size_t)model->spec.window * 3;
-    const struct augment_draw identity = augment_identity();
-    for (int t = 0; t < model->spec.towers; t++) {
-        for (int n = 0; n < model->spec.batch; n++)
-            model->draws[t][n] = n < batch->count ? batch->draws[t][n] : identity;
-        if (!ops->copy(model->backend, tower_queue(model, t), model->pixels[t], batch->pixels[t],
-                       (size_t)batch->count * window_bytes, err))
-            return false;
-    }
-    return true;
-}
-
-static bool run_towers(struct model *model, int mode, int from, int to,
-                       const struct program_values *values, struct error *err)
-{
-    for (int t = 0; t < model->spec.towers; t++) {
-        struct branch *b = &model->tower_branches[mode][t];
-        const int marks[] = { 0, b->augment_end, b->forward_end, b->end };
-        if (!program_run(&b->program, marks[from], marks[to], values, err)) return false;
-    }
-    return true;
-}
-
-/* Queue 0 waits for the others, or the others for queue 0. */
-static bool join(struct model *model, bool others_wait, struct error *err)
-{
-    for (int q = 1; q < model->backend->facts.queues; q++)
-        if (!model->backend->ops->wait(model->backend, others_wait ? q : 0, others_wait ? 0 : q,
-                                       err))
-            return false;
-    return true;
-}
-
-enum { MARK_START, MARK_AUGMENTED, MARK_FORWARD, MARK_BACKWARD, MARK_UPDATED, MARKS };
-
-static bool mark(struct model *model, double when_s[MARKS][TOWERS_MAX], int which,
-                 struct error *err)
-{
-    for (int q = 0; q < model->backend->facts.queues; q++)
-        if (!model->backend->ops->mark(model->backend, q, &when_s[which][q], err)) return false;
-    return true;
-}
-
-static bool run_updates(struct model *model, const struct program_values *values, struct error *err)
-{
-    for (int q = 0; q < model->backend->facts.queues; q++) {
-        const struct region *region = &model->parameters.regions[q];
-        if (!model->update_plans[q]) continue;
-        const struct op_buffers buffers = { .parameters = region->values,
-                                            .gradients = region->gradients,
-                                            .state1 = region->state1,
-                                            .state2 = region->state2,
-                                            .learning_rate = values->learning_rate,
-                                            .step = values->step };
-        if (!model->backend->ops->run(model->update_plans[q], &buffers, err)) return false;
-    }
-    return true;
-}
-
-static void add_timing(const struct model *model, double when_s[MARKS][TOWERS_MAX],
-                       struct model_timing *timing)
-{
-    double spent_s[MARKS] = { 0 };
-    for (int m = 1; m < MARKS; m++) {
-        double start = 0, end = 0;
-        for (int q = 0; q < model->backend->facts.queues; q++) {
-            start = when_s[m - 1][q] > start ? when_s[m - 1][q] : start;
-            end = when_s[m][q] > end ? when_s[m][q] : end;
-        }
-        spent_s[m] = end - start;
-    }
-    timing->augment_s += spent_s[MARK_AUGMENTED];
-    timing->forward_s += spent_s[MARK_FORWARD];
-    timing->backward_s += spent_s[MARK_BACKWARD];
-    timing->update_s += spent_s[MARK_UPDATED];
-}
-
-bool model_train_step(struct model *model, const struct model_batch *batch, float learning_rate,
-                      int64_t step, uint64_t seed, float *loss, float *probabilities,
-                      struct model_timing *timing, struct error *err)
-{
-    CHECK(model->spec.training && batch->count == model->spec.batch);
-    struct backend *backend = model->backend;
-    const struct backend_ops *ops = backend->ops;
-    const size_t n = (size_t)model->spec.batch;
-    const struct program_values values = { learning_rate, step, seed, model->trained_version };
-    double when_s[MARKS][TOWERS_MAX] = { { 0 } };
-    struct branch *head = &model->head_branches[TRAIN];
-    const bool ok =
-        mark(model, when_s, MARK_START, err) && put_batch(model, batch, err) &&
-        ops->copy(backend, 0, model->labels, batch->labels, n * sizeof(float), err) &&
-        run_towers(model, TRAIN, 0, 1, &values, err) && mark(model, when_s, MARK_AUGMENTED, err) &&
-        run_towers(model, TRAIN, 1, 2, &values, err) && join(model, false, err) &&
-        mark(model, when_s, MARK_FORWARD, err) &&
-        program_run(&head->program, 0, head->end, &values, err) && join(model, true, err) &&
-        run_towers(model, TRAIN, 2, 3, &values, err) && mark(model, when_s, MARK_BACKWARD, err) &&
-        run_updates(model, &values, err) && mark(model, when_s, MARK_UPDATED, err) &&
-        ops->copy(backend, 0, model->host_results, model->probabilities, n * sizeof(float), err) &&
-        ops->copy(backend, 0, model->host_results + n, model->loss, sizeof(float), err) &&
-        ops->synchronize(backend, err);
-    if (!ok) return false;
-    model->trained_version++;
-    *loss = model->host_results[n];
-    if (probabilities) memcpy(probabilities, model->host_results, n * sizeof(float));
-    if (timing) add_timing(model, when_s, timing);
-    return true;
-}
-
-bool model_predict(struct model *model, const struct model_batch *batch, float *probabilities,
-                   struct error *err)
-{
-    CHECK(batch->count >= 1 && batch->count <= model->spec.batch);
-    const struct backend_ops *ops = model->backend->ops;
-    const size_t n = (size_t)model->spec.batch;
-    const struct program_values values = { .trained_version = model->trained_version };
-    struct branch *head = &model->head_branches[INFER];
-    const bool ok = put_batch(model, batch, err) && run_towers(model, INFER, 0, 2, &values, err) &&
-                    join(model, false, err) &&
-                    program_run(&head->program, 0, head->end, &values, err) &&
-                    join(model, true, err) &&
-                    ops->copy(model->backend, 0, model->host_results, model->logits,
-                              n * sizeof(float), err) &&
-                    ops->synchronize(model->backend, err);
-    if (!ok) return false;
-    for (int i = 0; i < batch->count; i++)
-        probabilities[i] = (float)(1 / (1 + exp(-(double)model->host_results[i])));
-    return true;
-}
+/* --- a look inside -------------------------------------------------------------------------------------------------- */
 
 static float *dense_f32(const struct tensor *t, const void *data)
 {

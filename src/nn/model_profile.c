@@ -7,14 +7,17 @@
 #include "program.h"
 
 /* Weights that train are new with every pass, as in training: packing them is part of the time. */
-static bool pass(struct model *model, bool training, struct program_values *values,
+static bool pass(struct model *model, bool training, uint64_t *version,
                  double *const *when_s, struct error *err)
 {
     struct backend *backend = model_backend(model);
-    values->trained_version++;
-    for (int t = 0; t < model_spec(model)->towers; t++)
-        if (!program_run_marked(model_program(model, t, training), values, when_s[t], err))
+    ++*version;
+    for (int t = 0; t < model_spec(model)->towers; t++) {
+        struct program_values values = model_program_values(model, t);
+        values.trained_version = *version;
+        if (!program_run_marked(model_program(model, t, training), &values, when_s[t], err))
             return false;
+    }
     return backend->ops->synchronize(backend, err);
 }
 
@@ -23,14 +26,14 @@ static bool measure(struct model *model, int tower, bool training, double second
 {
     enum { PASSES_MIN = 3 };
     const struct program *program = model_program(model, tower, training);
-    struct program_values values = { .step = 1, .trained_version = UINT64_MAX / 2 };
+    uint64_t version = UINT64_MAX / 2;
     double *sums = calloc((size_t)program->count + 1, sizeof *sums);
-    bool ok = sums && pass(model, training, &values, when_s, err);
+    bool ok = sums && pass(model, training, &version, when_s, err);
     if (!sums) error_set(err, EXIT_CODE_FAILED, "no memory for a profile");
     const double started_s = clock_seconds();
     int passes = 0;
     while (ok && (passes < PASSES_MIN || clock_seconds() - started_s < seconds)) {
-        ok = pass(model, training, &values, when_s, err);
+        ok = pass(model, training, &version, when_s, err);
         if (ok) program_add_times(program, when_s[tower], sums);
         passes++;
     }

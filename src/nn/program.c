@@ -26,6 +26,11 @@ struct view view_none(void)
     return (struct view){ .buffer = -1 };
 }
 
+struct view view_outside(const struct tensor *tensor)
+{
+    return (struct view){ .tensor = *tensor, .buffer = -1 };
+}
+
 struct view view_slice(const struct view *whole, int first, int channels)
 {
     CHECK(first + channels <= whole->tensor.c);
@@ -188,9 +193,10 @@ static bool run_one(struct program *program, int index, int chunk,
 {
     const struct instruction *i = &program->instructions[index];
     struct op_buffers b = i->buffers;
-    b.learning_rate = values->learning_rate;
-    b.step = values->step;
-    b.seed = values->seed;
+    b.values = values->step;
+    b.draws = values->draws;
+    b.labels = values->labels;
+    if (i->op.kind == OP_AUGMENT) b.x = values->pixels;
     b.weights_version = i->trained_weights ? values->trained_version : 0;
     if (chunk > 0) {
         b.x = advance(b.x, chunk_offset(program, &i->x, chunk));

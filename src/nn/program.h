@@ -50,6 +50,8 @@ struct program {
 void program_init(struct program *program, struct backend *backend);
 void program_release(struct program *program);
 
+/* A tensor that every run brings with it. */
+struct view view_outside(const struct tensor *tensor);
 /* A new dense tensor, in the arena or (fixed != NULL) in given memory. */
 struct view program_tensor(struct program *program, enum dtype dtype, int n, int h, int w, int c,
                            void *fixed);
@@ -63,10 +65,12 @@ struct instruction *program_add(struct program *program, const struct op *op, st
 
 bool program_finish(struct program *program, struct error *err);
 
+/* What one run has of its own; device memory. */
 struct program_values {
-    float learning_rate;
-    int64_t step;
-    uint64_t seed;
+    const struct step_values *step;
+    const void *pixels;               /* augment: of this tower */
+    const struct augment_draw *draws; /* augment: of this tower */
+    const float *labels;              /* loss */
     uint64_t trained_version;
 };
 /* Queue instructions [first, last). */
@@ -82,9 +86,10 @@ int program_runs(const struct program *program);
 void program_add_times(const struct program *program, const double *when_s, double *seconds);
 /* Address of a placed view. */
 void *program_address(const struct program *program, const struct view *view);
-/* A tower's program in a model (model.c). */
+/* A tower's program in a model, and values to run it with by itself (model.c). */
 struct model;
 struct program *model_program(struct model *model, int tower, bool training);
+struct program_values model_program_values(const struct model *model, int tower);
 
 size_t program_plan_bytes(const struct program *program);
 double program_macs(const struct program *program);

@@ -9,9 +9,8 @@
 enum { NODES_MAX = INCEPTION_LAYERS + 16 };
 
 /* The rows up to this block have few weights and large activations: frozen or in inference, they run in chunks of the
- * batch whose largest tensor takes about this much memory. */
-static const char chunked_block[] = "Mixed_5d";
-static const int64_t chunk_bytes = 3 << 19;
+ * batch whose largest tensor takes about as much memory as the backend's facts say. */
+static const char chunked_block[] = "maxpool2";
 
 struct node {
     const char *name;
@@ -141,6 +140,7 @@ static void add_convolution(const struct tower *tower, const struct model_spec *
 {
     const struct unit *u = r->unit;
     struct op op = row_op(r->layer, OP_CONVOLUTION, &r->in, &r->out, spec, tower->queue);
+    op.weights_c = u->in_channels;
     if (!(training && u->norm_trains)) {
         op.bias = op.relu = true;
         struct instruction *i = program_add(program, &op, r->in, view_none(), view_none(), r->out);
@@ -197,8 +197,7 @@ static struct op global_pool_op(const struct view *in, const struct view *out, e
 
 static bool feeds_chunked_block(const struct inception_layer *l)
 {
-    return !strncmp(l->name, "Conv2d", 6) || !strncmp(l->name, "maxpool", 7) ||
-           !strncmp(l->name, "Mixed_5", 7);
+    return !strncmp(l->name, "Conv2d", 6) || !strncmp(l->name, "maxpool", 7);
 }
 
 /* Images of a chunk: a divisor of the batch; the whole batch where those rows train or every tensor is kept. */
@@ -208,7 +207,8 @@ static int chunk_images(const struct tower *tower, const struct model_spec *spec
     for (int i = 0; i < INCEPTION_CONVOLUTIONS; i++)
         if (training && tower->units[i].norm_trains && feeds_chunked_block(tower->units[i].layer))
             return spec->batch;
-    if (program->keep_all) return spec->batch;
+    const int64_t chunk_bytes = program->backend->facts.chunk_bytes;
+    if (program->keep_all || chunk_bytes == 0) return spec->batch;
     const int64_t side = spec->window / 2, image_bytes = side * side * 64 * 4;
     int images = spec->batch;
     while (images > 1 && (images * image_bytes > chunk_bytes || spec->batch % images != 0)) images--;
@@ -267,8 +267,9 @@ static void back_convolution(const struct tower *tower, const struct model_spec 
     struct instruction *i = program_add(program, &norm, r->raw, r->out, dy, draw);
     norm_buffers(tower, u, &i->buffers);
     if (u->weights_train) {
-        const struct op op = row_op(r->layer, OP_CONVOLUTION_BACKWARD_FILTER, &r->in, &draw, spec,
-                                    tower->queue);
+        struct op op = row_op(r->layer, OP_CONVOLUTION_BACKWARD_FILTER, &r->in, &draw, spec,
+                              tower->queue);
+        op.weights_c = u->in_channels;
         i = program_add(program, &op, r->in, view_none(), draw, view_none());
         i->buffers.out = weight->gradient;
     }

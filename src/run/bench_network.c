@@ -60,7 +60,7 @@ struct augmenter {
     struct backend *backend;
     struct plan *plans[TOWERS];
     struct op_buffers buffers[TOWERS];
-    void *pixels[TOWERS], *out[TOWERS]; /* device */
+    void *pixels[TOWERS], *draws[TOWERS], *out[TOWERS]; /* device */
 };
 
 static bool augment_batch(void *context, struct error *err)
@@ -86,14 +86,16 @@ static bool augmenter_init(struct augmenter *a, const struct bench *bench,
         };
         op.y = op.x;
         op.y.dtype = bench->session.activations;
-        const size_t bytes = tensor_bytes(&op.x);
+        const size_t bytes = tensor_bytes(&op.x), draw_bytes = (size_t)n * sizeof **batch->draws;
         if (!ops->alloc(a->backend, bytes, &a->pixels[t], err) ||
+            !ops->alloc(a->backend, draw_bytes, &a->draws[t], err) ||
+            !ops->copy(a->backend, op.queue, a->draws[t], batch->draws[t], draw_bytes, err) ||
             !ops->alloc(a->backend, tensor_bytes(&op.y), &a->out[t], err) ||
             !ops->copy(a->backend, op.queue, a->pixels[t], batch->pixels[t], bytes, err) ||
             !ops->plan(a->backend, &op, &a->plans[t], err))
             return false;
         a->buffers[t] =
-            (struct op_buffers) { .x = a->pixels[t], .out = a->out[t], .draws = batch->draws[t] };
+            (struct op_buffers) { .x = a->pixels[t], .out = a->out[t], .draws = a->draws[t] };
     }
     return true;
 }
@@ -106,6 +108,7 @@ static void augmenter_release(struct augmenter *a)
     for (int t = 0; t < TOWERS; t++) {
         ops->plan_release(a->plans[t]);
         ops->free(a->backend, a->pixels[t]);
+        ops->free(a->backend, a->draws[t]);
         ops->free(a->backend, a->out[t]);
     }
 }
@@ -145,15 +148,19 @@ struct network {
     struct model *model;
     struct bench_batch batch;
     struct model_batch input;
+    struct augment_draw *unchanged; /* (batch) */
     float *probabilities;
     double learning_rate;
     int64_t step;
 };
 
+/* Evaluation and heat maps change no colours. */
 static bool infer_batch(void *context, struct error *err)
 {
     struct network *network = context;
-    return model_predict(network->model, &network->input, network->probabilities, err);
+    struct model_batch input = network->input;
+    for (int t = 0; t < TOWERS; t++) input.draws[t] = network->unchanged;
+    return model_predict(network->model, &input, network->probabilities, err);
 }
 
 static bool train_batch(void *context, struct error *err)
@@ -176,11 +183,13 @@ static bool network_init(struct network *network, const struct bench *bench, str
                                                           false, true);
     network->learning_rate = config.optimizer.learning_rate;
     network->probabilities = malloc((size_t)options->batch * sizeof(float));
-    if (!network->probabilities)
+    network->unchanged = malloc((size_t)options->batch * sizeof *network->unchanged);
+    if (!network->probabilities || !network->unchanged)
         return error_set(err, EXIT_CODE_FAILED, "no memory for %d windows", options->batch);
     if (!batch_init(&network->batch, &config.augment, options->batch, options->px, err) ||
         !model_init(&network->model, bench->session.backend, &spec, err))
         return false;
+    for (int i = 0; i < options->batch; i++) network->unchanged[i] = augment_identity();
     network->input = (struct model_batch) { .labels = network->batch.labels,
                                             .count = options->batch };
     for (int t = 0; t < TOWERS; t++) {
@@ -243,6 +252,7 @@ bool bench_network(const struct bench *bench, struct error *err)
              measure_layers(bench, &network, err);
     model_release(network.model);
     batch_release(&network.batch);
+    free(network.unchanged);
     free(network.probabilities);
     return ok;
 }

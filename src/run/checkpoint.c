@@ -203,7 +203,8 @@ bool checkpoint_write(const char *path, struct model *model, const struct config
         config->model.pool_padding == POOL_PADDING_EXCLUDE ? "exclude" : "include",
         "class_names", "[\"normal\",\"tumor\"]", "threshold", threshold, "gamma",
         spec->gamma ? "true" : "false", "precision",
-        spec->activations == DTYPE_BF16 ? "bf16" : "fp32", NULL
+        spec->activations == DTYPE_BF16 ? "bf16" : "fp32", input->slides ? "slides" : NULL,
+        input->slides, NULL
     };
     const bool ok =
         config_yaml && listed_init(&list, model, err) &&
@@ -219,6 +220,7 @@ void checkpoint_release(struct checkpoint *checkpoint)
 {
     weights_release(&checkpoint->weights);
     checkpoint->weights = (struct weights){ 0 };
+    checkpoint->input.slides = NULL; /* it was text of the file */
 }
 
 static bool checkpoint_parse(struct checkpoint *c, struct error *err)
@@ -241,6 +243,7 @@ static bool checkpoint_parse(struct checkpoint *c, struct error *err)
     c->precision = strcmp(weights_metadata(&c->weights, "precision"), "bf16") == 0
                        ? PRECISION_BF16
                        : PRECISION_FP32;
+    c->input.slides = weights_metadata(&c->weights, "slides");
     snprintf(c->program, sizeof c->program, "%s", weights_metadata(&c->weights, "program"));
     config_defaults(&c->config);
     return config_parse(&c->config, yaml, strlen(yaml), c->path, err) &&
@@ -253,13 +256,17 @@ bool checkpoint_open(struct checkpoint *checkpoint, const char *path, struct err
     *checkpoint = (struct checkpoint){ 0 };
     snprintf(checkpoint->path, sizeof checkpoint->path, "%s", path);
     if (!safetensors_read(&checkpoint->weights, path, err)) return false;
-    const struct weights *weights = &checkpoint->weights;
-    const char *header = weights->storage;
-    const char *end = weights->count ? weights->arrays[0].data : header + weights->storage_bytes;
-    checkpoint->identity = XXH3_64bits(header, (size_t)(end - header));
     if (checkpoint_parse(checkpoint, err)) return true;
     checkpoint_release(checkpoint);
     return false;
+}
+
+/* Arrays stand in the order of their bytes. */
+static uint64_t hash_header(const struct weights *weights)
+{
+    const char *header = weights->storage;
+    const char *end = weights->count ? weights->arrays[0].data : header + weights->storage_bytes;
+    return XXH3_64bits(header, (size_t)(end - header));
 }
 
 static bool apply_array(struct checkpoint *checkpoint, struct model *model, int index,
@@ -290,6 +297,7 @@ static bool apply_array(struct checkpoint *checkpoint, struct model *model, int 
 bool checkpoint_apply(struct checkpoint *checkpoint, struct model *model, bool with_optimizer,
                       struct error *err)
 {
+    checkpoint->identity = hash_header(&checkpoint->weights);
     for (int i = 0; i < model_parameter_count(model); i++) {
         const struct parameter *p = model_parameter(model, i);
         if (!apply_array(checkpoint, model, i, PART_VALUE, "", err)) return false;
@@ -313,6 +321,27 @@ struct model_spec model_spec_from_config(const struct config *config, enum dtype
                                 .gamma = gamma,
                                 .model = config->model,
                                 .optimizer = config->optimizer };
+}
+
+bool checkpoint_check_scale(const struct checkpoint *checkpoint, const char *slide,
+                            const double downsamples[TOWERS_MAX], double mpp, struct error *err)
+{
+    for (int t = 0; t < checkpoint->config.data.level_count; t++) {
+        const int level = checkpoint->config.data.levels[t];
+        const double has = downsamples[t], wants = checkpoint->input.downsamples[t];
+        const double has_um = mpp * has, wants_um = checkpoint->input.um_per_px[t];
+        if (fabs(has / wants - 1) > 0.01)
+            return error_set(err, EXIT_CODE_FAILED,
+                             "%s: level %d is downsampled by %g; the model was trained on %g",
+                             slide, level, has, wants);
+        if (has_um > 0 && wants_um > 0 && fabs(has_um / wants_um - 1) > 0.1)
+            return error_set(err, EXIT_CODE_FAILED,
+                             "%s: level %d has %.4g µm/px; the model was trained on %.4g µm/px "
+                             "(where the slide is wrong, data.mpp of evaluate or --mpp of heatmap "
+                             "overrides it)",
+                             slide, level, has_um, wants_um);
+    }
+    return true;
 }
 
 bool checkpoint_model(struct checkpoint *checkpoint, struct backend *backend, int batch,

@@ -10,6 +10,7 @@
 #include "micromet/run/heatmap.h"
 #include "micromet/run/predict.h"
 #include "micromet/run/session.h"
+#include "evaluate_kept.h"
 
 /* What an override must not touch, by the beginning of its name. */
 static const struct {
@@ -52,32 +53,16 @@ struct evaluator {
 
 /* --- windows of a dataset --------------------------------------------------------------------- */
 
-static bool check_input(const struct checkpoint *checkpoint, const struct dataset_slide *slide,
-                        struct error *err)
-{
-    for (int t = 0; t < checkpoint->config.data.level_count; t++) {
-        const double has = slide->downsamples[t], wants = checkpoint->input.downsamples[t];
-        const double has_um = slide->mpp_x * has, wants_um = checkpoint->input.um_per_px[t];
-        const int level = checkpoint->config.data.levels[t];
-        if (fabs(has / wants - 1) > 0.01)
-            return error_set(err, EXIT_CODE_FAILED,
-                             "%s: level %d is downsampled by %g; the model was trained on %g",
-                             slide->row.slide, level, has, wants);
-        if (has_um > 0 && wants_um > 0 && fabs(has_um / wants_um - 1) > 0.1)
-            return error_set(err, EXIT_CODE_FAILED,
-                             "%s: level %d has %.4g µm/px; the model was trained on %.4g µm/px "
-                             "(data.mpp overrides what the slides say)",
-                             slide->row.slide, level, has_um, wants_um);
-    }
-    return true;
-}
-
 static bool evaluate_dataset(struct evaluator *e, const struct dataset *dataset, struct error *err)
 {
     const int64_t no_background[2] = { 0, 0 };
     struct predictions predictions;
-    for (int i = 0; i < dataset->slide_count; i++)
-        if (!check_input(e->checkpoint, &dataset->slides[i], err)) return false;
+    for (int i = 0; i < dataset->slide_count; i++) {
+        const struct dataset_slide *slide = &dataset->slides[i];
+        if (!checkpoint_check_scale(e->checkpoint, slide->row.slide, slide->downsamples,
+                                    slide->mpp_x, err))
+            return false;
+    }
     if (!predict_dataset(e->model, dataset, e->options->orientations, e->session.reader_threads,
                          dataset->data.ring, "evaluate", &predictions, err))
         return false;
@@ -150,13 +135,33 @@ static bool check_label(const struct manifest_row *row, const struct slide *slid
                                         : "it has no annotation");
 }
 
+/* Computed, or as an interrupted evaluation left it. */
+static bool map_slide(struct evaluator *e, struct predictor *predictor, const struct slide *slide,
+                      const struct grid *grid, struct heatmap *heatmap, struct error *err)
+{
+    const struct heatmap_options options = { .stride = e->options->stride,
+                                             .min_tissue = -1,
+                                             .threads = e->session.reader_threads };
+    const char *folder = e->options->folder;
+    struct kept_map kept;
+    struct error unsaved = { 0 };
+    if (folder && !kept_map_init(&kept, folder, e->checkpoint, slide, grid,
+                                 e->options->orientations, err))
+        return false;
+    if (folder && kept_map_load(&kept, grid, heatmap)) {
+        log_info("  finished by an earlier try");
+        return true;
+    }
+    if (!heatmap_compute(heatmap, e->checkpoint, predictor, slide, &options, err)) return false;
+    if (folder && !kept_map_save(&kept, heatmap, &unsaved))
+        log_warning("%s (a later try will compute this slide again)", unsaved.message);
+    return true;
+}
+
 static bool evaluate_slide(struct evaluator *e, struct predictor *predictor,
                            const struct manifest_row *row, struct error *err)
 {
     const struct config_data *data = &e->checkpoint->config.data;
-    const struct heatmap_options options = { .stride = e->options->stride,
-                                             .min_tissue = -1,
-                                             .threads = e->session.reader_threads };
     struct slide slide = { 0 };
     struct annotation *annotation = NULL;
     struct heatmap heatmap = { 0 };
@@ -165,9 +170,9 @@ static bool evaluate_slide(struct evaluator *e, struct predictor *predictor,
     const bool ok = slide_open(&slide, row->slide, data->mpp, err) &&
                     annotation_open(&annotation, row->annotation, &slide, err) &&
                     check_label(row, &slide, annotation, err) &&
-                    grid_init(&grid, &slide, data, options.stride, err) &&
+                    grid_init(&grid, &slide, data, e->options->stride, err) &&
                     grid_label(&grid, &slide, data, annotation, &labels, err) &&
-                    heatmap_compute(&heatmap, e->checkpoint, predictor, &slide, &options, err) &&
+                    map_slide(e, predictor, &slide, &grid, &heatmap, err) &&
                     add_map(e->evaluation, row, &heatmap, labels, err);
     free(labels);
     heatmap_release(&heatmap);

@@ -8,6 +8,7 @@
 
 #include "micromet/run/evaluate.h"
 #include "micromet/run/plot.h"
+#include "evaluate_kept.h"
 
 static const struct figure {
     const char *name, *column; /* in JSON; in the table, NULL = not shown */
@@ -240,6 +241,7 @@ bool evaluation_write(const struct evaluation *evaluation, const struct checkpoi
     const bool ok = write_predictions(evaluation, csv, err) &&
                     write_curves(evaluation, title, roc, precision_recall, err) &&
                     file_write_atomic(json, text, strlen(text), err);
+    if (ok && options->whole_slides && options->folder) kept_maps_remove(options->folder);
     free(text);
     return ok;
 }

@@ -88,26 +88,16 @@ static bool input_check(const struct checkpoint *checkpoint, const struct slide 
                         struct error *err)
 {
     const struct config_data *data = &checkpoint->config.data;
+    double downsamples[TOWERS_MAX] = { 0 };
     for (int t = 0; t < data->level_count; t++) {
         const int level = data->levels[t];
         if (level >= slide->level_count)
             return error_set(err, EXIT_CODE_FAILED,
                              "%s: has levels 0 to %d; the model was trained on level %d",
                              slide->path, slide->level_count - 1, level);
-        const double has = slide->levels[level].downsample;
-        const double wants = checkpoint->input.downsamples[t];
-        if (fabs(has / wants - 1) > 0.01)
-            return error_set(err, EXIT_CODE_FAILED,
-                             "%s: level %d is downsampled by %g; the model was trained on %g",
-                             slide->path, level, has, wants);
-        const double trained_um = checkpoint->input.um_per_px[t], um = slide->mpp_x * has;
-        if (trained_um > 0 && um > 0 && fabs(um / trained_um - 1) > 0.1)
-            return error_set(err, EXIT_CODE_FAILED,
-                             "%s: level %d has %.4g µm/px; the model was trained on %.4g µm/px "
-                             "(--mpp overrides what the slide says)",
-                             slide->path, level, um, trained_um);
+        downsamples[t] = slide->levels[level].downsample;
     }
-    return true;
+    return checkpoint_check_scale(checkpoint, slide->path, downsamples, slide->mpp_x, err);
 }
 
 /* --- finished strips on disk -------------------------------------------------------------------------------------- */

@@ -33,10 +33,16 @@ bool predictor_run(struct predictor *predictor, const uint8_t *const pixels[TOWE
         batch.draws[t] = predictor->draws;
     }
     bool ok = true;
-    for (int o = 0; o < predictor->orientations && ok; o++) {
-        for (int i = 0; i < count; i++) predictor->draws[i] = augment_orientation(o);
-        ok = model_predict(predictor->model, &batch, probabilities, err);
-        for (int i = 0; i < count; i++) sums[i] += probabilities[i];
+    for (int o = 0, collected = 0; collected < predictor->orientations && ok;) {
+        if (o < predictor->orientations && o - collected < 2) {
+            for (int i = 0; i < count; i++) predictor->draws[i] = augment_orientation(o);
+            ok = model_predict_submit(predictor->model, &batch, err);
+            o++;
+        } else {
+            ok = model_predict_collect(predictor->model, probabilities, err);
+            for (int i = 0; i < count; i++) sums[i] += probabilities[i];
+            collected++;
+        }
     }
     for (int i = 0; i < count; i++)
         probabilities[i] = (float)(sums[i] / predictor->orientations);

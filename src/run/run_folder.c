@@ -7,13 +7,49 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "micromet/base/log.h"
+
 enum { METRICS_BYTES_MAX = 1 << 30 };
+
+static bool lock(struct run_folder *folder, struct error *err)
+{
+    char path[PATH_MAX_BYTES], holder[LOCK_HOLDER_BYTES];
+    enum lock_state state;
+    if (!path_join(path, folder->path, "lock", err) ||
+        !lock_file_take(&folder->lock, path, &state, holder, err))
+        return false;
+    if (state == LOCK_OF_OTHERS)
+        return error_set(err, EXIT_CODE_FAILED,
+                         "%s: another training works in this folder (%s); stop it or wait for its "
+                         "end, or give another name=... to train beside it",
+                         folder->path, holder);
+    if (state == LOCK_UNKNOWN)
+        log_warning("%s: this file system has no locks; see to it that no other training works in "
+                    "this folder",
+                    folder->path);
+    return true;
+}
 
 bool run_folder_init(struct run_folder *folder, const struct config *config, struct error *err)
 {
     *folder = (struct run_folder){ 0 };
     return path_join(folder->path, config->train.run, config->name, err) &&
-           path_join(folder->checkpoints, folder->path, "checkpoints", err);
+           path_join(folder->checkpoints, folder->path, "checkpoints", err) &&
+           (!file_exists(folder->path) || lock(folder, err));
+}
+
+/* Whoever found no folder locks it now that there is one; another training may have come first. */
+static bool make_and_lock(struct run_folder *folder, struct error *err)
+{
+    char path[PATH_MAX_BYTES];
+    if (!folder_create(folder->checkpoints, err)) return false;
+    if (folder->lock.stream) return true;
+    if (!lock(folder, err) || !run_folder_latest(folder, path, err)) return false;
+    return !path[0] ||
+           error_set(err, EXIT_CODE_FAILED,
+                     "%s: another training wrote into this folder while this one began; add "
+                     "--resume to go on, or give another name=... to keep it",
+                     folder->path);
 }
 
 static bool write_config(const struct run_folder *folder, const struct config *config,
@@ -35,6 +71,7 @@ void run_folder_release(struct run_folder *folder)
 {
     if (folder->metrics) fclose(folder->metrics);
     tensorboard_release(folder->board);
+    lock_file_release(&folder->lock);
     *folder = (struct run_folder){ 0 };
 }
 
@@ -71,29 +108,14 @@ static bool drop_later_lines(const char *path, const struct training_state *stat
     return ok;
 }
 
-/* What a killed run was writing: atomic files that never got their names. */
-static bool remove_unfinished(const char *folder, struct error *err)
-{
-    DIR *listing = opendir(folder);
-    if (!listing)
-        return error_set(err, EXIT_CODE_FAILED, "%s: cannot be read: %s", folder, strerror(errno));
-    bool ok = true;
-    for (struct dirent *entry; ok && (entry = readdir(listing)) != NULL;) {
-        char path[PATH_MAX_BYTES];
-        if (!strstr(entry->d_name, ".partial-")) continue;
-        ok = path_join(path, folder, entry->d_name, err);
-        if (ok) unlink(path);
-    }
-    closedir(listing);
-    return ok;
-}
-
 bool run_folder_start(struct run_folder *folder, const struct config *config,
                       const struct training_state *state, struct error *err)
 {
     char path[PATH_MAX_BYTES];
-    if (!folder_create(folder->checkpoints, err) || !remove_unfinished(folder->path, err) ||
-        !remove_unfinished(folder->checkpoints, err) || !write_config(folder, config, err) ||
+    if (!make_and_lock(folder, err)) return false;
+    atomic_files_clean(folder->path, NULL);
+    atomic_files_clean(folder->checkpoints, NULL);
+    if (!write_config(folder, config, err) ||
         !path_join(path, folder->path, "metrics.jsonl", err) || !drop_later_lines(path, state, err))
         return false;
     folder->metrics = fopen(path, state->step == 0 ? "w" : "a");

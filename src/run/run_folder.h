@@ -5,19 +5,22 @@
 #include <jansson.h>
 
 #include "micromet/base/config.h"
+#include "micromet/base/lock.h"
 #include "micromet/format/tensorboard.h"
 #include "micromet/run/checkpoint.h"
 
 struct run_folder {
     char path[PATH_MAX_BYTES], checkpoints[PATH_MAX_BYTES];
+    struct lock_file lock; /* one training a folder */
     FILE *metrics;
     struct tensorboard *board;
 };
 
-/* Where the run's files lie; makes none. */
+/* Where the run's files lie; makes no folder. One that is there is locked until run_folder_release(), or refused if
+ * another training works in it. */
 bool run_folder_init(struct run_folder *folder, const struct config *config, struct error *err);
 void run_folder_release(struct run_folder *folder);
-/* Make the folder, write config.yaml, open metrics.jsonl and the event file. Lines that a run which has come to
+/* Make and lock the folder, write config.yaml, open metrics.jsonl and the event file. Lines that a run which has come to
  * `state` will write again are dropped, and so are files that a killed run left unfinished. */
 bool run_folder_start(struct run_folder *folder, const struct config *config,
                       const struct training_state *state, struct error *err);

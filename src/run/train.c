@@ -14,6 +14,7 @@
 #include "micromet/nn/pretrained.h"
 #include "micromet/run/metrics.h"
 #include "micromet/run/predict.h"
+#include "data_record.h"
 #include "run_folder.h"
 #include "micromet/run/session.h"
 
@@ -46,13 +47,17 @@ struct trainer {
     struct run_folder folder;
     struct training_state state;
     struct checkpoint_input input;
+    char *slides; /* the input's */
     struct checkpoint start; /* where the run goes on, if `resumed` */
     bool resumed;
     struct loader_batch *slots;
     struct augment_draw *draws[TOWERS_MAX]; /* (batch) */
     int64_t steps_per_epoch;
     size_t expected_bytes; /* resident at most */
+    int64_t saved_step; /* of the newest checkpoint */
     int bad_slides;
+    struct loader_batch *under_way[2]; /* steps submitted, not yet collected; oldest first */
+    double rates[2];                         /* of these */
     /* since the last log line */
     struct model_timing timing;
     double wait_s, started_s;
@@ -70,17 +75,35 @@ static bool check_classes(const struct dataset *dataset, const struct manifest *
                      dataset->tumor_count > 0 ? "normal" : "tumour");
 }
 
+/* Says what the run is trained on, and refuses to go on with anything else. */
+static bool record_data(struct trainer *t, struct error *err)
+{
+    char difference[DATA_DIFFERENCE_BYTES];
+    const struct checkpoint *start = &t->start;
+    t->input.slides = t->slides = data_record(&t->train, &t->validation);
+    if (!t->slides) return error_set(err, EXIT_CODE_FAILED, "no memory for a list of slides");
+    if (t->resumed && !start->input.slides)
+        log_warning("%s: does not say which slides it was trained on (an earlier program wrote "
+                    "it): whether they are the same is not checked",
+                    start->path);
+    if (!t->resumed || !start->input.slides ||
+        data_record_same(start->input.slides, t->slides, difference))
+        return true;
+    return error_set(err, EXIT_CODE_USAGE,
+                     "%s: was trained on other data: %s; set %s and the packs back to resume, or "
+                     "give another name=... to train anew",
+                     start->path, difference, t->config->data.manifest);
+}
+
 static bool open_data(struct trainer *t, struct error *err)
 {
     const struct config *config = t->config;
     int bad_train = 0, bad_validation = 0;
-    if (!config->data.manifest[0])
-        return error_set(err, EXIT_CODE_USAGE, "data.manifest: a training needs a manifest");
-    if (!manifest_load(&t->manifest, config->data.manifest, err) ||
-        !dataset_init(&t->train, config, &t->manifest, SPLIT_TRAIN, &bad_train, err) ||
+    if (!dataset_init(&t->train, config, &t->manifest, SPLIT_TRAIN, &bad_train, err) ||
         !dataset_init(&t->validation, config, &t->manifest, SPLIT_VALIDATION, &bad_validation, err) ||
         !check_classes(&t->train, &t->manifest, SPLIT_TRAIN, err) ||
-        !check_classes(&t->validation, &t->manifest, SPLIT_VALIDATION, err))
+        !check_classes(&t->validation, &t->manifest, SPLIT_VALIDATION, err) ||
+        !record_data(t, err))
         return false;
     t->bad_slides = bad_train + bad_validation;
     if (!sampler_init(&t->sampler, &t->train, config->data.sampling, config->seed,
@@ -104,39 +127,27 @@ static bool open_data(struct trainer *t, struct error *err)
     return true;
 }
 
-static bool verify_pack(void *context, int64_t item, int worker, struct error *err)
-{
-    const struct dataset *dataset = context;
-    (void)worker;
-    return pack_verify(&dataset->slides[item].pack, err);
-}
-
-/* Damaged pixels would spoil a run in silence, so packs are read once before it begins. */
-static bool verify_packs(struct trainer *t, struct error *err)
-{
-    const int threads = t->session.reader_threads;
-    return t->config->data.source != DATA_SOURCE_PACKS ||
-           (parallel_for(threads, t->train.slide_count, &t->train, verify_pack, err) &&
-            parallel_for(threads, t->validation.slide_count, &t->validation, verify_pack, err));
-}
-
+/* Before the data: a slip in model.weights must not cost a walk over all slides. A run that goes on has its weights in
+ * the checkpoint. */
 static bool open_model(struct trainer *t, struct error *err)
 {
     const struct config *config = t->config;
-    const bool random = strcmp(config->model.weights, "random") == 0;
+    const bool given = !t->resumed && strcmp(config->model.weights, "random") != 0;
     struct pretrained pretrained = { 0 };
-    if (!random && !pretrained_open(&pretrained, config->model.weights, err)) return false;
+    if (given && !pretrained_open(&pretrained, config->model.weights, err)) return false;
     const struct model_spec spec =
-        model_spec_from_config(config, t->session.activations, pretrained.gamma, true);
+        model_spec_from_config(config, t->session.activations,
+                               t->resumed ? t->start.gamma : pretrained.gamma, true);
     bool head_taken = false;
     bool ok = model_init(&t->model, t->session.backend, &spec, err) &&
               model_randomize(t->model, config->seed, err) &&
-              (random || pretrained_apply(&pretrained, t->model, &head_taken, err));
+              (!given || pretrained_apply(&pretrained, t->model, &head_taken, err));
     pretrained_release(&pretrained);
     if (ok)
         log_info("model: %lld values, %lld train; weights: %s%s",
                  (long long)model_values(t->model), (long long)model_trainable_values(t->model),
-                 config->model.weights, random || head_taken ? "" : " (towers), new head");
+                 t->resumed ? "of the checkpoint" : config->model.weights,
+                 given && !head_taken ? " (towers), new head" : "");
     return ok;
 }
 
@@ -194,6 +205,7 @@ static bool resume(struct trainer *t, struct error *err)
 {
     const double rate = t->config->optimizer.learning_rate;
     t->state = t->start.state;
+    t->saved_step = t->state.step;
     if (t->start.config.optimizer.learning_rate != rate) t->state.schedule.plateau_rate = rate;
     const bool applied = checkpoint_apply(&t->start, t->model, true, err);
     checkpoint_release(&t->start); /* the file may be pruned */
@@ -211,6 +223,7 @@ static bool save(struct trainer *t, char path[PATH_MAX_BYTES], struct error *err
     if (!checkpoint_write(path, t->model, t->config, &t->state, &t->input, err))
         return error_prefix(err, "no checkpoint at step %lld, earlier ones are intact (--resume)",
                             (long long)t->state.step);
+    t->saved_step = t->state.step;
     return run_folder_prune(&t->folder, t->config->train.keep, err);
 }
 
@@ -245,7 +258,8 @@ static bool log_steps(struct trainer *t, float loss, double rate, struct error *
     return ok;
 }
 
-static bool train_batch(struct trainer *t, const struct loader_batch *slot, struct error *err)
+/* Put the step behind those under way on the device. */
+static bool submit_step(struct trainer *t, struct loader_batch *slot, struct error *err)
 {
     const struct config *config = t->config;
     const int towers = config->data.level_count;
@@ -261,22 +275,58 @@ static bool train_batch(struct trainer *t, const struct loader_batch *slot, stru
         batch.draws[k] = t->draws[k];
     }
     const int64_t epoch_examples = t->steps_per_epoch * config->train.batch;
-    const int64_t examples = t->state.epoch * epoch_examples + t->state.examples;
-    const double rate = schedule_rate(&t->state.schedule, config, examples,
-                                      epoch_examples * config->train.epochs);
+    const int64_t examples = t->state.epoch * epoch_examples + slot->first;
+    const int under_way = model_in_flight(t->model);
+    t->rates[under_way] = schedule_rate(&t->state.schedule, config, examples,
+                                        epoch_examples * config->train.epochs);
+    t->under_way[under_way] = slot;
+    return model_train_submit(t->model, &batch, (float)t->rates[under_way],
+                              t->state.step + under_way + 1, config->seed, err);
+}
+
+/* Wait for the oldest step under way: only then does the state know of it. */
+static bool collect_step(struct trainer *t, struct loader *loader, struct error *err)
+{
+    struct loader_batch *slot = t->under_way[0];
+    const double rate = t->rates[0];
     float loss;
-    if (!model_train_step(t->model, &batch, (float)rate, t->state.step + 1, config->seed, &loss,
-                          NULL, &t->timing, err))
-        return false;
+    t->under_way[0] = t->under_way[1];
+    t->rates[0] = t->rates[1];
+    if (!model_train_collect(t->model, &loss, NULL, &t->timing, err)) return false;
+    const int count = slot->count;
+    loader_recycle(loader, slot);
     if (!isfinite(loss))
         return error_set(err, EXIT_CODE_FAILED,
                          "the loss became %g at step %lld; the last checkpoint is intact: resume "
                          "with a smaller optimizer.learning_rate",
                          loss, (long long)t->state.step + 1);
     t->state.step++;
-    t->state.examples += slot->count;
+    t->state.examples += count;
     t->state.loss_sum += loss;
     return t->state.step % LOG_STEPS != 0 || log_steps(t, loss, rate, err);
+}
+
+/* Until no more than `left` steps are under way. */
+static bool collect_steps(struct trainer *t, struct loader *loader, int left, struct error *err)
+{
+    while (model_in_flight(t->model) > left)
+        if (!collect_step(t, loader, err)) return false;
+    return true;
+}
+
+/* A window that cannot be read (a damaged pack, a file server that is gone) ends the run, but not the work of its last
+ * steps. */
+static void keep_steps(struct trainer *t, struct loader *loader)
+{
+    char path[PATH_MAX_BYTES];
+    struct error err = { 0 };
+    if (!collect_steps(t, loader, 0, &err) || t->state.step == t->saved_step) return;
+    if (save(t, path, &err))
+        log_info("the work up to step %lld is kept; once the cause below is mended, go on with "
+                 "--resume (checkpoint %s)",
+                 (long long)t->state.step, path);
+    else
+        log_warning("%s", err.message);
 }
 
 /* The rest of the current epoch; *stopped if a signal ended it. */
@@ -299,15 +349,19 @@ static bool train_epoch(struct trainer *t, bool *stopped, struct error *err)
         const double asked_s = clock_seconds();
         ok = loader_next(loader, &slot, err);
         t->wait_s += clock_seconds() - asked_s;
+        if (!ok) keep_steps(t, loader);
         if (!ok || !slot) break;
-        ok = train_batch(t, slot, err);
-        loader_recycle(loader, slot);
-        /* The last one of an epoch keeps its work whatever becomes of the validation. */
-        char path[PATH_MAX_BYTES];
+        ok = submit_step(t, slot, err);
         const int64_t every = config->train.checkpoint_steps;
-        const bool due = every > 0 && t->state.step % every == 0;
-        if (ok && (due || t->state.examples == examples)) ok = save(t, path, err);
+        const bool due = every > 0 && (t->state.step + model_in_flight(t->model)) % every == 0;
+        const bool last = slot->first + slot->count == examples;
+        /* A checkpoint holds a state between two steps; the last one of an epoch keeps its work whatever becomes of the
+         * validation. */
+        char path[PATH_MAX_BYTES];
+        ok = ok && collect_steps(t, loader, due || last ? 0 : 1, err);
+        if (ok && (due || last)) ok = save(t, path, err);
     }
+    ok = ok && collect_steps(t, loader, 0, err);
     loader_release(loader);
     *stopped = stop_signal != 0;
     return ok;
@@ -399,6 +453,7 @@ static void trainer_release(struct trainer *t)
         batch_slots_release(t->session.backend, t->slots, t->config->data.ring,
                             t->config->data.level_count);
     for (int k = 0; k < TOWERS_MAX; k++) free(t->draws[k]);
+    free(t->slides);
     run_folder_release(&t->folder);
     model_release(t->model);
     checkpoint_release(&t->start);
@@ -416,8 +471,8 @@ static bool prepare_run(struct trainer *t, const struct train_options *options, 
     if (!options->dry_run && !find_start(t, options->resume, err)) return false;
     if (!session_init(&t->session, &t->config->compute, t->config->data.level_count,
                       t->config->data.reader_threads, err) ||
-        !open_data(t, err) || (!options->dry_run && !t->resumed && !verify_packs(t, err)) ||
-        !open_model(t, err) || !allocate(t, err))
+        !manifest_load(&t->manifest, t->config->data.manifest, err) || !open_model(t, err) ||
+        !open_data(t, err) || !allocate(t, err))
         return false;
     t->expected_bytes = memory_plan_print(
         t->model, t->config->data.ring,

@@ -79,7 +79,8 @@ uint64_t pack_window_bytes(const struct pack_header *header)
 
 uint64_t pack_pixels_offset(const struct pack_header *header)
 {
-    const uint64_t end = PACK_HEADER_BYTES + (uint64_t)header->count * sizeof(struct window);
+    const uint64_t row = sizeof(struct window) + (uint64_t)header->tower_count * sizeof(uint64_t);
+    const uint64_t end = PACK_HEADER_BYTES + (uint64_t)header->count * row;
     return (end + 4095) / 4096 * 4096;
 }
 
@@ -117,21 +118,16 @@ static const char *header_fault(const struct pack_header *header, const uint8_t 
 static const char *table_fault(const struct pack *pack)
 {
     int64_t tumors = 0;
+    const XXH128_hash_t hash =
+        XXH3_128bits(pack->windows, (size_t)pack_pixels_offset(&pack->header) - PACK_HEADER_BYTES);
 
+    if (hash.low64 != pack->header.table_hash[0] || hash.high64 != pack->header.table_hash[1])
+        return "its table of windows is damaged";
     for (int64_t i = 0; i < pack->header.count; i++) {
         if (pack->windows[i].label > 1) return "its table of windows is damaged";
         tumors += pack->windows[i].label;
     }
     return tumors == pack->header.tumor_count ? NULL : "its table of windows is damaged";
-}
-
-static const char *payload_fault(const struct pack *pack)
-{
-    const XXH128_hash_t hash = XXH3_128bits((const uint8_t *)pack->map + PACK_HEADER_BYTES,
-                                            pack->map_bytes - PACK_HEADER_BYTES);
-    return hash.low64 == pack->header.payload_hash[0] && hash.high64 == pack->header.payload_hash[1]
-               ? NULL
-               : "its checksum does not fit its content";
 }
 
 static bool map_file(struct pack *pack, struct error *err)
@@ -166,10 +162,29 @@ static bool refuse(const struct pack *pack, const char *fault, struct error *err
                      pack->path, fault);
 }
 
+static uint64_t tower_bytes(const struct pack *pack)
+{
+    return pack_window_bytes(&pack->header) / (uint64_t)pack->header.tower_count;
+}
+
+static bool check_pixels(const struct pack *pack, int64_t index, int tower, const uint8_t *pixels,
+                         struct error *err)
+{
+    if (XXH3_64bits(pixels, (size_t)tower_bytes(pack)) ==
+        pack->hashes[index * pack->header.tower_count + tower])
+        return true;
+    return error_set(err, EXIT_CODE_FAILED,
+                     "%s: window %lld is damaged, its checksum does not fit its pixels; remove the "
+                     "file and run `micromet prepare`",
+                     pack->path, (long long)index);
+}
+
 bool pack_verify(const struct pack *pack, struct error *err)
 {
-    const char *fault = payload_fault(pack);
-    return !fault || refuse(pack, fault, err);
+    for (int64_t i = 0; i < pack->header.count; i++)
+        for (int tower = 0; tower < pack->header.tower_count; tower++)
+            if (!check_pixels(pack, i, tower, pack_pixels(pack, i, tower), err)) return false;
+    return true;
 }
 
 static bool check_pack(struct pack *pack, bool verify, struct error *err)
@@ -184,6 +199,7 @@ static bool check_pack(struct pack *pack, bool verify, struct error *err)
     const char *fault = header_fault(&pack->header, pack->map, pack->map_bytes);
     if (!fault) {
         pack->windows = (const void *)((const uint8_t *)pack->map + PACK_HEADER_BYTES);
+        pack->hashes = (const void *)(pack->windows + pack->header.count);
         pack->pixels = (const uint8_t *)pack->map + pack_pixels_offset(&pack->header);
         fault = table_fault(pack);
     }
@@ -207,11 +223,6 @@ void pack_release(struct pack *pack)
     *pack = (struct pack) { .file = -1 };
 }
 
-static uint64_t tower_bytes(const struct pack *pack)
-{
-    return pack_window_bytes(&pack->header) / (uint64_t)pack->header.tower_count;
-}
-
 static uint64_t tower_offset(const struct pack *pack, int64_t index, int tower)
 {
     CHECK(index >= 0 && index < pack->header.count);
@@ -232,7 +243,7 @@ bool pack_read(const struct pack *pack, int64_t index, int tower, uint8_t *pixel
                              (long long)index, got < 0 ? strerror(errno) : "the file ends early");
         done += (uint64_t)got;
     }
-    return true;
+    return check_pixels(pack, index, tower, pixels, err);
 }
 
 const uint8_t *pack_pixels(const struct pack *pack, int64_t index, int tower)

@@ -26,7 +26,8 @@ static bool scratch_init(struct scratch *scratch, const struct pack_header *head
     scratch->towers = header->tower_count;
     scratch->slot_bytes = (size_t)pack_window_bytes(header);
     scratch->tower_bytes = scratch->slot_bytes / (size_t)header->tower_count;
-    const int length = snprintf(scratch->path, sizeof scratch->path, "%s.XXXXXX", pack_path);
+    const int length = snprintf(scratch->path, sizeof scratch->path, "%s.partial-XXXXXX",
+                                pack_path);
     if (length < 0 || (size_t)length >= sizeof scratch->path)
         return error_set(err, EXIT_CODE_FAILED, "%s: the path is too long", pack_path);
     scratch->file = mkstemp(scratch->path);
@@ -93,50 +94,50 @@ static bool scratch_get(const struct scratch *scratch, int64_t slot, uint8_t *pi
 
 /* --- The final file -------------------------------------------------------------------------- */
 
-struct payload { /* what is behind the header: written and hashed */
-    struct atomic_file *file;
-    XXH3_state_t *hash;
-};
-
-static bool write_bytes(const struct payload *payload, const void *bytes, size_t size,
+static bool write_bytes(struct atomic_file *file, const void *bytes, size_t size,
                         struct error *err)
 {
-    XXH3_128bits_update(payload->hash, bytes, size);
-    if (fwrite(bytes, 1, size, payload->file->stream) == size) return true;
-    return error_set(err, EXIT_CODE_FAILED, "%s: cannot be written: %s", payload->file->path,
+    if (fwrite(bytes, 1, size, file->stream) == size) return true;
+    return error_set(err, EXIT_CODE_FAILED, "%s: cannot be written: %s", file->path,
                      strerror(errno));
 }
 
-static bool write_payload(const struct payload *payload, const struct pack_header *header,
-                          const struct window_list *list, const struct scratch *scratch,
-                          uint8_t *pixels, struct error *err)
+static bool seek_to(struct atomic_file *file, uint64_t offset, struct error *err)
 {
-    static const uint8_t zeros[PACK_HEADER_BYTES];
-    const size_t table_bytes = (size_t)list->count * sizeof *list->windows;
-    const size_t gap = (size_t)pack_pixels_offset(header) - PACK_HEADER_BYTES - table_bytes;
+    return fseeko(file->stream, (off_t)offset, SEEK_SET) == 0 ||
+           error_set(err, EXIT_CODE_FAILED, "%s: cannot be written: %s", file->path,
+                     strerror(errno));
+}
 
-    if (!write_bytes(payload, list->windows, table_bytes, err) ||
-        !write_bytes(payload, zeros, gap, err))
-        return false;
-    for (int64_t i = 0; i < list->count; i++)
+/* All pixels in raster order; hashes: (count, towers). */
+static bool write_pixels(struct atomic_file *file, const struct window_list *list,
+                         const struct scratch *scratch, uint8_t *pixels, uint64_t *hashes,
+                         struct error *err)
+{
+    for (int64_t i = 0; i < list->count; i++) {
         if (!scratch_get(scratch, list->slots[i], pixels, err) ||
-            !write_bytes(payload, pixels, scratch->slot_bytes, err))
+            !write_bytes(file, pixels, scratch->slot_bytes, err))
             return false;
+        for (int tower = 0; tower < scratch->towers; tower++)
+            *hashes++ = XXH3_64bits(pixels + (size_t)tower * scratch->tower_bytes,
+                                    scratch->tower_bytes);
+    }
     return true;
 }
 
-/* `header`, padded, at the beginning of the file. */
-static bool write_header(struct atomic_file *file, const struct pack_header *header,
-                         struct error *err)
+/* Behind the pixels, whose hashes are in the table. */
+static bool write_front(struct atomic_file *file, struct pack_header *header, const uint8_t *table,
+                        size_t table_bytes, struct error *err)
 {
     uint8_t bytes[PACK_HEADER_BYTES] = { 0 };
+    const XXH128_hash_t hash = XXH3_128bits(table, table_bytes);
 
+    header->table_hash[0] = hash.low64;
+    header->table_hash[1] = hash.high64;
+    header->header_hash = XXH3_64bits(header, offsetof(struct pack_header, header_hash));
     memcpy(bytes, header, sizeof *header);
-    if (fseeko(file->stream, 0, SEEK_SET) == 0 &&
-        fwrite(bytes, 1, sizeof bytes, file->stream) == sizeof bytes)
-        return true;
-    return error_set(err, EXIT_CODE_FAILED, "%s: cannot be written: %s", file->path,
-                     strerror(errno));
+    return seek_to(file, 0, err) && write_bytes(file, bytes, sizeof bytes, err) &&
+           write_bytes(file, table, table_bytes, err);
 }
 
 static void fill_contents(struct pack_header *header, const struct window_list *list)
@@ -155,26 +156,18 @@ static bool write_pack(const char *path, struct pack_header *header, const struc
                        const struct scratch *scratch, struct error *err)
 {
     struct atomic_file file = { 0 };
-    struct payload payload = { .file = &file, .hash = XXH3_createState() };
-    uint8_t *pixels = malloc(scratch->slot_bytes);
-    bool ok = false;
+    const size_t windows_bytes = (size_t)list->count * sizeof *list->windows;
+    const size_t table_bytes = (size_t)pack_pixels_offset(header) - PACK_HEADER_BYTES;
+    uint8_t *table = calloc(1, table_bytes + 1), *pixels = malloc(scratch->slot_bytes);
+    bool ok = (table && pixels) || error_set(err, EXIT_CODE_FAILED, "%s: out of memory", path);
 
-    if (!payload.hash || !pixels) {
-        error_set(err, EXIT_CODE_FAILED, "%s: out of memory", path);
-        goto done;
-    }
-    XXH3_128bits_reset(payload.hash);
-    if (!atomic_file_open(&file, path, err) || !write_header(&file, header, err) ||
-        !write_payload(&payload, header, list, scratch, pixels, err))
-        goto done;
-    const XXH128_hash_t hash = XXH3_128bits_digest(payload.hash);
-    header->payload_hash[0] = hash.low64;
-    header->payload_hash[1] = hash.high64;
-    header->header_hash = XXH3_64bits(header, offsetof(struct pack_header, header_hash));
-    ok = write_header(&file, header, err) && atomic_file_commit(&file, err);
-done:
+    if (ok && windows_bytes) memcpy(table, list->windows, windows_bytes);
+    ok = ok && atomic_file_open(&file, path, err) &&
+         seek_to(&file, pack_pixels_offset(header), err) &&
+         write_pixels(&file, list, scratch, pixels, (void *)(table + windows_bytes), err) &&
+         write_front(&file, header, table, table_bytes, err) && atomic_file_commit(&file, err);
     atomic_file_release(&file);
-    XXH3_freeState(payload.hash);
+    free(table);
     free(pixels);
     return ok;
 }

@@ -117,8 +117,8 @@ struct config {
 void config_defaults(struct config *config);
 
 /* Defaults, then the YAML file (may be NULL), then overrides such as "optimizer.learning_rate=1e-4" or
- * "data.levels=[3,4]". Relative paths in the file are resolved against the file's folder; those in overrides
- * against the current folder. Errors carry EXIT_CODE_USAGE and read
+ * "data.levels=[3,4]". Relative paths start at the file's folder, given or default; those in overrides (and without a
+ * file) at the current folder. Errors carry EXIT_CODE_USAGE and read
  * `configs/x.yaml:14:9: optimizer.learning_rate: -1 is below 0`; unknown keys suggest the nearest name. */
 bool config_load(struct config *config, const char *path, int override_count, char *const *overrides,
                  struct error *err);

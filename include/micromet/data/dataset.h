@@ -13,6 +13,7 @@ struct dataset_slide {
     struct window_list list;      /* data.source: slides */
     const struct window *windows; /* (count), whichever source */
     int64_t count, tumor_count;
+    const char *slide_hash; /* of its content; see slide.h */
     double downsamples[TOWERS_MAX];
     double mpp_x, mpp_y;
 };
@@ -27,7 +28,8 @@ struct dataset {
 /* Open every slide of `split`. Slides that fail are reported with log_warning and counted in *bad.
  * Fails when none is left, and when a pack is missing, damaged or made with other parameters ("run
  * `micromet prepare`"). Packs are compared by what the manifest and the configuration say; whether
- * the slide's file changed since is prepare's business, so training from packs needs no slides. */
+ * the slide's file changed since is prepare's business, so training from packs needs no slides.
+ * Pixels are checked when they are read. */
 bool dataset_init(struct dataset *dataset, const struct config *config,
                   const struct manifest *manifest, enum split split, int *bad, struct error *err);
 void dataset_release(struct dataset *dataset);

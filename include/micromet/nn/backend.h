@@ -58,8 +58,16 @@ struct op {
     float rate;                    /* dropout */
     struct config_optimizer optimizer;
     int64_t count; /* optimizer: parameters */
+    int weights_c; /* convolution: channels of the weights where x is padded with zero channels; 0 = x.c */
     int queue;     /* where it runs */
     const char *name; /* for messages and profiles: "tower0.Mixed_6c.branch1x1"; kept by the caller */
+};
+
+/* What changes from step to step. It lies in device memory, so that a recorded step can run again with other values. */
+struct step_values {
+    uint64_t seed;
+    int64_t step; /* optimizer: 1-based; dropout: Philox epoch */
+    float learning_rate;
 };
 
 struct op_buffers {
@@ -75,23 +83,25 @@ struct op_buffers {
     const float *labels;   /* loss: (N) */
     float *loss;           /* loss: (1) */
     float *probabilities;  /* loss: (N) */
-    const struct augment_draw *draws; /* augment: (N), host */
+    const struct augment_draw *draws; /* augment: (N) */
     float *parameters, *state1, *state2; /* optimizer: (count) */
     const float *gradients;
-    float learning_rate;
-    int64_t step;          /* optimizer: 1-based; dropout: Philox epoch */
-    uint64_t seed;
+    const struct step_values *values; /* dropout, optimizer */
 };
 
 struct backend;
 struct plan;
+struct recording;
 
 struct backend_facts {
     char name[16];         /* "cpu", "cuda" */
     char description[256]; /* "oneDNN 2.6.3, AVX2, 2 threads" */
     bool native_bf16;
     int queues;
+    int copy_queue;      /* for copies from the host: beside the others if it is not one of [0, queues) */
     int threads;
+    int input_channels;  /* that windows are padded to, so that the first convolution is fast: 3 or more */
+    int64_t chunk_bytes; /* activations that should stay in cache run through in chunks of this size; 0 = whole batches */
 };
 
 struct backend_ops {
@@ -102,17 +112,28 @@ struct backend_ops {
     /* Asynchronous on `queue`; either side may be host memory from alloc_host, or any host memory if synchronised. */
     bool (*copy)(struct backend *, int queue, void *to, const void *from, size_t bytes, struct error *);
     bool (*zero)(struct backend *, int queue, void *to, size_t bytes, struct error *);
-    /* `queue` goes on only after everything put on `other` so far. */
-    bool (*wait)(struct backend *, int queue, int other, struct error *);
+    /* A ticket for everything put on `queue` so far; tickets of a queue grow. */
+    bool (*fence)(struct backend *, int queue, uint64_t *ticket, struct error *);
+    /* `queue` goes on only after `other` has passed the ticket. */
+    bool (*wait)(struct backend *, int queue, int other, uint64_t ticket, struct error *);
+    /* The host goes on only then. False if anything failed on the device so far. */
+    bool (*await)(struct backend *, int queue, uint64_t ticket, struct error *);
     /* Write clock_seconds() to *when_s once the queue gets there. */
     bool (*mark)(struct backend *, int queue, double *when_s, struct error *);
     bool (*synchronize)(struct backend *, struct error *); /* all queues; first asynchronous error */
     bool (*plan)(struct backend *, const struct op *, struct plan **, struct error *);
     bool (*run)(struct plan *, const struct op_buffers *, struct error *);
-    /* Give a convolution weights that stay, in place of op_buffers.weights: (K, R, S, C) in any
-     * host memory. The plan keeps them in the form that it computes with, and nobody need keep
-     * another. Waits for the plan's queue. */
+    /* Give a convolution weights that stay, in place of op_buffers.weights: (K, R, S, C) in any host memory. The plan keeps
+     * them in the form that it computes with, at the same place when it is given others, and nobody need keep another copy.
+     * Waits for the plan's queue; not between record_begin and record_end. */
     bool (*plan_load)(struct plan *, const float *weights, struct error *);
+    /* Between record_begin and record_end, what is put on the queues [0, queues) is not done but recorded, with all its
+     * waits; replay() then puts the whole of it on the queues at once. Buffers, and what `run` looked at on the host, are as
+     * they were. Recordings are replayed one after the other. NULL where the backend has nothing to gain. */
+    bool (*record_begin)(struct backend *, struct error *);
+    bool (*record_end)(struct backend *, struct recording **, struct error *);
+    bool (*replay)(struct backend *, struct recording *, struct error *);
+    void (*recording_release)(struct backend *, struct recording *);
     size_t (*plan_bytes)(const struct plan *); /* packed weights and scratch that this plan keeps */
     void (*plan_release)(struct plan *);
     void (*close)(struct backend *);

@@ -76,12 +76,23 @@ struct model_timing {
     double augment_s, forward_s, backward_s, update_s;
 };
 
-/* One step of gradient descent. step counts from 1. probabilities: host (count), of this forward pass. */
+/* One step of gradient descent, submitted and collected apart: up to two may be under way, so that the device never waits
+ * for the host. The batch's pixels must stay as they are until its step is collected. step counts from 1. Between a
+ * submission and its collection only steps of the same kind may be submitted. */
+bool model_train_submit(struct model *model, const struct model_batch *batch, float learning_rate,
+                        int64_t step, uint64_t seed, struct error *err);
+bool model_train_collect(struct model *model, float *loss, float *probabilities,
+                         struct model_timing *timing, struct error *err);
+int model_in_flight(const struct model *model);
+
+/* Both at once. probabilities: host (count), of this forward pass. */
 bool model_train_step(struct model *model, const struct model_batch *batch, float learning_rate,
                       int64_t step, uint64_t seed, float *loss, float *probabilities,
                       struct model_timing *timing, struct error *err);
 
-/* Probabilities with the inference program. */
+/* Probabilities with the inference program, likewise. */
+bool model_predict_submit(struct model *model, const struct model_batch *batch, struct error *err);
+bool model_predict_collect(struct model *model, float *probabilities, struct error *err);
 bool model_predict(struct model *model, const struct model_batch *batch, float *probabilities,
                    struct error *err);
 

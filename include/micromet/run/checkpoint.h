@@ -27,6 +27,7 @@ struct training_state {
 struct checkpoint_input {
     double downsamples[TOWERS_MAX];
     double um_per_px[TOWERS_MAX]; /* 0 = unknown */
+    const char *slides;           /* data_record(), or NULL: earlier programs wrote none */
 };
 
 struct checkpoint {
@@ -39,7 +40,7 @@ struct checkpoint {
     enum precision precision; /* fp32 or bf16 */
     char program[64];         /* git version that wrote it */
     int version;
-    uint64_t identity; /* hash of the header, and of the arrays once they are applied */
+    uint64_t identity; /* hash of the header and the arrays that checkpoint_apply() has copied */
 };
 
 bool checkpoint_write(const char *path, struct model *model, const struct config *config,
@@ -54,6 +55,11 @@ bool checkpoint_open(struct checkpoint *checkpoint, const char *path, struct err
 bool checkpoint_apply(struct checkpoint *checkpoint, struct model *model, bool with_optimizer,
                       struct error *err);
 void checkpoint_release(struct checkpoint *checkpoint);
+
+/* Refuses a slide that the model does not know at its scale: towers whose downsample is off by more than 1 %, or whose
+ * µm/px by more than 10 % where both are known (`mpp` is of the slide's level 0; 0 = unknown). */
+bool checkpoint_check_scale(const struct checkpoint *checkpoint, const char *slide,
+                            const double downsamples[TOWERS_MAX], double mpp, struct error *err);
 
 /* A fixed inference model of a checkpoint, planned for `batch` windows. */
 bool checkpoint_model(struct checkpoint *checkpoint, struct backend *backend, int batch,

@@ -63,6 +63,8 @@ struct evaluate_options {
     int batch;
     int threads; /* 0 = as configured */
     int stride;  /* whole slides: px of the finest tower's level; 0 = as trained */
+    const char *folder; /* whole slides: finished ones are kept in it for a later try, until
+                         * evaluation_write(); NULL = are not */
 };
 
 /* Apply overrides to a checkpoint's configuration. Refuses those that would change what the model
@@ -82,7 +84,7 @@ void evaluation_print(const struct evaluation *evaluation, const struct checkpoi
 char *evaluation_json(const struct evaluation *evaluation, const struct checkpoint *checkpoint,
                       const struct evaluate_options *options);
 /* <folder>/evaluation.json, predictions.csv (slide,x_level0,y_level0,label,probability: the windows
- * that the model was shown), roc.png and precision_recall.png. */
+ * that the model was shown), roc.png and precision_recall.png. What evaluate_run() kept goes. */
 bool evaluation_write(const struct evaluation *evaluation, const struct checkpoint *checkpoint,
                       const struct evaluate_options *options, const char *folder,
                       struct error *err);

@@ -3,6 +3,7 @@
  *     <train.run>/<name>/config.yaml            resolved configuration
  *                       /metrics.jsonl          one object a line: steps (every log_steps) and epochs
  *                       /events.out.tfevents.*  the same for TensorBoard
+ *                       /lock                   held while a training works in the folder
  *                       /checkpoints/step-*.safetensors, best.safetensors
  */
 #ifndef MICROMET_RUN_TRAIN_H

@@ -1,10 +1,11 @@
 /* A pack: the selected windows of one slide with their pixels, in one file, plus how to make it and
  * read it.
  *
- * Layout (little endian): struct pack_header, zeros up to 4096 bytes; count × struct window; zeros
- * up to a multiple of 4096; then count × towers × window*window*3 bytes RGB, window after window,
- * towers finest first. XXH3-128 of everything behind the first 4096 bytes stands in the header,
- * whose own XXH3-64 closes it. */
+ * Layout (little endian): struct pack_header, zeros up to 4096 bytes; the table: count × struct
+ * window, count × towers XXH3-64 of the pixels of each window and tower, zeros up to a multiple of
+ * 4096; then count × towers × window*window*3 bytes RGB, window after window, towers finest first.
+ * XXH3-128 of the table stands in the header, whose own XXH3-64 closes it: header and table are
+ * checked when a pack is opened, and pixels whenever they are read. */
 #ifndef MICROMET_SLIDE_PACK_H
 #define MICROMET_SLIDE_PACK_H
 
@@ -13,7 +14,7 @@
 #include "micromet/slide/manifest.h"
 #include "micromet/slide/select.h"
 
-enum { PACK_VERSION = 1, PACK_HEADER_BYTES = 4096, PACK_WINDOW_MAX = 4096 };
+enum { PACK_VERSION = 2, PACK_HEADER_BYTES = 4096, PACK_WINDOW_MAX = 4096 };
 
 struct pack_header {
     char magic[8]; /* "MMPACK\r\n" */
@@ -43,8 +44,8 @@ struct pack_header {
     int64_t count, tumor_count;
     int32_t gray_max; /* the tissue rule; see tissue.h */
     int32_t reserved;
-    uint64_t payload_hash[2]; /* low, high */
-    uint64_t header_hash;     /* XXH3-64 of all bytes before it */
+    uint64_t table_hash[2]; /* low, high */
+    uint64_t header_hash;   /* XXH3-64 of all bytes before it; stands for the whole content */
 };
 
 /* An open pack, mapped read-only. */
@@ -52,21 +53,21 @@ struct pack {
     char path[PATH_MAX_BYTES];
     struct pack_header header;
     const struct window *windows; /* (count) */
+    const uint64_t *hashes;       /* (count, towers) of the pixels */
     const uint8_t *pixels;        /* (count, towers, window, window, 3) */
     void *map;
     size_t map_bytes;
     int file; /* -1 when closed */
 };
-/* Checks sizes, the header's hash and the table's labels; `verify` also reads everything and checks
- * the payload's hash. */
+/* Checks sizes, header and table; `verify` also reads all pixels and checks them. */
 bool pack_open(struct pack *pack, const char *path, bool verify, struct error *err);
-/* Reads everything of an open pack and checks the payload's hash. */
+/* Reads all pixels of an open pack and checks them. */
 bool pack_verify(const struct pack *pack, struct error *err);
 void pack_release(struct pack *pack);
 /* The bytes of one window for one tower: (window, window, 3). */
 const uint8_t *pack_pixels(const struct pack *pack, int64_t index, int tower);
-/* Read them into `pixels` instead: a training that goes through every window does not keep the file resident, and a
- * file server that fails is an error, not a signal. */
+/* Read them into `pixels` instead, and check them: a training that goes through every window does not keep the file
+ * resident, a file server that fails is an error, not a signal, and a flipped bit is never trained on. */
 bool pack_read(const struct pack *pack, int64_t index, int tower, uint8_t *pixels, struct error *err);
 
 /* Where the table ends and the pixels begin, and the size of one window's pixels for all towers;

@@ -1,0 +1,58 @@
+/* The CUDA backend's own structures: queues are streams, tickets are events, plans are what cuDNN, cuBLASLt or our kernels
+ * need to run an op again. */
+#ifndef MICROMET_CUDA_BACKEND_H
+#define MICROMET_CUDA_BACKEND_H
+
+#include "check.h"
+#include "kernels.h"
+#include "micromet/nn/backend.h"
+
+enum { CUDA_QUEUES_MAX = TOWERS_MAX + 1 }; /* the last one copies */
+
+struct cuda_queue; /* backend.c */
+
+struct cuda_backend {
+    struct backend base; /* first: a struct backend * is cast to this */
+    int device;
+    struct cudaDeviceProp properties;
+    enum precision precision; /* fp32, tf32 or bf16: what convolutions of F32 tensors may use */
+    bool autotune;
+    size_t workspace_limit;   /* bytes a plan may ask for */
+    cublasLtHandle_t cublas;
+    cudnnHandle_t cudnn[CUDA_QUEUES_MAX]; /* one a queue, bound to its stream */
+    cudaStream_t streams[CUDA_QUEUES_MAX];
+    void *workspace[CUDA_QUEUES_MAX];     /* shared by the plans of a queue; see workspace_reserve() */
+    size_t workspace_bytes[CUDA_QUEUES_MAX];
+    struct cuda_queue *queues;
+    struct plan_cache *plan_cache; /* plan_cache.h */
+};
+
+struct plan {
+    struct cuda_backend *backend;
+    struct op op;
+    bool (*run)(struct plan *, const struct op_buffers *, struct error *);
+    void (*release)(void *detail);
+    void *detail;
+    size_t bytes; /* device memory that `detail` keeps */
+};
+
+/* Planners; each sets run, release, detail and bytes, or says why it cannot. */
+bool cuda_plan_convolution(struct plan *plan, struct error *err); /* convolution.c: cuDNN; all three kinds */
+bool cuda_plan_dense(struct plan *plan, struct error *err);       /* dense.c: cuBLASLt; 1×1 maps */
+bool cuda_plan_kernel(struct plan *plan, struct error *err);      /* kernel_plan.c: the table of kernels.h */
+
+/* Scratch of a queue: ask when planning, take when running (it may have moved since). Not during a recording. */
+bool workspace_reserve(struct cuda_backend *backend, int queue, size_t bytes, struct error *err);
+static inline cudaStream_t plan_stream(const struct plan *plan)
+{
+    return plan->backend->streams[plan->op.queue];
+}
+static inline void *plan_workspace(const struct plan *plan)
+{
+    return plan->backend->workspace[plan->op.queue];
+}
+
+/* Device memory; a failure says how much was asked for, what is free, and what holds the rest. */
+bool cuda_alloc(struct cuda_backend *backend, size_t bytes, void **memory, struct error *err);
+
+#endif

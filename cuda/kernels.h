@@ -1,0 +1,50 @@
+/* Our own kernels. Each op that cuDNN and cuBLASLt do not compute is a row of functions, so that planning is a table.
+ *
+ * All tensors are NHWC with a pixel stride; accesses are 16 bytes wide where addresses and channel counts allow, else
+ * narrower. Sums that cross threads have a fixed order: the same input gives the same bits, whatever the GPU is doing.
+ * Launchers only queue work on `stream`, and return cudaGetLastError(). Pointers are device memory. */
+#ifndef MICROMET_CUDA_KERNELS_H
+#define MICROMET_CUDA_KERNELS_H
+
+#include <cuda_runtime_api.h>
+
+#include "micromet/nn/backend.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct cuda_kernel {
+    bool (*check)(const struct op *, struct error *); /* whether the op can run, or why not */
+    size_t (*workspace_bytes)(const struct op *);     /* 256-byte aligned scratch for one launch; NULL = none */
+    cudaError_t (*launch)(const struct op *, const struct op_buffers *, void *workspace,
+                          cudaStream_t stream);
+};
+
+/* By kind; what cuDNN or cuBLASLt computes is empty. */
+extern const struct cuda_kernel cuda_kernel_batch_norm, cuda_kernel_batch_norm_backward,
+    cuda_kernel_pool, cuda_kernel_pool_backward, cuda_kernel_relu_backward, cuda_kernel_dropout,
+    cuda_kernel_loss, cuda_kernel_augment, cuda_kernel_optimizer;
+
+/* Master weights (rows, weights_c) F32 to (rows, c) of another type, the channels behind weights_c zero; rows = K*R*S. */
+cudaError_t launch_pack_weights(const float *weights, int64_t rows, int weights_c, int c,
+                                enum dtype dtype, void *packed, cudaStream_t stream);
+/* A filter gradient (rows, c) of F32 or BF16 back to F32 (rows, weights_c). */
+cudaError_t launch_unpack_gradient(const void *packed, enum dtype dtype, int64_t rows, int c,
+                                   int weights_c, float *gradient, cudaStream_t stream);
+/* y = act(y + bias) in place over a strided view; bias NULL = none. */
+cudaError_t launch_bias_relu(const struct tensor *y, void *data, const float *bias, bool relu,
+                             cudaStream_t stream);
+/* sums[c] = sum of the view over its pixels, in double inside. */
+size_t channel_sums_workspace_bytes(const struct tensor *x);
+cudaError_t launch_channel_sums(const struct tensor *x, const void *data, float *sums,
+                                void *workspace, cudaStream_t stream);
+/* to += from, or to = from, between views of one shape and any strides and types. */
+cudaError_t launch_copy_view(const struct tensor *to, void *to_data, const struct tensor *from,
+                             const void *from_data, bool accumulate, cudaStream_t stream);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,15 @@
+/* How a kernel is launched: the one place where nvcc's syntax stands, so that the simulated device of the tests can run
+ * the same sources. Evaluates to nothing; take cudaGetLastError() behind it. Kernels use static shared memory only. */
+#ifndef MICROMET_CUDA_LAUNCH_H
+#define MICROMET_CUDA_LAUNCH_H
+
+#include <cuda_runtime.h>
+
+#ifdef MICROMET_SIMULATED_CUDA
+#include "simulated_device.h" /* tests/simulated_cuda */
+#else
+#define CUDA_LAUNCH(kernel, grid, block, stream, ...)                                              \
+    kernel<<<(grid), (block), 0, (stream)>>>(__VA_ARGS__)
+#endif
+
+#endif

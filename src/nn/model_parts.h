@@ -1,0 +1,65 @@
+/* What a model is made of; shared by the files that build it (model.c) and run it (step.c). */
+#ifndef MICROMET_NN_MODEL_PARTS_H
+#define MICROMET_NN_MODEL_PARTS_H
+
+#include "head.h"
+#include "micromet/nn/model.h"
+#include "tower.h"
+
+enum { TRAIN, INFER, MODES };
+/* Passes that may be under way at once: while one computes, the next one's batch is copied. */
+enum { SLOTS = 2 };
+enum { MARK_START, MARK_AUGMENTED, MARK_FORWARD, MARK_BACKWARD, MARK_UPDATED, MARKS };
+
+/* One queue's share of a mode. */
+struct branch {
+    struct program program;
+    struct tape *tape;
+    int augment_end, forward_end, end; /* instruction indices */
+};
+
+/* The small things of a batch, which travel in one copy. Pointers into one block. */
+struct batch_side {
+    struct step_values *values;
+    float *labels;                          /* (batch) */
+    struct augment_draw *draws[TOWERS_MAX]; /* (batch) */
+};
+
+/* One batch on its way through the device. */
+struct slot {
+    void *pixels[TOWERS_MAX];      /* device (batch, window, window, 3) */
+    void *side_memory, *side_host; /* device; host, reachable by the backend's copies */
+    struct batch_side side, host_side;
+    float *results; /* host (batch + 1): probabilities or logits, loss */
+    double when_s[MARKS][TOWERS_MAX];
+    int count;
+    uint64_t done; /* ticket of queue 0 behind the pass */
+    /* The pass as it was recorded, for the weights of this version. */
+    struct recording *recordings[MODES];
+    uint64_t recorded_trained[MODES];
+};
+
+struct model {
+    struct backend *backend;
+    struct model_spec spec;
+    struct parameters parameters;
+    struct tower towers[TOWERS_MAX];
+    struct head head;
+    struct branch tower_branches[MODES][TOWERS_MAX], head_branches[MODES];
+    struct plan *update_plans[TOWERS_MAX]; /* one a region */
+    float *features, *feature_gradient, *logits, *loss, *probabilities; /* device */
+    struct slot slots[SLOTS];
+    int64_t submitted[MODES], collected[MODES]; /* passes */
+    uint64_t trained_version;
+    uint64_t planned_trained[MODES]; /* version that a plain pass has run with */
+};
+
+bool slots_init(struct model *model, struct error *err);
+void slots_release(struct model *model);
+size_t slots_bytes(const struct model *model);
+static inline int tower_queue(const struct model *model, int tower)
+{
+    return tower % model->backend->facts.queues;
+}
+
+#endif

@@ -1,0 +1,347 @@
+/* Running passes over a model's programs. The idea: a pass is submitted and collected apart, so that the next batch is
+ * copied and queued while one computes; where the backend can record, a pass is queued once and replayed from then on. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "model_parts.h"
+
+/* --- slots -------------------------------------------------------------------------------------------------------- */
+
+enum { ALIGNMENT = 64 };
+
+static size_t round_up(size_t bytes)
+{
+    return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+}
+
+/* Lay the arrays out in `memory`; the bytes they take. */
+static size_t side_layout(const struct model *model, char *memory, struct batch_side *side)
+{
+    const size_t n = (size_t)model->spec.batch;
+    size_t at = round_up(sizeof *side->values);
+    side->values = (struct step_values *)memory;
+    side->labels = (float *)(memory + at);
+    at += round_up(n * sizeof *side->labels);
+    for (int t = 0; t < model->spec.towers; t++) {
+        side->draws[t] = (struct augment_draw *)(memory + at);
+        at += round_up(n * sizeof *side->draws[t]);
+    }
+    return at;
+}
+
+static size_t side_bytes(const struct model *model)
+{
+    static char nowhere[1];
+    struct batch_side side;
+    return side_layout(model, nowhere, &side);
+}
+
+static size_t window_bytes(const struct model *model)
+{
+    return (size_t)model->spec.window * (size_t)model->spec.window * 3;
+}
+
+size_t slots_bytes(const struct model *model)
+{
+    const size_t pixels = (size_t)model->spec.batch * window_bytes(model);
+    return SLOTS * (pixels * (size_t)model->spec.towers + 2 * side_bytes(model));
+}
+
+static bool slot_init(struct model *model, struct slot *slot, struct error *err)
+{
+    struct backend *backend = model->backend;
+    const struct backend_ops *ops = backend->ops;
+    const size_t n = (size_t)model->spec.batch, bytes = side_bytes(model);
+    for (int t = 0; t < model->spec.towers; t++)
+        if (!ops->alloc(backend, n * window_bytes(model), &slot->pixels[t], err)) return false;
+    if (!ops->alloc(backend, bytes, &slot->side_memory, err) ||
+        !ops->alloc_host(backend, bytes, &slot->side_host, err) ||
+        !ops->alloc_host(backend, (n + 1) * sizeof(float), (void **)&slot->results, err))
+        return false;
+    side_layout(model, slot->side_memory, &slot->side);
+    side_layout(model, slot->side_host, &slot->host_side);
+    memset(slot->side_host, 0, bytes);
+    return true;
+}
+
+bool slots_init(struct model *model, struct error *err)
+{
+    for (int s = 0; s < SLOTS; s++)
+        if (!slot_init(model, &model->slots[s], err)) return false;
+    return true;
+}
+
+void slots_release(struct model *model)
+{
+    struct backend *backend = model->backend;
+    for (int s = 0; s < SLOTS; s++) {
+        struct slot *slot = &model->slots[s];
+        for (int mode = 0; mode < MODES; mode++)
+            if (slot->recordings[mode])
+                backend->ops->recording_release(backend, slot->recordings[mode]);
+        for (int t = 0; t < model->spec.towers; t++) backend->ops->free(backend, slot->pixels[t]);
+        backend->ops->free(backend, slot->side_memory);
+        backend->ops->free_host(backend, slot->side_host);
+        backend->ops->free_host(backend, slot->results);
+        *slot = (struct slot){ 0 };
+    }
+}
+
+static struct program_values values_of(const struct model *model, const struct slot *slot, int tower)
+{
+    return (struct program_values){ .step = slot->side.values,
+                                    .pixels = slot->pixels[tower],
+                                    .draws = slot->side.draws[tower],
+                                    .labels = slot->side.labels,
+                                    .trained_version = model->trained_version };
+}
+
+struct program_values model_program_values(const struct model *model, int tower)
+{
+    return values_of(model, &model->slots[0], tower);
+}
+
+/* --- a batch on its way to the device ----------------------------------------------------------------------------- */
+
+static void fill_side(const struct model *model, struct slot *slot, const struct model_batch *batch,
+                      const struct step_values *values)
+{
+    const struct augment_draw identity = augment_identity();
+    struct batch_side *side = &slot->host_side;
+    *side->values = *values;
+    if (batch->labels) memcpy(side->labels, batch->labels, (size_t)batch->count * sizeof(float));
+    for (int t = 0; t < model->spec.towers; t++)
+        for (int n = 0; n < model->spec.batch; n++)
+            side->draws[t][n] = n < batch->count ? batch->draws[t][n] : identity;
+}
+
+/* The slot is free: its last pass has been collected. */
+static bool stage(struct model *model, struct slot *slot, const struct model_batch *batch,
+                  const struct step_values *values, struct error *err)
+{
+    struct backend *backend = model->backend;
+    const struct backend_ops *ops = backend->ops;
+    const int copier = backend->facts.copy_queue;
+    fill_side(model, slot, batch, values);
+    slot->count = batch->count;
+    for (int t = 0; t < model->spec.towers; t++)
+        if (!ops->copy(backend, copier, slot->pixels[t], batch->pixels[t],
+                       (size_t)batch->count * window_bytes(model), err))
+            return false;
+    uint64_t staged;
+    if (!ops->copy(backend, copier, slot->side_memory, slot->side_host, side_bytes(model), err) ||
+        !ops->fence(backend, copier, &staged, err))
+        return false;
+    for (int q = 0; q < backend->facts.queues; q++)
+        if (!ops->wait(backend, q, copier, staged, err)) return false;
+    return true;
+}
+
+/* --- passes ------------------------------------------------------------------------------------------------------- */
+
+static bool run_towers(struct model *model, struct slot *slot, int mode, int from, int to,
+                       struct error *err)
+{
+    for (int t = 0; t < model->spec.towers; t++) {
+        struct branch *b = &model->tower_branches[mode][t];
+        const int marks[] = { 0, b->augment_end, b->forward_end, b->end };
+        const struct program_values values = values_of(model, slot, t);
+        if (!program_run(&b->program, marks[from], marks[to], &values, err)) return false;
+    }
+    return true;
+}
+
+/* Queue 0 waits for the others, or the others for queue 0. */
+static bool join(struct model *model, bool others_wait, struct error *err)
+{
+    const struct backend_ops *ops = model->backend->ops;
+    for (int q = 1; q < model->backend->facts.queues; q++) {
+        const int waiting = others_wait ? q : 0, awaited = others_wait ? 0 : q;
+        uint64_t ticket;
+        if (!ops->fence(model->backend, awaited, &ticket, err) ||
+            !ops->wait(model->backend, waiting, awaited, ticket, err))
+            return false;
+    }
+    return true;
+}
+
+static bool mark(struct model *model, struct slot *slot, int which, struct error *err)
+{
+    for (int q = 0; q < model->backend->facts.queues; q++)
+        if (!model->backend->ops->mark(model->backend, q, &slot->when_s[which][q], err))
+            return false;
+    return true;
+}
+
+static bool run_updates(struct model *model, struct slot *slot, struct error *err)
+{
+    for (int q = 0; q < model->backend->facts.queues; q++) {
+        const struct region *region = &model->parameters.regions[q];
+        if (!model->update_plans[q]) continue;
+        const struct op_buffers buffers = { .parameters = region->values,
+                                            .gradients = region->gradients,
+                                            .state1 = region->state1,
+                                            .state2 = region->state2,
+                                            .values = slot->side.values };
+        if (!model->backend->ops->run(model->update_plans[q], &buffers, err)) return false;
+    }
+    return true;
+}
+
+static bool run_head(struct model *model, struct slot *slot, int mode, struct error *err)
+{
+    struct branch *head = &model->head_branches[mode];
+    const struct program_values values = values_of(model, slot, 0);
+    return join(model, false, err) && mark(model, slot, MARK_FORWARD, err) &&
+           program_run(&head->program, 0, head->end, &values, err) && join(model, true, err);
+}
+
+static bool training_pass(struct model *model, struct slot *slot, struct error *err)
+{
+    struct backend *backend = model->backend;
+    const struct backend_ops *ops = backend->ops;
+    const size_t n = (size_t)model->spec.batch;
+    return mark(model, slot, MARK_START, err) && run_towers(model, slot, TRAIN, 0, 1, err) &&
+           mark(model, slot, MARK_AUGMENTED, err) && run_towers(model, slot, TRAIN, 1, 2, err) &&
+           run_head(model, slot, TRAIN, err) && run_towers(model, slot, TRAIN, 2, 3, err) &&
+           mark(model, slot, MARK_BACKWARD, err) && run_updates(model, slot, err) &&
+           mark(model, slot, MARK_UPDATED, err) &&
+           ops->copy(backend, 0, slot->results, model->probabilities, n * sizeof(float), err) &&
+           ops->copy(backend, 0, slot->results + n, model->loss, sizeof(float), err) &&
+           join(model, false, err);
+}
+
+static bool inference_pass(struct model *model, struct slot *slot, struct error *err)
+{
+    const size_t n = (size_t)model->spec.batch;
+    return run_towers(model, slot, INFER, 0, 2, err) && run_head(model, slot, INFER, err) &&
+           model->backend->ops->copy(model->backend, 0, slot->results, model->logits,
+                                     n * sizeof(float), err) &&
+           join(model, false, err);
+}
+
+static bool run_plainly(struct model *model, struct slot *slot, int mode, struct error *err)
+{
+    return mode == TRAIN ? training_pass(model, slot, err) : inference_pass(model, slot, err);
+}
+
+/* Weights that change in every training step are packed by each recorded pass. In inference, the head's must have been
+ * packed by a plain one before, or the recording would pack them again and again; the towers' were given to their plans. */
+static bool run_pass(struct model *model, struct slot *slot, int mode, struct error *err)
+{
+    struct backend *backend = model->backend;
+    const uint64_t trained = mode == TRAIN ? 1 : model->trained_version;
+    const bool packed = model->planned_trained[mode] == trained;
+    model->planned_trained[mode] = trained;
+    if (!backend->ops->replay || !packed) return run_plainly(model, slot, mode, err);
+    const bool valid = slot->recordings[mode] && slot->recorded_trained[mode] == trained;
+    if (!valid) {
+        if (slot->recordings[mode])
+            backend->ops->recording_release(backend, slot->recordings[mode]);
+        slot->recordings[mode] = NULL;
+        if (!backend->ops->record_begin(backend, err)) return false;
+        const bool recorded = run_plainly(model, slot, mode, err);
+        if (!backend->ops->record_end(backend, &slot->recordings[mode], err) || !recorded)
+            return false;
+        slot->recorded_trained[mode] = trained;
+    }
+    return backend->ops->replay(backend, slot->recordings[mode], err);
+}
+
+static bool submit(struct model *model, int mode, const struct model_batch *batch,
+                   const struct step_values *values, struct error *err)
+{
+    CHECK(model->submitted[mode] - model->collected[mode] < SLOTS);
+    CHECK(model->submitted[!mode] == model->collected[!mode]); /* training and inference take turns */
+    struct slot *slot = &model->slots[model->submitted[mode] % SLOTS];
+    if (!stage(model, slot, batch, values, err) || !run_pass(model, slot, mode, err) ||
+        !model->backend->ops->fence(model->backend, 0, &slot->done, err))
+        return false;
+    if (mode == TRAIN) model->trained_version++;
+    model->submitted[mode]++;
+    return true;
+}
+
+static bool collect(struct model *model, int mode, struct slot **slot, struct error *err)
+{
+    CHECK(model->collected[mode] < model->submitted[mode]);
+    *slot = &model->slots[model->collected[mode]++ % SLOTS];
+    return model->backend->ops->await(model->backend, 0, (*slot)->done, err);
+}
+
+int model_in_flight(const struct model *model)
+{
+    return (int)(model->submitted[TRAIN] - model->collected[TRAIN] + model->submitted[INFER] -
+                 model->collected[INFER]);
+}
+
+bool model_train_submit(struct model *model, const struct model_batch *batch, float learning_rate,
+                        int64_t step, uint64_t seed, struct error *err)
+{
+    CHECK(model->spec.training && batch->count == model->spec.batch);
+    const struct step_values values = { seed, step, learning_rate };
+    return submit(model, TRAIN, batch, &values, err);
+}
+
+static void add_timing(const struct model *model, const struct slot *slot,
+                       struct model_timing *timing)
+{
+    double spent_s[MARKS] = { 0 };
+    for (int m = 1; m < MARKS; m++) {
+        double start = 0, end = 0;
+        for (int q = 0; q < model->backend->facts.queues; q++) {
+            start = slot->when_s[m - 1][q] > start ? slot->when_s[m - 1][q] : start;
+            end = slot->when_s[m][q] > end ? slot->when_s[m][q] : end;
+        }
+        spent_s[m] = end - start;
+    }
+    timing->augment_s += spent_s[MARK_AUGMENTED];
+    timing->forward_s += spent_s[MARK_FORWARD];
+    timing->backward_s += spent_s[MARK_BACKWARD];
+    timing->update_s += spent_s[MARK_UPDATED];
+}
+
+bool model_train_collect(struct model *model, float *loss, float *probabilities,
+                         struct model_timing *timing, struct error *err)
+{
+    struct slot *slot;
+    const size_t n = (size_t)model->spec.batch;
+    if (!collect(model, TRAIN, &slot, err)) return false;
+    *loss = slot->results[n];
+    if (probabilities) memcpy(probabilities, slot->results, n * sizeof(float));
+    if (timing) add_timing(model, slot, timing);
+    return true;
+}
+
+bool model_train_step(struct model *model, const struct model_batch *batch, float learning_rate,
+                      int64_t step, uint64_t seed, float *loss, float *probabilities,
+                      struct model_timing *timing, struct error *err)
+{
+    CHECK(model_in_flight(model) == 0);
+    return model_train_submit(model, batch, learning_rate, step, seed, err) &&
+           model_train_collect(model, loss, probabilities, timing, err);
+}
+
+bool model_predict_submit(struct model *model, const struct model_batch *batch, struct error *err)
+{
+    CHECK(batch->count >= 1 && batch->count <= model->spec.batch);
+    const struct step_values none = { 0 };
+    return submit(model, INFER, batch, &none, err);
+}
+
+bool model_predict_collect(struct model *model, float *probabilities, struct error *err)
+{
+    struct slot *slot;
+    if (!collect(model, INFER, &slot, err)) return false;
+    for (int i = 0; i < slot->count; i++)
+        probabilities[i] = (float)(1 / (1 + exp(-(double)slot->results[i])));
+    return true;
+}
+
+bool model_predict(struct model *model, const struct model_batch *batch, float *probabilities,
+                   struct error *err)
+{
+    CHECK(model_in_flight(model) == 0);
+    return model_predict_submit(model, batch, err) &&
+           model_predict_collect(model, probabilities, err);
+}

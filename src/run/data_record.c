@@ -1,0 +1,98 @@
+/* See the header. Paths do not count, so that data may move; neither does what pixels come from. */
+#include "data_record.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+enum { NAME_BYTES = 256 };
+
+/* What the line of a slide can hold: metadata is UTF-8. */
+static void plain_name(const char *path, char name[NAME_BYTES])
+{
+    snprintf(name, NAME_BYTES, "%s", path_name(path));
+    json_t *text = json_string(name);
+    for (char *c = name; *c; c++)
+        if ((unsigned char)*c < ' ' || (!text && (unsigned char)*c > '~')) *c = '?';
+    json_decref(text);
+}
+
+static uint64_t content_hash(const struct dataset_slide *slide)
+{
+    const uint64_t windows = XXH3_64bits(slide->windows,
+                                         (size_t)slide->count * sizeof *slide->windows);
+    return XXH3_64bits_withSeed(slide->slide_hash, strlen(slide->slide_hash), windows);
+}
+
+static void print_slides(FILE *stream, const struct dataset *dataset)
+{
+    for (int i = 0; i < dataset->slide_count; i++) {
+        const struct dataset_slide *slide = &dataset->slides[i];
+        char name[NAME_BYTES];
+        plain_name(slide->row.slide, name);
+        fprintf(stream, "%s %016llx %s\n", split_name(slide->row.split),
+                (unsigned long long)content_hash(slide), name);
+    }
+}
+
+char *data_record(const struct dataset *train, const struct dataset *validation)
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *stream = open_memstream(&text, &size);
+    if (!stream) return NULL;
+    print_slides(stream, train);
+    print_slides(stream, validation);
+    const bool whole = !ferror(stream);
+    if (fclose(stream) == 0 && whole) return text;
+    free(text);
+    return NULL;
+}
+
+struct line {
+    char split[16], hash[17], name[NAME_BYTES];
+};
+
+/* Where the next one begins. The strings stay empty behind the end. */
+static const char *read_line(const char *at, struct line *line)
+{
+    *line = (struct line) { 0 };
+    sscanf(at, "%15s %16s %255[^\n]", line->split, line->hash, line->name);
+    at += strcspn(at, "\n");
+    return *at ? at + 1 : at;
+}
+
+static void describe(const struct line *had, const struct line *has, int number,
+                     char difference[DATA_DIFFERENCE_BYTES])
+{
+    const bool same_name = strcmp(had->name, has->name) == 0;
+    if (!*had->name)
+        snprintf(difference, DATA_DIFFERENCE_BYTES, "%s (%s) was added", has->name, has->split);
+    else if (!*has->name)
+        snprintf(difference, DATA_DIFFERENCE_BYTES, "%s (%s) is no longer used", had->name,
+                 had->split);
+    else if (same_name && strcmp(had->split, has->split) == 0)
+        snprintf(difference, DATA_DIFFERENCE_BYTES,
+                 "%s (%s) has other windows, since its slide, its annotation or its pack changed",
+                 had->name, had->split);
+    else
+        snprintf(difference, DATA_DIFFERENCE_BYTES, "slide %d was %s (%s) and is %s (%s) now",
+                 number, had->name, had->split, has->name, has->split);
+}
+
+bool data_record_same(const char *had, const char *has, char difference[DATA_DIFFERENCE_BYTES])
+{
+    for (int number = 1; *had || *has; number++) {
+        struct line a, b;
+        had = read_line(had, &a);
+        has = read_line(has, &b);
+        if (strcmp(a.split, b.split) == 0 && strcmp(a.hash, b.hash) == 0 &&
+            strcmp(a.name, b.name) == 0)
+            continue;
+        describe(&a, &b, number, difference);
+        return false;
+    }
+    return true;
+}

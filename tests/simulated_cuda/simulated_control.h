@@ -1,0 +1,33 @@
+/* What tests ask of the simulated device. */
+#ifndef MICROMET_TESTS_SIMULATED_CONTROL_H
+#define MICROMET_TESTS_SIMULATED_CONTROL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Which of the allowed orders the scheduler takes from now on. Also MICROMET_SIMULATED_SEED in the environment. */
+void simulated_seed(uint64_t seed);
+/* Let the nth call from now on (1 = the next) of entry points whose name begins with `prefix` ("" = any) fail as its kind
+ * does: out of memory, launch failure (sticky), not supported, ... 0 = none. Also MICROMET_SIMULATED_FAIL=prefix:n. */
+void simulated_fail(const char *prefix, int64_t nth);
+int64_t simulated_calls(const char *prefix); /* since the last simulated_fail() or the start */
+/* Device memory that there is, and that is taken. */
+void simulated_memory_limit(size_t bytes);
+size_t simulated_memory_taken(void);
+/* Memory, streams, events, graphs and handles that were never given back: their number, and a list in `report`. */
+int simulated_leaks(char *report, size_t bytes);
+/* The device that cudaGetDeviceProperties tells of; default is an H100. */
+void simulated_compute_capability(int major, int minor);
+/* Without a device: cudaGetDeviceCount says cudaErrorNoDevice. */
+void simulated_no_device(bool none);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
