@@ -271,6 +271,8 @@ bool op_case_run_plan(struct op_case *test, struct backend *backend, struct plan
              ops->copy(backend, queue, a->device, a->before, a->bytes, err);
         if (ok) set_pointer(&buffers, (enum role)role, a->device + a->first);
     }
+    if (test->loads) buffers.weights = NULL;
+    if (test->loads) ok = ok && ops->plan_load(plan, test->before.weights, err);
     ok = ok && ops->run(plan, &buffers, err);
     for (int role = 0; role < ROLE_COUNT && ok; role++) {
         struct op_array *a = &test->arrays[role];

@@ -29,6 +29,7 @@ struct op_case {
     struct op_array arrays[ROLE_COUNT]; /* bytes = 0: not used by the op */
     struct op_buffers before; /* pointing into the host copies */
     struct step_values values; /* may be changed before a run */
+    bool loads; /* the weights go to the plan before the run, which gets none */
 };
 
 /* The backend under test: the CPU's, or CUDA's with MICROMET_TEST_BACKEND=cuda in the environment.

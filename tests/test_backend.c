@@ -247,6 +247,32 @@ Test(backend, new_weights_of_a_new_version_are_used)
     backend_close(backend);
 }
 
+/* Weights that the plan was given, twice. */
+Test(backend, loaded_weights_are_used_and_replaced)
+{
+    struct backend *backend = op_case_backend(1);
+    for (int i = 0; i < 4 * PICKED; i++) {
+        const struct op op = shape_op(find_shape(odd(), picked[i / 4]),
+                                      i % 2 ? OP_CONVOLUTION_BACKWARD_DATA : OP_CONVOLUTION,
+                                      i % 4 < 2 ? DTYPE_F32 : DTYPE_BF16);
+        struct error err = { 0 };
+        struct plan *plan;
+        cr_assert(backend->ops->plan(backend, &op, &plan, &err), "%s", err.message);
+        for (uint64_t seed = 1; seed <= 2; seed++) {
+            struct op_case test;
+            double worst = 0;
+            op_case_init(&test, &op, seed);
+            test.loads = true;
+            cr_expect(op_case_run_plan(&test, backend, plan, &err) &&
+                          op_case_check(&test, &worst, &err),
+                      "%s, load %d: %s", op.name, (int)seed, err.message);
+            op_case_release(&test);
+        }
+        backend->ops->plan_release(plan);
+    }
+    backend_close(backend);
+}
+
 static bool same_results(const struct op_case *a, const struct op_case *b)
 {
     for (int role = 0; role < ROLE_COUNT; role++)

@@ -76,7 +76,7 @@ static void write_slides(void)
     tiny_write(temporary_path("n.tif"), size, 1, 3, half_tissue, NULL);
 }
 
-static struct evaluation evaluate(const struct checkpoint *checkpoint, bool whole, int batch)
+static struct evaluation evaluate(struct checkpoint *checkpoint, bool whole, int batch)
 {
     const struct evaluate_options options = {
         .split = SPLIT_TEST, .whole_slides = whole, .orientations = 1, .batch = batch

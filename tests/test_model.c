@@ -202,6 +202,25 @@ Test(model, folded_inference_agrees_with_the_unfolded_forward_pass)
     bench_release(&b);
 }
 
+Test(model, a_fixed_model_predicts_the_same_and_keeps_only_the_head)
+{
+    struct bench whole, fixed;
+    struct model_spec spec = article(80, 2);
+    spec.training = false;
+    bench_init(&whole, spec);
+    spec.fixed = true;
+    bench_init(&fixed, spec);
+    float p[2], q[2];
+    cr_assert(model_predict(whole.model, &whole.batch, p, &whole.err), "%s", whole.err.message);
+    cr_assert(model_predict(fixed.model, &fixed.batch, q, &fixed.err), "%s", fixed.err.message);
+    cr_expect_arr_eq(p, q, sizeof p);
+    const size_t values = (size_t)model_values(fixed.model);
+    cr_expect_geq(model_memory(whole.model).parameters, values * sizeof(float));
+    cr_expect_lt(model_memory(fixed.model).parameters, values * sizeof(float) / 20);
+    bench_release(&whole);
+    bench_release(&fixed);
+}
+
 /* Batches go through the first blocks in chunks; a window alone is a chunk of its own. */
 Test(model, a_batch_gives_what_its_windows_give_alone)
 {

@@ -15,6 +15,9 @@ static const char help[] =
     "preprocessing, and writes <out>/<slide>.heatmap.tif (float TIFF, one pixel a window), .heatmap.png (overlay with\n"
     "legend and scale) and .heatmap.json (score and geometry). Interrupted maps go on where they stopped.\n"
     "\n"
+    "Memory does not grow with the slide: with two towers 300 MiB on two processors, and 32 MiB more for each further\n"
+    "processor up to eight. What to expect is printed first.\n"
+    "\n"
     "  --out FOLDER          where the files go (default: .)\n"
     "  --stride PX           between windows, px of the finest tower's level (default: as trained)\n"
     "  --batch N             windows computed at once (default: 32)\n"
@@ -62,7 +65,7 @@ static bool one_slide(const struct checkpoint *checkpoint, struct predictor *pre
     return ok;
 }
 
-static bool all_slides(const struct checkpoint *checkpoint, const struct session *session,
+static bool all_slides(struct checkpoint *checkpoint, const struct session *session,
                        const struct arguments *a, int count, char **paths, int *bad,
                        struct error *err)
 {
@@ -71,6 +74,9 @@ static bool all_slides(const struct checkpoint *checkpoint, const struct session
     bool ok = folder_create(a->out, err) &&
               checkpoint_model(checkpoint, session->backend, (int)a->batch, &model, err) &&
               predictor_init(&predictor, model, (int)a->orientations, err);
+    if (ok)
+        memory_note(model, 1,
+                    grid_walk_cache_bytes(session->reader_threads) + SLIDE_OPENSLIDE_BYTES);
     for (int i = 0; i < count && ok; i++) {
         struct error reason = { 0 };
         if (one_slide(checkpoint, &predictor, a, session->reader_threads, paths[i], &reason))

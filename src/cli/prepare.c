@@ -97,7 +97,7 @@ static bool build_job(void *context, int64_t item, int worker, struct error *err
     return true;
 }
 
-/* Cores and memory are shared by the slides that are made at once. */
+/* Cores are shared by the slides that are made at once. */
 static bool build_all(struct preparation *preparation, int threads, struct error *err)
 {
     int64_t windows = 0;
@@ -112,7 +112,6 @@ static bool build_all(struct preparation *preparation, int threads, struct error
     const int slides = threads < preparation->build_count ? threads : preparation->build_count;
     preparation->options = (struct select_options) {
         .threads = (threads + slides - 1) / slides,
-        .cache_bytes = grid_walk_cache_bytes(threads) / (size_t)slides,
         .progress = &preparation->progress,
     };
     progress_begin(&preparation->progress, "prepare", "windows", windows);

@@ -195,6 +195,15 @@ static bool backend_run(struct plan *plan, const struct op_buffers *buffers, str
     return true;
 }
 
+/* By the queue's own thread: another one would start a second OpenMP team. */
+static bool backend_plan_load(struct plan *plan, const float *weights, struct error *err)
+{
+    CHECK(plan->load);
+    const struct job job = { .kind = JOB_LOAD, .plan = plan, .from = weights };
+    queue_submit(&plan->backend->queues[plan->op.queue], &job);
+    return backend_synchronize(&plan->backend->base, err);
+}
+
 static size_t backend_plan_bytes(const struct plan *plan)
 {
     return plan->bytes;
@@ -230,6 +239,7 @@ static const struct backend_ops cpu_ops = {
     .synchronize = backend_synchronize,
     .plan = backend_plan,
     .run = backend_run,
+    .plan_load = backend_plan_load,
     .plan_bytes = backend_plan_bytes,
     .plan_release = backend_plan_release,
     .close = backend_close_cpu,

@@ -53,6 +53,12 @@ static bool widened_execute(struct plan *plan, const struct op_buffers *b, struc
     return true;
 }
 
+static bool widened_load(struct plan *plan, const float *weights, struct error *err)
+{
+    struct widened *w = plan->detail;
+    return w->inner.load(&w->inner, weights, err);
+}
+
 static struct tensor as_dense_f32(const struct tensor *t)
 {
     struct tensor dense = *t;
@@ -76,6 +82,7 @@ static bool plan_widened(struct plan *plan, struct error *err)
         return false;
     }
     plan->detail = w;
+    plan->load = widened_load;
     plan->execute = widened_execute;
     plan->release = widened_release;
     plan->bytes = w->inner.bytes + x_bytes + y_bytes;

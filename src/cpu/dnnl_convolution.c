@@ -290,6 +290,7 @@ bool dnnl_convolution_plan(struct plan *plan, struct error *err)
     dnnl_primitive_desc_destroy(pd);
     plan->detail = c;
     plan->release = dnnl_convolution_release;
+    plan->load = dnnl_convolution_load;
     plan->execute = dnnl_convolution_execute;
     plan->bytes = c->bytes;
     return true;
@@ -328,6 +329,24 @@ static void *role_memory(const struct op *op, const struct op_buffers *b, int ro
     }
 }
 
+bool dnnl_convolution_load(struct plan *plan, const float *weights, struct error *err)
+{
+    struct dnnl_convolution *c = plan->detail;
+    struct argument *a = &c->arguments[ROLE_WEIGHTS];
+    const struct op *op = &plan->op;
+    const size_t bytes = (size_t)op->y.c * (size_t)op->kernel_h * (size_t)op->kernel_w *
+                         (size_t)op->x.c * sizeof(float);
+    if (a->reorder)
+        return !failed(dnnl_memory_set_data_handle(a->ours, (void *)(uintptr_t)weights), "memory",
+                       op, err) &&
+               !failed(reorder(c, a, false), "reorder", op, err) &&
+               !failed(dnnl_stream_wait(c->stream), "wait", op, err);
+    if (!a->scratch && !cpu_alloc(bytes, &a->scratch, err)) return false;
+    memcpy(a->scratch, weights, bytes);
+    plan->bytes = c->bytes + bytes;
+    return true;
+}
+
 bool dnnl_convolution_execute(struct plan *plan, const struct op_buffers *b, struct error *err)
 {
     const struct op *op = &plan->op;
@@ -341,9 +360,12 @@ bool dnnl_convolution_execute(struct plan *plan, const struct op_buffers *b, str
         struct argument *a = &c->arguments[i];
         if (!a->ours) continue;
         arguments[count++] = (dnnl_exec_arg_t){ a->id, a->theirs };
-        if (failed(dnnl_memory_set_data_handle(a->ours, role_memory(op, b, i)), "memory", op, err))
+        void *memory = role_memory(op, b, i);
+        const bool loaded = !memory; /* by dnnl_convolution_load() */
+        if (failed(dnnl_memory_set_data_handle(a->ours, loaded ? a->scratch : memory), "memory", op,
+                   err))
             return false;
-        if (!a->reorder || roles[op->kind][i].output) continue;
+        if (!a->reorder || loaded || roles[op->kind][i].output) continue;
         if (i == ROLE_WEIGHTS && b->weights_version == c->weights_version) continue;
         if (failed(reorder(c, a, false), "reorder", op, err)) return false;
         if (i == ROLE_WEIGHTS) c->weights_version = b->weights_version;

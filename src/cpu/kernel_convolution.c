@@ -20,6 +20,14 @@ static void release(void *detail)
     free(k);
 }
 
+static bool load(struct plan *plan, const float *weights, struct error *err)
+{
+    (void)err;
+    const struct kernel_convolution *k = plan->detail;
+    k->kernel->pack(&plan->op, weights, k->packed);
+    return true;
+}
+
 static bool execute(struct plan *plan, const struct op_buffers *b, struct error *err)
 {
     (void)err;
@@ -27,7 +35,7 @@ static bool execute(struct plan *plan, const struct op_buffers *b, struct error 
     struct kernel_convolution *k = plan->detail;
     const bool forward = op->kind == OP_CONVOLUTION;
     const bool filter = op->kind == OP_CONVOLUTION_BACKWARD_FILTER;
-    if (!filter && b->weights_version != k->weights_version) {
+    if (!filter && b->weights && b->weights_version != k->weights_version) {
         k->kernel->pack(op, b->weights, k->packed);
         k->weights_version = b->weights_version;
     }
@@ -62,6 +70,7 @@ bool kernel_convolution_plan(struct plan *plan, bool *found, struct error *err)
     }
     plan->detail = k;
     plan->release = release;
+    plan->load = load;
     plan->execute = execute;
     return true;
 }

@@ -11,6 +11,7 @@ struct plan {
     struct op op;
     /* Runs on a thread of op.queue, whose OpenMP team has backend->threads_per_queue threads. */
     bool (*execute)(struct plan *plan, const struct op_buffers *buffers, struct error *err);
+    bool (*load)(struct plan *plan, const float *weights, struct error *err); /* convolutions */
     void (*release)(void *detail);
     void *detail;  /* of the file that planned it */
     size_t bytes;  /* packed weights and scratch kept by `detail` */

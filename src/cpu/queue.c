@@ -12,6 +12,7 @@ static bool job_do(const struct job *job, struct error *err)
 {
     switch (job->kind) {
     case JOB_RUN: return job->plan->execute(job->plan, &job->buffers, err);
+    case JOB_LOAD: return job->plan->load(job->plan, job->from, err);
     case JOB_COPY: memcpy(job->to, job->from, job->bytes); return true;
     case JOB_ZERO: memset(job->to, 0, job->bytes); return true;
     case JOB_MARK: *job->when_s = clock_seconds(); return true;

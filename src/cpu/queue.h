@@ -8,7 +8,7 @@
 
 enum { QUEUE_JOBS = 2048 };
 
-enum job_kind { JOB_RUN, JOB_COPY, JOB_ZERO, JOB_WAIT, JOB_MARK };
+enum job_kind { JOB_RUN, JOB_LOAD, JOB_COPY, JOB_ZERO, JOB_WAIT, JOB_MARK };
 
 struct queue;
 

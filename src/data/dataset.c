@@ -216,6 +216,35 @@ static bool read_slide(struct dataset_reader *reader, int slide, const struct wi
     return true;
 }
 
+/* Pixels of the levels that windows are cut from. */
+static size_t level_pixels(const struct dataset *dataset, const struct slide *slide)
+{
+    size_t pixels = 0;
+    for (int tower = 0; tower < dataset->data.level_count; tower++) {
+        const struct slide_level *level = &slide->levels[dataset->data.levels[tower]];
+        pixels += (size_t)level->width * (size_t)level->height;
+    }
+    return pixels;
+}
+
+size_t dataset_cached_bytes(const struct dataset *a, const struct dataset *b, size_t cache_bytes)
+{
+    const struct dataset *both[2] = { a, b };
+    size_t cached = 0, blocks_max = 0;
+    for (int k = 0; k < 2; k++) {
+        size_t blocks = 0;
+        if (both[k]->data.source != DATA_SOURCE_SLIDES) continue;
+        for (int i = 0; i < both[k]->slide_count; i++) {
+            const size_t pixels = level_pixels(both[k], &both[k]->slides[i].slide);
+            const size_t tiles = pixels * 4; /* ARGB */
+            cached += tiles < SLIDE_OPENSLIDE_BYTES ? tiles : SLIDE_OPENSLIDE_BYTES;
+            blocks += pixels * 3;
+        }
+        if (blocks > blocks_max) blocks_max = blocks;
+    }
+    return cached + (blocks_max < cache_bytes ? blocks_max : cache_bytes);
+}
+
 bool dataset_read(struct dataset_reader *reader, int slide, int64_t window,
                   uint8_t *const pixels[TOWERS_MAX], struct error *err)
 {

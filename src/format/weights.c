@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 static const struct {
     const char *name;
@@ -33,6 +34,15 @@ const char *weights_metadata(const struct weights *weights, const char *key)
     for (char **pair = weights->metadata; pair && *pair; pair += 2)
         if (strcmp(pair[0], key) == 0) return pair[1];
     return NULL;
+}
+
+void weights_let_go(const struct weights *weights, const struct weight_array *array)
+{
+    if (!weights->storage_is_mapping) return;
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    const size_t bytes = (size_t)array->count * weights_dtype_bytes(array->dtype);
+    const uintptr_t address = (uintptr_t)array->data, first = address - address % page;
+    madvise((void *)first, address + bytes - first, MADV_DONTNEED); /* failing is harmless */
 }
 
 void weights_release(struct weights *weights)

@@ -126,6 +126,7 @@ bool model_init(struct model **out, struct backend *backend, const struct model_
 {
     *out = NULL;
     CHECK(spec->towers >= 1 && spec->towers <= TOWERS_MAX && spec->batch >= 1);
+    CHECK(!(spec->training && spec->fixed));
     if (spec->window < INCEPTION_WINDOW_MIN)
         return error_set(err, EXIT_CODE_USAGE,
                          "data.window: %d px is below InceptionV3's smallest input of %d px",
@@ -134,7 +135,7 @@ bool model_init(struct model **out, struct backend *backend, const struct model_
     if (!model) return error_set(err, EXIT_CODE_FAILED, "out of memory for the model");
     model->backend = backend;
     model->spec = *spec;
-    model->trained_version = model->folded_version = 1;
+    model->trained_version = 1;
     if (!register_all(model, err) || !allocate_batches(model, err)) goto fail;
     for (int mode = spec->training ? TRAIN : INFER; mode < MODES; mode++) {
         for (int t = 0; t < spec->towers; t++)
@@ -296,9 +297,11 @@ bool model_randomize(struct model *model, uint64_t seed, struct error *err)
 
 bool model_refresh(struct model *model, struct error *err)
 {
-    for (int t = 0; t < model->spec.towers; t++)
-        if (!tower_fold(&model->towers[t], true, err)) return false;
-    model->folded_version++;
+    for (int t = 0; t < model->spec.towers; t++) {
+        struct program *const programs[MODES] = { &model->tower_branches[TRAIN][t].program,
+                                                  &model->tower_branches[INFER][t].program };
+        if (!tower_fold(&model->towers[t], programs, MODES, model->spec.fixed, err)) return false;
+    }
     return true;
 }
 
@@ -374,11 +377,13 @@ bool model_activation(struct model *model, int tower, const float *input, const 
                                           spec->window, 3, (void *)(uintptr_t)input);
     const struct view features =
         program_tensor(&program, DTYPE_F32, spec->batch, 1, 1, INCEPTION_FEATURES, NULL);
-    const struct program_values run = { .folded_version = model->folded_version };
+    const struct program_values run = { 0 };
+    struct program *const programs[] = { &program };
     struct view wanted = view_none();
     bool ok = tower_forward(&model->towers[tower], spec, false, &program, in, features, &tape,
                             err) &&
               program_finish(&program, err) &&
+              tower_fold(&model->towers[tower], programs, 1, false, err) &&
               program_run(&program, 0, program.count, &run, err) &&
               model->backend->ops->synchronize(model->backend, err);
     if (ok) wanted = tape_view(tape, name);

@@ -15,7 +15,6 @@ static bool pass(struct model *model, bool training, uint64_t *version,
     for (int t = 0; t < model_spec(model)->towers; t++) {
         struct program_values values = model_program_values(model, t);
         values.trained_version = *version;
-        values.folded_version = UINT64_MAX / 2;
         if (!program_run_marked(model_program(model, t, training), &values, when_s[t], err))
             return false;
     }

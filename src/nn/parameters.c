@@ -150,6 +150,14 @@ bool parameters_store(struct parameters *parameters, int index, enum parameter_p
     return transfer(parameters, index, part_address(parameters, index, part), values, err);
 }
 
+void parameters_discard(struct parameters *parameters, int index)
+{
+    struct parameter *p = &parameters->items[index];
+    CHECK(!p->device);
+    free(p->host);
+    p->host = NULL;
+}
+
 static void reorder(const struct parameter *p, const float *from, float *to, bool to_torch)
 {
     if (p->dims != 4) {

@@ -41,6 +41,9 @@ bool parameters_load(struct parameters *parameters, int index, enum parameter_pa
 bool parameters_store(struct parameters *parameters, int index, enum parameter_part part,
                       const float *values, struct error *err);
 
+/* Free an array of PLACE_HOST, which from then on can neither be loaded nor stored. */
+void parameters_discard(struct parameters *parameters, int index);
+
 /* (K,C,R,S) <-> (K,R,S,C); other shapes are copied. */
 void order_from_torch(const struct parameter *parameter, const float *torch, float *ours);
 void order_to_torch(const struct parameter *parameter, const float *ours, float *torch);

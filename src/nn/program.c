@@ -197,7 +197,7 @@ static bool run_one(struct program *program, int index, int chunk,
     b.draws = values->draws;
     b.labels = values->labels;
     if (i->op.kind == OP_AUGMENT) b.x = values->pixels;
-    b.weights_version = i->trained_weights ? values->trained_version : values->folded_version;
+    b.weights_version = i->trained_weights ? values->trained_version : 0;
     if (chunk > 0) {
         b.x = advance(b.x, chunk_offset(program, &i->x, chunk));
         b.out = (char *)b.out + chunk_offset(program, &i->out, chunk);

@@ -26,7 +26,10 @@ struct instruction {
     struct view x, y, dy, out;
     struct op_buffers buffers;
     struct plan *plan;
-    bool trained_weights; /* weights change with every step, else only at model_refresh() */
+    /* Weights come from buffers.weights and change with every step, or the plan was given the
+     * folded ones of this convolution (tower.h). */
+    bool trained_weights;
+    const struct unit *folded;
 };
 
 struct program {
@@ -68,7 +71,7 @@ struct program_values {
     const void *pixels;               /* augment: of this tower */
     const struct augment_draw *draws; /* augment: of this tower */
     const float *labels;              /* loss */
-    uint64_t trained_version, folded_version;
+    uint64_t trained_version;
 };
 /* Queue instructions [first, last). */
 bool program_run(struct program *program, int first, int last, const struct program_values *values,

@@ -112,7 +112,7 @@ bool tower_allocate(struct tower *tower, const struct model_spec *spec, struct e
     struct backend *backend = tower->parameters->backend;
     for (int i = 0; i < INCEPTION_CONVOLUTIONS; i++) {
         const struct unit *u = &tower->units[i];
-        tower->folded_bytes += (size_t)(weight_count(u) + u->layer->channels) * sizeof(float);
+        tower->folded_bytes += (size_t)u->layer->channels * sizeof(float);
         if (u->norm_trains) tower->saved_bytes += 2 * (size_t)u->layer->channels * sizeof(float);
     }
     if (!backend->ops->alloc(backend, tower->folded_bytes, &tower->folded, err)) return false;
@@ -120,9 +120,8 @@ bool tower_allocate(struct tower *tower, const struct model_spec *spec, struct e
     float *folded = tower->folded, *saved = tower->saved;
     for (int i = 0; i < INCEPTION_CONVOLUTIONS; i++) {
         struct unit *u = &tower->units[i];
-        u->folded_weights = folded;
-        u->folded_bias = folded + weight_count(u);
-        folded = u->folded_bias + u->layer->channels;
+        u->folded_bias = folded;
+        folded += u->layer->channels;
         if (!u->norm_trains) continue;
         u->saved_mean = saved;
         u->saved_inverse_std = saved + u->layer->channels;
@@ -140,7 +139,8 @@ void tower_release(struct tower *tower)
     *tower = (struct tower){ 0 };
 }
 
-/* w' = w*s, b' = beta - mean*s with s = gamma / sqrt(variance + epsilon). All arrays in scratch, then copied over. */
+/* w' = w*s, b' = beta - mean*s with s = gamma / sqrt(variance + epsilon). All arrays in scratch, w'
+ * first; b' is copied over. */
 static bool unit_fold(const struct tower *tower, const struct unit *u, float *scratch,
                       struct error *err)
 {
@@ -163,12 +163,30 @@ static bool unit_fold(const struct tower *tower, const struct unit *u, float *sc
         bias[k] = (float)(bias[k] - mean[k] * scale);
     }
     struct backend *backend = parameters->backend;
-    const size_t bytes = (size_t)(weights + channels) * sizeof(float);
-    return backend->ops->copy(backend, tower->queue, u->folded_weights, scratch, bytes, err) &&
+    const size_t bytes = (size_t)channels * sizeof(float);
+    return backend->ops->copy(backend, tower->queue, u->folded_bias, bias, bytes, err) &&
            backend->ops->synchronize(backend, err);
 }
 
-bool tower_fold(struct tower *tower, bool all, struct error *err)
+static bool program_load(const struct program *program, const struct unit *u, const float *weights,
+                         struct error *err)
+{
+    for (int i = 0; i < program->count; i++)
+        if (program->instructions[i].folded == u &&
+            !program->backend->ops->plan_load(program->instructions[i].plan, weights, err))
+            return false;
+    return true;
+}
+
+static void unit_discard(const struct tower *tower, const struct unit *u)
+{
+    const int indices[] = { u->weight, u->gamma, u->beta, u->mean, u->variance };
+    for (size_t i = 0; i < sizeof indices / sizeof indices[0]; i++)
+        if (indices[i] >= 0) parameters_discard(tower->parameters, indices[i]);
+}
+
+bool tower_fold(struct tower *tower, struct program *const *programs, int count, bool discard,
+                struct error *err)
 {
     int64_t largest = 0;
     for (int i = 0; i < INCEPTION_CONVOLUTIONS; i++) {
@@ -178,8 +196,12 @@ bool tower_fold(struct tower *tower, bool all, struct error *err)
     float *scratch = malloc((size_t)largest * sizeof *scratch);
     if (!scratch) return error_set(err, EXIT_CODE_FAILED, "out of memory for folding batch norm");
     bool ok = true;
-    for (int i = 0; i < INCEPTION_CONVOLUTIONS && ok; i++)
-        if (all || tower->units[i].norm_trains) ok = unit_fold(tower, &tower->units[i], scratch, err);
+    for (int i = 0; i < INCEPTION_CONVOLUTIONS && ok; i++) {
+        const struct unit *u = &tower->units[i];
+        ok = unit_fold(tower, u, scratch, err);
+        for (int p = 0; p < count && ok; p++) ok = program_load(programs[p], u, scratch, err);
+        if (discard) unit_discard(tower, u);
+    }
     free(scratch);
     return ok;
 }

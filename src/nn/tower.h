@@ -12,7 +12,7 @@ struct unit {
     int in_channels;
     bool weights_train, norm_trains;
     int weight, gamma, beta, mean, variance; /* parameter indices; gamma -1 if none */
-    float *folded_weights, *folded_bias;     /* device: batch norm folded in */
+    float *folded_bias; /* device: batch norm folded in; the weights are in the plans */
     float *saved_mean, *saved_inverse_std;   /* device: of the last training forward pass */
 };
 
@@ -20,7 +20,7 @@ struct tower {
     int index, queue;
     struct unit units[INCEPTION_CONVOLUTIONS];
     struct parameters *parameters;
-    void *folded;   /* device memory of every unit's folded arrays */
+    void *folded;   /* device memory of every unit's folded bias */
     void *saved;    /* device memory of every trained unit's batch statistics */
     size_t folded_bytes, saved_bytes;
 };
@@ -32,8 +32,10 @@ bool tower_allocate(struct tower *tower, const struct model_spec *spec, struct e
 void tower_release(struct tower *tower);
 bool tower_trains(const struct tower *tower);
 
-/* Fold batch norm into the arrays of the inference program; trained units only, or all. */
-bool tower_fold(struct tower *tower, bool all, struct error *err);
+/* Fold batch norm into the biases and into the plans of some of the tower's programs. With
+ * `discard` the parameters go one by one as they are folded. */
+bool tower_fold(struct tower *tower, struct program *const *programs, int count, bool discard,
+                struct error *err);
 
 /* Append the forward pass on `input`, (n, window, window, 3), up to the pooled features, written to `features` (a view of
  * 2048 channels). In training, batch norm that trains runs unfolded. *tape is what backward needs. */

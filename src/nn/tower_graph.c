@@ -144,7 +144,7 @@ static void add_convolution(const struct tower *tower, const struct model_spec *
     if (!(training && u->norm_trains)) {
         op.bias = op.relu = true;
         struct instruction *i = program_add(program, &op, r->in, view_none(), view_none(), r->out);
-        i->buffers.weights = u->folded_weights;
+        i->folded = u;
         i->buffers.bias = u->folded_bias;
         return;
     }

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 /* One table for both directions. */
 struct state_field {
@@ -255,12 +256,16 @@ bool checkpoint_open(struct checkpoint *checkpoint, const char *path, struct err
     *checkpoint = (struct checkpoint){ 0 };
     snprintf(checkpoint->path, sizeof checkpoint->path, "%s", path);
     if (!safetensors_read(&checkpoint->weights, path, err)) return false;
+    const struct weights *weights = &checkpoint->weights;
+    const char *header = weights->storage;
+    const char *end = weights->count ? weights->arrays[0].data : header + weights->storage_bytes;
+    checkpoint->identity = XXH3_64bits(header, (size_t)(end - header));
     if (checkpoint_parse(checkpoint, err)) return true;
     checkpoint_release(checkpoint);
     return false;
 }
 
-static bool apply_array(const struct checkpoint *checkpoint, struct model *model, int index,
+static bool apply_array(struct checkpoint *checkpoint, struct model *model, int index,
                         enum parameter_part part, const char *prefix, struct error *err)
 {
     const struct parameter *p = model_parameter(model, index);
@@ -278,10 +283,14 @@ static bool apply_array(const struct checkpoint *checkpoint, struct model *model
                          "%s: '%s' has another shape than the model's: a checkpoint of another "
                          "architecture",
                          checkpoint->path, name);
-    return model_write(model, index, part, array->data, err);
+    const bool written = model_write(model, index, part, array->data, err);
+    checkpoint->identity = XXH3_64bits_withSeed(array->data, (size_t)array->count * sizeof(float),
+                                                checkpoint->identity);
+    weights_let_go(&checkpoint->weights, array);
+    return written;
 }
 
-bool checkpoint_apply(const struct checkpoint *checkpoint, struct model *model, bool with_optimizer,
+bool checkpoint_apply(struct checkpoint *checkpoint, struct model *model, bool with_optimizer,
                       struct error *err)
 {
     for (int i = 0; i < model_parameter_count(model); i++) {
@@ -330,13 +339,14 @@ bool checkpoint_check_scale(const struct checkpoint *checkpoint, const char *sli
     return true;
 }
 
-bool checkpoint_model(const struct checkpoint *checkpoint, struct backend *backend, int batch,
+bool checkpoint_model(struct checkpoint *checkpoint, struct backend *backend, int batch,
                       struct model **model, struct error *err)
 {
     struct model_spec spec = model_spec_from_config(
         &checkpoint->config, checkpoint->precision == PRECISION_BF16 ? DTYPE_BF16 : DTYPE_F32,
         checkpoint->gamma, false);
     spec.batch = batch;
+    spec.fixed = true;
     if (!model_init(model, backend, &spec, err)) return false;
     if (checkpoint_apply(checkpoint, *model, false, err)) return true;
     model_release(*model);

@@ -43,7 +43,7 @@ bool evaluation_configure(struct config *config, int count, char *const *overrid
 
 /* What both ways need. */
 struct evaluator {
-    const struct checkpoint *checkpoint;
+    struct checkpoint *checkpoint;
     const struct evaluate_options *options;
     struct evaluation *evaluation;
     struct manifest manifest;
@@ -218,7 +218,7 @@ static bool run(struct evaluator *e, struct error *err)
            evaluation_finish(e->evaluation, err);
 }
 
-bool evaluate_run(struct evaluation *evaluation, const struct checkpoint *checkpoint,
+bool evaluate_run(struct evaluation *evaluation, struct checkpoint *checkpoint,
                   const struct evaluate_options *options, struct error *err)
 {
     struct evaluator e = { .checkpoint = checkpoint, .options = options, .evaluation = evaluation };

@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <xxhash.h>
 
 #include "micromet/base/log.h"
 #include "micromet/slide/tissue.h"
@@ -119,11 +118,9 @@ static bool partial_open(struct partial *partial, const struct heatmap_options *
     char found[sizeof partial->identity] = "";
     const struct grid *grid = &heatmap->grid;
     snprintf(partial->identity, sizeof partial->identity,
-             "micromet partial heat map 1 %.80s model %016llx %.100s %lldx%lld %lld,%lld %.17g %d %.17g\n",
-             slide->quickhash,
-             (unsigned long long)XXH3_64bits(checkpoint->weights.storage,
-                                             checkpoint->weights.storage_bytes),
-             checkpoint->program,
+             "micromet partial heat map 1 %.80s model %016llx %.100s %lldx%lld %lld,%lld %.17g %d "
+             "%.17g\n",
+             slide->quickhash, (unsigned long long)checkpoint->identity, checkpoint->program,
              (long long)grid->columns, (long long)grid->rows, (long long)grid->origin_x,
              (long long)grid->origin_y, grid->step, orientations, min_tissue);
     partial->stream = fopen(options->partial, "r+b");

@@ -1,7 +1,10 @@
 /* Opening a backend and telling the user what will compute. */
 #include "micromet/run/session.h"
 
+#include <string.h>
+
 #include "micromet/base/log.h"
+#include "micromet/base/thread.h"
 
 /* The program itself, its libraries and their own tables, measured as the resident size behind an opened backend. */
 static const size_t program_bytes = (size_t)48 << 20;
@@ -42,18 +45,12 @@ static size_t ring_bytes(const struct model *model, int ring)
            (size_t)spec->window * 3;
 }
 
-size_t memory_plan_bytes(const struct model *model, int ring, int reader_threads,
-                         size_t reader_cache_bytes)
+static double mebibytes(size_t bytes)
 {
-    const struct model_memory m = model_memory(model);
-    (void)reader_threads;
-    return program_bytes + m.parameters + m.gradients + m.optimizer + m.folded + m.activations +
-           m.inference_activations + m.plans + m.batches + ring_bytes(model, ring) +
-           reader_cache_bytes;
+    return (double)bytes / (1 << 20);
 }
 
-void memory_plan_print(const struct model *model, int ring, int reader_threads,
-                       size_t reader_cache_bytes)
+size_t memory_plan_print(const struct model *model, int ring, size_t cached_bytes)
 {
     const struct model_memory m = model_memory(model);
     const struct {
@@ -63,19 +60,38 @@ void memory_plan_print(const struct model *model, int ring, int reader_threads,
         { "parameters", m.parameters },
         { "gradients", m.gradients },
         { "optimizer state", m.optimizer },
-        { "folded weights for inference", m.folded },
+        { "folded biases, batch statistics", m.folded },
         { "packed weights and kernel scratch", m.plans },
         { "activations, training", m.activations },
         { "activations, inference", m.inference_activations },
         { "batches on the device", m.batches },
         { "ring of host batches", ring_bytes(model, ring) },
-        { "slide blocks cached by readers", reader_cache_bytes },
+        { "slides, cached by readers", cached_bytes },
         { "program and libraries", program_bytes },
     };
+    size_t sum = 0;
     log_info("memory plan:");
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
-        log_info("  %-36s %8.1f MiB", rows[i].what, (double)rows[i].bytes / (1 << 20));
-    log_info("  %-36s %8.1f MiB", "peak expected",
-             (double)memory_plan_bytes(model, ring, reader_threads, reader_cache_bytes) /
-                 (1 << 20));
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        log_info("  %-36s %8.1f MiB", rows[i].what, mebibytes(rows[i].bytes));
+        sum += rows[i].bytes;
+    }
+    log_info("  %-36s %8.1f MiB", "peak expected", mebibytes(sum));
+    return sum;
+}
+
+void memory_peak_print(const struct session *session, size_t expected_bytes)
+{
+    if (strcmp(session->backend->facts.name, "cpu") != 0) return; /* much of it is on the device */
+    log_info("memory: peak %.1f MiB, expected %.1f MiB", mebibytes((size_t)memory_peak_bytes()),
+             mebibytes(expected_bytes));
+}
+
+void memory_note(const struct model *model, int ring, size_t cached_bytes)
+{
+    const struct model_memory m = model_memory(model);
+    const size_t own = m.parameters + m.folded + m.plans;
+    log_info("memory: about %.0f MiB, of which the model takes %.0f MiB",
+             mebibytes(own + m.inference_activations + m.batches + ring_bytes(model, ring) +
+                       cached_bytes + program_bytes),
+             mebibytes(own));
 }

@@ -54,6 +54,7 @@ struct trainer {
     struct augment_draw *draws[TOWERS_MAX]; /* (batch) */
     int64_t steps_per_epoch;
     int64_t saved_step; /* of the newest checkpoint */
+    size_t expected_bytes; /* resident at most */
     int bad_slides;
     struct loader_batch *under_way[2]; /* steps submitted, not yet collected; oldest first */
     double rates[2];                         /* of these */
@@ -473,8 +474,9 @@ static bool prepare_run(struct trainer *t, const struct train_options *options, 
         !manifest_load(&t->manifest, t->config->data.manifest, err) || !open_model(t, err) ||
         !open_data(t, err) || !allocate(t, err))
         return false;
-    memory_plan_print(t->model, t->config->data.ring, t->session.reader_threads,
-                      t->config->data.source == DATA_SOURCE_SLIDES ? reader_cache_bytes : 0);
+    t->expected_bytes = memory_plan_print(
+        t->model, t->config->data.ring,
+        dataset_cached_bytes(&t->train, &t->validation, reader_cache_bytes));
     if (options->dry_run) return true;
     return (!t->resumed || resume(t, err)) &&
            run_folder_start(&t->folder, t->config, &t->state, err);
@@ -493,6 +495,7 @@ bool train_run(const struct config *config, const struct train_options *options,
         snprintf(result->run_folder, sizeof result->run_folder, "%s", trainer.folder.path);
         ok = ok && path_join(result->best_path, trainer.folder.checkpoints, "best.safetensors", err);
     }
+    if (ok && !options->dry_run) memory_peak_print(&trainer.session, trainer.expected_bytes);
     if (ok && result->code == EXIT_CODE_OK && trainer.bad_slides > 0) {
         result->code = EXIT_CODE_PARTIAL;
         log_warning("%s: %d of its slides could not be used (reasons above)",

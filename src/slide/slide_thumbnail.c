@@ -1,17 +1,19 @@
 /* A small picture of the whole slide: each of its pixels is the mean of the level's pixels that
  * fall into it.
  *
- * Blocks are added up one after the other, so memory does not grow with the slide, even if it has
- * one level only. */
+ * Blocks are added up one after the other, and rows of the picture are finished as soon as a row of
+ * blocks is, so memory does not grow with the slide, even if it has one level only. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "micromet/slide/slide.h"
 
 struct thumbnail {
     const struct slide_level *level;
     int width, height;
-    uint64_t *sums; /* (height, width, 3) */
-    uint8_t *block; /* pixels of one block of the level */
+    int first, rows; /* of the picture that are being summed */
+    uint64_t *sums;  /* (rows, width, 3) */
+    uint8_t *block;  /* pixels of one block of the level */
 };
 
 /* The coarsest level that need not be enlarged. */
@@ -34,7 +36,7 @@ static void add_block(const struct thumbnail *thumbnail, int64_t x0, int64_t y0,
 {
     const struct slide_level *level = thumbnail->level;
     for (int y = 0; y < height; y++) {
-        const int64_t row = (y0 + y) * thumbnail->height / level->height;
+        const int64_t row = (y0 + y) * thumbnail->height / level->height - thumbnail->first;
         const uint8_t *pixel = thumbnail->block + 3 * (size_t)y * (size_t)width;
         for (int x = 0; x < width; x++, pixel += 3) {
             const int64_t column = (x0 + x) * thumbnail->width / level->width;
@@ -44,11 +46,39 @@ static void add_block(const struct thumbnail *thumbnail, int64_t x0, int64_t y0,
     }
 }
 
-static bool add_blocks(const struct thumbnail *thumbnail, const struct slide *slide,
-                       int level_index, struct slide_cache *cache, struct error *err)
+/* How many of `side` px fall into pixel i of `parts`: those p with p * parts / side == i. */
+static int64_t part_length(int64_t side, int parts, int64_t i)
+{
+    return ((i + 1) * side + parts - 1) / parts - (i * side + parts - 1) / parts;
+}
+
+/* The rows before `end` are complete; the sums go on with row `end`. */
+static void finish_rows(struct thumbnail *thumbnail, int end, uint8_t *rgb)
 {
     const struct slide_level *level = thumbnail->level;
-    for (int64_t y = 0; y < level->height; y += level->block_height)
+    const size_t samples = 3 * (size_t)thumbnail->width;
+    for (int y = thumbnail->first; y < end; y++) {
+        const int64_t rows = part_length(level->height, thumbnail->height, y);
+        const uint64_t *sum = thumbnail->sums + (size_t)(y - thumbnail->first) * samples;
+        uint8_t *sample = rgb + (size_t)y * samples;
+        for (int x = 0; x < thumbnail->width; x++) {
+            const uint64_t count = (uint64_t)(rows *
+                                              part_length(level->width, thumbnail->width, x));
+            for (int c = 0; c < 3; c++) *sample++ = (uint8_t)((*sum++ + count / 2) / count);
+        }
+    }
+    const size_t done = (size_t)(end - thumbnail->first), left = (size_t)thumbnail->rows - done;
+    memmove(thumbnail->sums, thumbnail->sums + done * samples,
+            left * samples * sizeof *thumbnail->sums);
+    memset(thumbnail->sums + left * samples, 0, done * samples * sizeof *thumbnail->sums);
+    thumbnail->first = end;
+}
+
+static bool add_blocks(struct thumbnail *thumbnail, const struct slide *slide, int level_index,
+                       struct slide_cache *cache, uint8_t *rgb, struct error *err)
+{
+    const struct slide_level *level = thumbnail->level;
+    for (int64_t y = 0; y < level->height; y += level->block_height) {
         for (int64_t x = 0; x < level->width; x += level->block_width) {
             const int64_t right = slide->levels[level_index].width - x, below = level->height - y;
             const int width = (int)(right < level->block_width ? right : level->block_width);
@@ -58,28 +88,11 @@ static bool add_blocks(const struct thumbnail *thumbnail, const struct slide *sl
                 return false;
             add_block(thumbnail, x, y, width, height);
         }
-    return true;
-}
-
-/* How many of `side` px fall into pixel i of `parts`: those p with p * parts / side == i. */
-static int64_t part_length(int64_t side, int parts, int64_t i)
-{
-    return ((i + 1) * side + parts - 1) / parts - (i * side + parts - 1) / parts;
-}
-
-static void divide(const struct thumbnail *thumbnail, uint8_t *rgb)
-{
-    const struct slide_level *level = thumbnail->level;
-    for (int y = 0; y < thumbnail->height; y++) {
-        const int64_t rows = part_length(level->height, thumbnail->height, y);
-        for (int x = 0; x < thumbnail->width; x++) {
-            const uint64_t count = (uint64_t)(rows *
-                                              part_length(level->width, thumbnail->width, x));
-            const size_t at = 3 * ((size_t)y * (size_t)thumbnail->width + (size_t)x);
-            for (size_t c = 0; c < 3; c++)
-                rgb[at + c] = (uint8_t)((thumbnail->sums[at + c] + count / 2) / count);
-        }
+        const int64_t next = y + level->block_height;
+        const int64_t bottom = next < level->height ? next : level->height;
+        finish_rows(thumbnail, (int)(bottom * thumbnail->height / level->height), rgb);
     }
+    return true;
 }
 
 bool slide_thumbnail(const struct slide *slide, int side_max, uint8_t **rgb, int *width,
@@ -96,11 +109,13 @@ bool slide_thumbnail(const struct slide *slide, int side_max, uint8_t **rgb, int
         .width = scaled(level->width, longer, side_max),
         .height = scaled(level->height, longer, side_max),
     };
-    const size_t samples = 3 * (size_t)thumbnail.width * (size_t)thumbnail.height;
+    const int64_t rows = (int64_t)level->block_height * thumbnail.height / level->height + 2;
+    thumbnail.rows = (int)(rows < thumbnail.height ? rows : thumbnail.height);
+    const size_t row_samples = 3 * (size_t)thumbnail.width;
 
     *width = thumbnail.width, *height = thumbnail.height;
-    *rgb = malloc(samples);
-    thumbnail.sums = calloc(samples, sizeof *thumbnail.sums);
+    *rgb = malloc((size_t)thumbnail.height * row_samples);
+    thumbnail.sums = calloc((size_t)thumbnail.rows * row_samples, sizeof *thumbnail.sums);
     thumbnail.block = malloc(3 * (size_t)level->block_width * (size_t)level->block_height);
     if (!*rgb || !thumbnail.sums || !thumbnail.block) {
         error_set(err, EXIT_CODE_FAILED, "%s: out of memory for a thumbnail of %d x %d",
@@ -108,8 +123,7 @@ bool slide_thumbnail(const struct slide *slide, int side_max, uint8_t **rgb, int
         goto done;
     }
     ok = slide_cache_init(&cache, slide, 1, err) &&
-         add_blocks(&thumbnail, slide, level_index, cache, err);
-    if (ok) divide(&thumbnail, *rgb);
+         add_blocks(&thumbnail, slide, level_index, cache, *rgb, err);
 done:
     if (!ok) {
         free(*rgb);

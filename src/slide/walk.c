@@ -10,11 +10,11 @@
 #include "micromet/base/thread.h"
 
 enum {
-    BLOCK_PIXEL_BYTES = 4,   /* upper bound of what the cache keeps for a pixel */
-    BANDS_PER_THREAD = 4,    /* so that threads end together */
-    BAND_BLOCK_ROWS_MIN = 4, /* a lower band would spend its time at the seams */
-    CACHE_BYTES_TOTAL = 192 << 20,
-    CACHE_BYTES_THREAD = 24 << 20,
+    BLOCK_PIXEL_BYTES = 4,         /* upper bound of what the cache keeps for a pixel */
+    BANDS_PER_THREAD = 4,          /* so that threads end together */
+    BAND_BLOCK_ROWS_MIN = 4,       /* a lower band would spend its time at the seams */
+    CACHE_BYTES_THREAD = 32 << 20, /* bands of a dozen blocks: a seam adds one to them */
+    CACHE_BYTES_TOTAL = 256 << 20,
 };
 
 struct walk_worker {
@@ -39,7 +39,7 @@ struct walk {
 size_t grid_walk_cache_bytes(int threads)
 {
     const size_t sum = (size_t)threads * CACHE_BYTES_THREAD;
-    return sum > CACHE_BYTES_TOTAL ? sum : CACHE_BYTES_TOTAL;
+    return sum < CACHE_BYTES_TOTAL ? sum : CACHE_BYTES_TOTAL;
 }
 
 /* Blocks of `block` px that an interval of `pixels` px can touch. */

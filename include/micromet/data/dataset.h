@@ -40,6 +40,9 @@ struct dataset_reader;
 bool dataset_reader_init(struct dataset_reader **reader, const struct dataset *dataset,
                          size_t cache_bytes, struct error *err);
 void dataset_reader_release(struct dataset_reader *reader);
+/* What is kept in memory once all of two datasets has been read, by readers with cache_bytes in all
+ * for one of them at a time and by OpenSlide; nothing of packs. */
+size_t dataset_cached_bytes(const struct dataset *a, const struct dataset *b, size_t cache_bytes);
 /* pixels[tower]: window*window*3 bytes each. */
 bool dataset_read(struct dataset_reader *reader, int slide, int64_t window,
                   uint8_t *const pixels[TOWERS_MAX], struct error *err);

@@ -35,6 +35,9 @@ struct weights {
 const struct weight_array *weights_find(const struct weights *weights, const char *name);
 const char *weights_metadata(const struct weights *weights, const char *key); /* NULL if absent */
 void weights_release(struct weights *weights);
+/* Let go of the memory of an array in a mapped file; it is read from the file again where it is
+ * still used. */
+void weights_let_go(const struct weights *weights, const struct weight_array *array);
 
 /* Bytes of one value of a safetensors type name; 0 if the name is unknown. */
 size_t weights_dtype_bytes(const char *dtype);

@@ -73,7 +73,7 @@ struct step_values {
 struct op_buffers {
     const void *x, *y, *dy;
     void *out;             /* y or dx; F32 dw for the filter gradient */
-    const float *weights;  /* (K, R, S, C) F32 master weights */
+    const float *weights;  /* (K, R, S, C) F32 master weights; NULL: those that plan_load() gave */
     uint64_t weights_version; /* changes whenever *weights does: plans keep packed copies */
     const float *bias;     /* (K) */
     float *dbias;          /* (K); batch norm: dbeta */
@@ -130,6 +130,10 @@ struct backend_ops {
     bool (*record_end)(struct backend *, struct recording **, struct error *);
     bool (*replay)(struct backend *, struct recording *, struct error *);
     void (*recording_release)(struct backend *, struct recording *);
+    /* Give a convolution weights that stay, in place of op_buffers.weights: (K, R, S, C) in any
+     * host memory. The plan keeps them in the form that it computes with, and nobody need keep
+     * another. Waits for the plan's queue. */
+    bool (*plan_load)(struct plan *, const float *weights, struct error *);
     size_t (*plan_bytes)(const struct plan *); /* packed weights and scratch that this plan keeps */
     void (*plan_release)(struct plan *);
     void (*close)(struct backend *);

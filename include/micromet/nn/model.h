@@ -13,6 +13,7 @@ struct model_spec {
     int window; /* px, at least 75 */
     int batch;
     bool training; /* plan backward and update too */
+    bool fixed;    /* inference only: model_refresh() discards the towers' parameters */
     enum dtype activations; /* DTYPE_F32 or DTYPE_BF16; the head is always F32 */
     bool gamma;    /* batch norm has a trainable scale (torchvision's files); Keras' InceptionV3 has none */
     struct config_model model;
@@ -48,7 +49,8 @@ const struct parameter *model_find(const struct model *model, const char *name, 
 int64_t model_values(const struct model *model);           /* floats in all arrays */
 int64_t model_trainable_values(const struct model *model); /* of those, trained ones */
 
-/* Copy one array from or to the model in torch's order. Writing values must be followed by model_refresh(). */
+/* Copy one array from or to the model in torch's order. Writing values must be followed by
+ * model_refresh(). Not for what a fixed model has discarded. */
 bool model_read(struct model *model, int index, enum parameter_part part, float *values,
                 struct error *err);
 bool model_write(struct model *model, int index, enum parameter_part part, const float *values,
@@ -58,7 +60,8 @@ bool model_write(struct model *model, int index, enum parameter_part part, const
  * statistics (0, 1). Also resets the optimizer's state. */
 bool model_randomize(struct model *model, uint64_t seed, struct error *err);
 
-/* Fold the current values of every batch norm into the inference program. */
+/* Fold the current values of every batch norm into the plans of the inference program, and of
+ * training's frozen layers. */
 bool model_refresh(struct model *model, struct error *err);
 
 struct model_batch {

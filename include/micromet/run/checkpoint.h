@@ -40,6 +40,7 @@ struct checkpoint {
     enum precision precision; /* fp32 or bf16 */
     char program[64];         /* git version that wrote it */
     int version;
+    uint64_t identity; /* hash of the header, and of the arrays once they are applied */
 };
 
 bool checkpoint_write(const char *path, struct model *model, const struct config *config,
@@ -48,9 +49,10 @@ bool checkpoint_write(const char *path, struct model *model, const struct config
 
 /* Reads and checks the metadata; arrays stay in the mapped file until checkpoint_apply(). */
 bool checkpoint_open(struct checkpoint *checkpoint, const char *path, struct error *err);
-/* Copy the arrays into a model of the same shape; refuses another architecture by naming the first array that differs.
- * with_optimizer: the optimizer's state too (for resume). Calls model_refresh(). */
-bool checkpoint_apply(const struct checkpoint *checkpoint, struct model *model, bool with_optimizer,
+/* Copy the arrays into a model of the same shape, and let go of their memory; refuses another
+ * architecture by naming the first array that differs. with_optimizer: the optimizer's state too
+ * (for resume). Calls model_refresh(). */
+bool checkpoint_apply(struct checkpoint *checkpoint, struct model *model, bool with_optimizer,
                       struct error *err);
 void checkpoint_release(struct checkpoint *checkpoint);
 
@@ -59,8 +61,8 @@ void checkpoint_release(struct checkpoint *checkpoint);
 bool checkpoint_check_scale(const struct checkpoint *checkpoint, const char *slide,
                             const double downsamples[TOWERS_MAX], double mpp, struct error *err);
 
-/* An inference model of a checkpoint, planned for `batch` windows. */
-bool checkpoint_model(const struct checkpoint *checkpoint, struct backend *backend, int batch,
+/* A fixed inference model of a checkpoint, planned for `batch` windows. */
+bool checkpoint_model(struct checkpoint *checkpoint, struct backend *backend, int batch,
                       struct model **model, struct error *err);
 
 /* The model_spec of a configuration. */

@@ -74,7 +74,7 @@ bool evaluation_configure(struct config *config, int count, char *const *overrid
 
 /* Predict the whole split and fill *evaluation. Fails when no slide could be evaluated, and on a
  * split whose slides do not match what the model was trained on. */
-bool evaluate_run(struct evaluation *evaluation, const struct checkpoint *checkpoint,
+bool evaluate_run(struct evaluation *evaluation, struct checkpoint *checkpoint,
                   const struct evaluate_options *options, struct error *err);
 
 /* A table for people. */

@@ -58,8 +58,8 @@ bool grid_walk(const struct grid *grid, const struct slide *slide, const struct 
                const uint8_t *visit, const uint8_t *labels, int towers, int threads,
                size_t cache_bytes, window_visitor visitor, void *context, struct error *err);
 
-/* What a walk of all threads may keep of the slide unless the caller knows better: 192 MiB, and 24
- * MiB a thread at least. */
+/* What a walk of all threads may keep of the slide unless the caller knows better: 32 MiB a thread,
+ * 256 MiB at most. */
 size_t grid_walk_cache_bytes(int threads);
 
 struct walk_facts {

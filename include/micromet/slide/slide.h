@@ -17,7 +17,10 @@
 #include "micromet/base/error.h"
 #include "micromet/base/file.h"
 
-enum { SLIDE_LEVELS_MAX = 32 };
+enum {
+    SLIDE_LEVELS_MAX = 32,
+    SLIDE_OPENSLIDE_BYTES = 32 << 20, /* of decoded tiles, kept by OpenSlide for each open slide */
+};
 
 struct slide_level {
     int64_t width, height;         /* px of this level */
