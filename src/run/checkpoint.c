@@ -256,13 +256,17 @@ bool checkpoint_open(struct checkpoint *checkpoint, const char *path, struct err
     *checkpoint = (struct checkpoint){ 0 };
     snprintf(checkpoint->path, sizeof checkpoint->path, "%s", path);
     if (!safetensors_read(&checkpoint->weights, path, err)) return false;
-    const struct weights *weights = &checkpoint->weights;
-    const char *header = weights->storage;
-    const char *end = weights->count ? weights->arrays[0].data : header + weights->storage_bytes;
-    checkpoint->identity = XXH3_64bits(header, (size_t)(end - header));
     if (checkpoint_parse(checkpoint, err)) return true;
     checkpoint_release(checkpoint);
     return false;
+}
+
+/* Arrays stand in the order of their bytes. */
+static uint64_t hash_header(const struct weights *weights)
+{
+    const char *header = weights->storage;
+    const char *end = weights->count ? weights->arrays[0].data : header + weights->storage_bytes;
+    return XXH3_64bits(header, (size_t)(end - header));
 }
 
 static bool apply_array(struct checkpoint *checkpoint, struct model *model, int index,
@@ -293,6 +297,7 @@ static bool apply_array(struct checkpoint *checkpoint, struct model *model, int 
 bool checkpoint_apply(struct checkpoint *checkpoint, struct model *model, bool with_optimizer,
                       struct error *err)
 {
+    checkpoint->identity = hash_header(&checkpoint->weights);
     for (int i = 0; i < model_parameter_count(model); i++) {
         const struct parameter *p = model_parameter(model, i);
         if (!apply_array(checkpoint, model, i, PART_VALUE, "", err)) return false;

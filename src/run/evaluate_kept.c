@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <xxhash.h>
 
 static const char ending[] = ".map.safetensors";
 
@@ -15,31 +14,20 @@ static bool kept_folder(char path[PATH_MAX_BYTES], const char *folder, struct er
     return path_join(path, folder, "finished", err);
 }
 
-/* The checkpoint's own checksum, or one of an earlier program's file. */
-static void model_name(const struct weights *weights, char name[32])
-{
-    const char *checksum = weights_metadata(weights, "micromet.xxh3");
-    if (checksum)
-        snprintf(name, 32, "%.16s", checksum);
-    else
-        snprintf(name, 32, "%016llx",
-                 (unsigned long long)XXH3_64bits(weights->storage, weights->storage_bytes));
-}
-
 bool kept_map_init(struct kept_map *kept, const char *folder, const struct checkpoint *checkpoint,
                    const struct slide *slide, const struct grid *grid, int orientations,
                    struct error *err)
 {
     const struct config_data *data = &checkpoint->config.data;
-    char stem[PATH_MAX_BYTES], name[PATH_MAX_BYTES + sizeof ending], model[32];
-    model_name(&checkpoint->weights, model);
+    char stem[PATH_MAX_BYTES], name[PATH_MAX_BYTES + sizeof ending];
     path_stem(stem, slide->path);
     snprintf(name, sizeof name, "%s%s", stem, ending);
     snprintf(kept->identity, sizeof kept->identity,
-             "slide %.80s model %s by %s, grid %lldx%lld %lld,%lld %.17g, %d orientations, "
+             "slide %.80s model %016llx by %s, grid %lldx%lld %lld,%lld %.17g, %d orientations, "
              "tissue %d %.17g %.17g",
-             slide->quickhash, model, MICROMET_GIT, (long long)grid->columns,
-             (long long)grid->rows, (long long)grid->origin_x, (long long)grid->origin_y, grid->step, orientations,
+             slide->quickhash, (unsigned long long)checkpoint->identity, MICROMET_GIT,
+             (long long)grid->columns, (long long)grid->rows, (long long)grid->origin_x,
+             (long long)grid->origin_y, grid->step, orientations,
              (int)data->tissue.method, data->tissue.threshold, data->tissue.min_normal);
     return kept_folder(kept->folder, folder, err) &&
            path_join(kept->path, kept->folder, name, err);

@@ -123,6 +123,10 @@ struct backend_ops {
     bool (*synchronize)(struct backend *, struct error *); /* all queues; first asynchronous error */
     bool (*plan)(struct backend *, const struct op *, struct plan **, struct error *);
     bool (*run)(struct plan *, const struct op_buffers *, struct error *);
+    /* Give a convolution weights that stay, in place of op_buffers.weights: (K, R, S, C) in any host memory. The plan keeps
+     * them in the form that it computes with, at the same place when it is given others, and nobody need keep another copy.
+     * Waits for the plan's queue; not between record_begin and record_end. */
+    bool (*plan_load)(struct plan *, const float *weights, struct error *);
     /* Between record_begin and record_end, what is put on the queues [0, queues) is not done but recorded, with all its
      * waits; replay() then puts the whole of it on the queues at once. Buffers, and what `run` looked at on the host, are as
      * they were. Recordings are replayed one after the other. NULL where the backend has nothing to gain. */
@@ -130,10 +134,6 @@ struct backend_ops {
     bool (*record_end)(struct backend *, struct recording **, struct error *);
     bool (*replay)(struct backend *, struct recording *, struct error *);
     void (*recording_release)(struct backend *, struct recording *);
-    /* Give a convolution weights that stay, in place of op_buffers.weights: (K, R, S, C) in any
-     * host memory. The plan keeps them in the form that it computes with, and nobody need keep
-     * another. Waits for the plan's queue. */
-    bool (*plan_load)(struct plan *, const float *weights, struct error *);
     size_t (*plan_bytes)(const struct plan *); /* packed weights and scratch that this plan keeps */
     void (*plan_release)(struct plan *);
     void (*close)(struct backend *);

@@ -40,7 +40,7 @@ struct checkpoint {
     enum precision precision; /* fp32 or bf16 */
     char program[64];         /* git version that wrote it */
     int version;
-    uint64_t identity; /* hash of the header, and of the arrays once they are applied */
+    uint64_t identity; /* hash of the header and the arrays that checkpoint_apply() has copied */
 };
 
 bool checkpoint_write(const char *path, struct model *model, const struct config *config,
