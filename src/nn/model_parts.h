@@ -34,9 +34,8 @@ struct slot {
     double when_s[MARKS][TOWERS_MAX];
     int count;
     uint64_t done; /* ticket of queue 0 behind the pass */
-    /* The pass as it was recorded, for the weights of this version. */
-    struct recording *recordings[MODES];
-    uint64_t recorded_trained[MODES];
+    struct recording *recordings[MODES];  /* the pass as it was recorded */
+    uint64_t recorded_version[MODES];     /* ... with these weights; see pass_version() */
 };
 
 struct model {
@@ -50,8 +49,8 @@ struct model {
     float *features, *feature_gradient, *logits, *loss, *probabilities; /* device */
     struct slot slots[SLOTS];
     int64_t submitted[MODES], collected[MODES]; /* passes */
-    uint64_t trained_version;
-    uint64_t planned_trained[MODES]; /* version that a plain pass has run with */
+    uint64_t trained_version; /* of the weights that train */
+    uint64_t plain_version[MODES]; /* that a plain pass has run with */
 };
 
 bool slots_init(struct model *model, struct error *err);

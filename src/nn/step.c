@@ -225,27 +225,36 @@ static bool run_plainly(struct model *model, struct slot *slot, int mode, struct
     return mode == TRAIN ? training_pass(model, slot, err) : inference_pass(model, slot, err);
 }
 
-/* Weights that change in every training step are packed by each recorded pass. In inference, the head's must have been
- * packed by a plain one before, or the recording would pack them again and again; the towers' were given to their plans. */
+/* Recordings hold while this does not change. A training pass packs the weights that train each time, recorded or not;
+ * inference packs the head's when they have changed, which a recording would do again and again, so a plain pass comes
+ * first. */
+static uint64_t pass_version(const struct model *model, int mode)
+{
+    return mode == TRAIN ? 1 : model->trained_version;
+}
+
+static bool record(struct model *model, struct slot *slot, int mode, struct error *err)
+{
+    struct backend *backend = model->backend;
+    if (slot->recordings[mode]) backend->ops->recording_release(backend, slot->recordings[mode]);
+    slot->recordings[mode] = NULL;
+    if (!backend->ops->record_begin(backend, err)) return false;
+    const bool recorded = run_plainly(model, slot, mode, err);
+    slot->recorded_version[mode] = pass_version(model, mode);
+    return backend->ops->record_end(backend, &slot->recordings[mode], err) && recorded;
+}
+
 static bool run_pass(struct model *model, struct slot *slot, int mode, struct error *err)
 {
     struct backend *backend = model->backend;
-    const uint64_t trained = mode == TRAIN ? 1 : model->trained_version;
-    const bool packed = model->planned_trained[mode] == trained;
-    model->planned_trained[mode] = trained;
-    if (!backend->ops->replay || !packed) return run_plainly(model, slot, mode, err);
-    const bool valid = slot->recordings[mode] && slot->recorded_trained[mode] == trained;
-    if (!valid) {
-        if (slot->recordings[mode])
-            backend->ops->recording_release(backend, slot->recordings[mode]);
-        slot->recordings[mode] = NULL;
-        if (!backend->ops->record_begin(backend, err)) return false;
-        const bool recorded = run_plainly(model, slot, mode, err);
-        if (!backend->ops->record_end(backend, &slot->recordings[mode], err) || !recorded)
-            return false;
-        slot->recorded_trained[mode] = trained;
+    const uint64_t version = pass_version(model, mode);
+    if (!backend->ops->replay || model->plain_version[mode] != version) {
+        model->plain_version[mode] = version;
+        return run_plainly(model, slot, mode, err);
     }
-    return backend->ops->replay(backend, slot->recordings[mode], err);
+    const bool valid = slot->recordings[mode] && slot->recorded_version[mode] == version;
+    return (valid || record(model, slot, mode, err)) &&
+           backend->ops->replay(backend, slot->recordings[mode], err);
 }
 
 static bool submit(struct model *model, int mode, const struct model_batch *batch,

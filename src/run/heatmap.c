@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "micromet/base/lock.h"
 #include "micromet/base/log.h"
 #include "micromet/slide/tissue.h"
 
@@ -124,6 +125,10 @@ static bool partial_open(struct partial *partial, const struct heatmap_options *
              (long long)grid->columns, (long long)grid->rows, (long long)grid->origin_x,
              (long long)grid->origin_y, grid->step, orientations, min_tissue);
     partial->stream = fopen(options->partial, "r+b");
+    if (partial->stream && lock_try(fileno(partial->stream)) == LOCK_OF_OTHERS)
+        return error_set(err, EXIT_CODE_FAILED,
+                         "%s: another process is drawing this heat map; give another --out",
+                         options->partial);
     if (partial->stream && fgets(found, sizeof found, partial->stream) &&
         strcmp(found, partial->identity) == 0) {
         const size_t row = (size_t)grid->columns;
@@ -141,6 +146,7 @@ static bool partial_open(struct partial *partial, const struct heatmap_options *
     if (partial->stream) fclose(partial->stream);
     partial->stream = fopen(options->partial, "wb");
     *rows_done = 0;
+    if (partial->stream) lock_try(fileno(partial->stream));
     if (partial->stream && fputs(partial->identity, partial->stream) != EOF) return true;
     return error_set(err, EXIT_CODE_FAILED, "%s: cannot be written: %s", options->partial,
                      strerror(errno));

@@ -53,8 +53,8 @@ struct trainer {
     struct loader_batch *slots;
     struct augment_draw *draws[TOWERS_MAX]; /* (batch) */
     int64_t steps_per_epoch;
-    size_t expected_bytes; /* resident at most */
     int64_t saved_step; /* of the newest checkpoint */
+    size_t expected_bytes; /* resident at most */
     int bad_slides;
     struct loader_batch *under_way[2]; /* steps submitted, not yet collected; oldest first */
     double rates[2];                         /* of these */
