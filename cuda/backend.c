@@ -148,7 +148,7 @@ static bool find_device(struct cuda_backend *backend, int device, struct error *
     if (status == cudaErrorInsufficientDriver)
         return error_set(err, EXIT_CODE_USAGE,
                          "no NVIDIA driver for CUDA %d.%d (cudaErrorInsufficientDriver): install "
-                         "one, or take compute.backend=cpu",
+                         "a newer one",
                          CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10);
     if (status == cudaErrorNoDevice || (status == cudaSuccess && count == 0))
         return error_set(err, EXIT_CODE_USAGE, "no GPU (cudaErrorNoDevice)");

@@ -9,46 +9,39 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#ifdef MICROMET_CUDA_LIBRARY
 typedef bool backend_opener(const struct config_compute *compute, int queues,
                             struct backend **backend, struct error *err);
 
 /* Loaded once and for good: the CUDA runtime does not survive being unloaded. */
-static void *cuda_library(struct error *err)
+void *backend_cuda_symbol(const char *name, struct error *err)
 {
     const char *path = getenv("MICROMET_CUDA_LIBRARY");
-    if (!path && !dlopen("libcuda.so.1", RTLD_LAZY)) {
-        error_set(err, EXIT_CODE_USAGE,
-                  "no NVIDIA driver (libcuda.so.1 is not there): install one, or take "
-                  "compute.backend=cpu");
-        return NULL;
-    }
-    void *library = dlopen(path ? path : MICROMET_CUDA_LIBRARY, RTLD_NOW | RTLD_LOCAL);
-    if (!library) error_set(err, EXIT_CODE_USAGE, "%.300s", dlerror());
-    return library;
+    void *library = dlopen(path ? path : "libmicromet_cuda.so", RTLD_NOW | RTLD_LOCAL);
+    void *symbol = library ? dlsym(library, name) : NULL;
+    if (!symbol) error_set(err, EXIT_CODE_USAGE, "its library cannot be loaded: %.300s", dlerror());
+    return symbol;
+}
+
+/* Asked first, because it is the first thing that a machine without a GPU lacks, and because
+ * loading cuBLASLt takes longer. */
+static bool has_driver(struct error *err)
+{
+    if (getenv("MICROMET_CUDA_LIBRARY") || dlopen("libcuda.so.1", RTLD_LAZY)) return true;
+    return error_set(err, EXIT_CODE_USAGE,
+                     "no NVIDIA driver (libcuda.so.1 is not there): install one");
 }
 
 static bool cuda_backend_open(const struct config_compute *compute, int queues,
                               struct backend **backend, struct error *err)
 {
-    void *library = cuda_library(err);
-    if (!library) return false;
-    void *symbol = dlsym(library, "cuda_backend_open");
-    if (!symbol) return error_set(err, EXIT_CODE_USAGE, "%.300s", dlerror());
+    *backend = NULL;
+    if (!has_driver(err)) return false;
+    void *symbol = backend_cuda_symbol("cuda_backend_open", err);
+    if (!symbol) return false;
     backend_opener *open;
     memcpy(&open, &symbol, sizeof open);
     return open(compute, queues, backend, err);
 }
-#else
-static bool cuda_backend_open(const struct config_compute *compute, int queues,
-                              struct backend **backend, struct error *err)
-{
-    (void)compute;
-    (void)queues;
-    *backend = NULL;
-    return error_set(err, EXIT_CODE_USAGE, "this build has no CUDA backend");
-}
-#endif
 
 bool backend_open(const struct config_compute *compute, int queues, struct backend **backend,
                   char why_not[256], struct error *err)
