@@ -9,35 +9,56 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "micromet/nn/gpu_plan.h"
+
 #ifdef MICROMET_CUDA_LIBRARY
 typedef bool backend_opener(const struct config_compute *compute, int queues,
                             struct backend **backend, struct error *err);
 
-/* Loaded once and for good: the CUDA runtime does not survive being unloaded. */
-static void *cuda_library(struct error *err)
+typedef bool planner_opener(const struct config_compute *compute, const char *gpu,
+                            struct gpu_planner **planner, struct error *err);
+
+static bool driver_is_there(void)
+{
+    return dlopen("libcuda.so.1", RTLD_LAZY) != NULL;
+}
+
+/* A function of the library, which is loaded once and for good: the CUDA runtime does not survive being unloaded. */
+static void *cuda_symbol(const char *name, struct error *err)
 {
     const char *path = getenv("MICROMET_CUDA_LIBRARY");
-    if (!path && !dlopen("libcuda.so.1", RTLD_LAZY)) {
-        error_set(err, EXIT_CODE_USAGE,
-                  "no NVIDIA driver (libcuda.so.1 is not there): install one, or take "
-                  "compute.backend=cpu");
-        return NULL;
-    }
     void *library = dlopen(path ? path : MICROMET_CUDA_LIBRARY, RTLD_NOW | RTLD_LOCAL);
-    if (!library) error_set(err, EXIT_CODE_USAGE, "%.300s", dlerror());
-    return library;
+    void *symbol = library ? dlsym(library, name) : NULL;
+    if (!symbol) error_set(err, EXIT_CODE_USAGE, "%.300s", dlerror());
+    return symbol;
 }
 
 static bool cuda_backend_open(const struct config_compute *compute, int queues,
                               struct backend **backend, struct error *err)
 {
-    void *library = cuda_library(err);
-    if (!library) return false;
-    void *symbol = dlsym(library, "cuda_backend_open");
-    if (!symbol) return error_set(err, EXIT_CODE_USAGE, "%.300s", dlerror());
+    if (!getenv("MICROMET_CUDA_LIBRARY") && !driver_is_there())
+        return error_set(err, EXIT_CODE_USAGE,
+                         "no NVIDIA driver (libcuda.so.1 is not there): install one, or take "
+                         "compute.backend=cpu");
+    void *symbol = cuda_symbol("cuda_backend_open", err);
+    if (!symbol) return false;
     backend_opener *open;
     memcpy(&open, &symbol, sizeof open);
     return open(compute, queues, backend, err);
+}
+
+/* cuDNN plans fused kernels only where the driver's entry points are: a stand-in has them. */
+bool gpu_planner_open(const struct config_compute *compute, const char *gpu,
+                      struct gpu_planner **planner, struct error *err)
+{
+    *planner = NULL;
+    if (!driver_is_there() && !dlopen(MICROMET_NO_DRIVER_LIBRARY, RTLD_NOW | RTLD_GLOBAL))
+        return error_set(err, EXIT_CODE_FAILED, "%.300s", dlerror());
+    void *symbol = cuda_symbol("cuda_planner_open", err);
+    if (!symbol) return false;
+    planner_opener *open;
+    memcpy(&open, &symbol, sizeof open);
+    return open(compute, gpu, planner, err);
 }
 #else
 static bool cuda_backend_open(const struct config_compute *compute, int queues,
@@ -48,7 +69,23 @@ static bool cuda_backend_open(const struct config_compute *compute, int queues,
     *backend = NULL;
     return error_set(err, EXIT_CODE_USAGE, "this build has no CUDA backend");
 }
+
+bool gpu_planner_open(const struct config_compute *compute, const char *gpu,
+                      struct gpu_planner **planner, struct error *err)
+{
+    (void)compute;
+    (void)gpu;
+    *planner = NULL;
+    return error_set(err, EXIT_CODE_USAGE,
+                     "this build has no CUDA backend to plan with; build it where the CUDA toolkit "
+                     "and cuDNN are");
+}
 #endif
+
+void gpu_planner_close(struct gpu_planner *planner)
+{
+    if (planner) planner->ops->close(planner);
+}
 
 bool backend_open(const struct config_compute *compute, int queues, struct backend **backend,
                   char why_not[256], struct error *err)
