@@ -7,6 +7,7 @@
 #include "memory.h"
 #include "micromet/base/thread.h"
 #include "nvtx.h"
+#include "plan_cache.h"
 #include "queues.h"
 
 enum { CAPABILITY_MIN = 80 }; /* the first with TF32 and BF16 */
@@ -109,6 +110,7 @@ static void close_backend(struct backend *base)
 {
     struct cuda_backend *backend = self(base);
     queues_release(backend);
+    plan_cache_close(backend->plan_cache);
     for (int q = 0; q < base->facts.queues; q++)
         if (backend->cudnn[q]) cudnnDestroy(backend->cudnn[q]);
     if (backend->cublas) cublasLtDestroy(backend->cublas);
@@ -176,6 +178,15 @@ static bool open_libraries(struct cuda_backend *backend, int queues, struct erro
     return true;
 }
 
+static bool open_plans(struct cuda_backend *backend, const struct config_compute *compute,
+                       struct error *err)
+{
+    const struct cudnn_limits limits = { .workspace_bytes = backend->workspace_limit,
+                                         .tensor_cores = compute->precision != PRECISION_FP32 };
+    return plan_cache_open_device(&backend->plan_cache, backend->cudnn[0], &backend->properties,
+                                  compute->plan_cache, &limits, err);
+}
+
 static void set_facts(struct cuda_backend *backend, const struct config_compute *compute)
 {
     const struct cudaDeviceProp *properties = &backend->properties;
@@ -205,7 +216,8 @@ bool cuda_backend_open(const struct config_compute *compute, int queues, struct 
     backend->autotune = compute->autotune;
     backend->workspace_limit = (size_t)compute->workspace << 20;
     if (!find_device(backend, compute->device, err) || !memory_init(backend, err) ||
-        !queues_init(backend, queues, err) || !open_libraries(backend, queues, err)) {
+        !queues_init(backend, queues, err) || !open_libraries(backend, queues, err) ||
+        !open_plans(backend, compute, err)) {
         close_backend(&backend->base);
         return false;
     }

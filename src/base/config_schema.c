@@ -122,6 +122,8 @@ const struct config_key config_keys[] = {
     INT(compute.device, 0, 1023, "0", "cuda: number of the GPU"),
     BOOL(compute.autotune, "false", "cuda: time each convolution's candidates, keep the fastest"),
     INT(compute.workspace, 0, 65536, "256", "cuda: MiB of scratch that an operation may ask for"),
+    PATH(compute.plan_cache, "",
+        "cuda: folder of cuDNN's plans; empty = $XDG_CACHE_HOME/micromet"),
 };
 /* clang-format on */
 

@@ -9,38 +9,63 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "micromet/nn/gpu_plan.h"
+
 typedef bool backend_opener(const struct config_compute *compute, int queues,
                             struct backend **backend, struct error *err);
 
-/* Loaded once and for good: the CUDA runtime does not survive being unloaded. */
-void *backend_cuda_symbol(const char *name, struct error *err)
+typedef bool planner_opener(const struct config_compute *compute, const char *gpu,
+                            struct gpu_planner **planner, struct error *err);
+
+static bool driver_is_there(void)
+{
+    return dlopen("libcuda.so.1", RTLD_LAZY) != NULL;
+}
+
+/* A function of the library, which is loaded once and for good: the CUDA runtime does not survive being unloaded. */
+static void *cuda_symbol(const char *name, struct error *err)
 {
     const char *path = getenv("MICROMET_CUDA_LIBRARY");
     void *library = dlopen(path ? path : "libmicromet_cuda.so", RTLD_NOW | RTLD_LOCAL);
     void *symbol = library ? dlsym(library, name) : NULL;
-    if (!symbol) error_set(err, EXIT_CODE_USAGE, "its library cannot be loaded: %.300s", dlerror());
+    if (!symbol)
+        error_set(err, EXIT_CODE_USAGE, "the CUDA backend cannot be loaded: %.300s", dlerror());
     return symbol;
 }
 
-/* Asked first, because it is the first thing that a machine without a GPU lacks, and because
- * loading cuBLASLt takes longer. */
-static bool has_driver(struct error *err)
-{
-    if (getenv("MICROMET_CUDA_LIBRARY") || dlopen("libcuda.so.1", RTLD_LAZY)) return true;
-    return error_set(err, EXIT_CODE_USAGE,
-                     "no NVIDIA driver (libcuda.so.1 is not there): install one");
-}
-
+/* The driver comes first: it is what a machine without a GPU lacks, and loading cuBLASLt takes a while. */
 static bool cuda_backend_open(const struct config_compute *compute, int queues,
                               struct backend **backend, struct error *err)
 {
     *backend = NULL;
-    if (!has_driver(err)) return false;
-    void *symbol = backend_cuda_symbol("cuda_backend_open", err);
+    if (!getenv("MICROMET_CUDA_LIBRARY") && !driver_is_there())
+        return error_set(err, EXIT_CODE_USAGE,
+                         "no NVIDIA driver (libcuda.so.1 is not there): install one");
+    void *symbol = cuda_symbol("cuda_backend_open", err);
     if (!symbol) return false;
     backend_opener *open;
     memcpy(&open, &symbol, sizeof open);
     return open(compute, queues, backend, err);
+}
+
+/* cuDNN plans fused kernels only where the driver's entry points are: a stand-in has them. */
+bool gpu_planner_open(const struct config_compute *compute, const char *gpu,
+                      struct gpu_planner **planner, struct error *err)
+{
+    *planner = NULL;
+    if (!driver_is_there() && !dlopen("libmicromet_no_driver.so", RTLD_NOW | RTLD_GLOBAL))
+        return error_set(err, EXIT_CODE_FAILED, "the CUDA backend cannot be loaded: %.300s",
+                         dlerror());
+    void *symbol = cuda_symbol("cuda_planner_open", err);
+    if (!symbol) return false;
+    planner_opener *open;
+    memcpy(&open, &symbol, sizeof open);
+    return open(compute, gpu, planner, err);
+}
+
+void gpu_planner_close(struct gpu_planner *planner)
+{
+    if (planner) planner->ops->close(planner);
 }
 
 bool backend_open(const struct config_compute *compute, int queues, struct backend **backend,

@@ -102,6 +102,7 @@ struct config_compute {
     int device;    /* cuda: which GPU */
     bool autotune; /* cuda: time the candidates of each convolution, and keep the fastest */
     int workspace; /* cuda: MiB of scratch that an op may ask for */
+    char plan_cache[PATH_MAX_BYTES]; /* cuda: folder of cuDNN's plans; empty = the user's cache folder */
 };
 
 struct config {

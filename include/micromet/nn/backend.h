@@ -151,9 +151,6 @@ bool backend_open(const struct config_compute *compute, int queues, struct backe
                   char why_not[256], struct error *err);
 void backend_close(struct backend *backend);
 
-/* A function of the CUDA backend's library, for what needs CUDA's libraries but no GPU; NULL and an error if there is none. */
-void *backend_cuda_symbol(const char *name, struct error *err);
-
 void backend_range_push(struct backend *backend, const char *name);
 void backend_range_pop(struct backend *backend);
 
