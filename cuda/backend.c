@@ -182,7 +182,7 @@ static bool open_plans(struct cuda_backend *backend, const struct config_compute
                        struct error *err)
 {
     const struct cudnn_limits limits = { .workspace_bytes = backend->workspace_limit,
-                                         .tensor_cores = compute->precision != PRECISION_FP32 };
+                                         .tensor_cores = compute->precision == PRECISION_TF32 };
     return plan_cache_open_device(&backend->plan_cache, backend->cudnn[0], &backend->properties,
                                   compute->plan_cache, &limits, err);
 }

@@ -92,18 +92,26 @@ void open(allocation &a)
 #endif
 }
 
-[[noreturn]] void report_access(const void *p, const allocation *a)
+/* The allocation that p is in or, in bytes, nearest to; there is one. */
+const allocation &nearest(const unsigned char *p)
 {
-    if (!sim.running) {
-        if (!a) sim_defect("host touched device memory at %p, where nothing was allocated", p);
-        sim_defect("host touched device memory at %p: byte %td of allocation %llu (%zu bytes%s)", p,
-                   (const unsigned char *)p - a->start, (unsigned long long)a->number, a->bytes,
-                   a->live ? "" : ", freed");
-    }
-    if (!a) sim_defect("access to device memory at %p, where nothing was allocated", p);
-    sim_defect("access %s at %p: byte %td of allocation %llu (%zu bytes)",
-               a->live ? "out of bounds" : "after free", p, (const unsigned char *)p - a->start,
-               (unsigned long long)a->number, a->bytes);
+    const auto next = memory.allocations.upper_bound(p);
+    if (next == memory.allocations.begin()) return next->second;
+    const allocation &before = std::prev(next)->second;
+    const bool take_next = next != memory.allocations.end() && p >= before.end &&
+                           next->second.start - p < p - before.end;
+    return take_next ? next->second : before;
+}
+
+[[noreturn]] void report_access(const void *p)
+{
+    const allocation &a = nearest((const unsigned char *)p);
+    const ptrdiff_t byte = (const unsigned char *)p - a.start;
+    const char *what = !sim.running                           ? "host touched device memory"
+                       : byte < 0 || (size_t)byte >= a.bytes ? "access out of bounds"
+                                                              : "access after free";
+    sim_defect("%s: byte %td of allocation %llu (%zu bytes%s)", what, byte, (unsigned long long)a.number,
+               a.bytes, a.live ? "" : ", freed");
 }
 
 void on_fault(int, siginfo_t *info, void *)
@@ -112,7 +120,7 @@ void on_fault(int, siginfo_t *info, void *)
     if (in_arena(p)) {
         allocation *a = find(p);
         const bool inside = a && (const unsigned char *)p < a->pages_end();
-        if (!sim.running || !inside || !a->live) report_access(p, a);
+        if (!sim.running || !inside || !a->live) report_access(p);
         open(*a);
         return;
     }
