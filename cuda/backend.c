@@ -150,7 +150,7 @@ static bool find_device(struct cuda_backend *backend, int device, struct error *
     if (status == cudaErrorInsufficientDriver)
         return error_set(err, EXIT_CODE_USAGE,
                          "no NVIDIA driver for CUDA %d.%d (cudaErrorInsufficientDriver): install "
-                         "one, or take compute.backend=cpu",
+                         "a newer one",
                          CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10);
     if (status == cudaErrorNoDevice || (status == cudaSuccess && count == 0))
         return error_set(err, EXIT_CODE_USAGE, "no GPU (cudaErrorNoDevice)");
@@ -182,7 +182,7 @@ static bool open_plans(struct cuda_backend *backend, const struct config_compute
                        struct error *err)
 {
     const struct cudnn_limits limits = { .workspace_bytes = backend->workspace_limit,
-                                         .tensor_cores = compute->precision != PRECISION_FP32 };
+                                         .tensor_cores = compute->precision == PRECISION_TF32 };
     return plan_cache_open_device(&backend->plan_cache, backend->cudnn[0], &backend->properties,
                                   compute->plan_cache, &limits, err);
 }

@@ -51,7 +51,7 @@ bool cuda_planner_open(const struct config_compute *compute, const char *name,
                        struct gpu_planner **out, struct error *err)
 {
     const struct cudnn_limits limits = { .workspace_bytes = (size_t)compute->workspace << 20,
-                                         .tensor_cores = compute->precision != PRECISION_FP32 };
+                                         .tensor_cores = compute->precision == PRECISION_TF32 };
     const struct gpu *gpu;
     *out = NULL;
     if (!gpu_find(name, &gpu, err)) return false;

@@ -11,7 +11,6 @@
 
 #include "micromet/nn/gpu_plan.h"
 
-#ifdef MICROMET_CUDA_LIBRARY
 typedef bool backend_opener(const struct config_compute *compute, int queues,
                             struct backend **backend, struct error *err);
 
@@ -27,19 +26,21 @@ static bool driver_is_there(void)
 static void *cuda_symbol(const char *name, struct error *err)
 {
     const char *path = getenv("MICROMET_CUDA_LIBRARY");
-    void *library = dlopen(path ? path : MICROMET_CUDA_LIBRARY, RTLD_NOW | RTLD_LOCAL);
+    void *library = dlopen(path ? path : "libmicromet_cuda.so", RTLD_NOW | RTLD_LOCAL);
     void *symbol = library ? dlsym(library, name) : NULL;
-    if (!symbol) error_set(err, EXIT_CODE_USAGE, "%.300s", dlerror());
+    if (!symbol)
+        error_set(err, EXIT_CODE_USAGE, "the CUDA backend cannot be loaded: %.300s", dlerror());
     return symbol;
 }
 
+/* The driver comes first: it is what a machine without a GPU lacks, and loading cuBLASLt takes a while. */
 static bool cuda_backend_open(const struct config_compute *compute, int queues,
                               struct backend **backend, struct error *err)
 {
+    *backend = NULL;
     if (!getenv("MICROMET_CUDA_LIBRARY") && !driver_is_there())
         return error_set(err, EXIT_CODE_USAGE,
-                         "no NVIDIA driver (libcuda.so.1 is not there): install one, or take "
-                         "compute.backend=cpu");
+                         "no NVIDIA driver (libcuda.so.1 is not there): install one");
     void *symbol = cuda_symbol("cuda_backend_open", err);
     if (!symbol) return false;
     backend_opener *open;
@@ -52,35 +53,15 @@ bool gpu_planner_open(const struct config_compute *compute, const char *gpu,
                       struct gpu_planner **planner, struct error *err)
 {
     *planner = NULL;
-    if (!driver_is_there() && !dlopen(MICROMET_NO_DRIVER_LIBRARY, RTLD_NOW | RTLD_GLOBAL))
-        return error_set(err, EXIT_CODE_FAILED, "%.300s", dlerror());
+    if (!driver_is_there() && !dlopen("libmicromet_no_driver.so", RTLD_NOW | RTLD_GLOBAL))
+        return error_set(err, EXIT_CODE_FAILED, "the CUDA backend cannot be loaded: %.300s",
+                         dlerror());
     void *symbol = cuda_symbol("cuda_planner_open", err);
     if (!symbol) return false;
     planner_opener *open;
     memcpy(&open, &symbol, sizeof open);
     return open(compute, gpu, planner, err);
 }
-#else
-static bool cuda_backend_open(const struct config_compute *compute, int queues,
-                              struct backend **backend, struct error *err)
-{
-    (void)compute;
-    (void)queues;
-    *backend = NULL;
-    return error_set(err, EXIT_CODE_USAGE, "this build has no CUDA backend");
-}
-
-bool gpu_planner_open(const struct config_compute *compute, const char *gpu,
-                      struct gpu_planner **planner, struct error *err)
-{
-    (void)compute;
-    (void)gpu;
-    *planner = NULL;
-    return error_set(err, EXIT_CODE_USAGE,
-                     "this build has no CUDA backend to plan with; build it where the CUDA toolkit "
-                     "and cuDNN are");
-}
-#endif
 
 void gpu_planner_close(struct gpu_planner *planner)
 {
