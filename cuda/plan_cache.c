@@ -18,6 +18,7 @@ enum origin { FROM_DESCRIPTION, FROM_DEVICE, FROM_CLOCK };
 struct entry {
     char key[KEY_BYTES];
     enum origin origin;
+    bool from_file;
     bool refused;   /* the text is the reason, else the plan */
     int64_t engine; /* refused: the workspace that it might have had, bytes */
     char *text;
@@ -118,6 +119,7 @@ static size_t read_entry(const char *bytes, size_t size, size_t at, struct entry
     if (key_size >= KEY_BYTES || text_size >= size || key_at + key_size + text_size + 1 > size)
         return 0;
     *entry = (struct entry) { .origin = (enum origin)origin,
+                              .from_file = true,
                               .refused = refused != 0,
                               .engine = engine,
                               .size = text_size,
@@ -305,7 +307,7 @@ bool plan_cache_plan(struct plan_cache *cache, const struct op *op, struct cudnn
     struct error refusal = { 0 };
     key_of(cache, op, key);
     const struct entry *entry = find(cache, key);
-    *reused = true;
+    *reused = entry && entry->from_file;
     if (entry && entry->refused && entry->origin >= cache->origin &&
         (size_t)entry->engine >= cache->limits.workspace_bytes)
         return error_set(err, EXIT_CODE_FAILED, "%s", entry->text);
