@@ -85,10 +85,10 @@ void open(allocation &a)
     memory.open.push_back(&a);
     if (a.filled) return;
     a.filled = true;
-    memset(a.pages, fresh, (size_t)(a.pages_end() - a.pages));
 #ifdef __SANITIZE_ADDRESS__
-    ASAN_POISON_MEMORY_REGION(a.pages, (size_t)(a.start - a.pages));
-    ASAN_POISON_MEMORY_REGION(a.end, (size_t)(a.pages_end() - a.end));
+    memset(a.start, fresh, a.bytes);
+#else
+    memset(a.pages, fresh, (size_t)(a.pages_end() - a.pages));
 #endif
 }
 
@@ -226,6 +226,10 @@ cudaError_t cudaMalloc(void **result, size_t bytes)
         memory.next = pages + whole;
         memory.allocations[pages] = { ++sim.handles_created, pages, start, start + bytes, bytes,
                                       true, false, false };
+#ifdef __SANITIZE_ADDRESS__
+        ASAN_POISON_MEMORY_REGION(pages, (size_t)(start - pages));
+        ASAN_POISON_MEMORY_REGION(start + bytes, whole - (size_t)(start - pages) - bytes);
+#endif
         sim.memory_taken += bytes;
         *result = start;
         return cudaSuccess;
