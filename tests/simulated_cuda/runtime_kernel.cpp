@@ -140,6 +140,10 @@ struct thread_state {
     int source = 0;
 };
 
+struct warp_state {
+    unsigned alive, waits; /* lanes that have not ended; lanes in a warp operation */
+};
+
 struct block_state {
     fiber scheduler; /* the thread that called */
     std::vector<fiber *> idle;
@@ -148,6 +152,8 @@ struct block_state {
     void (*call)(const void *);
     const void *argument;
     std::vector<thread_state> threads;
+    std::vector<warp_state> warps;
+    std::vector<uint3> places; /* threadIdx of each */
     std::vector<unsigned> go_on; /* may be resumed */
     size_t go_on_next = 0, begun = 0, ended = 0, at_barrier = 0;
     unsigned current = 0; /* the thread that runs */
@@ -160,9 +166,7 @@ bool in_kernel = false;
 void set_current(unsigned t)
 {
     block.current = t;
-    threadIdx.x = t % blockDim.x;
-    threadIdx.y = t / blockDim.x % blockDim.y;
-    threadIdx.z = t / blockDim.x / blockDim.y;
+    threadIdx = block.places[t];
 }
 
 std::string describe(unsigned t)
@@ -211,19 +215,19 @@ void resolve(unsigned first, unsigned group)
 /* Lets the lanes go on that wait with thread t, if all that its mask names and that have not ended are there. */
 void try_warp(unsigned t)
 {
-    const unsigned first = t / 32 * 32, end = std::min(first + 32, (unsigned)block.threads.size());
+    const unsigned first = t / 32 * 32;
     const thread_state &with = block.threads[t];
-    unsigned group = 0, missing = 0;
-    for (unsigned other = first; other < end; other++) {
-        const thread_state &s = block.threads[other];
-        const unsigned bit = 1u << (other - first);
-        if (s.stage == IN_WARP && s.line == with.line && s.mask == with.mask && s.kind == with.kind &&
-            strcmp(s.file, with.file) == 0)
-            group |= bit;
-        else if (s.stage != ENDED)
-            missing |= bit;
+    const warp_state &warp = block.warps[t / 32];
+    if (with.mask & warp.alive & ~warp.waits) return;
+    unsigned group = 0;
+    for (unsigned lane = 0; lane < 32; lane++) {
+        if (!(with.mask & warp.waits & 1u << lane)) continue;
+        const thread_state &s = block.threads[first + lane];
+        if (s.line != with.line || s.mask != with.mask || s.kind != with.kind || s.file != with.file) return;
+        group |= 1u << lane;
     }
-    if ((missing & with.mask) == 0) resolve(first, group);
+    block.warps[t / 32].waits &= ~group;
+    resolve(first, group);
 }
 
 /* Those that waited for a thread which has ended may have waited long enough. */
@@ -231,9 +235,10 @@ void ended(unsigned t)
 {
     block.threads[t].stage = ENDED;
     block.ended++;
-    const unsigned first = t / 32 * 32, end = std::min(first + 32, (unsigned)block.threads.size());
-    for (unsigned other = first; other < end; other++)
-        if (block.threads[other].stage == IN_WARP) try_warp(other);
+    warp_state &warp = block.warps[t / 32];
+    warp.alive &= ~(1u << t % 32);
+    for (unsigned lane = 0; warp.waits && lane < 32; lane++)
+        if (warp.waits >> lane & 1) try_warp(t / 32 * 32 + lane);
 }
 
 void fiber_main()
@@ -303,6 +308,8 @@ void pass_barrier()
 void run_block()
 {
     for (thread_state &s : block.threads) s = thread_state{};
+    for (warp_state &warp : block.warps) warp = { 0xffffffff, 0 };
+    if (block.threads.size() % 32) block.warps.back().alive = (1u << block.threads.size() % 32) - 1;
     block.go_on.clear();
     block.go_on_next = block.begun = block.ended = 0;
     block.order = permutation(block.threads.size());
@@ -331,6 +338,11 @@ void run_grid(void *argument)
     block.call = l->thread;
     block.argument = l->argument.get();
     block.threads.resize((size_t)l->size.x * l->size.y * l->size.z);
+    block.warps.resize((block.threads.size() + 31) / 32);
+    block.places.clear();
+    for (unsigned z = 0; z < l->size.z; z++)
+        for (unsigned y = 0; y < l->size.y; y++)
+            for (unsigned x = 0; x < l->size.x; x++) block.places.push_back({ x, y, z });
     const permutation order((uint64_t)l->grid.x * l->grid.y * l->grid.z);
     in_kernel = true;
     for (uint64_t i = 0; i < order.count; i++) {
@@ -387,6 +399,7 @@ uint64_t sim_warp(sim_warp_kind kind, unsigned mask, uint64_t bits, int source, 
     s.source = source;
     s.file = file;
     s.line = line;
+    block.warps[t / 32].waits |= 1u << t % 32;
     try_warp(t);
     wait_here(t);
     return block.threads[t].bits;

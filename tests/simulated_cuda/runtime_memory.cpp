@@ -24,16 +24,24 @@ namespace
 {
 
 constexpr size_t page_bytes = 4096, alignment = 256;
+/* What is large lies in huge pages, which open and close in microseconds instead of milliseconds. */
+constexpr size_t huge_page_bytes = 2 << 20, large_bytes = huge_page_bytes / 4;
 constexpr int fresh = 0xff;
 
 struct allocation {
     uint64_t number;
-    unsigned char *pages, *start, *end; /* closed pages lie before `pages` and behind `end`, rounded up */
+    unsigned char *pages, *start, *end, *pages_end; /* closed pages lie before and behind */
     size_t bytes;
     bool live, open, filled;
 
-    unsigned char *pages_end() const { return pages + (end - pages + page_bytes - 1) / page_bytes * page_bytes; }
+    /* Of a margin in huge pages only the part next to the allocation is looked at. */
+    unsigned char *margin() const { return start - pages > (ptrdiff_t)page_bytes ? start - page_bytes : pages; }
 };
+
+size_t round_up(size_t value, size_t unit)
+{
+    return (value + unit - 1) / unit * unit;
+}
 
 struct pinned {
     uint64_t number;
@@ -73,7 +81,7 @@ const pinned *find_pinned(const void *p, const unsigned char **start)
 
 void protect(const allocation &a, int protection)
 {
-    if (mprotect(a.pages, (size_t)(a.pages_end() - a.pages), protection) != 0)
+    if (mprotect(a.pages, (size_t)(a.pages_end - a.pages), protection) != 0)
         sim_defect("cannot change the protection of device memory: %s", strerror(errno));
 }
 
@@ -85,10 +93,10 @@ void open(allocation &a)
     memory.open.push_back(&a);
     if (a.filled) return;
     a.filled = true;
-    memset(a.pages, fresh, (size_t)(a.pages_end() - a.pages));
 #ifdef __SANITIZE_ADDRESS__
-    ASAN_POISON_MEMORY_REGION(a.pages, (size_t)(a.start - a.pages));
-    ASAN_POISON_MEMORY_REGION(a.end, (size_t)(a.pages_end() - a.end));
+    memset(a.start, fresh, a.bytes);
+#else
+    memset(a.pages, fresh, (size_t)(a.pages_end - a.pages));
 #endif
 }
 
@@ -119,7 +127,7 @@ void on_fault(int, siginfo_t *info, void *)
     const void *p = info->si_addr;
     if (in_arena(p)) {
         allocation *a = find(p);
-        const bool inside = a && (const unsigned char *)p < a->pages_end();
+        const bool inside = a && (const unsigned char *)p < a->pages_end;
         if (!sim.running || !inside || !a->live) report_access(p);
         open(*a);
         return;
@@ -158,7 +166,7 @@ namespace simulated
 void open_device(const void *p, size_t bytes, const char *what)
 {
     allocation *a = in_arena(p) ? find(p) : nullptr;
-    if (!a || (const unsigned char *)p >= a->pages_end()) sim_defect("%s: %p is no device memory", what, p);
+    if (!a || (const unsigned char *)p >= a->pages_end) sim_defect("%s: %p is no device memory", what, p);
     const ptrdiff_t first = (const unsigned char *)p - a->start;
     if (!a->live || first < 0 || (size_t)first > a->bytes || bytes > a->bytes - (size_t)first)
         sim_defect("%s: bytes %td to %td of allocation %llu (%zu bytes%s)", what, first,
@@ -172,9 +180,9 @@ void check_margins()
 {
 #ifndef __SANITIZE_ADDRESS__
     for (const allocation *a : memory.open)
-        if (!untouched(a->pages, a->start) || !untouched(a->end, a->pages_end()))
+        if (!untouched(a->margin(), a->start) || !untouched(a->end, a->pages_end))
             sim_defect("write out of bounds, just %s allocation %llu (%zu bytes)",
-                       untouched(a->pages, a->start) ? "behind" : "before",
+                       untouched(a->margin(), a->start) ? "behind" : "before",
                        (unsigned long long)a->number, a->bytes);
 #endif
 }
@@ -218,14 +226,20 @@ cudaError_t cudaMalloc(void **result, size_t bytes)
         if (bytes > sim.memory_limit || sim.memory_taken > sim.memory_limit - bytes)
             return cudaErrorMemoryAllocation;
         if (!memory.begin) reserve_arena();
-        const size_t tail = (bytes + alignment - 1) / alignment * alignment;
-        const size_t whole = (tail + page_bytes - 1) / page_bytes * page_bytes;
-        if (whole + 2 * page_bytes > (size_t)(memory.end - memory.next))
+        const size_t unit = bytes < large_bytes ? page_bytes : huge_page_bytes;
+        const size_t tail = round_up(bytes, alignment), whole = round_up(tail, unit);
+        if (whole + 2 * huge_page_bytes > (size_t)(memory.end - memory.next))
             sim_defect("the addresses for device memory are used up");
-        unsigned char *pages = memory.next + page_bytes, *start = pages + whole - tail;
+        unsigned char *pages = (unsigned char *)round_up((uintptr_t)memory.next + page_bytes, unit);
+        unsigned char *start = pages + whole - tail;
         memory.next = pages + whole;
-        memory.allocations[pages] = { ++sim.handles_created, pages, start, start + bytes, bytes,
-                                      true, false, false };
+        memory.allocations[pages] = { ++sim.handles_created, pages, start, start + bytes,
+                                      pages + whole, bytes, true, false, false };
+        if (unit == huge_page_bytes) madvise(pages, whole, MADV_HUGEPAGE);
+#ifdef __SANITIZE_ADDRESS__
+        ASAN_POISON_MEMORY_REGION(pages, (size_t)(start - pages));
+        ASAN_POISON_MEMORY_REGION(start + bytes, whole - (size_t)(start - pages) - bytes);
+#endif
         sim.memory_taken += bytes;
         *result = start;
         return cudaSuccess;
@@ -245,7 +259,7 @@ cudaError_t cudaFree(void *p)
                        (unsigned long long)a->number, a->bytes);
         a->live = false;
         sim.memory_taken -= a->bytes;
-        const size_t whole = (size_t)(a->pages_end() - a->pages);
+        const size_t whole = (size_t)(a->pages_end - a->pages);
         if (mmap(a->pages, whole, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED,
                  -1, 0) == MAP_FAILED)
             sim_defect("cudaFree: %s", strerror(errno));
