@@ -1,7 +1,8 @@
 /* The simulated cuBLASLt: D = epilogue(alpha op(A) op(B) + beta C) for F32 and BF16 matrices.
  *
- * Descriptors are plain structs behind the library's opaque ones; tables say which attribute lies where. Algorithms differ
- * in workspace and in the alignment that they rely on, and both are checked when one is used. */
+ * Descriptors are plain structs behind the library's opaque ones; tables say which attribute lies
+ * where. Algorithms differ in workspace and in the alignment that they rely on, and both are
+ * checked when one is used. */
 #include <cublasLt.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,14 +38,17 @@ _Static_assert(sizeof(struct matmul) <= sizeof(cublasLtMatmulDescOpaque_t), "fit
 _Static_assert(sizeof(struct layout) <= sizeof(cublasLtMatrixLayoutOpaque_t), "fits");
 _Static_assert(sizeof(struct preference) <= sizeof(cublasLtMatmulPreferenceOpaque_t), "fits");
 
-static const char handle_kind[] = "cuBLASLt handle", matmul_kind[] = "matmul descriptor", layout_kind[] = "matrix layout",
-                  preference_kind[] = "matmul preference";
+static const char handle_kind[] = "cuBLASLt handle", matmul_kind[] = "matmul descriptor",
+                  layout_kind[] = "matrix layout", preference_kind[] = "matmul preference";
 
 struct field {
     int attribute;
     size_t offset, bytes;
 };
-#define FIELD(attribute, type, member) { attribute, offsetof(struct type, member), sizeof(((struct type *)0)->member) }
+#define FIELD(attribute, type, member)                                                             \
+    {                                                                                              \
+        attribute, offsetof(struct type, member), sizeof(((struct type *)0)->member)               \
+    }
 
 static const struct field matmul_fields[] = {
     FIELD(CUBLASLT_MATMUL_DESC_COMPUTE_TYPE, matmul, compute),
@@ -91,8 +95,9 @@ static cublasStatus_t destroy(const char *call, void *handle, const char *kind)
     return fails ? CUBLAS_STATUS_INTERNAL_ERROR : CUBLAS_STATUS_SUCCESS;
 }
 
-static cublasStatus_t set_field(const char *call, void *descriptor, const char *kind, const struct field *fields,
-                                int attribute, const void *value, size_t bytes)
+static cublasStatus_t set_field(const char *call, void *descriptor, const char *kind,
+                                const struct field *fields, int attribute, const void *value,
+                                size_t bytes)
 {
     if (sim_fails(call) || !descriptor || !value) return CUBLAS_STATUS_INVALID_VALUE;
     alive(descriptor, kind);
@@ -154,11 +159,14 @@ cublasStatus_t cublasLtDestroy(cublasLtHandle_t handle)
     return destroy(__func__, handle, handle_kind);
 }
 
-cublasStatus_t cublasLtMatmulDescCreate(cublasLtMatmulDesc_t *descriptor, cublasComputeType_t compute, cudaDataType_t scale)
+cublasStatus_t cublasLtMatmulDescCreate(cublasLtMatmulDesc_t *descriptor,
+                                        cublasComputeType_t compute, cudaDataType_t scale)
 {
     if (sim_fails(__func__)) return CUBLAS_STATUS_ALLOC_FAILED;
     struct matmul *matmul = calloc(1, sizeof(cublasLtMatmulDescOpaque_t));
-    *matmul = (struct matmul) { .compute = compute, .scale = scale, .bias_type = -1, .epilogue = CUBLASLT_EPILOGUE_DEFAULT };
+    *matmul = (struct matmul) {
+        .compute = compute, .scale = scale, .bias_type = -1, .epilogue = CUBLASLT_EPILOGUE_DEFAULT
+    };
     sim_handle_created(matmul, matmul_kind);
     *descriptor = (cublasLtMatmulDesc_t)matmul;
     return CUBLAS_STATUS_SUCCESS;
@@ -169,18 +177,24 @@ cublasStatus_t cublasLtMatmulDescDestroy(cublasLtMatmulDesc_t descriptor)
     return destroy(__func__, descriptor, matmul_kind);
 }
 
-cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t descriptor, cublasLtMatmulDescAttributes_t attribute,
+cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t descriptor,
+                                              cublasLtMatmulDescAttributes_t attribute,
                                               const void *value, size_t bytes)
 {
-    return set_field(__func__, descriptor, matmul_kind, matmul_fields, (int)attribute, value, bytes);
+    return set_field(__func__, descriptor, matmul_kind, matmul_fields, (int)attribute, value,
+                     bytes);
 }
 
-cublasStatus_t cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t *descriptor, cudaDataType type, uint64_t rows,
-                                          uint64_t cols, int64_t ld)
+cublasStatus_t cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t *descriptor, cudaDataType type,
+                                          uint64_t rows, uint64_t cols, int64_t ld)
 {
     if (sim_fails(__func__)) return CUBLAS_STATUS_ALLOC_FAILED;
     struct layout *layout = calloc(1, sizeof(cublasLtMatrixLayoutOpaque_t));
-    *layout = (struct layout) { .type = type, .order = CUBLASLT_ORDER_COL, .batch_count = 1, .rows = rows, .cols = cols,
+    *layout = (struct layout) { .type = type,
+                                .order = CUBLASLT_ORDER_COL,
+                                .batch_count = 1,
+                                .rows = rows,
+                                .cols = cols,
                                 .ld = ld };
     sim_handle_created(layout, layout_kind);
     *descriptor = (cublasLtMatrixLayout_t)layout;
@@ -192,10 +206,12 @@ cublasStatus_t cublasLtMatrixLayoutDestroy(cublasLtMatrixLayout_t descriptor)
     return destroy(__func__, descriptor, layout_kind);
 }
 
-cublasStatus_t cublasLtMatrixLayoutSetAttribute(cublasLtMatrixLayout_t descriptor, cublasLtMatrixLayoutAttribute_t attribute,
+cublasStatus_t cublasLtMatrixLayoutSetAttribute(cublasLtMatrixLayout_t descriptor,
+                                                cublasLtMatrixLayoutAttribute_t attribute,
                                                 const void *value, size_t bytes)
 {
-    return set_field(__func__, descriptor, layout_kind, layout_fields, (int)attribute, value, bytes);
+    return set_field(__func__, descriptor, layout_kind, layout_fields, (int)attribute, value,
+                     bytes);
 }
 
 cublasStatus_t cublasLtMatmulPreferenceCreate(cublasLtMatmulPreference_t *descriptor)
@@ -214,13 +230,14 @@ cublasStatus_t cublasLtMatmulPreferenceDestroy(cublasLtMatmulPreference_t descri
 }
 
 cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t descriptor,
-                                                    cublasLtMatmulPreferenceAttributes_t attribute, const void *value,
-                                                    size_t bytes)
+                                                    cublasLtMatmulPreferenceAttributes_t attribute,
+                                                    const void *value, size_t bytes)
 {
-    return set_field(__func__, descriptor, preference_kind, preference_fields, (int)attribute, value, bytes);
+    return set_field(__func__, descriptor, preference_kind, preference_fields, (int)attribute,
+                     value, bytes);
 }
 
-/* --- products ----------------------------------------------------------------------------------------------------- */
+/* --- products --- */
 
 struct product {
     struct matmul matmul;
@@ -268,17 +285,20 @@ static bool is_possible(const struct layout *l)
 
 static bool has_bias(const struct matmul *matmul)
 {
-    return matmul->epilogue == CUBLASLT_EPILOGUE_BIAS || matmul->epilogue == CUBLASLT_EPILOGUE_RELU_BIAS;
+    return matmul->epilogue == CUBLASLT_EPILOGUE_BIAS ||
+           matmul->epilogue == CUBLASLT_EPILOGUE_RELU_BIAS;
 }
 
 static bool has_relu(const struct matmul *matmul)
 {
-    return matmul->epilogue == CUBLASLT_EPILOGUE_RELU || matmul->epilogue == CUBLASLT_EPILOGUE_RELU_BIAS;
+    return matmul->epilogue == CUBLASLT_EPILOGUE_RELU ||
+           matmul->epilogue == CUBLASLT_EPILOGUE_RELU_BIAS;
 }
 
 static bool gives_bias_gradient(const struct matmul *matmul)
 {
-    return matmul->epilogue == CUBLASLT_EPILOGUE_BGRADA || matmul->epilogue == CUBLASLT_EPILOGUE_BGRADB;
+    return matmul->epilogue == CUBLASLT_EPILOGUE_BGRADA ||
+           matmul->epilogue == CUBLASLT_EPILOGUE_BGRADB;
 }
 
 static bool uses_bias(const struct matmul *matmul)
@@ -286,28 +306,33 @@ static bool uses_bias(const struct matmul *matmul)
     return has_bias(matmul) || gives_bias_gradient(matmul);
 }
 
-/* Inputs of one type, outputs of that type or F32; a bias of D's type that runs along the rows of a D in column order. */
+/* Inputs of one type, outputs of that type or F32; a bias of D's type that runs along the rows of a
+ * D in column order. */
 static bool is_supported(const struct product *p)
 {
     const struct matmul *matmul = &p->matmul;
     const struct layout *all[4] = { &p->a, &p->b, &p->c, &p->d };
     for (int i = 0; i < 4; i++)
-        if ((all[i]->order != CUBLASLT_ORDER_COL && all[i]->order != CUBLASLT_ORDER_ROW) || all[i]->batch_count != 1 ||
-            (all[i]->type != CUDA_R_32F && all[i]->type != CUDA_R_16BF))
+        if ((all[i]->order != CUBLASLT_ORDER_COL && all[i]->order != CUBLASLT_ORDER_ROW) ||
+            all[i]->batch_count != 1 || (all[i]->type != CUDA_R_32F && all[i]->type != CUDA_R_16BF))
             return false;
     const bool types = p->a.type == p->b.type && p->c.type == p->d.type &&
-                       (p->d.type == CUDA_R_32F || p->d.type == p->a.type) && matmul->scale == CUDA_R_32F &&
+                       (p->d.type == CUDA_R_32F || p->d.type == p->a.type) &&
+                       matmul->scale == CUDA_R_32F &&
                        matmul->pointer_mode == CUBLASLT_POINTER_MODE_HOST;
     const bool compute = matmul->compute == CUBLAS_COMPUTE_32F ||
-                         (matmul->compute == CUBLAS_COMPUTE_32F_FAST_TF32 && p->a.type == CUDA_R_32F);
-    const bool plain = matmul->epilogue == CUBLASLT_EPILOGUE_DEFAULT || matmul->epilogue == CUBLASLT_EPILOGUE_RELU;
+                         (matmul->compute == CUBLAS_COMPUTE_32F_FAST_TF32 &&
+                          p->a.type == CUDA_R_32F);
+    const bool plain = matmul->epilogue == CUBLASLT_EPILOGUE_DEFAULT ||
+                       matmul->epilogue == CUBLASLT_EPILOGUE_RELU;
     const bool bias = uses_bias(matmul) && p->d.order == CUBLASLT_ORDER_COL &&
                       (matmul->bias_type < 0 || (uint32_t)matmul->bias_type == p->d.type);
     return types && compute && (plain || bias);
 }
 
-static cublasStatus_t read_product(struct product *p, cublasLtMatmulDesc_t matmul, cublasLtMatrixLayout_t a,
-                                   cublasLtMatrixLayout_t b, cublasLtMatrixLayout_t c, cublasLtMatrixLayout_t d)
+static cublasStatus_t read_product(struct product *p, cublasLtMatmulDesc_t matmul,
+                                   cublasLtMatrixLayout_t a, cublasLtMatrixLayout_t b,
+                                   cublasLtMatrixLayout_t c, cublasLtMatrixLayout_t d)
 {
     if (!matmul || !a || !b || !c || !d) return CUBLAS_STATUS_INVALID_VALUE;
     *p = (struct product) { .matmul = *(const struct matmul *)alive(matmul, matmul_kind),
@@ -315,11 +340,12 @@ static cublasStatus_t read_product(struct product *p, cublasLtMatmulDesc_t matmu
                             .b = *(const struct layout *)alive(b, layout_kind),
                             .c = *(const struct layout *)alive(c, layout_kind),
                             .d = *(const struct layout *)alive(d, layout_kind) };
-    const bool ta = p->matmul.transpose[0] != CUBLAS_OP_N, tb = p->matmul.transpose[1] != CUBLAS_OP_N;
+    const bool ta = p->matmul.transpose[0] != CUBLAS_OP_N,
+               tb = p->matmul.transpose[1] != CUBLAS_OP_N;
     const uint64_t m = ta ? p->a.cols : p->a.rows, k = ta ? p->a.rows : p->a.cols;
     const uint64_t n = tb ? p->b.rows : p->b.cols, inner = tb ? p->b.cols : p->b.rows;
-    if (!is_possible(&p->a) || !is_possible(&p->b) || !is_possible(&p->c) || !is_possible(&p->d) || k != inner ||
-        p->d.rows != m || p->d.cols != n || p->c.rows != m || p->c.cols != n)
+    if (!is_possible(&p->a) || !is_possible(&p->b) || !is_possible(&p->c) || !is_possible(&p->d) ||
+        k != inner || p->d.rows != m || p->d.cols != n || p->c.rows != m || p->c.cols != n)
         return CUBLAS_STATUS_INVALID_VALUE;
     p->m = (int64_t)m;
     p->n = (int64_t)n;
@@ -327,7 +353,7 @@ static cublasStatus_t read_product(struct product *p, cublasLtMatmulDesc_t matmu
     return is_supported(p) ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_NOT_SUPPORTED;
 }
 
-/* --- algorithms --------------------------------------------------------------------------------------------------- */
+/* --- algorithms --- */
 
 enum { ALGORITHM_MARK = 0x5eed };
 struct algorithm { /* in cublasLtMatmulAlgo_t */
@@ -339,21 +365,24 @@ _Static_assert(sizeof(struct algorithm) <= sizeof(cublasLtMatmulAlgo_t), "fits")
 /* In the order of preference. */
 static const struct {
     uint64_t workspace_bytes, alignment;
-} algorithms[] = { { (32 << 20) + 256, 16 }, { 4 << 20, 16 }, { 0, 16 }, { 8192, 1 }, { 0, 1 } };
+} algorithms[] = { { (9 << 20) + 256, 16 }, { 4 << 20, 16 }, { 0, 16 }, { 8192, 1 }, { 0, 1 } };
 
 static uint64_t types_of(const struct product *p)
 {
     return (uint64_t)p->a.type << 32 | p->d.type << 8 | p->matmul.epilogue;
 }
 
-cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t handle, cublasLtMatmulDesc_t matmul, cublasLtMatrixLayout_t a,
-                                              cublasLtMatrixLayout_t b, cublasLtMatrixLayout_t c, cublasLtMatrixLayout_t d,
+cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t handle, cublasLtMatmulDesc_t matmul,
+                                              cublasLtMatrixLayout_t a, cublasLtMatrixLayout_t b,
+                                              cublasLtMatrixLayout_t c, cublasLtMatrixLayout_t d,
                                               cublasLtMatmulPreference_t preference_, int requested,
-                                              cublasLtMatmulHeuristicResult_t results[], int *returned)
+                                              cublasLtMatmulHeuristicResult_t results[],
+                                              int *returned)
 {
     struct product p;
     if (sim_fails(__func__)) return CUBLAS_STATUS_NOT_SUPPORTED;
-    if (!handle || !preference_ || requested < 1 || !results || !returned) return CUBLAS_STATUS_INVALID_VALUE;
+    if (!handle || !preference_ || requested < 1 || !results || !returned)
+        return CUBLAS_STATUS_INVALID_VALUE;
     alive(handle, handle_kind);
     const struct preference *preference = alive(preference_, preference_kind);
     *returned = 0;
@@ -361,30 +390,38 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t handle, cublasLtM
     if (status != CUBLAS_STATUS_SUCCESS) return status;
     for (size_t i = 0; i < sizeof algorithms / sizeof *algorithms && *returned < requested; i++) {
         bool fits = algorithms[i].workspace_bytes <= preference->workspace_bytes;
-        for (int t = 0; t < 4; t++) fits = fits && preference->alignment[t] % algorithms[i].alignment == 0;
+        for (int t = 0; t < 4; t++)
+            fits = fits && preference->alignment[t] % algorithms[i].alignment == 0;
         if (!fits) continue;
-        const struct algorithm algorithm = { ALGORITHM_MARK, algorithms[i].workspace_bytes, algorithms[i].alignment,
-                                             types_of(&p),   p.m,                           p.n,
+        const struct algorithm algorithm = { ALGORITHM_MARK,
+                                             algorithms[i].workspace_bytes,
+                                             algorithms[i].alignment,
+                                             types_of(&p),
+                                             p.m,
+                                             p.n,
                                              p.k };
         cublasLtMatmulHeuristicResult_t *result = &results[(*returned)++];
         *result = (cublasLtMatmulHeuristicResult_t) { .workspaceSize = algorithm.workspace_bytes,
-                                                      .state = CUBLAS_STATUS_SUCCESS, .wavesCount = 1 };
+                                                      .state = CUBLAS_STATUS_SUCCESS,
+                                                      .wavesCount = 1 };
         memcpy(&result->algo, &algorithm, sizeof algorithm);
     }
     return *returned > 0 ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_NOT_SUPPORTED;
 }
 
-/* --- the work ----------------------------------------------------------------------------------------------------- */
+/* --- the work --- */
 
 /* op(matrix) as a dense array (rows, cols). */
-static double *unpack(const struct layout *l, bool transposed, enum rounding rounding, const void *data)
+static double *unpack(const struct layout *l, bool transposed, enum rounding rounding,
+                      const void *data)
 {
-    const int64_t rows = (int64_t)(transposed ? l->cols : l->rows), cols = (int64_t)(transposed ? l->rows : l->cols);
+    const int64_t rows = (int64_t)(transposed ? l->cols : l->rows),
+                  cols = (int64_t)(transposed ? l->rows : l->cols);
     double *out = malloc((size_t)(rows * cols) * sizeof *out);
     for (int64_t r = 0; r < rows; r++)
         for (int64_t c = 0; c < cols; c++)
-            out[r * cols + c] =
-                element_load(element_type(l->type), rounding, data, transposed ? at(l, c, r) : at(l, r, c));
+            out[r * cols + c] = element_load(element_type(l->type), rounding, data,
+                                             transposed ? at(l, c, r) : at(l, r, c));
     return out;
 }
 
@@ -395,7 +432,9 @@ static void store(const struct execution *e, const double *sums)
     for (int64_t r = 0; r < p->m; r++)
         for (int64_t c = 0; c < p->n; c++) {
             double value = e->alpha * sums[r * p->n + c];
-            if (e->beta != 0) value += e->beta * element_load(element_type(p->c.type), ROUND_NOT, e->c, at(&p->c, r, c));
+            if (e->beta != 0)
+                value += e->beta *
+                         element_load(element_type(p->c.type), ROUND_NOT, e->c, at(&p->c, r, c));
             if (has_bias(&p->matmul)) value += element_load(type, ROUND_NOT, p->matmul.bias, r);
             if (has_relu(&p->matmul) && value < 0) value = 0;
             element_store(type, e->d, at(&p->d, r, c), value);
@@ -427,12 +466,15 @@ static void execute(void *argument)
     sim_expect_device(e->d, extent(&p->d), "D of a product");
     if (e->beta != 0) sim_expect_device(e->c, extent(&p->c), "C of a product");
     if (uses_bias(&p->matmul))
-        sim_expect_device(p->matmul.bias, (size_t)bias_length(p) * (p->d.type == CUDA_R_16BF ? 2 : 4), "the bias of a product");
+        sim_expect_device(p->matmul.bias,
+                          (size_t)bias_length(p) * (p->d.type == CUDA_R_16BF ? 2 : 4),
+                          "the bias of a product");
     if (e->workspace_bytes > 0) {
         sim_expect_device(e->workspace, e->workspace_bytes, "the workspace of a product");
         memset(e->workspace, 0xff, e->workspace_bytes);
     }
-    const enum rounding rounding = p->matmul.compute == CUBLAS_COMPUTE_32F_FAST_TF32 ? ROUND_TF32 : ROUND_NOT;
+    const enum rounding rounding = p->matmul.compute == CUBLAS_COMPUTE_32F_FAST_TF32 ? ROUND_TF32
+                                                                                     : ROUND_NOT;
     double *a = unpack(&p->a, p->matmul.transpose[0] != CUBLAS_OP_N, rounding, e->a);
     double *b = unpack(&p->b, p->matmul.transpose[1] != CUBLAS_OP_N, rounding, e->b);
     double *sums = malloc((size_t)(p->m * p->n) * sizeof *sums);
@@ -449,30 +491,34 @@ static bool is_aligned(const void *p, uint64_t alignment)
     return (uintptr_t)p % alignment == 0;
 }
 
-cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t matmul, const void *alpha, const void *a,
-                              cublasLtMatrixLayout_t a_layout, const void *b, cublasLtMatrixLayout_t b_layout,
-                              const void *beta, const void *c, cublasLtMatrixLayout_t c_layout, void *d,
-                              cublasLtMatrixLayout_t d_layout, const cublasLtMatmulAlgo_t *algo, void *workspace,
-                              size_t workspace_bytes, cudaStream_t stream)
+cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t matmul,
+                              const void *alpha, const void *a, cublasLtMatrixLayout_t a_layout,
+                              const void *b, cublasLtMatrixLayout_t b_layout, const void *beta,
+                              const void *c, cublasLtMatrixLayout_t c_layout, void *d,
+                              cublasLtMatrixLayout_t d_layout, const cublasLtMatmulAlgo_t *algo,
+                              void *workspace, size_t workspace_bytes, cudaStream_t stream)
 {
     struct execution e = { .a = a, .b = b, .c = c, .d = d, .workspace = workspace };
     if (sim_fails(__func__)) return CUBLAS_STATUS_EXECUTION_FAILED;
     if (!handle || !alpha || !beta || !a || !b || !d) return CUBLAS_STATUS_INVALID_VALUE;
     alive(handle, handle_kind);
-    const cublasStatus_t status = read_product(&e.product, matmul, a_layout, b_layout, c_layout, d_layout);
+    const cublasStatus_t status = read_product(&e.product, matmul, a_layout, b_layout, c_layout,
+                                               d_layout);
     if (status != CUBLAS_STATUS_SUCCESS) return status;
     const struct product *p = &e.product;
     struct algorithm algorithm = { .alignment = 1 };
     if (algo) memcpy(&algorithm, algo, sizeof algorithm);
-    if (algo && (algorithm.mark != ALGORITHM_MARK || algorithm.types != types_of(p) || algorithm.m != p->m ||
-                 algorithm.n != p->n || algorithm.k != p->k))
+    if (algo && (algorithm.mark != ALGORITHM_MARK || algorithm.types != types_of(p) ||
+                 algorithm.m != p->m || algorithm.n != p->n || algorithm.k != p->k))
         return CUBLAS_STATUS_INVALID_VALUE;
     memcpy(&e.alpha, alpha, sizeof e.alpha);
     memcpy(&e.beta, beta, sizeof e.beta);
     e.workspace_bytes = algorithm.workspace_bytes;
-    if (e.workspace_bytes > workspace_bytes || (e.workspace_bytes > 0 && (!workspace || !is_aligned(workspace, 16))) ||
-        (e.beta != 0 && !c) || (uses_bias(&p->matmul) && !p->matmul.bias) || !is_aligned(a, algorithm.alignment) ||
-        !is_aligned(b, algorithm.alignment) || !is_aligned(c, algorithm.alignment) || !is_aligned(d, algorithm.alignment))
+    if (e.workspace_bytes > workspace_bytes ||
+        (e.workspace_bytes > 0 && (!workspace || !is_aligned(workspace, 16))) ||
+        (e.beta != 0 && !c) || (uses_bias(&p->matmul) && !p->matmul.bias) ||
+        !is_aligned(a, algorithm.alignment) || !is_aligned(b, algorithm.alignment) ||
+        !is_aligned(c, algorithm.alignment) || !is_aligned(d, algorithm.alignment))
         return CUBLAS_STATUS_INVALID_VALUE;
     struct execution *queued = malloc(sizeof *queued);
     *queued = e;

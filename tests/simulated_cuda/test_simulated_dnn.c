@@ -1,6 +1,7 @@
-/* The simulated cuDNN and cuBLASLt: results against naive loops, and refusals as the real libraries refuse. */
-#include <cublasLt.h>
+/* The simulated cuDNN and cuBLASLt: results against naive loops, and refusals as the real libraries
+ * refuse. */
 #include <criterion/criterion.h>
+#include <cublasLt.h>
 #include <cudnn.h>
 #include <math.h>
 #include <stdio.h>
@@ -35,7 +36,7 @@ static void expect_cuda(cudaError_t status)
     cr_assert_eq(status, cudaSuccess, "%s", cudaGetErrorName(status));
 }
 
-/* --- memory ------------------------------------------------------------------------------------------------------- */
+/* --- memory --- */
 
 struct array { /* NHWC view with a host copy; the whole allocation has `bytes` */
     struct tensor tensor;
@@ -44,10 +45,13 @@ struct array { /* NHWC view with a host copy; the whole allocation has `bytes` *
     unsigned char *host, *device;
 };
 
-static struct array make_array(enum dtype dtype, int n, int h, int w, int c, int pixel_stride, int first)
+static struct array make_array(enum dtype dtype, int n, int h, int w, int c, int pixel_stride,
+                               int first)
 {
-    struct array a = { .tensor = { .dtype = dtype, .n = n, .h = h, .w = w, .c = c, .pixel_stride = pixel_stride },
-                       .first = first };
+    struct array a = {
+        .tensor = { .dtype = dtype, .n = n, .h = h, .w = w, .c = c, .pixel_stride = pixel_stride },
+        .first = first
+    };
     a.bytes = tensor_bytes(&a.tensor);
     a.host = malloc(a.bytes);
     for (size_t i = 0; i < a.bytes / dtype_bytes(dtype); i++) {
@@ -77,7 +81,8 @@ static double load(const struct array *a, const unsigned char *memory, int n, in
 {
     const struct tensor *t = &a->tensor;
     const int64_t i = (((int64_t)n * t->h + y) * t->w + x) * t->pixel_stride + a->first + c;
-    return t->dtype == DTYPE_F32 ? ((const float *)memory)[i] : bf16_to_float(((const uint16_t *)memory)[i]);
+    return t->dtype == DTYPE_F32 ? ((const float *)memory)[i]
+                                 : bf16_to_float(((const uint16_t *)memory)[i]);
 }
 
 static unsigned char *fetch(const struct array *a)
@@ -87,7 +92,7 @@ static unsigned char *fetch(const struct array *a)
     return out;
 }
 
-/* --- graphs ------------------------------------------------------------------------------------------------------- */
+/* --- graphs --- */
 
 static descriptor create(cudnnBackendDescriptorType_t type)
 {
@@ -96,8 +101,8 @@ static descriptor create(cudnnBackendDescriptorType_t type)
     return d;
 }
 
-static void set(descriptor d, cudnnBackendAttributeName_t name, cudnnBackendAttributeType_t type, int64_t count,
-                const void *values)
+static void set(descriptor d, cudnnBackendAttributeName_t name, cudnnBackendAttributeType_t type,
+                int64_t count, const void *values)
 {
     expect_cudnn(cudnnBackendSetAttribute(d, name, type, count, values));
 }
@@ -112,7 +117,8 @@ static void destroy(descriptor d)
     expect_cudnn(cudnnBackendDestroyDescriptor(d));
 }
 
-static descriptor raw_tensor(cudnnDataType_t type, const int64_t dims[4], int64_t pixel_stride, int64_t uid, bool virtual)
+static descriptor raw_tensor(cudnnDataType_t type, const int64_t dims[4], int64_t pixel_stride,
+                             int64_t uid, bool virtual)
 {
     const descriptor d = create(CUDNN_BACKEND_TENSOR_DESCRIPTOR);
     const int64_t row = dims[3] * pixel_stride, alignment = 8;
@@ -147,7 +153,8 @@ static descriptor convolution(int64_t stride, int64_t pad)
     const descriptor d = create(CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR);
     const cudnnDataType_t type = CUDNN_DATA_FLOAT;
     const cudnnConvolutionMode_t mode = CUDNN_CROSS_CORRELATION;
-    const int64_t spatial = 2, ones[2] = { 1, 1 }, strides[2] = { stride, stride }, pads[2] = { pad, pad };
+    const int64_t spatial = 2, ones[2] = { 1, 1 }, strides[2] = { stride, stride },
+                  pads[2] = { pad, pad };
     set(d, CUDNN_ATTR_CONVOLUTION_COMP_TYPE, CUDNN_TYPE_DATA_TYPE, 1, &type);
     set(d, CUDNN_ATTR_CONVOLUTION_CONV_MODE, CUDNN_TYPE_CONVOLUTION_MODE, 1, &mode);
     set(d, CUDNN_ATTR_CONVOLUTION_SPATIAL_DIMS, CUDNN_TYPE_INT64, 1, &spatial);
@@ -166,13 +173,17 @@ static const struct names {
     cudnnBackendAttributeName_t convolution, x, w, y, beta;
 } names[] = {
     [FORWARD] = { CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR,
-                  CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X,
-                  CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y,
+                  CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC,
+                  CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X,
+                  CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W,
+                  CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y,
                   CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_BETA },
     [BACKWARD_DATA] = { CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR,
                         CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_CONV_DESC,
-                        CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DX, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_W,
-                        CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DY, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_BETA },
+                        CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DX,
+                        CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_W,
+                        CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DY,
+                        CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_BETA },
     [BACKWARD_FILTER] = { CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR,
                           CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_CONV_DESC,
                           CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_X,
@@ -182,7 +193,8 @@ static const struct names {
 };
 
 /* Takes over the four descriptors, as a caller may who does not need them any more. */
-static descriptor operation(enum direction direction, descriptor c, descriptor x, descriptor w, descriptor y, float beta)
+static descriptor operation(enum direction direction, descriptor c, descriptor x, descriptor w,
+                            descriptor y, float beta)
 {
     const descriptor d = create(names[direction].type);
     set_child(d, names[direction].convolution, c);
@@ -257,33 +269,38 @@ static descriptor make_graph(const struct problem *p)
     descriptor operations[3];
     int count = 0;
     const int steps = 1 + p->has_bias + p->relu;
-    operations[count++] = operation(p->direction, convolution(p->stride, p->pad), tensor(&p->x, UID_X, false),
-                                    tensor(&p->w, UID_W, false),
-                                    tensor(&p->y, steps > 1 ? (int64_t)UID_BETWEEN : (int64_t)UID_Y, steps > 1), p->accumulate);
+    operations[count++] = operation(
+        p->direction, convolution(p->stride, p->pad), tensor(&p->x, UID_X, false),
+        tensor(&p->w, UID_W, false),
+        tensor(&p->y, steps > 1 ? (int64_t)UID_BETWEEN : (int64_t)UID_Y, steps > 1), p->accumulate);
     expect_cudnn(cudnnBackendFinalize(operations[0]));
     for (; count < steps; count++) {
         const bool last = count == steps - 1, bias = p->has_bias && count == 1;
-        operations[count] = pointwise(bias ? CUDNN_POINTWISE_ADD : CUDNN_POINTWISE_RELU_FWD,
-                                      tensor(&p->y, UID_BETWEEN + count - 1, true), bias ? tensor(&p->bias, UID_BIAS, false) : NULL,
-                                      tensor(&p->y, last ? (int64_t)UID_Y : (int64_t)UID_BETWEEN + count, !last));
+        operations[count] = pointwise(
+            bias ? CUDNN_POINTWISE_ADD : CUDNN_POINTWISE_RELU_FWD,
+            tensor(&p->y, UID_BETWEEN + count - 1, true),
+            bias ? tensor(&p->bias, UID_BIAS, false) : NULL,
+            tensor(&p->y, last ? (int64_t)UID_Y : (int64_t)UID_BETWEEN + count, !last));
     }
     return finish_graph(operations, count);
 }
 
-/* --- plans -------------------------------------------------------------------------------------------------------- */
+/* --- plans --- */
 
-static int list_configs(descriptor graph, cudnnBackendHeurMode_t mode, descriptor configs[ENGINES_MAX], int64_t *promised)
+static int list_configs(descriptor graph, cudnnBackendHeurMode_t mode,
+                        descriptor configs[ENGINES_MAX], int64_t *promised)
 {
     const descriptor h = create(CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR);
     int64_t count = 0;
     set_child(h, CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, graph);
     set(h, CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, 1, &mode);
     expect_cudnn(cudnnBackendFinalize(h));
-    expect_cudnn(cudnnBackendGetAttribute(h, CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR, 0, promised,
-                                          NULL));
+    expect_cudnn(cudnnBackendGetAttribute(h, CUDNN_ATTR_ENGINEHEUR_RESULTS,
+                                          CUDNN_TYPE_BACKEND_DESCRIPTOR, 0, promised, NULL));
     for (int i = 0; i < ENGINES_MAX; i++) configs[i] = create(CUDNN_BACKEND_ENGINECFG_DESCRIPTOR);
-    expect_cudnn(cudnnBackendGetAttribute(h, CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR, ENGINES_MAX,
-                                          &count, configs));
+    expect_cudnn(cudnnBackendGetAttribute(h, CUDNN_ATTR_ENGINEHEUR_RESULTS,
+                                          CUDNN_TYPE_BACKEND_DESCRIPTOR, ENGINES_MAX, &count,
+                                          configs));
     destroy(h);
     return (int)count;
 }
@@ -309,8 +326,8 @@ static cudnnStatus_t try_plan(descriptor config, descriptor *plan, int64_t *work
     set_child(*plan, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, config);
     const cudnnStatus_t status = cudnnBackendFinalize(*plan);
     if (status == CUDNN_STATUS_SUCCESS)
-        expect_cudnn(cudnnBackendGetAttribute(*plan, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64, 1, &count,
-                                              workspace));
+        expect_cudnn(cudnnBackendGetAttribute(*plan, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE,
+                                              CUDNN_TYPE_INT64, 1, &count, workspace));
     return status;
 }
 
@@ -326,7 +343,8 @@ static descriptor make_pack(const struct problem *p, void *workspace)
     return pack;
 }
 
-/* One element, by the definition. `at` is (n, y, x, c) of the output, (k, r, s, c) of a filter gradient. */
+/* One element, by the definition. `at` is (n, y, x, c) of the output, (k, r, s, c) of a filter
+ * gradient. */
 static double expected(const struct problem *p, const int at[4])
 {
     double sum = 0;
@@ -336,16 +354,21 @@ static double expected(const struct problem *p, const int at[4])
             for (int ox = 0; ox < y->w; ox++)
                 for (int r = 0; r < w->h; r++)
                     for (int s = 0; s < w->w; s++) {
-                        const int iy = oy * p->stride + r - p->pad, ix = ox * p->stride + s - p->pad;
+                        const int iy = oy * p->stride + r - p->pad,
+                                  ix = ox * p->stride + s - p->pad;
                         if (iy < 0 || iy >= x->h || ix < 0 || ix >= x->w) continue;
                         if (p->direction == FORWARD && n == at[0] && oy == at[1] && ox == at[2])
                             for (int c = 0; c < x->c; c++)
-                                sum += load(&p->x, p->x.host, n, iy, ix, c) * load(&p->w, p->w.host, at[3], r, s, c);
-                        if (p->direction == BACKWARD_DATA && n == at[0] && iy == at[1] && ix == at[2])
+                                sum += load(&p->x, p->x.host, n, iy, ix, c) *
+                                       load(&p->w, p->w.host, at[3], r, s, c);
+                        if (p->direction == BACKWARD_DATA && n == at[0] && iy == at[1] &&
+                            ix == at[2])
                             for (int k = 0; k < y->c; k++)
-                                sum += load(&p->y, p->y.host, n, oy, ox, k) * load(&p->w, p->w.host, k, r, s, at[3]);
+                                sum += load(&p->y, p->y.host, n, oy, ox, k) *
+                                       load(&p->w, p->w.host, k, r, s, at[3]);
                         if (p->direction == BACKWARD_FILTER && r == at[1] && s == at[2])
-                            sum += load(&p->x, p->x.host, n, iy, ix, at[3]) * load(&p->y, p->y.host, n, oy, ox, at[0]);
+                            sum += load(&p->x, p->x.host, n, iy, ix, at[3]) *
+                                   load(&p->y, p->y.host, n, oy, ox, at[0]);
                     }
     if (p->has_bias) sum += ((const float *)p->bias.host)[at[3]];
     if (p->accumulate) sum += load(&p->x, p->x.host, at[0], at[1], at[2], at[3]);
@@ -354,18 +377,22 @@ static double expected(const struct problem *p, const int at[4])
 
 static void check_output(const struct problem *p, double tolerance)
 {
-    const struct array *out = p->direction == FORWARD ? &p->y : p->direction == BACKWARD_DATA ? &p->x : &p->w;
+    const struct array *out = p->direction == FORWARD         ? &p->y
+                              : p->direction == BACKWARD_DATA ? &p->x
+                                                              : &p->w;
     unsigned char *got = fetch(out);
     const struct tensor *t = &out->tensor;
     for (int n = 0; n < t->n; n++)
         for (int y = 0; y < t->h; y++)
             for (int x = 0; x < t->w; x++) {
                 for (int c = -out->first; c < 0; c++)
-                    cr_assert(load(out, got, n, y, x, c) == load(out, out->host, n, y, x, c), "the gap was written to");
+                    cr_assert(load(out, got, n, y, x, c) == load(out, out->host, n, y, x, c),
+                              "the gap was written to");
                 for (int c = 0; c < t->c; c++) {
-                    const double value = load(out, got, n, y, x, c), right = expected(p, (const int[4]) { n, y, x, c });
-                    cr_assert(fabs(value - right) <= tolerance * (1 + fabs(right)), "%d,%d,%d,%d: %g is not %g", n, y, x, c,
-                              value, right);
+                    const double value = load(out, got, n, y, x, c),
+                                 right = expected(p, (const int[4]) { n, y, x, c });
+                    cr_assert(fabs(value - right) <= tolerance * (1 + fabs(right)),
+                              "%d,%d,%d,%d: %g is not %g", n, y, x, c, value, right);
                 }
             }
     free(got);
@@ -381,9 +408,12 @@ static int run_all(struct problem *p, double tolerance)
     int done = 0;
     expect_cudnn(cudnnCreate(&handle));
     const int count = list_configs(graph, CUDNN_HEUR_MODE_A, configs, &promised);
-    struct array *out = p->direction == FORWARD ? &p->y : p->direction == BACKWARD_DATA ? &p->x : &p->w;
+    struct array *out = p->direction == FORWARD         ? &p->y
+                        : p->direction == BACKWARD_DATA ? &p->x
+                                                        : &p->w;
     for (int i = 0; i < count; i++) {
-        if (try_plan(configs[i], &plan, &workspace_bytes) == CUDNN_STATUS_SUCCESS && workspace_bytes < 100 << 20) {
+        if (try_plan(configs[i], &plan, &workspace_bytes) == CUDNN_STATUS_SUCCESS &&
+            workspace_bytes < 100 << 20) {
             void *workspace = NULL;
             if (workspace_bytes > 0) expect_cuda(cudaMalloc(&workspace, (size_t)workspace_bytes));
             const descriptor pack = make_pack(p, workspace);
@@ -408,7 +438,7 @@ static void expect_no_leaks(void)
     cr_assert_eq(simulated_leaks(report, sizeof report), 0, "%s", report);
 }
 
-/* --- convolutions ------------------------------------------------------------------------------------------------- */
+/* --- convolutions --- */
 
 Test(simulated_dnn, forward_with_bias_and_relu_into_a_slice)
 {
@@ -478,7 +508,7 @@ Test(simulated_dnn, the_fallback_is_exact)
     expect_no_leaks();
 }
 
-/* --- refusals ----------------------------------------------------------------------------------------------------- */
+/* --- refusals --- */
 
 Test(simulated_dnn, graphs_without_engines)
 {
@@ -558,16 +588,18 @@ Test(simulated_dnn, plans_can_be_made_again_from_engine_and_knobs)
     simulated_dnn_refuse(SIMULATED_FORWARD, 0);
     const int listed = list_configs(graph, CUDNN_HEUR_MODE_B, configs, &promised);
     for (int i = 0; i < listed; i++) {
-        descriptor engine = create(CUDNN_BACKEND_ENGINE_DESCRIPTOR), knob = create(CUDNN_BACKEND_KNOB_CHOICE_DESCRIPTOR);
+        descriptor engine = create(CUDNN_BACKEND_ENGINE_DESCRIPTOR),
+                   knob = create(CUDNN_BACKEND_KNOB_CHOICE_DESCRIPTOR);
         expect_cudnn(try_plan(configs[i], &plan, &bytes));
-        expect_cudnn(cudnnBackendGetAttribute(configs[i], CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1,
-                                              &count, &engine));
-        expect_cudnn(
-            cudnnBackendGetAttribute(engine, CUDNN_ATTR_ENGINE_GLOBAL_INDEX, CUDNN_TYPE_INT64, 1, &count, &index));
-        expect_cudnn(cudnnBackendGetAttribute(configs[i], CUDNN_ATTR_ENGINECFG_KNOB_CHOICES, CUDNN_TYPE_BACKEND_DESCRIPTOR,
-                                              1, &count, &knob));
+        expect_cudnn(cudnnBackendGetAttribute(configs[i], CUDNN_ATTR_ENGINECFG_ENGINE,
+                                              CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &count, &engine));
+        expect_cudnn(cudnnBackendGetAttribute(engine, CUDNN_ATTR_ENGINE_GLOBAL_INDEX,
+                                              CUDNN_TYPE_INT64, 1, &count, &index));
+        expect_cudnn(cudnnBackendGetAttribute(configs[i], CUDNN_ATTR_ENGINECFG_KNOB_CHOICES,
+                                              CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &count, &knob));
         cr_assert_eq(count, 1);
-        expect_cudnn(cudnnBackendGetAttribute(knob, CUDNN_ATTR_KNOB_CHOICE_KNOB_VALUE, CUDNN_TYPE_INT64, 1, &count, &tile));
+        expect_cudnn(cudnnBackendGetAttribute(knob, CUDNN_ATTR_KNOB_CHOICE_KNOB_VALUE,
+                                              CUDNN_TYPE_INT64, 1, &count, &tile));
         destroy(engine);
 
         engine = create(CUDNN_BACKEND_ENGINE_DESCRIPTOR);
@@ -600,24 +632,35 @@ Test(simulated_dnn, attributes_are_checked_as_they_are_set)
     const int64_t one = 1;
     const float real = 1;
     const cudnnDataType_t type = CUDNN_DATA_FLOAT;
-    cr_expect_eq(cudnnBackendSetAttribute(NULL, CUDNN_ATTR_TENSOR_UNIQUE_ID, CUDNN_TYPE_INT64, 1, &one),
-                 CUDNN_STATUS_BAD_PARAM_NULL_POINTER);
-    cr_expect_eq(cudnnBackendSetAttribute(d, CUDNN_ATTR_TENSOR_DIMENSIONS, CUDNN_TYPE_FLOAT, 1, &real),
-                 CUDNN_STATUS_BAD_PARAM_ATTRIBUTE_TYPE);
-    cr_expect_eq(cudnnBackendSetAttribute(d, CUDNN_ATTR_TENSOR_UNIQUE_ID, CUDNN_TYPE_INT64, 2, dims), CUDNN_STATUS_BAD_PARAM);
-    cr_expect_eq(cudnnBackendSetAttribute(d, CUDNN_ATTR_TENSOR_DIMENSIONS, CUDNN_TYPE_INT64, 4, NULL),
-                 CUDNN_STATUS_BAD_PARAM);
-    cr_expect_eq(cudnnBackendSetAttribute(d, CUDNN_ATTR_CONVOLUTION_COMP_TYPE, CUDNN_TYPE_DATA_TYPE, 1, &type),
+    cr_expect_eq(
+        cudnnBackendSetAttribute(NULL, CUDNN_ATTR_TENSOR_UNIQUE_ID, CUDNN_TYPE_INT64, 1, &one),
+        CUDNN_STATUS_BAD_PARAM_NULL_POINTER);
+    cr_expect_eq(
+        cudnnBackendSetAttribute(d, CUDNN_ATTR_TENSOR_DIMENSIONS, CUDNN_TYPE_FLOAT, 1, &real),
+        CUDNN_STATUS_BAD_PARAM_ATTRIBUTE_TYPE);
+    cr_expect_eq(
+        cudnnBackendSetAttribute(d, CUDNN_ATTR_TENSOR_UNIQUE_ID, CUDNN_TYPE_INT64, 2, dims),
+        CUDNN_STATUS_BAD_PARAM);
+    cr_expect_eq(
+        cudnnBackendSetAttribute(d, CUDNN_ATTR_TENSOR_DIMENSIONS, CUDNN_TYPE_INT64, 4, NULL),
+        CUDNN_STATUS_BAD_PARAM);
+    cr_expect_eq(cudnnBackendSetAttribute(d, CUDNN_ATTR_CONVOLUTION_COMP_TYPE, CUDNN_TYPE_DATA_TYPE,
+                                          1, &type),
                  CUDNN_STATUS_BAD_PARAM);
     int64_t count, value;
-    cr_expect_eq(cudnnBackendGetAttribute(d, CUDNN_ATTR_TENSOR_UNIQUE_ID, CUDNN_TYPE_INT64, 1, &count, &value),
+    cr_expect_eq(cudnnBackendGetAttribute(d, CUDNN_ATTR_TENSOR_UNIQUE_ID, CUDNN_TYPE_INT64, 1,
+                                          &count, &value),
                  CUDNN_STATUS_NOT_INITIALIZED);
     expect_cudnn(cudnnBackendFinalize(d));
     cr_expect_eq(cudnnBackendFinalize(d), CUDNN_STATUS_BAD_PARAM);
-    cr_expect_eq(cudnnBackendSetAttribute(d, CUDNN_ATTR_TENSOR_UNIQUE_ID, CUDNN_TYPE_INT64, 1, &one), CUDNN_STATUS_BAD_PARAM);
-    cr_expect_eq(cudnnBackendGetAttribute(d, CUDNN_ATTR_TENSOR_UNIQUE_ID, CUDNN_TYPE_FLOAT, 1, &count, &value),
+    cr_expect_eq(
+        cudnnBackendSetAttribute(d, CUDNN_ATTR_TENSOR_UNIQUE_ID, CUDNN_TYPE_INT64, 1, &one),
+        CUDNN_STATUS_BAD_PARAM);
+    cr_expect_eq(cudnnBackendGetAttribute(d, CUDNN_ATTR_TENSOR_UNIQUE_ID, CUDNN_TYPE_FLOAT, 1,
+                                          &count, &value),
                  CUDNN_STATUS_BAD_PARAM_ATTRIBUTE_TYPE);
-    expect_cudnn(cudnnBackendGetAttribute(d, CUDNN_ATTR_TENSOR_DIMENSIONS, CUDNN_TYPE_INT64, 0, &count, NULL));
+    expect_cudnn(cudnnBackendGetAttribute(d, CUDNN_ATTR_TENSOR_DIMENSIONS, CUDNN_TYPE_INT64, 0,
+                                          &count, NULL));
     cr_expect_eq(count, 4);
     destroy(d);
     expect_no_leaks();
@@ -631,18 +674,21 @@ Test(simulated_dnn, finalising_looks_at_everything_below)
     cr_expect_eq(cudnnBackendFinalize(d), CUDNN_STATUS_BAD_PARAM, "an empty tensor");
     destroy(d);
 
-    d = operation(FORWARD, convolution(2, 1), tensor(&p.x, UID_X, false), tensor(&p.w, UID_W, false),
-                  raw_tensor(CUDNN_DATA_FLOAT, dims, 40, UID_Y, false), 0);
+    d = operation(FORWARD, convolution(2, 1), tensor(&p.x, UID_X, false),
+                  tensor(&p.w, UID_W, false), raw_tensor(CUDNN_DATA_FLOAT, dims, 40, UID_Y, false),
+                  0);
     cr_expect_eq(cudnnBackendFinalize(d), CUDNN_STATUS_BAD_PARAM, "y is not finalised");
     descriptor graph = create(CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
-    cr_expect_eq(cudnnBackendSetAttribute(graph, CUDNN_ATTR_OPERATIONGRAPH_OPS, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &d),
+    cr_expect_eq(cudnnBackendSetAttribute(graph, CUDNN_ATTR_OPERATIONGRAPH_OPS,
+                                          CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &d),
                  CUDNN_STATUS_BAD_PARAM_NOT_FINALIZED);
     cr_expect_eq(cudnnBackendFinalize(graph), CUDNN_STATUS_BAD_PARAM, "an empty graph");
     destroy(d);
 
     const descriptor y = raw_tensor(CUDNN_DATA_FLOAT, wrong, 40, UID_Y, false);
     expect_cudnn(cudnnBackendFinalize(y));
-    d = operation(FORWARD, convolution(2, 1), tensor(&p.x, UID_X, false), tensor(&p.w, UID_W, false), y, 0);
+    d = operation(FORWARD, convolution(2, 1), tensor(&p.x, UID_X, false),
+                  tensor(&p.w, UID_W, false), y, 0);
     cr_expect_eq(cudnnBackendFinalize(d), CUDNN_STATUS_BAD_PARAM, "y does not fit");
     destroy(d);
 
@@ -655,7 +701,8 @@ Test(simulated_dnn, finalising_looks_at_everything_below)
     destroy(graph);
 
     d = create(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);
-    cr_expect_eq(cudnnBackendFinalize(d), CUDNN_STATUS_BAD_PARAM_NOT_FINALIZED, "a plan without an engine");
+    cr_expect_eq(cudnnBackendFinalize(d), CUDNN_STATUS_BAD_PARAM_NOT_FINALIZED,
+                 "a plan without an engine");
     destroy(d);
     d = create(CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR);
     cr_expect_eq(cudnnBackendFinalize(d), CUDNN_STATUS_NOT_INITIALIZED, "no device");
@@ -680,11 +727,13 @@ Test(simulated_dnn, what_execution_refuses)
         expect_cudnn(try_plan(configs[i], &plan, &workspace));
         descriptor pack = make_pack(&p, NULL);
         if (workspace > 0)
-            cr_expect_eq(cudnnBackendExecute(handle, plan, pack), CUDNN_STATUS_BAD_PARAM_NULL_POINTER, "no workspace");
+            cr_expect_eq(cudnnBackendExecute(handle, plan, pack),
+                         CUDNN_STATUS_BAD_PARAM_NULL_POINTER, "no workspace");
         destroy(pack);
         p.y.first = 1;
         pack = make_pack(&p, p.y.device);
-        cr_expect_eq(cudnnBackendExecute(handle, plan, pack), CUDNN_STATUS_BAD_PARAM_MISALIGNED_POINTER);
+        cr_expect_eq(cudnnBackendExecute(handle, plan, pack),
+                     CUDNN_STATUS_BAD_PARAM_MISALIGNED_POINTER);
         cr_expect_eq(cudnnBackendExecute(NULL, plan, pack), CUDNN_STATUS_BAD_PARAM);
         p.y.first = 16;
         destroy(pack);
@@ -748,11 +797,12 @@ Test(simulated_dnn, injected_failures)
     expect_no_leaks();
 }
 
-/* --- products ----------------------------------------------------------------------------------------------------- */
+/* --- products --- */
 
 enum { M = 12, N = 5, K = 9 };
 
-/* y (N, M) = relu?(x (N, K) × wᵀ (K, M) + bias), row by row, is D (M, N) in column order of the transposed weights. */
+/* y (N, M) = relu?(x (N, K) × wᵀ (K, M) + bias), row by row, is D (M, N) in column order of the
+ * transposed weights. */
 struct dense {
     enum dtype dtype;
     bool bias, relu;
@@ -762,7 +812,8 @@ struct dense {
 static cublasLtMatrixLayout_t layout_of(enum dtype dtype, uint64_t rows, uint64_t cols, int64_t ld)
 {
     cublasLtMatrixLayout_t layout;
-    expect_cublas(cublasLtMatrixLayoutCreate(&layout, dtype == DTYPE_F32 ? CUDA_R_32F : CUDA_R_16BF, rows, cols, ld));
+    expect_cublas(cublasLtMatrixLayoutCreate(&layout, dtype == DTYPE_F32 ? CUDA_R_32F : CUDA_R_16BF,
+                                             rows, cols, ld));
     return layout;
 }
 
@@ -772,11 +823,13 @@ static void check_dense(const struct dense *t)
     for (int n = 0; n < N; n++)
         for (int m = 0; m < M; m++) {
             double right = t->bias ? load(&t->b, t->b.host, 0, 0, 0, m) : 0;
-            for (int k = 0; k < K; k++) right += load(&t->x, t->x.host, n, 0, 0, k) * load(&t->w, t->w.host, m, 0, 0, k);
+            for (int k = 0; k < K; k++)
+                right += load(&t->x, t->x.host, n, 0, 0, k) * load(&t->w, t->w.host, m, 0, 0, k);
             if (t->relu && right < 0) right = 0;
             const double value = load(&t->y, got, n, 0, 0, m);
             const double tolerance = t->dtype == DTYPE_F32 ? 0x1p-22 : 0x1p-8;
-            cr_assert(fabs(value - right) <= tolerance * (1 + fabs(right)), "%d,%d: %g is not %g", n, m, value, right);
+            cr_assert(fabs(value - right) <= tolerance * (1 + fabs(right)), "%d,%d: %g is not %g",
+                      n, m, value, right);
         }
     free(got);
 }
@@ -791,33 +844,41 @@ static void run_dense(struct dense *t)
     const uint64_t limit = 5 << 20;
     const uint32_t aligned = (uint32_t)dtype_bytes(t->dtype);
     const cublasOperation_t transpose = CUBLAS_OP_T;
-    const cublasLtEpilogue_t epilogue = t->bias ? (t->relu ? CUBLASLT_EPILOGUE_RELU_BIAS : CUBLASLT_EPILOGUE_BIAS)
-                                                : (t->relu ? CUBLASLT_EPILOGUE_RELU : CUBLASLT_EPILOGUE_DEFAULT);
+    const cublasLtEpilogue_t epilogue =
+        t->bias ? (t->relu ? CUBLASLT_EPILOGUE_RELU_BIAS : CUBLASLT_EPILOGUE_BIAS)
+                : (t->relu ? CUBLASLT_EPILOGUE_RELU : CUBLASLT_EPILOGUE_DEFAULT);
     void *bias = view(&t->b), *workspace;
     expect_cublas(cublasLtCreate(&handle));
     expect_cublas(cublasLtMatmulDescCreate(&matmul, CUBLAS_COMPUTE_32F, CUDA_R_32F));
-    expect_cublas(cublasLtMatmulDescSetAttribute(matmul, CUBLASLT_MATMUL_DESC_TRANSA, &transpose, sizeof transpose));
-    expect_cublas(cublasLtMatmulDescSetAttribute(matmul, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue));
-    expect_cublas(cublasLtMatmulDescSetAttribute(matmul, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias));
-    cublasLtMatrixLayout_t a = layout_of(t->dtype, K, M, K), b = layout_of(t->dtype, K, N, t->x.tensor.pixel_stride),
+    expect_cublas(cublasLtMatmulDescSetAttribute(matmul, CUBLASLT_MATMUL_DESC_TRANSA, &transpose,
+                                                 sizeof transpose));
+    expect_cublas(cublasLtMatmulDescSetAttribute(matmul, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue,
+                                                 sizeof epilogue));
+    expect_cublas(cublasLtMatmulDescSetAttribute(matmul, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias,
+                                                 sizeof bias));
+    cublasLtMatrixLayout_t a = layout_of(t->dtype, K, M, K),
+                           b = layout_of(t->dtype, K, N, t->x.tensor.pixel_stride),
                            d = layout_of(t->dtype, M, N, t->y.tensor.pixel_stride);
     expect_cublas(cublasLtMatmulPreferenceCreate(&preference));
-    expect_cublas(cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &limit,
-                                                       sizeof limit));
-    expect_cublas(cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, &aligned,
-                                                       sizeof aligned));
-    expect_cublas(cublasLtMatmulAlgoGetHeuristic(handle, matmul, a, b, d, d, preference, 8, results, &count));
+    expect_cublas(cublasLtMatmulPreferenceSetAttribute(
+        preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &limit, sizeof limit));
+    expect_cublas(cublasLtMatmulPreferenceSetAttribute(
+        preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, &aligned, sizeof aligned));
+    expect_cublas(
+        cublasLtMatmulAlgoGetHeuristic(handle, matmul, a, b, d, d, preference, 8, results, &count));
     cr_expect(count > 0);
     expect_cuda(cudaMalloc(&workspace, limit));
     for (int i = 0; i < count; i++) {
         const float one = 1, zero = 0;
         cr_expect(results[i].workspaceSize <= limit);
-        expect_cublas(cublasLtMatmul(handle, matmul, &one, view(&t->w), a, view(&t->x), b, &zero, view(&t->y), d,
-                                     view(&t->y), d, &results[i].algo, workspace, limit, NULL));
+        expect_cublas(cublasLtMatmul(handle, matmul, &one, view(&t->w), a, view(&t->x), b, &zero,
+                                     view(&t->y), d, view(&t->y), d, &results[i].algo, workspace,
+                                     limit, NULL));
         check_dense(t);
         if (results[i].workspaceSize > 0)
-            cr_expect_eq(cublasLtMatmul(handle, matmul, &one, view(&t->w), a, view(&t->x), b, &zero, view(&t->y), d,
-                                        view(&t->y), d, &results[i].algo, workspace, results[i].workspaceSize - 1, NULL),
+            cr_expect_eq(cublasLtMatmul(handle, matmul, &one, view(&t->w), a, view(&t->x), b, &zero,
+                                        view(&t->y), d, view(&t->y), d, &results[i].algo, workspace,
+                                        results[i].workspaceSize - 1, NULL),
                          CUBLAS_STATUS_INVALID_VALUE);
     }
     expect_cuda(cudaFree(workspace));
@@ -858,12 +919,16 @@ Test(simulated_dnn, products_that_are_not_supported)
     expect_cublas(cublasLtMatmulDescCreate(&matmul, CUBLAS_COMPUTE_32F, CUDA_R_32F));
     expect_cublas(cublasLtMatmulPreferenceCreate(&preference));
     cublasLtMatrixLayout_t a = layout_of(DTYPE_F32, M, K, M), b = layout_of(DTYPE_BF16, K, N, K),
-                           d = layout_of(DTYPE_F32, M, N, M), short_d = layout_of(DTYPE_F32, M, N, M - 1);
-    cr_expect_eq(cublasLtMatmulAlgoGetHeuristic(handle, matmul, a, b, d, d, preference, 1, &result, &count),
-                 CUBLAS_STATUS_NOT_SUPPORTED, "F32 times BF16");
-    cr_expect_eq(cublasLtMatmulAlgoGetHeuristic(handle, matmul, a, a, d, d, preference, 1, &result, &count),
-                 CUBLAS_STATUS_INVALID_VALUE, "shapes that do not fit");
-    cr_expect_eq(cublasLtMatmulAlgoGetHeuristic(handle, matmul, a, b, d, short_d, preference, 1, &result, &count),
+                           d = layout_of(DTYPE_F32, M, N, M),
+                           short_d = layout_of(DTYPE_F32, M, N, M - 1);
+    cr_expect_eq(
+        cublasLtMatmulAlgoGetHeuristic(handle, matmul, a, b, d, d, preference, 1, &result, &count),
+        CUBLAS_STATUS_NOT_SUPPORTED, "F32 times BF16");
+    cr_expect_eq(
+        cublasLtMatmulAlgoGetHeuristic(handle, matmul, a, a, d, d, preference, 1, &result, &count),
+        CUBLAS_STATUS_INVALID_VALUE, "shapes that do not fit");
+    cr_expect_eq(cublasLtMatmulAlgoGetHeuristic(handle, matmul, a, b, d, short_d, preference, 1,
+                                                &result, &count),
                  CUBLAS_STATUS_INVALID_VALUE, "columns that overlap");
     cr_expect_eq(cublasLtMatmulDescSetAttribute(matmul, CUBLASLT_MATMUL_DESC_EPILOGUE, &count, 1),
                  CUBLAS_STATUS_INVALID_VALUE, "an attribute of another size");
