@@ -1,5 +1,5 @@
-/* Setting, getting and finalising by tables; see the header. Statuses are those of cuDNN 9.19 where it refuses too; beyond it,
- * everything that its documentation calls required must be set. */
+/* Setting, getting and finalising by tables; see the header. Statuses are those of cuDNN 9.19 where
+ * it refuses too; beyond it, everything that its documentation calls required must be set. */
 #include "cudnn_descriptor.h"
 
 #include <stdarg.h>
@@ -14,7 +14,8 @@ struct attribute {
     cudnnBackendAttributeType_t type;
     int64_t most;
     enum need need;
-    cudnnBackendDescriptorType_t child; /* where the type is a descriptor; operations are told apart by the graph */
+    cudnnBackendDescriptorType_t
+        child; /* where the type is a descriptor; operations are told apart by the graph */
 };
 
 struct kind {
@@ -28,76 +29,146 @@ struct kind {
 static const char handle_kind[] = "cuDNN descriptor";
 enum { ANY_OPERATION = -1 };
 
-#define INTEGER(name, most, need) { CUDNN_ATTR_##name, CUDNN_TYPE_INT64, most, need, 0 }
-#define ONE(name, type, need)     { CUDNN_ATTR_##name, CUDNN_TYPE_##type, 1, need, 0 }
-#define CHILD(name, kind, need)                                                                                        \
-    { CUDNN_ATTR_##name, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, need, CUDNN_BACKEND_##kind##_DESCRIPTOR }
-#define CONVOLUTION_OPERATION(prefix, x, w, y)                                                                         \
-    CHILD(OPERATION_CONVOLUTION_##prefix##_CONV_DESC, CONVOLUTION, REQUIRED),                                          \
-        CHILD(OPERATION_CONVOLUTION_##prefix##_##x, TENSOR, REQUIRED),                                                 \
-        CHILD(OPERATION_CONVOLUTION_##prefix##_##w, TENSOR, REQUIRED),                                                 \
-        CHILD(OPERATION_CONVOLUTION_##prefix##_##y, TENSOR, REQUIRED),                                                 \
-        ONE(OPERATION_CONVOLUTION_##prefix##_ALPHA, FLOAT, OPTIONAL),                                                  \
+#define INTEGER(name, most, need)                                                                  \
+    {                                                                                              \
+        CUDNN_ATTR_##name, CUDNN_TYPE_INT64, most, need, 0                                         \
+    }
+#define ONE(name, type, need)                                                                      \
+    {                                                                                              \
+        CUDNN_ATTR_##name, CUDNN_TYPE_##type, 1, need, 0                                           \
+    }
+#define CHILD(name, kind, need)                                                                    \
+    {                                                                                              \
+        CUDNN_ATTR_##name, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, need,                                 \
+            CUDNN_BACKEND_##kind##_DESCRIPTOR                                                      \
+    }
+#define CONVOLUTION_OPERATION(prefix, x, w, y)                                                     \
+    CHILD(OPERATION_CONVOLUTION_##prefix##_CONV_DESC, CONVOLUTION, REQUIRED),                      \
+        CHILD(OPERATION_CONVOLUTION_##prefix##_##x, TENSOR, REQUIRED),                             \
+        CHILD(OPERATION_CONVOLUTION_##prefix##_##w, TENSOR, REQUIRED),                             \
+        CHILD(OPERATION_CONVOLUTION_##prefix##_##y, TENSOR, REQUIRED),                             \
+        ONE(OPERATION_CONVOLUTION_##prefix##_ALPHA, FLOAT, OPTIONAL),                              \
         ONE(OPERATION_CONVOLUTION_##prefix##_BETA, FLOAT, OPTIONAL)
 
 static const struct kind kinds[] = {
-    { CUDNN_BACKEND_TENSOR_DESCRIPTOR, "tensor", CUDNN_STATUS_BAD_PARAM, CUDNN_STATUS_BAD_PARAM, finalise_tensor,
-      { ONE(TENSOR_DATA_TYPE, DATA_TYPE, REQUIRED), INTEGER(TENSOR_DIMENSIONS, CUDNN_DIM_MAX, REQUIRED),
+    { CUDNN_BACKEND_TENSOR_DESCRIPTOR,
+      "tensor",
+      CUDNN_STATUS_BAD_PARAM,
+      CUDNN_STATUS_BAD_PARAM,
+      finalise_tensor,
+      { ONE(TENSOR_DATA_TYPE, DATA_TYPE, REQUIRED),
+        INTEGER(TENSOR_DIMENSIONS, CUDNN_DIM_MAX, REQUIRED),
         INTEGER(TENSOR_STRIDES, CUDNN_DIM_MAX, REQUIRED), INTEGER(TENSOR_UNIQUE_ID, 1, REQUIRED),
         INTEGER(TENSOR_BYTE_ALIGNMENT, 1, REQUIRED), ONE(TENSOR_IS_VIRTUAL, BOOLEAN, OPTIONAL) } },
-    { CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR, "convolution", CUDNN_STATUS_BAD_PARAM, CUDNN_STATUS_BAD_PARAM,
+    { CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR,
+      "convolution",
+      CUDNN_STATUS_BAD_PARAM,
+      CUDNN_STATUS_BAD_PARAM,
       finalise_convolution,
-      { ONE(CONVOLUTION_COMP_TYPE, DATA_TYPE, REQUIRED), ONE(CONVOLUTION_CONV_MODE, CONVOLUTION_MODE, REQUIRED),
-        INTEGER(CONVOLUTION_SPATIAL_DIMS, 1, REQUIRED), INTEGER(CONVOLUTION_DILATIONS, CUDNN_DIM_MAX, REQUIRED),
+      { ONE(CONVOLUTION_COMP_TYPE, DATA_TYPE, REQUIRED),
+        ONE(CONVOLUTION_CONV_MODE, CONVOLUTION_MODE, REQUIRED),
+        INTEGER(CONVOLUTION_SPATIAL_DIMS, 1, REQUIRED),
+        INTEGER(CONVOLUTION_DILATIONS, CUDNN_DIM_MAX, REQUIRED),
         INTEGER(CONVOLUTION_FILTER_STRIDES, CUDNN_DIM_MAX, REQUIRED),
         INTEGER(CONVOLUTION_PRE_PADDINGS, CUDNN_DIM_MAX, REQUIRED),
         INTEGER(CONVOLUTION_POST_PADDINGS, CUDNN_DIM_MAX, REQUIRED) } },
-    { CUDNN_BACKEND_POINTWISE_DESCRIPTOR, "pointwise", CUDNN_STATUS_BAD_PARAM, CUDNN_STATUS_BAD_PARAM,
+    { CUDNN_BACKEND_POINTWISE_DESCRIPTOR,
+      "pointwise",
+      CUDNN_STATUS_BAD_PARAM,
+      CUDNN_STATUS_BAD_PARAM,
       finalise_pointwise,
-      { ONE(POINTWISE_MODE, POINTWISE_MODE, REQUIRED), ONE(POINTWISE_MATH_PREC, DATA_TYPE, REQUIRED) } },
-    { CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR, "forward convolution", CUDNN_STATUS_BAD_PARAM,
-      CUDNN_STATUS_BAD_PARAM, finalise_operation, { CONVOLUTION_OPERATION(FORWARD, X, W, Y) } },
-    { CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR, "data gradient", CUDNN_STATUS_BAD_PARAM,
-      CUDNN_STATUS_BAD_PARAM, finalise_operation, { CONVOLUTION_OPERATION(BWD_DATA, DX, W, DY) } },
-    { CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR, "filter gradient", CUDNN_STATUS_BAD_PARAM,
-      CUDNN_STATUS_BAD_PARAM, finalise_operation, { CONVOLUTION_OPERATION(BWD_FILTER, X, DW, DY) } },
-    { CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR, "pointwise operation", CUDNN_STATUS_BAD_PARAM,
-      CUDNN_STATUS_BAD_PARAM, finalise_operation,
+      { ONE(POINTWISE_MODE, POINTWISE_MODE, REQUIRED),
+        ONE(POINTWISE_MATH_PREC, DATA_TYPE, REQUIRED) } },
+    { CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR,
+      "forward convolution",
+      CUDNN_STATUS_BAD_PARAM,
+      CUDNN_STATUS_BAD_PARAM,
+      finalise_operation,
+      { CONVOLUTION_OPERATION(FORWARD, X, W, Y) } },
+    { CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR,
+      "data gradient",
+      CUDNN_STATUS_BAD_PARAM,
+      CUDNN_STATUS_BAD_PARAM,
+      finalise_operation,
+      { CONVOLUTION_OPERATION(BWD_DATA, DX, W, DY) } },
+    { CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR,
+      "filter gradient",
+      CUDNN_STATUS_BAD_PARAM,
+      CUDNN_STATUS_BAD_PARAM,
+      finalise_operation,
+      { CONVOLUTION_OPERATION(BWD_FILTER, X, DW, DY) } },
+    { CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR,
+      "pointwise operation",
+      CUDNN_STATUS_BAD_PARAM,
+      CUDNN_STATUS_BAD_PARAM,
+      finalise_operation,
       { CHILD(OPERATION_POINTWISE_PW_DESCRIPTOR, POINTWISE, REQUIRED),
-        CHILD(OPERATION_POINTWISE_XDESC, TENSOR, REQUIRED), CHILD(OPERATION_POINTWISE_BDESC, TENSOR, OPTIONAL),
-        CHILD(OPERATION_POINTWISE_YDESC, TENSOR, REQUIRED), ONE(OPERATION_POINTWISE_ALPHA1, FLOAT, OPTIONAL),
+        CHILD(OPERATION_POINTWISE_XDESC, TENSOR, REQUIRED),
+        CHILD(OPERATION_POINTWISE_BDESC, TENSOR, OPTIONAL),
+        CHILD(OPERATION_POINTWISE_YDESC, TENSOR, REQUIRED),
+        ONE(OPERATION_POINTWISE_ALPHA1, FLOAT, OPTIONAL),
         ONE(OPERATION_POINTWISE_ALPHA2, FLOAT, OPTIONAL) } },
-    { CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR, "operation graph", CUDNN_STATUS_BAD_PARAM,
-      CUDNN_STATUS_BAD_PARAM_NOT_FINALIZED, finalise_graph,
+    { CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR,
+      "operation graph",
+      CUDNN_STATUS_BAD_PARAM,
+      CUDNN_STATUS_BAD_PARAM_NOT_FINALIZED,
+      finalise_graph,
       { { CUDNN_ATTR_OPERATIONGRAPH_OPS, CUDNN_TYPE_BACKEND_DESCRIPTOR, 8, REQUIRED,
           (cudnnBackendDescriptorType_t)ANY_OPERATION } } },
-    { CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR, "device", CUDNN_STATUS_NOT_INITIALIZED, CUDNN_STATUS_BAD_PARAM,
+    { CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR,
+      "device",
+      CUDNN_STATUS_NOT_INITIALIZED,
+      CUDNN_STATUS_BAD_PARAM,
       finalise_device,
       { { CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION, CUDNN_TYPE_CHAR, 1 << 16, OPTIONAL, 0 },
-        ONE(DEVICEPROP_DEVICE_ID, INT32, OPTIONAL), ONE(DEVICEPROP_HANDLE, HANDLE, OPTIONAL) } },
-    { CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR, "heuristics", CUDNN_STATUS_BAD_PARAM, CUDNN_STATUS_BAD_PARAM_NOT_FINALIZED,
+        ONE(DEVICEPROP_DEVICE_ID, INT32, OPTIONAL),
+        ONE(DEVICEPROP_HANDLE, HANDLE, OPTIONAL) } },
+    { CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR,
+      "heuristics",
+      CUDNN_STATUS_BAD_PARAM,
+      CUDNN_STATUS_BAD_PARAM_NOT_FINALIZED,
       finalise_heuristics,
-      { ONE(ENGINEHEUR_MODE, HEUR_MODE, REQUIRED), CHILD(ENGINEHEUR_OPERATION_GRAPH, OPERATIONGRAPH, REQUIRED),
+      { ONE(ENGINEHEUR_MODE, HEUR_MODE, REQUIRED),
+        CHILD(ENGINEHEUR_OPERATION_GRAPH, OPERATIONGRAPH, REQUIRED),
         CHILD(ENGINEHEUR_DEVICEPROP, DEVICEPROP, OPTIONAL),
         { CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, COMPUTED,
           CUDNN_BACKEND_ENGINECFG_DESCRIPTOR } } },
-    { CUDNN_BACKEND_ENGINE_DESCRIPTOR, "engine", CUDNN_STATUS_BAD_PARAM_NULL_POINTER,
-      CUDNN_STATUS_BAD_PARAM_NOT_FINALIZED, finalise_engine,
-      { CHILD(ENGINE_OPERATION_GRAPH, OPERATIONGRAPH, REQUIRED), INTEGER(ENGINE_GLOBAL_INDEX, 1, REQUIRED),
-        CHILD(ENGINE_DEVICEPROP, DEVICEPROP, OPTIONAL), ONE(ENGINE_NUMERICAL_NOTE, NUMERICAL_NOTE, COMPUTED),
+    { CUDNN_BACKEND_ENGINE_DESCRIPTOR,
+      "engine",
+      CUDNN_STATUS_BAD_PARAM_NULL_POINTER,
+      CUDNN_STATUS_BAD_PARAM_NOT_FINALIZED,
+      finalise_engine,
+      { CHILD(ENGINE_OPERATION_GRAPH, OPERATIONGRAPH, REQUIRED),
+        INTEGER(ENGINE_GLOBAL_INDEX, 1, REQUIRED), CHILD(ENGINE_DEVICEPROP, DEVICEPROP, OPTIONAL),
+        ONE(ENGINE_NUMERICAL_NOTE, NUMERICAL_NOTE, COMPUTED),
         ONE(ENGINE_BEHAVIOR_NOTE, BEHAVIOR_NOTE, COMPUTED) } },
-    { CUDNN_BACKEND_KNOB_CHOICE_DESCRIPTOR, "knob choice", CUDNN_STATUS_BAD_PARAM, CUDNN_STATUS_BAD_PARAM, NULL,
-      { ONE(KNOB_CHOICE_KNOB_TYPE, KNOB_TYPE, REQUIRED), INTEGER(KNOB_CHOICE_KNOB_VALUE, 1, REQUIRED) } },
-    { CUDNN_BACKEND_ENGINECFG_DESCRIPTOR, "engine configuration", CUDNN_STATUS_BAD_PARAM,
-      CUDNN_STATUS_BAD_PARAM_NOT_FINALIZED, finalise_config,
+    { CUDNN_BACKEND_KNOB_CHOICE_DESCRIPTOR,
+      "knob choice",
+      CUDNN_STATUS_BAD_PARAM,
+      CUDNN_STATUS_BAD_PARAM,
+      NULL,
+      { ONE(KNOB_CHOICE_KNOB_TYPE, KNOB_TYPE, REQUIRED),
+        INTEGER(KNOB_CHOICE_KNOB_VALUE, 1, REQUIRED) } },
+    { CUDNN_BACKEND_ENGINECFG_DESCRIPTOR,
+      "engine configuration",
+      CUDNN_STATUS_BAD_PARAM,
+      CUDNN_STATUS_BAD_PARAM_NOT_FINALIZED,
+      finalise_config,
       { CHILD(ENGINECFG_ENGINE, ENGINE, REQUIRED),
-        { CUDNN_ATTR_ENGINECFG_KNOB_CHOICES, CUDNN_TYPE_BACKEND_DESCRIPTOR, CUDNN_KNOB_TYPE_COUNTS, OPTIONAL,
-          CUDNN_BACKEND_KNOB_CHOICE_DESCRIPTOR } } },
-    { CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR, "execution plan", CUDNN_STATUS_BAD_PARAM_NOT_FINALIZED,
-      CUDNN_STATUS_BAD_PARAM_NOT_FINALIZED, finalise_plan,
-      { CHILD(EXECUTION_PLAN_ENGINE_CONFIG, ENGINECFG, REQUIRED), CHILD(EXECUTION_PLAN_DEVICEPROP, DEVICEPROP, OPTIONAL),
+        { CUDNN_ATTR_ENGINECFG_KNOB_CHOICES, CUDNN_TYPE_BACKEND_DESCRIPTOR, CUDNN_KNOB_TYPE_COUNTS,
+          OPTIONAL, CUDNN_BACKEND_KNOB_CHOICE_DESCRIPTOR } } },
+    { CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR,
+      "execution plan",
+      CUDNN_STATUS_BAD_PARAM_NOT_FINALIZED,
+      CUDNN_STATUS_BAD_PARAM_NOT_FINALIZED,
+      finalise_plan,
+      { CHILD(EXECUTION_PLAN_ENGINE_CONFIG, ENGINECFG, REQUIRED),
+        CHILD(EXECUTION_PLAN_DEVICEPROP, DEVICEPROP, OPTIONAL),
         INTEGER(EXECUTION_PLAN_WORKSPACE_SIZE, 1, COMPUTED) } },
-    { CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR, "variant pack", CUDNN_STATUS_BAD_PARAM, CUDNN_STATUS_BAD_PARAM,
+    { CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR,
+      "variant pack",
+      CUDNN_STATUS_BAD_PARAM,
+      CUDNN_STATUS_BAD_PARAM,
       finalise_pack,
       { INTEGER(VARIANT_PACK_UNIQUE_IDS, 64, REQUIRED),
         { CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR, 64, REQUIRED, 0 },
@@ -125,7 +196,7 @@ void cudnnGetLastErrorString(char *message, size_t max_size)
     last_error[0] = 0;
 }
 
-/* --- nodes ------------------------------------------------------------------------------------------------------ */
+/* --- nodes --- */
 
 static size_t element_bytes(cudnnBackendAttributeType_t type)
 {
@@ -192,7 +263,8 @@ void node_release(struct node *node)
     free(node);
 }
 
-void node_put(struct node *node, cudnnBackendAttributeName_t name, int64_t count, const void *elements)
+void node_put(struct node *node, cudnnBackendAttributeName_t name, int64_t count,
+              const void *elements)
 {
     const int i = attribute_index(node, name);
     const size_t bytes = element_bytes(node->kind->attributes[i].type) * (size_t)count;
@@ -242,16 +314,18 @@ int node_enum(const struct node *node, cudnnBackendAttributeName_t name, int oth
 cudnnStatus_t node_finalise(struct node *node)
 {
     const struct kind *kind = node->kind;
-    if (node->finalised) return cudnn_refuse(CUDNN_STATUS_BAD_PARAM, "the %s is finalised already", kind->name);
+    if (node->finalised)
+        return cudnn_refuse(CUDNN_STATUS_BAD_PARAM, "the %s is finalised already", kind->name);
     for (int i = 0; i < ATTRIBUTES_MAX; i++) {
         if (kind->attributes[i].need == REQUIRED && node->values[i].count == 0)
-            return cudnn_refuse(kind->missing, "attribute %d of the %s is not set", (int)kind->attributes[i].name,
-                                kind->name);
+            return cudnn_refuse(kind->missing, "attribute %d of the %s is not set",
+                                (int)kind->attributes[i].name, kind->name);
         struct node *const *children = node->values[i].elements;
         if (kind->attributes[i].type != CUDNN_TYPE_BACKEND_DESCRIPTOR) continue;
         for (int64_t c = 0; c < node->values[i].count; c++)
             if (!children[c]->finalised)
-                return cudnn_refuse(kind->unfinalised, "the %s of the %s was not finalised when it was set",
+                return cudnn_refuse(kind->unfinalised,
+                                    "the %s of the %s was not finalised when it was set",
                                     children[c]->kind->name, kind->name);
     }
     const cudnnStatus_t status = kind->finalise ? kind->finalise(node) : CUDNN_STATUS_SUCCESS;
@@ -259,7 +333,7 @@ cudnnStatus_t node_finalise(struct node *node)
     return status;
 }
 
-/* --- the library's calls ---------------------------------------------------------------------------------------- */
+/* --- the library's calls --- */
 
 static bool is_operation(cudnnBackendDescriptorType_t type)
 {
@@ -270,7 +344,8 @@ static bool is_operation(cudnnBackendDescriptorType_t type)
 static struct node *live_node(cudnnBackendDescriptor_t descriptor)
 {
     if (!descriptor) return NULL;
-    if (!sim_handle_alive(descriptor, handle_kind)) sim_defect("cuDNN: %p is no live descriptor", descriptor);
+    if (!sim_handle_alive(descriptor, handle_kind))
+        sim_defect("cuDNN: %p is no live descriptor", descriptor);
     return ((struct descriptor *)descriptor)->node;
 }
 
@@ -278,17 +353,23 @@ struct node *node_of(cudnnBackendDescriptor_t descriptor, cudnnBackendDescriptor
 {
     struct node *node = live_node(descriptor);
     if (!node) return NULL;
-    const bool fits = (int)type == ANY_OPERATION ? is_operation(node_type(node)) : node_type(node) == type;
-    if (!fits) sim_defect("cuDNN: a %s was given for a descriptor of another kind, %d", node->kind->name, (int)type);
+    const bool fits = (int)type == ANY_OPERATION ? is_operation(node_type(node))
+                                                 : node_type(node) == type;
+    if (!fits)
+        sim_defect("cuDNN: a %s was given for a descriptor of another kind, %d", node->kind->name,
+                   (int)type);
     return node;
 }
 
-cudnnStatus_t cudnnBackendCreateDescriptor(cudnnBackendDescriptorType_t type, cudnnBackendDescriptor_t *descriptor)
+cudnnStatus_t cudnnBackendCreateDescriptor(cudnnBackendDescriptorType_t type,
+                                           cudnnBackendDescriptor_t *descriptor)
 {
     if (sim_fails(__func__))
-        return cudnn_refuse(CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED, "out of host memory");
+        return cudnn_refuse(CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED,
+                            "out of host memory");
     if (!find_kind(type))
-        return cudnn_refuse(CUDNN_STATUS_NOT_SUPPORTED, "descriptors of type %d are not simulated", (int)type);
+        return cudnn_refuse(CUDNN_STATUS_NOT_SUPPORTED, "descriptors of type %d are not simulated",
+                            (int)type);
     struct descriptor *handle = malloc(sizeof *handle);
     handle->node = node_new(type);
     sim_handle_created(handle, handle_kind);
@@ -313,18 +394,21 @@ cudnnStatus_t cudnnBackendFinalize(cudnnBackendDescriptor_t descriptor)
     return node ? node_finalise(node) : CUDNN_STATUS_BAD_PARAM_NULL_POINTER;
 }
 
-/* The children behind an array of handles. One that is not finalised yet is taken as what it is now: empty. */
-static cudnnStatus_t put_children(struct node *node, const struct attribute *attribute, int64_t count,
-                                  const cudnnBackendDescriptor_t *handles)
+/* The children behind an array of handles. One that is not finalised yet is taken as what it is
+ * now: empty. */
+static cudnnStatus_t put_children(struct node *node, const struct attribute *attribute,
+                                  int64_t count, const cudnnBackendDescriptor_t *handles)
 {
     struct node **children = calloc((size_t)count, sizeof *children);
     cudnnStatus_t status = CUDNN_STATUS_SUCCESS;
     for (int64_t i = 0; i < count && status == CUDNN_STATUS_SUCCESS; i++) {
         struct node *child = node_of(handles[i], attribute->child);
         if (!child)
-            status = cudnn_refuse(CUDNN_STATUS_BAD_PARAM, "NULL among the descriptors for attribute %d", attribute->name);
+            status = cudnn_refuse(CUDNN_STATUS_BAD_PARAM,
+                                  "NULL among the descriptors for attribute %d", attribute->name);
         else if (!child->finalised && node_type(node) == CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR)
-            status = cudnn_refuse(CUDNN_STATUS_BAD_PARAM_NOT_FINALIZED, "an operation of the graph is not finalised");
+            status = cudnn_refuse(CUDNN_STATUS_BAD_PARAM_NOT_FINALIZED,
+                                  "an operation of the graph is not finalised");
         else if (!child->finalised)
             children[i] = node_new(node_type(child));
         else {
@@ -338,36 +422,47 @@ static cudnnStatus_t put_children(struct node *node, const struct attribute *att
     return status;
 }
 
-cudnnStatus_t cudnnBackendSetAttribute(cudnnBackendDescriptor_t descriptor, cudnnBackendAttributeName_t name,
-                                       cudnnBackendAttributeType_t type, int64_t count, const void *elements)
+cudnnStatus_t cudnnBackendSetAttribute(cudnnBackendDescriptor_t descriptor,
+                                       cudnnBackendAttributeName_t name,
+                                       cudnnBackendAttributeType_t type, int64_t count,
+                                       const void *elements)
 {
     if (sim_fails(__func__))
-        return cudnn_refuse(CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED, "out of host memory");
+        return cudnn_refuse(CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED,
+                            "out of host memory");
     struct node *node = live_node(descriptor);
     if (!node) return CUDNN_STATUS_BAD_PARAM_NULL_POINTER;
     const struct kind *kind = node->kind;
     const int i = find_attribute(kind, name);
     if (node->finalised)
-        return cudnn_refuse(CUDNN_STATUS_BAD_PARAM, "attribute %d is set after the %s was finalised", (int)name, kind->name);
+        return cudnn_refuse(CUDNN_STATUS_BAD_PARAM,
+                            "attribute %d is set after the %s was finalised", (int)name,
+                            kind->name);
     if (i < 0 || kind->attributes[i].need == COMPUTED)
-        return cudnn_refuse(CUDNN_STATUS_BAD_PARAM, "a %s has no attribute %d to set", kind->name, (int)name);
+        return cudnn_refuse(CUDNN_STATUS_BAD_PARAM, "a %s has no attribute %d to set", kind->name,
+                            (int)name);
     const struct attribute *attribute = &kind->attributes[i];
     const bool narrowed = attribute->type == CUDNN_TYPE_FLOAT && type == CUDNN_TYPE_DOUBLE;
     if (type != attribute->type && !narrowed)
-        return cudnn_refuse(CUDNN_STATUS_BAD_PARAM_ATTRIBUTE_TYPE, "attribute %d of a %s is not of type %d", (int)name,
-                            kind->name, (int)type);
+        return cudnn_refuse(CUDNN_STATUS_BAD_PARAM_ATTRIBUTE_TYPE,
+                            "attribute %d of a %s is not of type %d", (int)name, kind->name,
+                            (int)type);
     if (count < 1 || count > attribute->most || !elements)
-        return cudnn_refuse(CUDNN_STATUS_BAD_PARAM, "attribute %d of a %s takes 1 to %lld elements, not %lld", (int)name,
+        return cudnn_refuse(CUDNN_STATUS_BAD_PARAM,
+                            "attribute %d of a %s takes 1 to %lld elements, not %lld", (int)name,
                             kind->name, (long long)attribute->most, (long long)count);
-    if (type == CUDNN_TYPE_BACKEND_DESCRIPTOR) return put_children(node, attribute, count, elements);
-    if (type == CUDNN_TYPE_HANDLE && !*(void *const *)elements) return CUDNN_STATUS_BAD_PARAM_NULL_POINTER;
+    if (type == CUDNN_TYPE_BACKEND_DESCRIPTOR)
+        return put_children(node, attribute, count, elements);
+    if (type == CUDNN_TYPE_HANDLE && !*(void *const *)elements)
+        return CUDNN_STATUS_BAD_PARAM_NULL_POINTER;
     const float narrow = narrowed ? (float)*(const double *)elements : 0;
     node_put(node, name, count, narrowed ? &narrow : elements);
     return CUDNN_STATUS_SUCCESS;
 }
 
-/* Two things that one learns of cuDNN 9 by trying: the number of heuristics' results is a promise that is not quite kept,
- * and they are handed out once; the number of knobs is 0 unless one asks for the knobs themselves. */
+/* Two things that one learns of cuDNN 9 by trying: the number of heuristics' results is a promise
+ * that is not quite kept, and they are handed out once; the number of knobs is 0 unless one asks
+ * for the knobs themselves. */
 static int64_t promised(const struct node *node, cudnnBackendAttributeName_t name, int64_t count)
 {
     if (name == CUDNN_ATTR_ENGINEHEUR_RESULTS) return count + count / 4;
@@ -380,29 +475,35 @@ static void hand_out(const struct attribute *attribute, struct node *const *chil
 {
     for (int64_t i = 0; i < count; i++) {
         struct node *before = node_of(handles[i], attribute->child);
-        if (!before) sim_defect("cuDNN: NULL among the descriptors that attribute %d is to be put into", attribute->name);
+        if (!before)
+            sim_defect("cuDNN: NULL among the descriptors that attribute %d is to be put into",
+                       attribute->name);
         children[i]->references++;
         ((struct descriptor *)handles[i])->node = children[i];
         node_release(before);
     }
 }
 
-cudnnStatus_t cudnnBackendGetAttribute(cudnnBackendDescriptor_t const descriptor, cudnnBackendAttributeName_t name,
-                                       cudnnBackendAttributeType_t type, int64_t requested, int64_t *count,
-                                       void *elements)
+cudnnStatus_t cudnnBackendGetAttribute(cudnnBackendDescriptor_t const descriptor,
+                                       cudnnBackendAttributeName_t name,
+                                       cudnnBackendAttributeType_t type, int64_t requested,
+                                       int64_t *count, void *elements)
 {
     if (sim_fails(__func__)) return cudnn_refuse(CUDNN_STATUS_INTERNAL_ERROR, "injected");
     struct node *node = live_node(descriptor);
     if (!node) return CUDNN_STATUS_BAD_PARAM_NULL_POINTER;
     const int i = find_attribute(node->kind, name);
     if (!node->finalised)
-        return cudnn_refuse(CUDNN_STATUS_NOT_INITIALIZED, "the %s is not finalised", node->kind->name);
+        return cudnn_refuse(CUDNN_STATUS_NOT_INITIALIZED, "the %s is not finalised",
+                            node->kind->name);
     if (i < 0 || requested < 0)
-        return cudnn_refuse(CUDNN_STATUS_BAD_PARAM, "attribute %d of a %s", (int)name, node->kind->name);
+        return cudnn_refuse(CUDNN_STATUS_BAD_PARAM, "attribute %d of a %s", (int)name,
+                            node->kind->name);
     const struct attribute *attribute = &node->kind->attributes[i];
     if (type != attribute->type)
-        return cudnn_refuse(CUDNN_STATUS_BAD_PARAM_ATTRIBUTE_TYPE, "attribute %d of a %s is not of type %d", (int)name,
-                            node->kind->name, (int)type);
+        return cudnn_refuse(CUDNN_STATUS_BAD_PARAM_ATTRIBUTE_TYPE,
+                            "attribute %d of a %s is not of type %d", (int)name, node->kind->name,
+                            (int)type);
     int64_t given = node->values[i].count;
     if (requested == 0 || !elements) {
         if (count) *count = promised(node, name, given);

@@ -1,8 +1,9 @@
 /* Descriptors of the simulated cuDNN: what is inside one, and what finalising does with each kind.
  *
- * A handle points to a node, a node holds an array of values for each attribute of its kind. As in the library, setting a
- * descriptor as an attribute takes what it is at that moment; the handle may be destroyed right after. Nodes that are
- * finalised do not change any more, so they are shared and counted. */
+ * A handle points to a node, a node holds an array of values for each attribute of its kind. As in
+ * the library, setting a descriptor as an attribute takes what it is at that moment; the handle may
+ * be destroyed right after. Nodes that are finalised do not change any more, so they are shared and
+ * counted. */
 #ifndef MICROMET_TESTS_CUDNN_DESCRIPTOR_H
 #define MICROMET_TESTS_CUDNN_DESCRIPTOR_H
 
@@ -20,9 +21,9 @@ struct node {
     bool finalised, listed; /* listed: results of heuristics were handed out */
     struct {
         int64_t count;
-        void *elements; /* struct node * where the type is a descriptor */
+        void *elements;       /* struct node * where the type is a descriptor */
     } values[ATTRIBUTES_MAX]; /* as in kind->attributes */
-    void *detail; /* what finalising made of them; freed with the node */
+    void *detail;             /* what finalising made of them; freed with the node */
 };
 
 struct cudnnContext {
@@ -31,14 +32,18 @@ struct cudnnContext {
 };
 
 /* Remember the message for cudnnGetLastErrorString(). */
-cudnnStatus_t cudnn_refuse(cudnnStatus_t status, const char *format, ...) __attribute__((format(printf, 2, 3)));
+cudnnStatus_t cudnn_refuse(cudnnStatus_t status, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 
-/* The node behind a handle, NULL for NULL; a handle that is not alive, or not of that kind, ends the test. */
+/* The node behind a handle, NULL for NULL; a handle that is not alive, or not of that kind, ends
+ * the test. */
 struct node *node_of(cudnnBackendDescriptor_t descriptor, cudnnBackendDescriptorType_t type);
 struct node *node_new(cudnnBackendDescriptorType_t type);
 void node_release(struct node *node);
-/* Without the checks of cudnnBackendSetAttribute(). Nodes among the elements get one more reference. */
-void node_put(struct node *node, cudnnBackendAttributeName_t name, int64_t count, const void *elements);
+/* Without the checks of cudnnBackendSetAttribute(). Nodes among the elements get one more
+ * reference. */
+void node_put(struct node *node, cudnnBackendAttributeName_t name, int64_t count,
+              const void *elements);
 cudnnStatus_t node_finalise(struct node *node);
 cudnnBackendDescriptorType_t node_type(const struct node *node);
 

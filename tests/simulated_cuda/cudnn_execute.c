@@ -1,5 +1,6 @@
-/* Handles of the simulated cuDNN, and the running of plans: what can be told from the call is checked when it is made, what
- * concerns memory inside the work. The whole workspace is overwritten with NaNs, as engines leave it in no known state. */
+/* Handles of the simulated cuDNN, and the running of plans: what can be told from the call is
+ * checked when it is made, what concerns memory inside the work. The whole workspace is overwritten
+ * with NaNs, as engines leave it in no known state. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -48,7 +49,8 @@ const char *cudnnGetErrorString(cudnnStatus_t status)
 
 static void expect_handle(cudnnHandle_t handle)
 {
-    if (!sim_handle_alive(handle, handle_kind)) sim_defect("cuDNN: %p is no live handle", (void *)handle);
+    if (!sim_handle_alive(handle, handle_kind))
+        sim_defect("cuDNN: %p is no live handle", (void *)handle);
 }
 
 cudnnStatus_t cudnnCreate(cudnnHandle_t *handle)
@@ -56,9 +58,11 @@ cudnnStatus_t cudnnCreate(cudnnHandle_t *handle)
     struct cudaDeviceProp properties;
     int device;
     if (sim_fails(__func__))
-        return cudnn_refuse(CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED, "out of host memory");
+        return cudnn_refuse(CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED,
+                            "out of host memory");
     if (!handle) return CUDNN_STATUS_BAD_PARAM;
-    if (cudaGetDevice(&device) != cudaSuccess || cudaGetDeviceProperties(&properties, device) != cudaSuccess)
+    if (cudaGetDevice(&device) != cudaSuccess ||
+        cudaGetDeviceProperties(&properties, device) != cudaSuccess)
         return cudnn_refuse(CUDNN_STATUS_NOT_INITIALIZED, "there is no device");
     *handle = calloc(1, sizeof **handle);
     (*handle)->device_version = properties.major * 100 + properties.minor * 10;
@@ -95,12 +99,13 @@ cudnnStatus_t cudnnGetStream(cudnnHandle_t handle, cudaStream_t *stream)
 
 cudnnStatus_t finalise_pack(struct node *node)
 {
-    if (node_count(node, CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS) == node_count(node, CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS))
+    if (node_count(node, CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS) ==
+        node_count(node, CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS))
         return CUDNN_STATUS_SUCCESS;
     return cudnn_refuse(CUDNN_STATUS_BAD_PARAM, "unique ids and data pointers differ in number");
 }
 
-/* --- the work ----------------------------------------------------------------------------------------------------- */
+/* --- the work --- */
 
 struct execution {
     struct prepared plan;
@@ -115,7 +120,8 @@ static double *unpack(const struct problem_tensor *t, enum rounding rounding, co
     double *out = malloc((size_t)(pixels * channels) * sizeof *out);
     for (int64_t p = 0; p < pixels; p++)
         for (int64_t c = 0; c < channels; c++)
-            out[p * channels + c] = element_load(element_of(t->type), rounding, data, p * t->strides[3] + c);
+            out[p * channels + c] = element_load(element_of(t->type), rounding, data,
+                                                 p * t->strides[3] + c);
     return out;
 }
 
@@ -137,7 +143,8 @@ static void store(const struct execution *e, const double *sums, void *data)
             const int64_t at = p * t->strides[3] + c;
             double value = problem->alpha * sums[p * channels + c];
             if (e->plan.nondeterministic) value = disturbed(value, e->run, at);
-            if (problem->beta != 0) value += problem->beta * element_load(type, ROUND_NOT, data, at);
+            if (problem->beta != 0)
+                value += problem->beta * element_load(type, ROUND_NOT, data, at);
             if (e->bias) value += ((const float *)e->bias)[c];
             if (problem_has_relu(problem) && value < 0) value = 0;
             element_store(type, data, at, value);
@@ -153,7 +160,8 @@ static void compute(const struct execution *e)
     double *x = out == &problem->x ? NULL : unpack(&problem->x, rounding, e->x);
     double *w = out == &problem->w ? NULL : unpack(&problem->w, rounding, e->w);
     double *y = out == &problem->y ? NULL : unpack(&problem->y, rounding, e->y);
-    double *sums = malloc((size_t)(out->dims[0] * out->dims[1] * out->dims[2] * out->dims[3]) * sizeof *sums);
+    double *sums = malloc((size_t)(out->dims[0] * out->dims[1] * out->dims[2] * out->dims[3]) *
+                          sizeof *sums);
     if (!y) {
         convolve(shape, x, w, sums);
         store(e, sums, e->y);
@@ -177,7 +185,8 @@ static void execute(void *argument)
     sim_expect_device(e->x, tensor_extent(&problem->x), "x of a cuDNN plan");
     sim_expect_device(e->w, tensor_extent(&problem->w), "w of a cuDNN plan");
     sim_expect_device(e->y, tensor_extent(&problem->y), "y of a cuDNN plan");
-    if (e->bias) sim_expect_device(e->bias, tensor_extent(&problem->bias), "the bias of a cuDNN plan");
+    if (e->bias)
+        sim_expect_device(e->bias, tensor_extent(&problem->bias), "the bias of a cuDNN plan");
     if (e->plan.workspace_bytes > 0) {
         sim_expect_device(e->workspace, e->plan.workspace_bytes, "the workspace of a cuDNN plan");
         memset(e->workspace, 0xff, e->plan.workspace_bytes);
@@ -185,9 +194,10 @@ static void execute(void *argument)
     compute(e);
 }
 
-/* --- the call ----------------------------------------------------------------------------------------------------- */
+/* --- the call --- */
 
-static cudnnStatus_t find_pointer(const struct node *pack, const struct problem_tensor *tensor, void **pointer)
+static cudnnStatus_t find_pointer(const struct node *pack, const struct problem_tensor *tensor,
+                                  void **pointer)
 {
     const int64_t *uids = node_elements(pack, CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS);
     void *const *pointers = node_elements(pack, CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS);
@@ -195,11 +205,13 @@ static cudnnStatus_t find_pointer(const struct node *pack, const struct problem_
     for (int64_t i = 0; i < node_count(pack, CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS); i++)
         if (uids[i] == tensor->uid) *pointer = pointers[i];
     if (!*pointer)
-        return cudnn_refuse(CUDNN_STATUS_BAD_PARAM_NULL_POINTER, "the variant pack has no pointer for tensor %lld",
+        return cudnn_refuse(CUDNN_STATUS_BAD_PARAM_NULL_POINTER,
+                            "the variant pack has no pointer for tensor %lld",
                             (long long)tensor->uid);
     if ((uintptr_t)*pointer % (uintptr_t)tensor->alignment)
-        return cudnn_refuse(CUDNN_STATUS_BAD_PARAM_MISALIGNED_POINTER, "tensor %lld is not aligned to %lld bytes",
-                            (long long)tensor->uid, (long long)tensor->alignment);
+        return cudnn_refuse(CUDNN_STATUS_BAD_PARAM_MISALIGNED_POINTER,
+                            "tensor %lld is not aligned to %lld bytes", (long long)tensor->uid,
+                            (long long)tensor->alignment);
     return CUDNN_STATUS_SUCCESS;
 }
 
@@ -209,11 +221,13 @@ static cudnnStatus_t find_pointers(struct execution *e, const struct node *pack)
     cudnnStatus_t status = find_pointer(pack, &problem->x, &e->x);
     if (status == CUDNN_STATUS_SUCCESS) status = find_pointer(pack, &problem->w, &e->w);
     if (status == CUDNN_STATUS_SUCCESS) status = find_pointer(pack, &problem->y, &e->y);
-    if (status == CUDNN_STATUS_SUCCESS && problem_has_bias(problem)) status = find_pointer(pack, &problem->bias, &e->bias);
+    if (status == CUDNN_STATUS_SUCCESS && problem_has_bias(problem))
+        status = find_pointer(pack, &problem->bias, &e->bias);
     void *const *workspace = node_elements(pack, CUDNN_ATTR_VARIANT_PACK_WORKSPACE);
     e->workspace = workspace ? *workspace : NULL;
     if (status == CUDNN_STATUS_SUCCESS && e->plan.workspace_bytes > 0 && !e->workspace)
-        status = cudnn_refuse(CUDNN_STATUS_BAD_PARAM_NULL_POINTER, "the variant pack has no workspace");
+        status = cudnn_refuse(CUDNN_STATUS_BAD_PARAM_NULL_POINTER,
+                              "the variant pack has no workspace");
     return status;
 }
 
@@ -227,10 +241,12 @@ cudnnStatus_t cudnnBackendExecute(cudnnHandle_t handle, cudnnBackendDescriptor_t
     if (!handle || !plan || !pack) return CUDNN_STATUS_BAD_PARAM;
     expect_handle(handle);
     if (!plan->finalised || !pack->finalised)
-        return cudnn_refuse(CUDNN_STATUS_BAD_PARAM_NOT_FINALIZED, "the plan or the variant pack is not finalised");
+        return cudnn_refuse(CUDNN_STATUS_BAD_PARAM_NOT_FINALIZED,
+                            "the plan or the variant pack is not finalised");
     const struct prepared *prepared = plan_prepared(plan);
     if (prepared->device_version && prepared->device_version != handle->device_version)
-        return cudnn_refuse(CUDNN_STATUS_NOT_SUPPORTED_ARCH_MISMATCH, "the plan is for sm_%d, the device is sm_%d",
+        return cudnn_refuse(CUDNN_STATUS_NOT_SUPPORTED_ARCH_MISMATCH,
+                            "the plan is for sm_%d, the device is sm_%d",
                             prepared->device_version / 10, handle->device_version / 10);
     struct execution *e = calloc(1, sizeof *e);
     e->plan = *prepared;

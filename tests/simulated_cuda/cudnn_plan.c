@@ -1,8 +1,9 @@
-/* Engines, what they can compute, in which order heuristics name them, and which plans fail in the end.
+/* Engines, what they can compute, in which order heuristics name them, and which plans fail in the
+ * end.
  *
- * The one idea: nobody may rely on any particular engine. A seed decides which come first and which are refused when the plan
- * is finalised; workspaces reach from nothing to more than one wants to give. What has no engine at all is what was seen to
- * have none in cuDNN 9.19. */
+ * The one idea: nobody may rely on any particular engine. A seed decides which come first and which
+ * are refused when the plan is finalised; workspaces reach from nothing to more than one wants to
+ * give. What has no engine at all is what was seen to have none in cuDNN 9.19. */
 #include "cudnn_plan.h"
 
 #include <pthread.h>
@@ -16,21 +17,27 @@ static const struct engine {
     int64_t index;
     int note_count;
     cudnnBackendNumericalNote_t notes[2];
-    enum rounding rounding;                  /* of F32 inputs */
+    enum rounding rounding;                   /* of F32 inputs */
     int64_t workspace_bytes, bytes_per_pixel; /* pixels of x */
-} engines[] = { /* the first ones are the fallback */
+} engines[] = {
+    /* the first ones are the fallback */
     { 0, 1, { CUDNN_NUMERICAL_NOTE_STRICT_NAN_PROP }, ROUND_NOT, 0, 0 },
     { 1, 0, { 0 }, ROUND_NOT, 48, 7 },
     { 9, 1, { CUDNN_NUMERICAL_NOTE_TENSOR_CORE }, ROUND_TF32, 10384, 0 },
     { 20, 1, { CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC }, ROUND_NOT, 0, 0 },
-    { 40, 2, { CUDNN_NUMERICAL_NOTE_TENSOR_CORE, CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS }, ROUND_BF16, 15, 4 },
+    { 40,
+      2,
+      { CUDNN_NUMERICAL_NOTE_TENSOR_CORE, CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS },
+      ROUND_BF16,
+      15,
+      4 },
     { 45, 1, { CUDNN_NUMERICAL_NOTE_TENSOR_CORE }, ROUND_TF32, 0, 0 },
     { 57, 0, { 0 }, ROUND_NOT, LARGE_WORKSPACE, 0 },
     { 62, 1, { CUDNN_NUMERICAL_NOTE_TENSOR_CORE }, ROUND_TF32, 131, 0 },
 };
 enum { ENGINES = sizeof engines / sizeof *engines, CONFIGS = ENGINES * TILES };
 
-/* --- what tests decide -------------------------------------------------------------------------------------------- */
+/* --- what tests decide --- */
 
 static pthread_once_t settings_once = PTHREAD_ONCE_INIT;
 static uint64_t settings_seed;
@@ -38,7 +45,8 @@ static int refused_percent[SIMULATED_FORMS];
 
 static void settings_init(void)
 {
-    const char *seed = getenv("MICROMET_SIMULATED_DNN_SEED"), *percent = getenv("MICROMET_SIMULATED_REFUSE");
+    const char *seed = getenv("MICROMET_SIMULATED_DNN_SEED"),
+               *percent = getenv("MICROMET_SIMULATED_REFUSE");
     settings_seed = seed ? strtoull(seed, NULL, 10) : 1;
     for (int i = 0; i < SIMULATED_FORMS; i++) refused_percent[i] = percent ? atoi(percent) : 25;
 }
@@ -73,7 +81,7 @@ static uint64_t problem_hash(const struct problem *problem)
     return mix(mix(hash, (uint64_t)problem->x.strides[3]), (uint64_t)problem->y.strides[3]);
 }
 
-/* --- devices ------------------------------------------------------------------------------------------------------ */
+/* --- devices --- */
 
 static cudnnStatus_t put_device_version(struct node *node, int version)
 {
@@ -98,7 +106,9 @@ cudnnStatus_t finalise_device(struct node *node)
     const char *json = node_elements(node, CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION);
     const int *device = node_elements(node, CUDNN_ATTR_DEVICEPROP_DEVICE_ID);
     const cudnnHandle_t *handle = node_elements(node, CUDNN_ATTR_DEVICEPROP_HANDLE);
-    if (json) return describe_by_json(node, json, node_count(node, CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION));
+    if (json)
+        return describe_by_json(node, json,
+                                node_count(node, CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION));
     if (handle) return put_device_version(node, (*handle)->device_version);
     struct cudaDeviceProp properties;
     if (device && cudaGetDeviceProperties(&properties, *device) == cudaSuccess)
@@ -106,7 +116,7 @@ cudnnStatus_t finalise_device(struct node *node)
     return cudnn_refuse(CUDNN_STATUS_NOT_INITIALIZED, "the device is not named, or not there");
 }
 
-/* --- what engines can do ------------------------------------------------------------------------------------------ */
+/* --- what engines can do --- */
 
 static bool is_nhwc(const struct problem_tensor *t)
 {
@@ -124,13 +134,15 @@ static bool is_fused(const struct problem *problem)
     return problem->form > SIMULATED_FORWARD && problem->form <= SIMULATED_FORWARD_BIAS_RELU;
 }
 
-/* x, w and y share one type: bfloat16 inputs have no engine for a float32 filter gradient. Fused bfloat16 graphs read channels
- * 8 bytes at a time at least: 4 of them do, 3 do not. */
+/* x, w and y share one type: bfloat16 inputs have no engine for a float32 filter gradient. Fused
+ * bfloat16 graphs read channels 8 bytes at a time at least: 4 of them do, 3 do not. */
 static bool has_engines(const struct problem *p)
 {
     if (p->form == SIMULATED_FORMS) return false;
     const cudnnDataType_t type = p->x.type;
-    if ((type != CUDNN_DATA_FLOAT && type != CUDNN_DATA_BFLOAT16) || p->w.type != type || p->y.type != type) return false;
+    if ((type != CUDNN_DATA_FLOAT && type != CUDNN_DATA_BFLOAT16) || p->w.type != type ||
+        p->y.type != type)
+        return false;
     if (problem_has_bias(p) && p->bias.type != CUDNN_DATA_FLOAT) return false;
     if (!is_nhwc(&p->x) || !is_nhwc(&p->y) || !is_packed(&p->w)) return false;
     return !is_fused(p) || type == CUDNN_DATA_FLOAT || (p->shape.c % 4 == 0 && p->shape.k % 4 == 0);
@@ -154,14 +166,19 @@ static bool engine_notes(const struct engine *engine, cudnnBackendNumericalNote_
 static bool engine_computes(const struct engine *engine, const struct problem *problem)
 {
     if (!has_engines(problem)) return false;
-    if (engine_notes(engine, CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC) && problem->form < SIMULATED_BACKWARD_DATA) return false;
-    return !engine_notes(engine, CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS) || problem->x.type == CUDNN_DATA_FLOAT;
+    if (engine_notes(engine, CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC) &&
+        problem->form < SIMULATED_BACKWARD_DATA)
+        return false;
+    return !engine_notes(engine, CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS) ||
+           problem->x.type == CUDNN_DATA_FLOAT;
 }
 
 cudnnStatus_t finalise_engine(struct node *node)
 {
-    const struct problem *problem = graph_problem(node_child(node, CUDNN_ATTR_ENGINE_OPERATION_GRAPH));
-    const struct engine *engine = find_engine(node_integer(node, CUDNN_ATTR_ENGINE_GLOBAL_INDEX, -1));
+    const struct problem *problem = graph_problem(
+        node_child(node, CUDNN_ATTR_ENGINE_OPERATION_GRAPH));
+    const struct engine *engine = find_engine(
+        node_integer(node, CUDNN_ATTR_ENGINE_GLOBAL_INDEX, -1));
     if (problem->form == SIMULATED_FORMS)
         return cudnn_refuse(CUDNN_STATUS_NOT_SUPPORTED_GRAPH_PATTERN, "no engine knows this graph");
     if (!engine || !engine_computes(engine, problem))
@@ -170,36 +187,43 @@ cudnnStatus_t finalise_engine(struct node *node)
     return CUDNN_STATUS_SUCCESS;
 }
 
-/* --- configurations: an engine and the one knob that all have ----------------------------------------------------- */
+/* --- configurations: an engine and the one knob that all have --- */
 
 static int64_t config_tile(const struct node *config)
 {
     struct node *const *knobs = node_elements(config, CUDNN_ATTR_ENGINECFG_KNOB_CHOICES);
-    return node_count(config, CUDNN_ATTR_ENGINECFG_KNOB_CHOICES) ? node_integer(knobs[0], CUDNN_ATTR_KNOB_CHOICE_KNOB_VALUE, 0) : 0;
+    return node_count(config, CUDNN_ATTR_ENGINECFG_KNOB_CHOICES)
+               ? node_integer(knobs[0], CUDNN_ATTR_KNOB_CHOICE_KNOB_VALUE, 0)
+               : 0;
 }
 
 cudnnStatus_t finalise_config(struct node *node)
 {
     struct node *const *knobs = node_elements(node, CUDNN_ATTR_ENGINECFG_KNOB_CHOICES);
-    const int64_t count = node_count(node, CUDNN_ATTR_ENGINECFG_KNOB_CHOICES), tile = config_tile(node);
+    const int64_t count = node_count(node, CUDNN_ATTR_ENGINECFG_KNOB_CHOICES),
+                  tile = config_tile(node);
     if (count == 0) return CUDNN_STATUS_SUCCESS;
-    if (count > 1 || node_enum(knobs[0], CUDNN_ATTR_KNOB_CHOICE_KNOB_TYPE, -1) != CUDNN_KNOB_TYPE_TILE_SIZE || tile < 0 ||
-        tile >= TILES)
-        return cudnn_refuse(CUDNN_STATUS_NOT_SUPPORTED, "the engine has no such knob, or it cannot be set so");
+    if (count > 1 ||
+        node_enum(knobs[0], CUDNN_ATTR_KNOB_CHOICE_KNOB_TYPE, -1) != CUDNN_KNOB_TYPE_TILE_SIZE ||
+        tile < 0 || tile >= TILES)
+        return cudnn_refuse(CUDNN_STATUS_NOT_SUPPORTED,
+                            "the engine has no such knob, or it cannot be set so");
     return CUDNN_STATUS_SUCCESS;
 }
 
 /* Takes over `node`. */
 static struct node *finalised(struct node *node)
 {
-    if (node_finalise(node) != CUDNN_STATUS_SUCCESS) sim_defect("simulated cuDNN: its own descriptor does not finalise");
+    if (node_finalise(node) != CUDNN_STATUS_SUCCESS)
+        sim_defect("simulated cuDNN: its own descriptor does not finalise");
     return node;
 }
 
 static struct node *new_config(struct node *graph, const struct engine *engine, int64_t tile)
 {
     const cudnnBackendKnobType_t type = CUDNN_KNOB_TYPE_TILE_SIZE;
-    struct node *made = node_new(CUDNN_BACKEND_ENGINE_DESCRIPTOR), *knob = node_new(CUDNN_BACKEND_KNOB_CHOICE_DESCRIPTOR);
+    struct node *made = node_new(CUDNN_BACKEND_ENGINE_DESCRIPTOR),
+                *knob = node_new(CUDNN_BACKEND_KNOB_CHOICE_DESCRIPTOR);
     node_put(made, CUDNN_ATTR_ENGINE_OPERATION_GRAPH, 1, &graph);
     node_put(made, CUDNN_ATTR_ENGINE_GLOBAL_INDEX, 1, &engine->index);
     finalised(made);
@@ -214,7 +238,7 @@ static struct node *new_config(struct node *graph, const struct engine *engine, 
     return finalised(config);
 }
 
-/* --- heuristics --------------------------------------------------------------------------------------------------- */
+/* --- heuristics --- */
 
 struct candidate {
     const struct engine *engine;
@@ -228,7 +252,8 @@ static int by_rank(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static int list_candidates(const struct problem *problem, cudnnBackendHeurMode_t mode, struct candidate list[CONFIGS])
+static int list_candidates(const struct problem *problem, cudnnBackendHeurMode_t mode,
+                           struct candidate list[CONFIGS])
 {
     const bool fallback = mode == CUDNN_HEUR_MODE_FALLBACK;
     const uint64_t hash = mix(problem_hash(problem), mode == CUDNN_HEUR_MODE_B);
@@ -236,7 +261,8 @@ static int list_candidates(const struct problem *problem, cudnnBackendHeurMode_t
     for (int e = 0; e < (fallback ? FALLBACK_ENGINES : ENGINES); e++)
         for (int64_t tile = 0; tile < (fallback ? 1 : TILES); tile++)
             if (engine_computes(&engines[e], problem))
-                list[count++] = (struct candidate) { &engines[e], tile, mix(hash, (uint64_t)(e * TILES + tile)) };
+                list[count++] = (struct candidate) { &engines[e], tile,
+                                                     mix(hash, (uint64_t)(e * TILES + tile)) };
     qsort(list, (size_t)count, sizeof *list, by_rank);
     return count;
 }
@@ -244,9 +270,11 @@ static int list_candidates(const struct problem *problem, cudnnBackendHeurMode_t
 cudnnStatus_t finalise_heuristics(struct node *node)
 {
     pthread_once(&settings_once, settings_init);
-    struct node *graph = *(struct node *const *)node_elements(node, CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH);
+    struct node *graph = *(struct node *const *)node_elements(
+        node, CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH);
     const int mode = node_enum(node, CUDNN_ATTR_ENGINEHEUR_MODE, 0);
-    if (mode < 0 || mode >= CUDNN_HEUR_MODES_COUNT) return cudnn_refuse(CUDNN_STATUS_BAD_PARAM, "no such mode");
+    if (mode < 0 || mode >= CUDNN_HEUR_MODES_COUNT)
+        return cudnn_refuse(CUDNN_STATUS_BAD_PARAM, "no such mode");
     struct candidate list[CONFIGS];
     struct node *configs[CONFIGS];
     const int count = list_candidates(graph_problem(graph), (cudnnBackendHeurMode_t)mode, list);
@@ -256,13 +284,14 @@ cudnnStatus_t finalise_heuristics(struct node *node)
     return CUDNN_STATUS_SUCCESS;
 }
 
-/* --- plans -------------------------------------------------------------------------------------------------------- */
+/* --- plans --- */
 
 static bool is_refused(const struct problem *problem, const struct engine *engine, int64_t tile)
 {
     const int percent = refused_percent[problem->form];
     if (engine->index == 0 && tile == 0 && percent < 100) return false;
-    return mix(problem_hash(problem), 1000 + (uint64_t)(engine->index * TILES + tile)) % 100 < (uint64_t)percent;
+    return mix(problem_hash(problem), 1000 + (uint64_t)(engine->index * TILES + tile)) % 100 <
+           (uint64_t)percent;
 }
 
 cudnnStatus_t finalise_plan(struct node *node)
@@ -271,18 +300,23 @@ cudnnStatus_t finalise_plan(struct node *node)
     const struct node *config = node_child(node, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG);
     const struct node *made = node_child(config, CUDNN_ATTR_ENGINECFG_ENGINE);
     const struct node *device = node_child(node, CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP);
-    const struct engine *engine = find_engine(node_integer(made, CUDNN_ATTR_ENGINE_GLOBAL_INDEX, -1));
-    const struct problem *problem = graph_problem(node_child(made, CUDNN_ATTR_ENGINE_OPERATION_GRAPH));
+    const struct engine *engine = find_engine(
+        node_integer(made, CUDNN_ATTR_ENGINE_GLOBAL_INDEX, -1));
+    const struct problem *problem = graph_problem(
+        node_child(made, CUDNN_ATTR_ENGINE_OPERATION_GRAPH));
     const int64_t tile = config_tile(config);
     if (is_refused(problem, engine, tile))
-        return cudnn_refuse(CUDNN_STATUS_NOT_SUPPORTED, "engine %lld with tile %lld: No GPC available",
+        return cudnn_refuse(CUDNN_STATUS_NOT_SUPPORTED,
+                            "engine %lld with tile %lld: No GPC available",
                             (long long)engine->index, (long long)tile);
     const int64_t pixels = problem->shape.n * problem->shape.h * problem->shape.w;
-    const int64_t workspace = (engine->workspace_bytes + engine->bytes_per_pixel * pixels) * (tile + 1);
+    const int64_t workspace = (engine->workspace_bytes + engine->bytes_per_pixel * pixels) *
+                              (tile + 1);
     struct prepared *prepared = calloc(1, sizeof *prepared);
     *prepared = (struct prepared) { .problem = *problem,
                                     .rounding = engine->rounding,
-                                    .nondeterministic = engine_notes(engine, CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC),
+                                    .nondeterministic = engine_notes(
+                                        engine, CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC),
                                     .workspace_bytes = (size_t)workspace,
                                     .device_version = device ? *(const int *)device->detail : 0 };
     node->detail = prepared;

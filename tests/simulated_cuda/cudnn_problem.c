@@ -1,5 +1,6 @@
-/* Checks of tensors and operations, and the reading of a graph; see the header. A graph that no engine knows is finalised
- * all the same: as in the library, it is the heuristics that then have nothing to offer. */
+/* Checks of tensors and operations, and the reading of a graph; see the header. A graph that no
+ * engine knows is finalised all the same: as in the library, it is the heuristics that then have
+ * nothing to offer. */
 #include "cudnn_problem.h"
 
 #include <stdlib.h>
@@ -12,10 +13,13 @@ cudnnStatus_t finalise_tensor(struct node *node)
     const int64_t count = node_count(node, CUDNN_ATTR_TENSOR_DIMENSIONS);
     const int64_t alignment = node_integer(node, CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, 0);
     if (node_count(node, CUDNN_ATTR_TENSOR_STRIDES) != count)
-        return cudnn_refuse(CUDNN_STATUS_BAD_PARAM, "a tensor's dimensions and strides differ in number");
+        return cudnn_refuse(CUDNN_STATUS_BAD_PARAM,
+                            "a tensor's dimensions and strides differ in number");
     for (int64_t i = 0; i < count; i++)
         if (dims[i] < 1 || strides[i] < 1)
-            return cudnn_refuse(CUDNN_STATUS_BAD_PARAM, "dimension or stride %lld of a tensor is not positive", (long long)i);
+            return cudnn_refuse(CUDNN_STATUS_BAD_PARAM,
+                                "dimension or stride %lld of a tensor is not positive",
+                                (long long)i);
     if (alignment < 1 || (alignment & (alignment - 1)))
         return cudnn_refuse(CUDNN_STATUS_BAD_PARAM, "%lld is no alignment", (long long)alignment);
     return CUDNN_STATUS_SUCCESS;
@@ -34,11 +38,13 @@ cudnnStatus_t finalise_convolution(struct node *node)
     for (size_t a = 0; a < sizeof arrays / sizeof *arrays; a++) {
         const int64_t *values = node_elements(node, arrays[a].name);
         if (node_count(node, arrays[a].name) != spatial)
-            return cudnn_refuse(CUDNN_STATUS_BAD_PARAM, "attribute %d is not one for each spatial dimension", arrays[a].name);
+            return cudnn_refuse(CUDNN_STATUS_BAD_PARAM,
+                                "attribute %d is not one for each spatial dimension",
+                                arrays[a].name);
         for (int64_t i = 0; i < spatial; i++)
             if (values[i] < arrays[a].least)
-                return cudnn_refuse(CUDNN_STATUS_BAD_PARAM, "attribute %d is below %lld", arrays[a].name,
-                                    (long long)arrays[a].least);
+                return cudnn_refuse(CUDNN_STATUS_BAD_PARAM, "attribute %d is below %lld",
+                                    arrays[a].name, (long long)arrays[a].least);
     }
     return CUDNN_STATUS_SUCCESS;
 }
@@ -54,7 +60,7 @@ cudnnStatus_t finalise_pointwise(struct node *node)
     return cudnn_refuse(CUDNN_STATUS_NOT_SUPPORTED, "this pointwise mode is not simulated");
 }
 
-/* --- operations --------------------------------------------------------------------------------------------------- */
+/* --- operations --- */
 
 /* Attributes of the three convolutions. */
 static const struct convolution_names {
@@ -62,19 +68,22 @@ static const struct convolution_names {
     cudnnBackendAttributeName_t convolution, x, w, y, alpha, beta;
     enum simulated_dnn_form form;
 } convolutions[] = {
-    { CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC,
+    { CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR,
+      CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC,
       CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W,
       CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA,
       CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_BETA, SIMULATED_FORWARD },
-    { CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_CONV_DESC,
+    { CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR,
+      CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_CONV_DESC,
       CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DX, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_W,
       CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DY, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_ALPHA,
       CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_BETA, SIMULATED_BACKWARD_DATA },
     { CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR,
-      CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_CONV_DESC, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_X,
-      CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DW, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DY,
-      CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_ALPHA, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_BETA,
-      SIMULATED_BACKWARD_FILTER },
+      CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_CONV_DESC,
+      CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_X, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DW,
+      CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DY,
+      CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_ALPHA,
+      CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_BETA, SIMULATED_BACKWARD_FILTER },
 };
 
 static const struct convolution_names *names_of(const struct node *operation)
@@ -84,15 +93,18 @@ static const struct convolution_names *names_of(const struct node *operation)
     return NULL;
 }
 
-static cudnnStatus_t check_convolution(const struct node *operation, const struct convolution_names *names)
+static cudnnStatus_t check_convolution(const struct node *operation,
+                                       const struct convolution_names *names)
 {
-    const struct node *tensors[3] = { node_child(operation, names->x), node_child(operation, names->w),
+    const struct node *tensors[3] = { node_child(operation, names->x),
+                                      node_child(operation, names->w),
                                       node_child(operation, names->y) };
     const struct node *convolution = node_child(operation, names->convolution);
     const int64_t spatial = node_integer(convolution, CUDNN_ATTR_CONVOLUTION_SPATIAL_DIMS, 0);
     for (int t = 0; t < 3; t++)
         if (node_count(tensors[t], CUDNN_ATTR_TENSOR_DIMENSIONS) != spatial + 2)
-            return cudnn_refuse(CUDNN_STATUS_BAD_PARAM, "a tensor does not have the convolution's spatial dimensions");
+            return cudnn_refuse(CUDNN_STATUS_BAD_PARAM,
+                                "a tensor does not have the convolution's spatial dimensions");
     const int64_t *x = node_elements(tensors[0], CUDNN_ATTR_TENSOR_DIMENSIONS);
     const int64_t *w = node_elements(tensors[1], CUDNN_ATTR_TENSOR_DIMENSIONS);
     const int64_t *y = node_elements(tensors[2], CUDNN_ATTR_TENSOR_DIMENSIONS);
@@ -105,7 +117,9 @@ static cudnnStatus_t check_convolution(const struct node *operation, const struc
         const int64_t reach = x[i + 2] + pre[i] + post[i] - dilation[i] * (w[i + 2] - 1) - 1;
         fits = fits && reach >= 0 && y[i + 2] == reach / stride[i] + 1;
     }
-    if (!fits) return cudnn_refuse(CUDNN_STATUS_BAD_PARAM, "the shapes of x, w and y do not fit the convolution");
+    if (!fits)
+        return cudnn_refuse(CUDNN_STATUS_BAD_PARAM,
+                            "the shapes of x, w and y do not fit the convolution");
     return CUDNN_STATUS_SUCCESS;
 }
 
@@ -113,19 +127,22 @@ cudnnStatus_t finalise_operation(struct node *node)
 {
     const struct convolution_names *names = names_of(node);
     if (names) return check_convolution(node, names);
-    const int mode = node_enum(node_child(node, CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR), CUDNN_ATTR_POINTWISE_MODE, -1);
+    const int mode = node_enum(node_child(node, CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR),
+                               CUDNN_ATTR_POINTWISE_MODE, -1);
     if (mode == CUDNN_POINTWISE_ADD && !node_child(node, CUDNN_ATTR_OPERATION_POINTWISE_BDESC))
         return cudnn_refuse(CUDNN_STATUS_BAD_PARAM, "an addition needs a second operand");
     return CUDNN_STATUS_SUCCESS;
 }
 
-/* --- graphs ------------------------------------------------------------------------------------------------------- */
+/* --- graphs --- */
 
 static struct problem_tensor read_tensor(const struct node *node)
 {
-    struct problem_tensor t = { .type = (cudnnDataType_t)node_enum(node, CUDNN_ATTR_TENSOR_DATA_TYPE, 0),
-                                .uid = node_integer(node, CUDNN_ATTR_TENSOR_UNIQUE_ID, 0),
-                                .alignment = node_integer(node, CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, 0) };
+    struct problem_tensor t = {
+        .type = (cudnnDataType_t)node_enum(node, CUDNN_ATTR_TENSOR_DATA_TYPE, 0),
+        .uid = node_integer(node, CUDNN_ATTR_TENSOR_UNIQUE_ID, 0),
+        .alignment = node_integer(node, CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, 0)
+    };
     const int64_t *dims = node_elements(node, CUDNN_ATTR_TENSOR_DIMENSIONS);
     const int64_t *strides = node_elements(node, CUDNN_ATTR_TENSOR_STRIDES);
     for (int64_t i = 0; i < 4 && i < node_count(node, CUDNN_ATTR_TENSOR_DIMENSIONS); i++) {
@@ -147,18 +164,30 @@ static float read_float(const struct node *node, cudnnBackendAttributeName_t nam
     return value ? *value : otherwise;
 }
 
-static struct convolution_shape read_shape(const struct problem *problem, const struct node *convolution)
+static struct convolution_shape read_shape(const struct problem *problem,
+                                           const struct node *convolution)
 {
     const int64_t *x = problem->x.dims, *w = problem->w.dims, *y = problem->y.dims;
-    struct convolution_shape shape = { .n = x[0], .c = x[1], .h = x[2], .w = x[3], .k = y[1], .oh = y[2], .ow = y[3],
-                                       .r = w[2], .s = w[3] };
-    memcpy(shape.stride, node_elements(convolution, CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES), sizeof shape.stride);
-    memcpy(shape.dilation, node_elements(convolution, CUDNN_ATTR_CONVOLUTION_DILATIONS), sizeof shape.dilation);
-    memcpy(shape.pad, node_elements(convolution, CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS), sizeof shape.pad);
+    struct convolution_shape shape = { .n = x[0],
+                                       .c = x[1],
+                                       .h = x[2],
+                                       .w = x[3],
+                                       .k = y[1],
+                                       .oh = y[2],
+                                       .ow = y[3],
+                                       .r = w[2],
+                                       .s = w[3] };
+    memcpy(shape.stride, node_elements(convolution, CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES),
+           sizeof shape.stride);
+    memcpy(shape.dilation, node_elements(convolution, CUDNN_ATTR_CONVOLUTION_DILATIONS),
+           sizeof shape.dilation);
+    memcpy(shape.pad, node_elements(convolution, CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS),
+           sizeof shape.pad);
     return shape;
 }
 
-static bool read_convolution(struct problem *problem, const struct node *operation, const struct convolution_names *names)
+static bool read_convolution(struct problem *problem, const struct node *operation,
+                             const struct convolution_names *names)
 {
     const struct node *convolution = node_child(operation, names->convolution);
     problem->form = names->form;
@@ -184,7 +213,8 @@ static bool is_bias(const struct problem_tensor *b, const struct problem *proble
 /* The pointwise operation that reads problem->y becomes part of the problem. */
 static bool fuse(struct problem *problem, const struct node *operation)
 {
-    const struct node *pointwise = node_child(operation, CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR);
+    const struct node *pointwise = node_child(operation,
+                                              CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR);
     const struct node *b = node_child(operation, CUDNN_ATTR_OPERATION_POINTWISE_BDESC);
     if (read_float(operation, CUDNN_ATTR_OPERATION_POINTWISE_ALPHA1, 1) != 1 ||
         read_float(operation, CUDNN_ATTR_OPERATION_POINTWISE_ALPHA2, 1) != 1 ||
@@ -203,18 +233,20 @@ static bool fuse(struct problem *problem, const struct node *operation)
         return is_bias(&problem->bias, problem);
     case CUDNN_POINTWISE_RELU_FWD:
         if (problem->form > SIMULATED_FORWARD_BIAS) return false;
-        problem->form = problem->form == SIMULATED_FORWARD ? SIMULATED_FORWARD_RELU : SIMULATED_FORWARD_BIAS_RELU;
+        problem->form = problem->form == SIMULATED_FORWARD ? SIMULATED_FORWARD_RELU
+                                                           : SIMULATED_FORWARD_BIAS_RELU;
         return true;
     }
     return false;
 }
 
-static const struct node *reader_of(const struct problem_tensor *tensor, struct node *const *operations, int64_t count)
+static const struct node *reader_of(const struct problem_tensor *tensor,
+                                    struct node *const *operations, int64_t count)
 {
     for (int64_t i = 0; i < count; i++)
         if (!names_of(operations[i]) &&
-            node_integer(node_child(operations[i], CUDNN_ATTR_OPERATION_POINTWISE_XDESC), CUDNN_ATTR_TENSOR_UNIQUE_ID, 0) ==
-                tensor->uid)
+            node_integer(node_child(operations[i], CUDNN_ATTR_OPERATION_POINTWISE_XDESC),
+                         CUDNN_ATTR_TENSOR_UNIQUE_ID, 0) == tensor->uid)
             return operations[i];
     return NULL;
 }
@@ -229,7 +261,8 @@ static bool read_graph(struct problem *problem, struct node *const *operations, 
         if (!names) continue;
         convolutions_found++;
         if (!read_convolution(problem, operations[i], names)) return false;
-        if (is_virtual(node_child(operations[i], names->x)) || is_virtual(node_child(operations[i], names->w)))
+        if (is_virtual(node_child(operations[i], names->x)) ||
+            is_virtual(node_child(operations[i], names->w)))
             return false;
         output = node_child(operations[i], names->y);
     }
@@ -252,7 +285,9 @@ cudnnStatus_t finalise_graph(struct node *node)
     const int64_t uids[4] = { problem->x.uid, problem->w.uid, problem->y.uid, problem->bias.uid };
     for (int i = 1; i < (problem_has_bias(problem) ? 4 : 3); i++)
         for (int j = 0; j < i && problem->form != SIMULATED_FORMS; j++)
-            if (uids[i] == uids[j]) sim_defect("cuDNN: two tensors of a graph have the unique id %lld", (long long)uids[i]);
+            if (uids[i] == uids[j])
+                sim_defect("cuDNN: two tensors of a graph have the unique id %lld",
+                           (long long)uids[i]);
     return CUDNN_STATUS_SUCCESS;
 }
 

@@ -1,5 +1,5 @@
-/* What an operation graph computes, if it is one of the forms that the simulated engines know. Copyable: it names no
- * descriptor. */
+/* What an operation graph computes, if it is one of the forms that the simulated engines know.
+ * Copyable: it names no descriptor. */
 #ifndef MICROMET_TESTS_CUDNN_PROBLEM_H
 #define MICROMET_TESTS_CUDNN_PROBLEM_H
 
@@ -14,7 +14,7 @@ struct problem_tensor {
 };
 
 struct problem {
-    enum simulated_dnn_form form; /* SIMULATED_FORMS: none of them */
+    enum simulated_dnn_form form;        /* SIMULATED_FORMS: none of them */
     struct problem_tensor x, w, y, bias; /* x is dx, w is dw, y is dy in gradients */
     struct convolution_shape shape;
     float alpha, beta;
