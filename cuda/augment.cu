@@ -19,7 +19,7 @@ __device__ inline struct augment_rgb coloured(const uint8_t *p, struct augment_c
 }
 
 // bytes: reads 3 writes 0 per pixel, least 3+0 (contrast 1: nothing)
-static __global__ void __launch_bounds__(MEAN_THREADS)
+static __global__ void __launch_bounds__(MEAN_THREADS, 1)
     augment_means(const uint8_t *pixels, const struct augment_draw *draws, int area,
                   struct augment_contrast *contrasts)
 {
@@ -41,10 +41,10 @@ static __global__ void __launch_bounds__(MEAN_THREADS)
             for (int c = 0; c < 3; c++) sum[c] += part[c];
         }
         for (int c = 0; c < 3; c++) shared[c][thread] = sum[c];
-        for (int half = MEAN_THREADS / 2; half > 0; half /= 2) {
+        for (int reach = MEAN_THREADS / 2; reach > 0; reach /= 2) {
             __syncthreads();
-            if (thread < half)
-                for (int c = 0; c < 3; c++) shared[c][thread] += shared[c][thread + half];
+            if (thread < reach)
+                for (int c = 0; c < 3; c++) shared[c][thread] += shared[c][thread + reach];
         }
         for (int c = 0; c < 3; c++) sum[c] = shared[c][0] / area;
     }

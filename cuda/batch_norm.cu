@@ -91,7 +91,7 @@ __device__ inline void forward_apply(const struct tiles &t, const struct norm &n
 
 // bytes: reads 2 writes 0 per element, least 2+0
 template <typename T, int V>
-__global__ void __launch_bounds__(THREADS) norm_sums(struct tiles t, maps<T> m, float *partials)
+__global__ void __launch_bounds__(THREADS, BLOCKS_MIN) norm_sums(struct tiles t, maps<T> m, float *partials)
 {
     float sum[2];
     forward_sums<T, V>(t, m, sum);
@@ -100,7 +100,7 @@ __global__ void __launch_bounds__(THREADS) norm_sums(struct tiles t, maps<T> m, 
 
 // bytes: reads 8 writes 16 per channel, least 8+16
 template <typename T>
-__global__ void __launch_bounds__(THREADS)
+__global__ void __launch_bounds__(THREADS, BLOCKS_MIN)
     norm_statistics(struct tiles t, struct norm n, const T *x, const float *partials)
 {
     int channel;
@@ -111,14 +111,14 @@ __global__ void __launch_bounds__(THREADS)
 
 // bytes: reads 2 writes 2 per element, least 2+2
 template <typename T, int V>
-__global__ void __launch_bounds__(THREADS) norm_apply(struct tiles t, struct norm n, maps<T> m)
+__global__ void __launch_bounds__(THREADS, BLOCKS_MIN) norm_apply(struct tiles t, struct norm n, maps<T> m)
 {
     forward_apply<T, V>(t, n, m);
 }
 
 // bytes: reads 4 writes 2 per element, least 2+2 (the second reading comes from cache)
 template <typename T, int V>
-__global__ void __launch_bounds__(THREADS) norm_whole(struct tiles t, struct norm n, maps<T> m)
+__global__ void __launch_bounds__(THREADS, BLOCKS_MIN) norm_whole(struct tiles t, struct norm n, maps<T> m)
 {
     float sum[2];
     forward_sums<T, V>(t, m, sum);
@@ -215,7 +215,7 @@ __device__ inline void backward_apply(const struct tiles &t, const struct norm &
 
 // bytes: reads 6 writes 0 per element, least 6+0 (frozen: reads 4 or 6, writes 2)
 template <typename T, int V, bool FROZEN>
-__global__ void __launch_bounds__(THREADS)
+__global__ void __launch_bounds__(THREADS, BLOCKS_MIN)
     norm_backward_sums(struct tiles t, struct norm n, maps<T> m, float *partials)
 {
     float sum[2];
@@ -224,7 +224,7 @@ __global__ void __launch_bounds__(THREADS)
 }
 
 // bytes: reads 4 writes 16 per channel, least 4+16
-static __global__ void __launch_bounds__(THREADS)
+static __global__ void __launch_bounds__(THREADS, BLOCKS_MIN)
     norm_gradients(struct tiles t, struct norm n, const float *partials)
 {
     int channel;
@@ -235,7 +235,7 @@ static __global__ void __launch_bounds__(THREADS)
 
 // bytes: reads 6 writes 2 per element, least 6+2
 template <typename T, int V>
-__global__ void __launch_bounds__(THREADS)
+__global__ void __launch_bounds__(THREADS, BLOCKS_MIN)
     norm_backward_apply(struct tiles t, struct norm n, maps<T> m)
 {
     backward_apply<T, V>(t, n, m);
@@ -243,7 +243,7 @@ __global__ void __launch_bounds__(THREADS)
 
 // bytes: reads 12 writes 2 per element, least 6+2 (the second reading comes from cache)
 template <typename T, int V, bool FROZEN>
-__global__ void __launch_bounds__(THREADS)
+__global__ void __launch_bounds__(THREADS, BLOCKS_MIN)
     norm_backward_whole(struct tiles t, struct norm n, maps<T> m)
 {
     float sum[2];

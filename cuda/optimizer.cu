@@ -69,7 +69,7 @@ __device__ inline void update_at(const struct rule &r, const struct region &at, 
 
 // bytes: reads 16 writes 12 per parameter, least 16+12 (sgd: 12+8)
 template <enum optimizer_name NAME, int V>
-__global__ void __launch_bounds__(THREADS)
+__global__ void __launch_bounds__(THREADS, BLOCKS_MIN)
     optimizer_update(struct rule r, struct region at, const struct step_values *values,
                      int64_t count)
 {

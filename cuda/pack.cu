@@ -10,7 +10,7 @@ struct source {
 
 // bytes: reads 4 writes 2 per element (weights F32 to BF16), least 4+2
 template <typename To, typename From, int V>
-__global__ void __launch_bounds__(THREADS)
+__global__ void __launch_bounds__(THREADS, BLOCKS_MIN)
     copy_rows(struct tiles t, To *to, int to_stride, const From *from, struct source source,
               bool accumulate)
 {

@@ -11,7 +11,7 @@ enum { EACH = 4 }; /* pixels a thread */
 
 // bytes: reads 4 writes 2 per element, least 4+2
 template <typename T, int V>
-__global__ void __launch_bounds__(THREADS)
+__global__ void __launch_bounds__(THREADS, BLOCKS_MIN)
     relu_backward(struct tiles t, const T *y, const T *dy, int y_stride, T *dx, int x_stride)
 {
     const struct spot s = spot_of<V>(t);
@@ -47,7 +47,7 @@ static cudaError_t launch_relu_backward(const struct op *op, const struct op_buf
  * by single channels if V is 1. */
 // bytes: reads 2 writes 2 per element, least 2+2
 template <typename T, int V, int G>
-__global__ void __launch_bounds__(THREADS)
+__global__ void __launch_bounds__(THREADS, BLOCKS_MIN)
     dropout(struct tiles t, const struct step_values *values, float rate, float scale, const T *x,
             int x_stride, T *y, int y_stride)
 {
@@ -104,7 +104,7 @@ static bool check_dropout(const struct op *op, struct error *err)
 /* Binary cross entropy on logits, in the form that never overflows. One block, in double: there are few samples. */
 // bytes: reads 8 writes 8 per sample, least 8+8
 template <typename T>
-__global__ void __launch_bounds__(THREADS)
+__global__ void __launch_bounds__(THREADS, BLOCKS_MIN)
     loss(int n, const T *logits, int stride, const float *labels, float *probabilities,
          float *gradient, int gradient_stride, float *mean)
 {
@@ -118,9 +118,9 @@ __global__ void __launch_bounds__(THREADS)
         gradient[(int64_t)i * gradient_stride] = (float)((p - label) / n);
     }
     shared[threadIdx.x] = sum;
-    for (int half = THREADS / 2; half > 0; half /= 2) {
+    for (int reach = THREADS / 2; reach > 0; reach /= 2) {
         __syncthreads();
-        if ((int)threadIdx.x < half) shared[threadIdx.x] += shared[threadIdx.x + (unsigned)half];
+        if ((int)threadIdx.x < reach) shared[threadIdx.x] += shared[threadIdx.x + (unsigned)reach];
     }
     if (threadIdx.x == 0) *mean = (float)(shared[0] / n);
 }
@@ -150,7 +150,7 @@ static bool check_loss(const struct op *op, struct error *err)
 
 // bytes: reads 2 writes 2 per element, least 2+2
 template <typename T, int V>
-__global__ void __launch_bounds__(THREADS)
+__global__ void __launch_bounds__(THREADS, BLOCKS_MIN)
     bias_relu(struct tiles t, T *y, int stride, const float *bias, bool relu)
 {
     const struct spot s = spot_of<V>(t);
@@ -184,7 +184,7 @@ cudaError_t launch_bias_relu(const struct tensor *y, void *data, const float *bi
 
 // bytes: reads 2 writes 0 per element, least 2+0
 template <typename T, int V>
-__global__ void __launch_bounds__(THREADS)
+__global__ void __launch_bounds__(THREADS, BLOCKS_MIN)
     channel_partials(struct tiles t, const T *x, int stride, float *partials)
 {
     const struct spot s = spot_of<V>(t);
@@ -199,7 +199,7 @@ __global__ void __launch_bounds__(THREADS)
 }
 
 // bytes: reads 4 writes 4 per channel, least 0+4
-static __global__ void __launch_bounds__(THREADS)
+static __global__ void __launch_bounds__(THREADS, BLOCKS_MIN)
     channel_totals(struct tiles t, const float *partials, float *sums)
 {
     int channel;

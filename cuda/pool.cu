@@ -51,7 +51,7 @@ __device__ inline float average_scale(const struct pool &p, struct range rows, s
 
 // bytes: reads 2 writes 0.5 per input element (3x3, stride 2), least 2+0.5
 template <typename X, typename Y, int V>
-__global__ void __launch_bounds__(THREADS)
+__global__ void __launch_bounds__(THREADS, BLOCKS_MIN)
     pool_forward(struct tiles t, struct pool p, const X *x, Y *y)
 {
     const struct spot s = spot_of<V>(t);
@@ -87,7 +87,7 @@ template <int V> struct taps {
 /* taps (output pixels, C): the tap of the first maximum; NO_TAP where nothing is above -inf. */
 // bytes: reads 2 writes 0.25 per input element (3x3, stride 2), least 2+0
 template <typename X, int V>
-__global__ void __launch_bounds__(THREADS)
+__global__ void __launch_bounds__(THREADS, BLOCKS_MIN)
     pool_first_maximum(struct tiles t, struct pool p, const X *x, uint8_t *maxima)
 {
     const struct spot s = spot_of<V>(t);
@@ -123,7 +123,7 @@ __global__ void __launch_bounds__(THREADS)
 
 // bytes: reads 0.75 writes 2 per input element (3x3, stride 2), least 0.5+2 (average: 0.5+2)
 template <typename X, typename Y, int V, bool AVERAGE>
-__global__ void __launch_bounds__(THREADS)
+__global__ void __launch_bounds__(THREADS, BLOCKS_MIN)
     pool_backward(struct tiles t, struct pool p, const Y *dy, const uint8_t *maxima, X *dx)
 {
     const struct spot s = spot_of<V>(t);

@@ -8,7 +8,8 @@
 #include "kernels.h"
 #include "vector.cuh"
 
-enum { THREADS = 256, WARP_LANES = 32, PIXELS_MAX = 1 << 30, ALIGNMENT = 256 };
+/* Kernels may take 64 registers a thread: BLOCKS_MIN blocks share a multiprocessor. */
+enum { THREADS = 256, BLOCKS_MIN = 4, WARP_LANES = 32, PIXELS_MAX = 1 << 30, ALIGNMENT = 256 };
 
 struct tiles {
     int pixels, channels;

@@ -9,7 +9,7 @@
 
 #include "micromet/base/config.h"
 #include "micromet/base/error.h"
-#include "micromet/data/augment.h"
+#include "micromet/data/augment_draw.h"
 #include "micromet/nn/tensor.h"
 
 enum op_kind {
