@@ -11,7 +11,8 @@ static const struct concession {
     bool unfused, copy_x, copy_y, f32;
 } concessions[] = {
     { false, false, false, false }, { true, false, false, false }, { true, false, true, false },
-    { true, true, false, false },   { true, true, true, false },   { true, true, true, true },
+    { true, true, false, false },   { true, true, true, false },   { false, true, true, false },
+    { false, true, true, true },    { true, true, true, true },
 };
 
 static struct tensor dense(const struct tensor *t, enum dtype dtype)
@@ -60,6 +61,12 @@ static bool same(const struct convolution_form *a, const struct convolution_form
            a->graph.x.dtype == b->graph.x.dtype;
 }
 
+/* A bias is added in F32, never to a sum that was rounded to bfloat16 before. */
+static bool rounds_twice(const struct convolution_form *form, const struct op *op)
+{
+    return form->bias_relu && op->bias && form->graph.y.dtype == DTYPE_BF16;
+}
+
 void convolution_form_lay_out(struct convolution_form *form, const struct op *op,
                               const struct cudnn_plan *plan)
 {
@@ -84,10 +91,10 @@ bool convolution_form_plan(struct convolution_form *form, struct cudnn_plan *pla
     struct convolution_form tried[COUNT];
     struct error refusal = { 0 };
     for (int i = 0; i < COUNT; i++) {
-        bool again = false;
         concede(&tried[i], op, &concessions[i]);
-        for (int j = 0; j < i; j++) again |= same(&tried[i], &tried[j]);
-        if (again) continue;
+        bool passed_over = rounds_twice(&tried[i], op);
+        for (int j = 0; j < i; j++) passed_over |= same(&tried[i], &tried[j]);
+        if (passed_over) continue;
         error_clear(&refusal);
         if (!plan_cache_plan(cache, &tried[i].graph, plan, reused, &refusal)) continue;
         *form = tried[i];

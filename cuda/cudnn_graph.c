@@ -107,12 +107,12 @@ static cudnnDataType_t data_type(enum dtype dtype)
     return dtype == DTYPE_BF16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT;
 }
 
+/* Slices are cut at multiples of 16 bytes where the whole pixel is one, and anywhere else. */
 int64_t cudnn_alignment(const struct tensor *t)
 {
-    if (t->pixel_stride == t->c) return ALIGNMENT;
-    int64_t alignment = ALIGNMENT;
-    while ((size_t)t->pixel_stride * dtype_bytes(t->dtype) % (size_t)alignment) alignment /= 2;
-    return alignment;
+    const size_t element = dtype_bytes(t->dtype);
+    const bool slice = t->pixel_stride != t->c;
+    return slice && (size_t)t->pixel_stride * element % ALIGNMENT ? (int64_t)element : ALIGNMENT;
 }
 
 struct layout {

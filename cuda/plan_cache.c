@@ -32,7 +32,7 @@ struct plan_cache {
     char header[KEY_BYTES + 32], path[PATH_MAX_BYTES];
     struct entry *entries;
     int count, capacity;
-    bool unsaved;
+    bool unsaved, told;
 };
 
 static void describe(const struct tensor *t, char text[64])
@@ -318,6 +318,11 @@ bool plan_cache_plan(struct plan_cache *cache, const struct op *op, struct cudnn
         log_info("%s: the plan of '%s' is made anew: %s", cache->path, key, refusal.message);
         error_clear(&refusal);
     }
+    if (!cache->told)
+        log_info("making plans with cuDNN, which compiles kernels: minutes at first, at once later "
+                 "from %s",
+                 cache->path);
+    cache->told = true;
     int count;
     *reused = false;
     const bool ok = cudnn_plan_op(plan, 1, &count, op, &cache->target, &cache->limits, &refusal);

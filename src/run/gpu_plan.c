@@ -3,7 +3,6 @@
 
 #include <stdlib.h>
 
-#include "micromet/base/log.h"
 #include "micromet/nn/optimizer.h"
 #include "micromet/run/checkpoint.h"
 
@@ -258,8 +257,6 @@ bool gpu_plan_make(struct gpu_plan *plan, const struct config *config, const cha
     plan->gpu = *planner->gpu;
     snprintf(plan->library, sizeof plan->library, "%s", planner->library);
     snprintf(plan->cache_path, sizeof plan->cache_path, "%s", planner->cache_path);
-    log_info("planning for %s with %s; kernels that are not yet in %s are compiled now",
-             plan->gpu.device_name, plan->library, plan->cache_path);
     dry_backend_init(&backend, plan->towers, planner);
     bool ok = model_open(&model, config, plan->batch, &backend, err);
     if (ok) {
