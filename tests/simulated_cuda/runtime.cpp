@@ -1,4 +1,5 @@
-/* The simulated device's entry frame, its errors, injected failures, handles, and what it says of itself. */
+/* The simulated device's entry frame, its errors, injected failures, handles, and what it says of
+ * itself. */
 #include "runtime.h"
 
 #include <cstdarg>
@@ -11,6 +12,7 @@
 using namespace simulated;
 
 /* As cudaGetDeviceProperties tells on the real ones, as far as a backend looks. */
+/* clang-format off */
 static const device_model models[] = {
     { 9, 0, "NVIDIA H100 80GB HBM3", 85'000'000'000, 132, 2048, 32, 232448, 52428800, 1980000, 2619000, 5120 },
     { 8, 0, "NVIDIA A100-SXM4-40GB", 42'300'000'000, 108, 2048, 32, 166912, 41943040, 1410000, 1215000, 5120 },
@@ -19,6 +21,7 @@ static const device_model models[] = {
     { 7, 5, "Tesla T4", 15'800'000'000, 40, 1024, 16, 65536, 4194304, 1590000, 5001000, 256 },
     { 12, 0, "NVIDIA GeForce RTX 5090", 33'700'000'000, 170, 1536, 24, 101376, 100663296, 2407000, 14001000, 512 },
 };
+/* clang-format on */
 
 namespace simulated
 {
@@ -199,6 +202,7 @@ void simulated_no_device(bool none)
 
 /* --- Errors --- */
 
+/* clang-format off */
 #define ERROR(name, text) { cudaError##name, "cudaError" #name, text }
 
 static const struct {
@@ -231,6 +235,7 @@ static const struct {
     ERROR(CapturedEvent, "operation not permitted on an event last recorded in a capturing stream"),
     ERROR(StreamCaptureWrongThread, "attempt to terminate a thread-local capture sequence from another thread"),
 };
+/* clang-format on */
 
 const char *cudaGetErrorName(cudaError_t status)
 {
@@ -296,7 +301,7 @@ cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *p, int device)
     return api(__func__, cudaErrorInitializationError, [&] {
         if (device != 0) return cudaErrorInvalidDevice;
         const device_model &m = *sim.model;
-        *p = cudaDeviceProp{};
+        *p = cudaDeviceProp {};
         snprintf(p->name, sizeof p->name, "%s", m.name);
         memcpy(p->uuid.bytes, "simulated device", sizeof p->uuid.bytes);
         p->totalGlobalMem = sim.memory_limit;
@@ -332,25 +337,27 @@ cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int dev
     cudaDeviceProp p;
     const cudaError_t status = cudaGetDeviceProperties(&p, device);
     if (status != cudaSuccess) return status;
-    switch (attribute) {
-    case cudaDevAttrComputeCapabilityMajor: *value = p.major; break;
-    case cudaDevAttrComputeCapabilityMinor: *value = p.minor; break;
-    case cudaDevAttrMultiProcessorCount: *value = p.multiProcessorCount; break;
-    case cudaDevAttrMaxThreadsPerBlock: *value = p.maxThreadsPerBlock; break;
-    case cudaDevAttrMaxThreadsPerMultiProcessor: *value = p.maxThreadsPerMultiProcessor; break;
-    case cudaDevAttrMaxBlocksPerMultiprocessor: *value = p.maxBlocksPerMultiProcessor; break;
-    case cudaDevAttrMaxSharedMemoryPerBlock: *value = (int)p.sharedMemPerBlock; break;
-    case cudaDevAttrMaxSharedMemoryPerBlockOptin: *value = (int)p.sharedMemPerBlockOptin; break;
-    case cudaDevAttrReservedSharedMemoryPerBlock: *value = (int)p.reservedSharedMemPerBlock; break;
-    case cudaDevAttrMaxRegistersPerBlock: *value = p.regsPerBlock; break;
-    case cudaDevAttrWarpSize: *value = p.warpSize; break;
-    case cudaDevAttrL2CacheSize: *value = p.l2CacheSize; break;
-    case cudaDevAttrGlobalMemoryBusWidth: *value = p.memoryBusWidth; break;
-    case cudaDevAttrClockRate: *value = sim.model->clock_khz; break;
-    case cudaDevAttrMemoryClockRate: *value = sim.model->memory_clock_khz; break;
-    case cudaDevAttrCooperativeLaunch: *value = p.cooperativeLaunch; break;
-    default: sim_defect("device attribute %d is not simulated", (int)attribute);
-    }
+    const std::map<cudaDeviceAttr, int> values = {
+        { cudaDevAttrComputeCapabilityMajor, p.major },
+        { cudaDevAttrComputeCapabilityMinor, p.minor },
+        { cudaDevAttrMultiProcessorCount, p.multiProcessorCount },
+        { cudaDevAttrMaxThreadsPerBlock, p.maxThreadsPerBlock },
+        { cudaDevAttrMaxThreadsPerMultiProcessor, p.maxThreadsPerMultiProcessor },
+        { cudaDevAttrMaxBlocksPerMultiprocessor, p.maxBlocksPerMultiProcessor },
+        { cudaDevAttrMaxSharedMemoryPerBlock, (int)p.sharedMemPerBlock },
+        { cudaDevAttrMaxSharedMemoryPerBlockOptin, (int)p.sharedMemPerBlockOptin },
+        { cudaDevAttrReservedSharedMemoryPerBlock, (int)p.reservedSharedMemPerBlock },
+        { cudaDevAttrMaxRegistersPerBlock, p.regsPerBlock },
+        { cudaDevAttrWarpSize, p.warpSize },
+        { cudaDevAttrL2CacheSize, p.l2CacheSize },
+        { cudaDevAttrGlobalMemoryBusWidth, p.memoryBusWidth },
+        { cudaDevAttrClockRate, sim.model->clock_khz },
+        { cudaDevAttrMemoryClockRate, sim.model->memory_clock_khz },
+        { cudaDevAttrCooperativeLaunch, p.cooperativeLaunch },
+    };
+    const auto found = values.find(attribute);
+    if (found == values.end()) sim_defect("device attribute %d is not simulated", (int)attribute);
+    *value = found->second;
     return cudaSuccess;
 }
 
@@ -378,14 +385,15 @@ cudaError_t cudaRuntimeGetVersion(int *version)
 cudaError_t cudaFuncGetAttributes(struct cudaFuncAttributes *attributes, const void *)
 {
     return api(__func__, cudaErrorInitializationError, [&] {
-        *attributes = cudaFuncAttributes{};
+        *attributes = cudaFuncAttributes {};
         attributes->maxThreadsPerBlock = 1024;
         attributes->numRegs = 32;
         return cudaSuccess;
     });
 }
 
-cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, const void *, int threads, size_t)
+cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, const void *, int threads,
+                                                          size_t)
 {
     return api(__func__, cudaErrorInitializationError, [&] {
         if (threads < 1 || threads > 1024) return cudaErrorInvalidValue;

@@ -1,7 +1,9 @@
-/* What the files of the simulated runtime share: its state, the frame of an entry point, and work as a graph.
+/* What the files of the simulated runtime share: its state, the frame of an entry point, and work
+ * as a graph.
  *
- * The one idea: everything queued is an item that knows how many others it still waits for. Stream order, events, the
- * legacy stream and graphs are nothing but such edges; the scheduler runs any item that waits for none. */
+ * The one idea: everything queued is an item that knows how many others it still waits for. Stream
+ * order, events, the legacy stream and graphs are nothing but such edges; the scheduler runs any
+ * item that waits for none. */
 #ifndef MICROMET_TESTS_SIMULATED_RUNTIME_H
 #define MICROMET_TESTS_SIMULATED_RUNTIME_H
 
@@ -48,7 +50,7 @@ using capture_ptr = std::shared_ptr<capture>;
 struct CUstream_st {
     bool blocking; /* in order with the legacy stream */
     simulated::item_ptr last;
-    simulated::capture_ptr capture; /* being captured: what comes next depends on the nodes `tail` */
+    simulated::capture_ptr capture; /* under way: what comes next depends on the nodes `tail` */
     std::vector<size_t> tail;
 };
 
@@ -61,7 +63,7 @@ struct CUevent_st {
 
 struct CUgraphNode_st {
     struct simulated::task task;
-    std::vector<size_t> needs;                        /* nodes before it */
+    std::vector<size_t> needs;                                /* nodes before it */
     cudaEvent_t record_event = nullptr, wait_event = nullptr; /* external event nodes */
 };
 
@@ -97,8 +99,8 @@ struct device_model {
 struct state {
     std::recursive_mutex mutex;
     uint64_t random;
-    bool eager = false;  /* work also runs ahead of any wait */
-    int burst = 1;       /* items in a row that the scheduler likes to take from one stream */
+    bool eager = false; /* work also runs ahead of any wait */
+    int burst = 1;      /* items in a row that the scheduler likes to take from one stream */
     std::vector<item_ptr> ready;
     const void *lane = nullptr;
 
@@ -107,7 +109,7 @@ struct state {
     const char *work_name = "";
     cudaError_t sticky = cudaSuccess;
 
-    CUstream_st legacy{ true, nullptr, nullptr, {} };
+    CUstream_st legacy { true, nullptr, nullptr, {} };
     std::vector<cudaStream_t> streams;
     std::vector<capture_ptr> captures; /* those under way */
 
@@ -133,14 +135,18 @@ struct permutation {
     uint64_t count = 1, first = 0, step = 1;
     permutation() = default;
     explicit permutation(uint64_t count_);
-    uint64_t operator()(uint64_t i) const { return (first + i * step) % count; }
+    uint64_t operator()(uint64_t i) const
+    {
+        return (first + i * step) % count;
+    }
 };
 
 /* --- Entry points --- */
 
-cudaError_t enter(const char *name, cudaError_t failure); /* success, or why the call cannot go on */
-cudaError_t leave(cudaError_t status);                    /* what cudaGetLastError will say */
-void device_failed(cudaError_t status);                   /* sticky: every later call says so */
+/* Success, or why the call cannot go on. */
+cudaError_t enter(const char *name, cudaError_t failure);
+cudaError_t leave(cudaError_t status);  /* what cudaGetLastError will say */
+void device_failed(cudaError_t status); /* sticky: every later call says so */
 
 /* The frame of an entry point. An injected failure is `failure`; a launch failure is sticky. */
 template <typename Body> cudaError_t api(const char *name, cudaError_t failure, Body body)
@@ -164,7 +170,7 @@ template <typename Body> cudaError_t api_release(const char *name, Body body)
 item_ptr schedule(const struct task &task, const std::vector<item_ptr> &after);
 void run_until(const item_ptr &target);
 void run_all();
-void run_some(); /* or nothing */
+void run_some();                             /* or nothing */
 CUstream_st *stream_of(cudaStream_t stream); /* NULL is the legacy one; a dead one ends the test */
 void expect_event(cudaEvent_t event);
 /* What the next item of the stream must follow, besides what it waits for. */

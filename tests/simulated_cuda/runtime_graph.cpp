@@ -1,4 +1,5 @@
-/* Stream capture, and graphs of what was captured: a launch schedules the nodes as items with the same edges. */
+/* Stream capture, and graphs of what was captured: a launch schedules the nodes as items with the
+ * same edges. */
 #include "runtime.h"
 
 #include <algorithm>
@@ -97,7 +98,8 @@ cudaError_t cudaStreamEndCapture(cudaStream_t handle, cudaGraph_t *graph)
     const cudaError_t before = enter(__func__, cudaErrorLaunchFailure);
     const capture_ptr c = stream_of(handle)->capture;
     const cudaError_t status = end_capture(stream_of(handle));
-    if (before != cudaSuccess || status != cudaSuccess) return leave(before != cudaSuccess ? before : status);
+    if (before != cudaSuccess || status != cudaSuccess)
+        return leave(before != cudaSuccess ? before : status);
     *graph = c->graph.release();
     sim_handle_created(*graph, "graph");
     return cudaSuccess;
@@ -107,7 +109,7 @@ cudaError_t cudaStreamIsCapturing(cudaStream_t handle, cudaStreamCaptureStatus *
 {
     return api(__func__, cudaErrorLaunchFailure, [&] {
         const CUstream_st *stream = stream_of(handle);
-        *status = !stream->capture            ? cudaStreamCaptureStatusNone
+        *status = !stream->capture           ? cudaStreamCaptureStatusNone
                   : stream->capture->invalid ? cudaStreamCaptureStatusInvalidated
                                              : cudaStreamCaptureStatusActive;
         return cudaSuccess;
@@ -143,7 +145,7 @@ static cudaError_t instantiate(const char *name, cudaGraphExec_t *executable, cu
 {
     return api(name, cudaErrorMemoryAllocation, [&] {
         expect_graph(graph, "graph");
-        *executable = new CUgraphExec_st{ graph->nodes, nullptr };
+        *executable = new CUgraphExec_st { graph->nodes, nullptr };
         sim_handle_created(*executable, "executable graph");
         return cudaSuccess;
     });
@@ -154,7 +156,8 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t *executable, cudaGraph_t graph,
     return instantiate(__func__, executable, graph);
 }
 
-cudaError_t cudaGraphInstantiateWithFlags(cudaGraphExec_t *executable, cudaGraph_t graph, unsigned long long)
+cudaError_t cudaGraphInstantiateWithFlags(cudaGraphExec_t *executable, cudaGraph_t graph,
+                                          unsigned long long)
 {
     return instantiate(__func__, executable, graph);
 }

@@ -1,9 +1,10 @@
 /* Kernels: the blocks of a grid one after the other, the threads of a block as fibers.
  *
- * One fiber calls thread after thread until one of them waits; that fiber is then set aside with its thread, and
- * another goes on with the threads that have not begun. So a kernel without barriers is a loop of calls, and one with
- * barriers pays for a switch only where hardware would wait. Blocks, and threads in a block, start in a random order.
- * A thread is let go on when all it waits for have come; when none can go on, the test ends with a report. */
+ * One fiber calls thread after thread until one of them waits; that fiber is then set aside with
+ * its thread, and another goes on with the threads that have not begun. So a kernel without
+ * barriers is a loop of calls, and one with barriers pays for a switch only where hardware would
+ * wait. Blocks, and threads in a block, start in a random order. A thread is let go on when all it
+ * waits for have come; when none can go on, the test ends with a report. */
 #include "runtime.h"
 #include "simulated_device.h"
 
@@ -108,7 +109,8 @@ void switch_fiber(fiber *from, fiber *to)
 void make_fiber(fiber *c, void (*begin)())
 {
     c->bytes = stack_bytes;
-    c->stack = mmap(nullptr, stack_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    c->stack = mmap(nullptr, stack_bytes, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (c->stack == MAP_FAILED) sim_defect("no memory for the stacks of a block");
 #ifdef __x86_64__
     void **top = (void **)((char *)c->stack + stack_bytes);
@@ -132,7 +134,7 @@ enum stage { NOT_BEGUN, RUNS, AT_BARRIER, IN_WARP, ENDED };
 struct thread_state {
     enum stage stage = NOT_BEGUN;
     struct fiber *on = nullptr; /* where it waits */
-    const char *file = nullptr;    /* what it waits at */
+    const char *file = nullptr; /* what it waits at */
     int line = 0;
     unsigned mask = 0;
     sim_warp_kind kind = SIM_WARP_SYNC;
@@ -153,7 +155,7 @@ struct block_state {
     const void *argument;
     std::vector<thread_state> threads;
     std::vector<warp_state> warps;
-    std::vector<uint3> places; /* threadIdx of each */
+    std::vector<uint3> places;   /* threadIdx of each */
     std::vector<unsigned> go_on; /* may be resumed */
     size_t go_on_next = 0, begun = 0, ended = 0, at_barrier = 0;
     unsigned current = 0; /* the thread that runs */
@@ -172,14 +174,11 @@ void set_current(unsigned t)
 std::string describe(unsigned t)
 {
     const thread_state &s = block.threads[t];
-    const char *does = s.stage == AT_BARRIER ? "waits at __syncthreads()"
-                       : s.stage == IN_WARP  ? "waits in a warp operation"
-                       : s.stage == ENDED    ? "has ended"
-                                               : "runs";
-    char text[256];
-    snprintf(text, sizeof text, "thread %u %s%s%s", t, does, s.file && s.stage != ENDED ? " of " : "",
-             s.file && s.stage != ENDED ? s.file : "");
-    return s.file && s.stage != ENDED ? text + (":" + std::to_string(s.line)) : text;
+    const std::string thread = "thread " + std::to_string(t);
+    if (s.stage == ENDED) return thread + " has ended";
+    return thread +
+           (s.stage == AT_BARRIER ? " waits for the block at " : " waits for its warp at ") +
+           s.file + ":" + std::to_string(s.line);
 }
 
 void let_go_on(unsigned t)
@@ -201,8 +200,8 @@ void resolve(unsigned first, unsigned group)
         results[lane] = ballot;
         if (s.kind != SIM_WARP_TAKE) continue;
         if (s.source < 0 || s.source > 31 || !(group >> s.source & 1))
-            sim_defect("thread %u shuffles from lane %d, which takes no part, at %s:%d", first + lane, s.source,
-                       s.file, s.line);
+            sim_defect("thread %u shuffles from lane %d, which takes no part, at %s:%d",
+                       first + lane, s.source, s.file, s.line);
         results[lane] = block.threads[first + (unsigned)s.source].bits;
     }
     for (unsigned lane = 0; lane < 32; lane++) {
@@ -212,7 +211,8 @@ void resolve(unsigned first, unsigned group)
     }
 }
 
-/* Lets the lanes go on that wait with thread t, if all that its mask names and that have not ended are there. */
+/* Lets the lanes go on that wait with thread t, if all that its mask names and that have not ended
+ * are there. */
 void try_warp(unsigned t)
 {
     const unsigned first = t / 32 * 32;
@@ -223,7 +223,9 @@ void try_warp(unsigned t)
     for (unsigned lane = 0; lane < 32; lane++) {
         if (!(with.mask & warp.waits & 1u << lane)) continue;
         const thread_state &s = block.threads[first + lane];
-        if (s.line != with.line || s.mask != with.mask || s.kind != with.kind || s.file != with.file) return;
+        if (s.line != with.line || s.mask != with.mask || s.kind != with.kind ||
+            s.file != with.file)
+            return;
         group |= 1u << lane;
     }
     block.warps[t / 32].waits &= ~group;
@@ -274,7 +276,7 @@ void wait_here(unsigned t)
 fiber *idle_fiber()
 {
     if (block.idle.empty()) {
-        fiber *made = new fiber{};
+        fiber *made = new fiber {};
         make_fiber(made, fiber_main);
         return made;
     }
@@ -286,36 +288,34 @@ fiber *idle_fiber()
 /* All have come to the same barrier, or the kernel is wrong. */
 void pass_barrier()
 {
-    const thread_state *at = nullptr;
-    unsigned at_thread = 0;
-    for (unsigned t = 0; t < block.threads.size(); t++) {
-        const thread_state &s = block.threads[t];
-        if (!at && s.stage != ENDED) {
-            at = &s;
-            at_thread = t;
-        }
-    }
-    for (unsigned t = 0; t < block.threads.size(); t++) {
-        const thread_state &s = block.threads[t];
-        if (s.stage != AT_BARRIER || s.line != at->line || strcmp(s.file, at->file) != 0)
-            sim_defect("divergent threads: %s, but %s",
-                       describe(at_thread == t ? (t + 1) % (unsigned)block.threads.size() : at_thread).c_str(),
-                       describe(t).c_str());
-    }
-    for (unsigned t = 0; t < block.threads.size(); t++) let_go_on(t);
+    const std::vector<thread_state> &all = block.threads;
+    const auto first = std::find_if(all.begin(), all.end(),
+                                    [](const thread_state &s) { return s.stage != ENDED; });
+    const auto other = std::find_if(all.begin(), all.end(), [&](const thread_state &s) {
+        return s.stage != first->stage || s.line != first->line || strcmp(s.file, first->file) != 0;
+    });
+    if (other != all.end())
+        sim_defect("divergent threads: %s, but %s",
+                   describe((unsigned)(first - all.begin())).c_str(),
+                   describe((unsigned)(other - all.begin())).c_str());
+    if (first->stage != AT_BARRIER)
+        sim_defect("%s in vain", describe((unsigned)(first - all.begin())).c_str());
+    for (unsigned t = 0; t < all.size(); t++) let_go_on(t);
 }
 
 void run_block()
 {
-    for (thread_state &s : block.threads) s = thread_state{};
+    for (thread_state &s : block.threads) s = thread_state {};
     for (warp_state &warp : block.warps) warp = { 0xffffffff, 0 };
     if (block.threads.size() % 32) block.warps.back().alive = (1u << block.threads.size() % 32) - 1;
     block.go_on.clear();
     block.go_on_next = block.begun = block.ended = 0;
     block.order = permutation(block.threads.size());
     while (block.ended < block.threads.size()) {
-        if (block.go_on_next < block.go_on.size()) resume(block.threads[block.go_on[block.go_on_next++]].on);
-        else if (block.begun < block.threads.size()) resume(idle_fiber());
+        if (block.go_on_next < block.go_on.size())
+            resume(block.threads[block.go_on[block.go_on_next++]].on);
+        else if (block.begun < block.threads.size())
+            resume(idle_fiber());
         else {
             block.go_on.clear();
             block.go_on_next = 0;
@@ -349,8 +349,10 @@ void run_grid(void *argument)
         const uint64_t b = order(i);
         blockIdx = { (unsigned)(b % l->grid.x), (unsigned)(b / l->grid.x % l->grid.y),
                      (unsigned)(b / l->grid.x / l->grid.y) };
-        if (__start_simulated_shared && (i < 4 || draw(16) == 0)) /* it costs more than small blocks */
-            memset(__start_simulated_shared, 0xff, (size_t)(__stop_simulated_shared - __start_simulated_shared));
+        /* Not always: it costs more than a small block. */
+        if (__start_simulated_shared && (i < 4 || draw(16) == 0))
+            memset(__start_simulated_shared, 0xff,
+                   (size_t)(__stop_simulated_shared - __start_simulated_shared));
         run_block();
     }
     in_kernel = false;
@@ -370,8 +372,8 @@ std::string where_in_kernel()
 {
     char text[128] = "";
     if (in_kernel)
-        snprintf(text, sizeof text, ", block (%u, %u, %u), thread (%u, %u, %u)", blockIdx.x, blockIdx.y, blockIdx.z,
-                 threadIdx.x, threadIdx.y, threadIdx.z);
+        snprintf(text, sizeof text, ", block (%u, %u, %u), thread (%u, %u, %u)", blockIdx.x,
+                 blockIdx.y, blockIdx.z, threadIdx.x, threadIdx.y, threadIdx.z);
     return text;
 }
 
@@ -387,10 +389,12 @@ void sim_barrier(const char *file, int line)
     wait_here(t);
 }
 
-uint64_t sim_warp(sim_warp_kind kind, unsigned mask, uint64_t bits, int source, const char *file, int line)
+uint64_t sim_warp(sim_warp_kind kind, unsigned mask, uint64_t bits, int source, const char *file,
+                  int line)
 {
     const unsigned t = block.current;
-    if (!(mask >> t % 32 & 1)) sim_defect("the mask %08x leaves out the lane that calls, at %s:%d", mask, file, line);
+    if (!(mask >> t % 32 & 1))
+        sim_defect("the mask %08x leaves out the lane that calls, at %s:%d", mask, file, line);
     thread_state &s = block.threads[t];
     s.stage = IN_WARP;
     s.kind = kind;
@@ -416,16 +420,17 @@ void sim_trap(const char *file, int line)
 }
 
 /* A failure that a test asks for shows when the kernel would run. */
-void sim_launch(const char *name, void (*thread)(const void *), void *argument, dim3 grid, dim3 size,
-                cudaStream_t stream)
+void sim_launch(const char *name, void (*thread)(const void *), void *argument, dim3 grid,
+                dim3 size, cudaStream_t stream)
 {
     const std::lock_guard<std::recursive_mutex> lock(sim.mutex);
     std::shared_ptr<void> kept(argument, free);
     const bool fails = sim_fails("cudaLaunchKernel");
     if (sim.sticky != cudaSuccess || sim.no_device) return;
-    const bool possible = grid.x > 0 && grid.y > 0 && grid.z > 0 && size.x > 0 && size.y > 0 && size.z > 0 &&
-                          grid.x <= 2147483647 && grid.y <= 65535 && grid.z <= 65535 && size.x <= 1024 &&
-                          size.y <= 1024 && size.z <= 64 && (uint64_t)size.x * size.y * size.z <= 1024;
+    const bool possible = grid.x > 0 && grid.y > 0 && grid.z > 0 && size.x > 0 && size.y > 0 &&
+                          size.z > 0 && grid.x <= 2147483647 && grid.y <= 65535 &&
+                          grid.z <= 65535 && size.x <= 1024 && size.y <= 1024 && size.z <= 64 &&
+                          (uint64_t)size.x * size.y * size.z <= 1024;
     if (!possible) {
         leave(cudaErrorInvalidConfiguration);
         return;
@@ -433,6 +438,6 @@ void sim_launch(const char *name, void (*thread)(const void *), void *argument, 
     task t;
     t.name = name;
     t.work = fails ? fail_now : run_grid;
-    t.argument = std::make_shared<launch>(launch{ thread, kept, grid, size });
+    t.argument = std::make_shared<launch>(launch { thread, kept, grid, size });
     leave(put(stream_of(stream), t));
 }

@@ -1,9 +1,10 @@
 /* Device memory that only work can touch, pinned host memory, and copies.
  *
- * Device memory comes from one reserved range of addresses, never used twice. Pages are closed to everyone; an access
- * from inside of work opens its allocation until the wait ends, any other access ends the test with a report. An
- * allocation ends as close to a closed page as the 256-byte alignment that cudaMalloc promises allows; what is left of
- * its pages before and behind it is a margin that must stay as it is. Fresh memory and margins are NaN. */
+ * Device memory comes from one reserved range of addresses, never used twice. Pages are closed to
+ * everyone; an access from inside of work opens its allocation until the wait ends, any other
+ * access ends the test with a report. An allocation ends as close to a closed page as the 256-byte
+ * alignment that cudaMalloc promises allows; what is left of its pages before and behind it is a
+ * margin that must stay as it is. Fresh memory and margins are NaN. */
 #include "runtime.h"
 
 #include <algorithm>
@@ -24,7 +25,8 @@ namespace
 {
 
 constexpr size_t page_bytes = 4096, alignment = 256;
-/* What is large lies in huge pages, which open and close in microseconds instead of milliseconds. */
+/* What is large lies in huge pages, which open and close in microseconds instead of milliseconds.
+ */
 constexpr size_t huge_page_bytes = 2 << 20, large_bytes = huge_page_bytes / 4;
 constexpr int fresh = 0xff;
 
@@ -35,7 +37,10 @@ struct allocation {
     bool live, open, filled;
 
     /* Of a margin in huge pages only the part next to the allocation is looked at. */
-    unsigned char *margin() const { return start - pages > (ptrdiff_t)page_bytes ? start - page_bytes : pages; }
+    unsigned char *margin() const
+    {
+        return start - pages > (ptrdiff_t)page_bytes ? start - page_bytes : pages;
+    }
 };
 
 size_t round_up(size_t value, size_t unit)
@@ -50,7 +55,8 @@ struct pinned {
 
 struct arena {
     unsigned char *begin = nullptr, *end = nullptr, *next = nullptr;
-    std::map<const unsigned char *, allocation> allocations; /* by first page; freed ones stay known */
+    std::map<const unsigned char *, allocation>
+        allocations; /* by first page; freed ones stay known */
     std::vector<allocation *> open;
     std::map<const unsigned char *, pinned> host;
     struct sigaction previous;
@@ -115,11 +121,11 @@ const allocation &nearest(const unsigned char *p)
 {
     const allocation &a = nearest((const unsigned char *)p);
     const ptrdiff_t byte = (const unsigned char *)p - a.start;
-    const char *what = !sim.running                           ? "host touched device memory"
+    const char *what = !sim.running                          ? "host touched device memory"
                        : byte < 0 || (size_t)byte >= a.bytes ? "access out of bounds"
-                                                              : "access after free";
-    sim_defect("%s: byte %td of allocation %llu (%zu bytes%s)", what, byte, (unsigned long long)a.number,
-               a.bytes, a.live ? "" : ", freed");
+                                                             : "access after free";
+    sim_defect("%s: byte %td of allocation %llu (%zu bytes%s)", what, byte,
+               (unsigned long long)a.number, a.bytes, a.live ? "" : ", freed");
 }
 
 void on_fault(int, siginfo_t *info, void *)
@@ -139,7 +145,8 @@ void on_fault(int, siginfo_t *info, void *)
 void reserve_arena()
 {
     for (size_t bytes = (size_t)16 << 40; bytes >= (size_t)1 << 32 && !memory.begin; bytes /= 2) {
-        void *p = mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        void *p = mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
+                       0);
         if (p == MAP_FAILED) continue;
         memory.begin = memory.next = (unsigned char *)p;
         memory.end = memory.begin + bytes;
@@ -166,7 +173,8 @@ namespace simulated
 void open_device(const void *p, size_t bytes, const char *what)
 {
     allocation *a = in_arena(p) ? find(p) : nullptr;
-    if (!a || (const unsigned char *)p >= a->pages_end) sim_defect("%s: %p is no device memory", what, p);
+    if (!a || (const unsigned char *)p >= a->pages_end)
+        sim_defect("%s: %p is no device memory", what, p);
     const ptrdiff_t first = (const unsigned char *)p - a->start;
     if (!a->live || first < 0 || (size_t)first > a->bytes || bytes > a->bytes - (size_t)first)
         sim_defect("%s: bytes %td to %td of allocation %llu (%zu bytes%s)", what, first,
@@ -204,7 +212,8 @@ void list_memory(std::vector<std::pair<uint64_t, std::string>> &lines)
                                              std::to_string(a.bytes) + " bytes of device memory");
     for (const auto &[start, host] : memory.host)
         lines.emplace_back(host.number, "allocation " + std::to_string(host.number) + " of " +
-                                            std::to_string(host.bytes) + " bytes of pinned host memory");
+                                            std::to_string(host.bytes) +
+                                            " bytes of pinned host memory");
 }
 
 } // namespace simulated
@@ -233,8 +242,15 @@ cudaError_t cudaMalloc(void **result, size_t bytes)
         unsigned char *pages = (unsigned char *)round_up((uintptr_t)memory.next + page_bytes, unit);
         unsigned char *start = pages + whole - tail;
         memory.next = pages + whole;
-        memory.allocations[pages] = { ++sim.handles_created, pages, start, start + bytes,
-                                      pages + whole, bytes, true, false, false };
+        memory.allocations[pages] = { ++sim.handles_created,
+                                      pages,
+                                      start,
+                                      start + bytes,
+                                      pages + whole,
+                                      bytes,
+                                      true,
+                                      false,
+                                      false };
         if (unit == huge_page_bytes) madvise(pages, whole, MADV_HUGEPAGE);
 #ifdef __SANITIZE_ADDRESS__
         ASAN_POISON_MEMORY_REGION(pages, (size_t)(start - pages));
@@ -260,8 +276,8 @@ cudaError_t cudaFree(void *p)
         a->live = false;
         sim.memory_taken -= a->bytes;
         const size_t whole = (size_t)(a->pages_end - a->pages);
-        if (mmap(a->pages, whole, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED,
-                 -1, 0) == MAP_FAILED)
+        if (mmap(a->pages, whole, PROT_NONE,
+                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED)
             sim_defect("cudaFree: %s", strerror(errno));
         return sim.sticky;
     });
@@ -307,7 +323,7 @@ cudaError_t cudaPointerGetAttributes(struct cudaPointerAttributes *attributes, c
 {
     return api(__func__, cudaErrorInitializationError, [&] {
         const unsigned char *start;
-        *attributes = cudaPointerAttributes{};
+        *attributes = cudaPointerAttributes {};
         const bool host = find_pinned(p, &start);
         attributes->type = in_arena(p) ? cudaMemoryTypeDevice
                            : host      ? cudaMemoryTypeHost
@@ -343,7 +359,8 @@ bool fits(const void *p, size_t bytes)
 {
     if (place_of(p) == PAGEABLE) return true;
     const unsigned char *start = nullptr, *at = (const unsigned char *)p;
-    if (const pinned *host = find_pinned(p, &start)) return bytes <= host->bytes - (size_t)(at - start);
+    if (const pinned *host = find_pinned(p, &start))
+        return bytes <= host->bytes - (size_t)(at - start);
     const allocation *a = find(p);
     return a && a->live && at >= a->start && at <= a->end && bytes <= (size_t)(a->end - at);
 }
@@ -351,11 +368,16 @@ bool fits(const void *p, size_t bytes)
 bool kind_fits(cudaMemcpyKind kind, place to, place from)
 {
     switch (kind) {
-    case cudaMemcpyDefault: return true;
-    case cudaMemcpyHostToHost: return to != DEVICE && from != DEVICE;
-    case cudaMemcpyHostToDevice: return to == DEVICE && from != DEVICE;
-    case cudaMemcpyDeviceToHost: return to != DEVICE && from == DEVICE;
-    case cudaMemcpyDeviceToDevice: return to == DEVICE && from == DEVICE;
+    case cudaMemcpyDefault:
+        return true;
+    case cudaMemcpyHostToHost:
+        return to != DEVICE && from != DEVICE;
+    case cudaMemcpyHostToDevice:
+        return to == DEVICE && from != DEVICE;
+    case cudaMemcpyDeviceToHost:
+        return to != DEVICE && from == DEVICE;
+    case cudaMemcpyDeviceToDevice:
+        return to == DEVICE && from == DEVICE;
     }
     return false;
 }
@@ -366,7 +388,8 @@ void copy_now(void *argument)
     const void *from = c->from ? c->from : c + 1;
     if (in_arena(c->to)) open_device(c->to, c->bytes, "target of a copy");
     if (in_arena(from)) open_device(from, c->bytes, "source of a copy");
-    if ((uintptr_t)c->to < (uintptr_t)from + c->bytes && (uintptr_t)from < (uintptr_t)c->to + c->bytes)
+    if ((uintptr_t)c->to < (uintptr_t)from + c->bytes &&
+        (uintptr_t)from < (uintptr_t)c->to + c->bytes)
         sim_defect("source and target of a copy overlap");
     memcpy(c->to, from, c->bytes);
 }
@@ -408,7 +431,8 @@ cudaError_t set(CUstream_st *stream, const char *name, void *p, int value, size_
 
 } // namespace
 
-cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind kind, cudaStream_t handle)
+cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind kind,
+                            cudaStream_t handle)
 {
     return api(__func__, cudaErrorLaunchFailure, [&] {
         CUstream_st *stream = stream_of(handle);
@@ -440,7 +464,8 @@ cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, cudaMemcpyKind 
             for (const item_ptr &before : before_next(&sim.legacy)) run_until(before);
         }
         const cudaError_t status = put(&sim.legacy, copy_task("cudaMemcpy", to, from, bytes));
-        if (status != cudaSuccess || staged || (target == DEVICE && source == DEVICE)) return status;
+        if (status != cudaSuccess || staged || (target == DEVICE && source == DEVICE))
+            return status;
         run_until(sim.legacy.last);
         return sim.sticky;
     });

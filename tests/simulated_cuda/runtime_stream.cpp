@@ -47,11 +47,13 @@ static void run_work(const task &t)
     sim.running = false;
 }
 
-/* Takes from the stream of the last item for a while, so that others fall far behind in some orders. */
+/* Takes from the stream of the last item for a while, so that others fall far behind in some
+ * orders. */
 static void run_one()
 {
     size_t chosen = draw(sim.ready.size());
-    if (draw((uint64_t)sim.burst) == 0) sim.burst = 1 << 3 * draw(4);
+    if (draw((uint64_t)sim.burst) == 0)
+        sim.burst = 1 << 3 * draw(4);
     else
         for (size_t i = 0; i < sim.ready.size(); i++)
             if (sim.ready[i]->task.lane == sim.lane) chosen = i;
@@ -151,7 +153,7 @@ static cudaError_t create_stream(const char *name, cudaStream_t *stream, unsigne
 {
     return api(name, cudaErrorMemoryAllocation, [&] {
         if (flags & ~(unsigned)cudaStreamNonBlocking) return cudaErrorInvalidValue;
-        *stream = new CUstream_st{ flags != cudaStreamNonBlocking, nullptr, nullptr, {} };
+        *stream = new CUstream_st { flags != cudaStreamNonBlocking, nullptr, nullptr, {} };
         sim.streams.push_back(*stream);
         sim_handle_created(*stream, "stream");
         return cudaSuccess;
@@ -221,7 +223,8 @@ cudaError_t cudaStreamQuery(cudaStream_t handle)
 cudaError_t cudaDeviceSynchronize(void)
 {
     return api(__func__, cudaErrorLaunchFailure, [&] {
-        for (const capture_ptr &c : sim.captures) return invalidate(*c, cudaErrorStreamCaptureUnsupported);
+        for (const capture_ptr &c : sim.captures)
+            return invalidate(*c, cudaErrorStreamCaptureUnsupported);
         run_all();
         return sim.sticky;
     });
@@ -250,7 +253,7 @@ cudaError_t cudaLaunchHostFunc(cudaStream_t stream, cudaHostFn_t function, void 
         task t;
         t.name = "cudaLaunchHostFunc";
         t.work = call_host;
-        t.argument = std::make_shared<host_call>(host_call{ function, data });
+        t.argument = std::make_shared<host_call>(host_call { function, data });
         t.on_host = true;
         return put(stream_of(stream), t);
     });
@@ -261,8 +264,9 @@ cudaError_t cudaLaunchHostFunc(cudaStream_t stream, cudaHostFn_t function, void 
 static cudaError_t create_event(const char *name, cudaEvent_t *event, unsigned flags)
 {
     return api(name, cudaErrorMemoryAllocation, [&] {
-        if (flags & ~(unsigned)(cudaEventBlockingSync | cudaEventDisableTiming)) return cudaErrorInvalidValue;
-        *event = new CUevent_st{ !(flags & cudaEventDisableTiming), nullptr, nullptr, {} };
+        if (flags & ~(unsigned)(cudaEventBlockingSync | cudaEventDisableTiming))
+            return cudaErrorInvalidValue;
+        *event = new CUevent_st { !(flags & cudaEventDisableTiming), nullptr, nullptr, {} };
         sim_handle_created(*event, "event");
         return cudaSuccess;
     });

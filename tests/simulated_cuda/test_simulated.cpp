@@ -1,5 +1,5 @@
-/* The simulated device shows what it is there to show: right programs give right results in every order, wrong ones
- * give wrong results in some order or end with a report. */
+/* The simulated device shows what it is there to show: right programs give right results in every
+ * order, wrong ones give wrong results in some order or end with a report. */
 #include <criterion/criterion.h>
 #include <initializer_list>
 #include <string.h>
@@ -32,7 +32,8 @@ static bool reported(void (*wrong)(), const char *text)
     close(ends[1]);
     std::string report;
     char part[512];
-    for (ssize_t got; (got = read(ends[0], part, sizeof part)) > 0;) report.append(part, (size_t)got);
+    for (ssize_t got; (got = read(ends[0], part, sizeof part)) > 0;)
+        report.append(part, (size_t)got);
     close(ends[0]);
     int status;
     waitpid(child, &status, 0);
@@ -107,7 +108,8 @@ Test(simulated, barriers_and_shuffles_give_right_sums)
     for (int seed = 0; seed < SEEDS; seed++) {
         simulated_seed((uint64_t)seed);
         expect_ok(cudaMemcpy(device, x, sizeof x, cudaMemcpyHostToDevice));
-        CUDA_LAUNCH(block_sums<THREADS>, BLOCKS, THREADS, nullptr, device, device + BLOCKS * THREADS);
+        CUDA_LAUNCH(block_sums<THREADS>, BLOCKS, THREADS, nullptr, device,
+                    device + BLOCKS * THREADS);
         expect_ok(cudaGetLastError());
         expect_ok(cudaMemcpy(sums, device + BLOCKS * THREADS, sizeof sums, cudaMemcpyDeviceToHost));
         for (int b = 0; b < BLOCKS; b++) {
@@ -409,7 +411,8 @@ Test(simulated, a_graph_of_two_streams_replays)
     expect_ok(cudaStreamWaitEvent(r.a, joined, 0));
     expect_ok(cudaMemcpyAsync(r.host, other, BYTES / 2, cudaMemcpyDeviceToHost, r.a));
     expect_ok(cudaEventRecordWithFlags(mark, r.a, cudaEventRecordExternal));
-    expect_ok(cudaMemcpyAsync(r.host + COUNT / 2, r.device, BYTES / 2, cudaMemcpyDeviceToHost, r.a));
+    expect_ok(
+        cudaMemcpyAsync(r.host + COUNT / 2, r.device, BYTES / 2, cudaMemcpyDeviceToHost, r.a));
     expect_ok(cudaStreamEndCapture(r.a, &graph));
     size_t nodes = 0;
     expect_ok(cudaGraphGetNodes(graph, nullptr, &nodes));
@@ -438,7 +441,8 @@ Test(simulated, what_a_capture_forbids_is_refused)
     rig r;
     cudaGraph_t graph;
     void *p;
-    expect_ok(cudaStreamBeginCapture(r.a, cudaStreamCaptureModeGlobal)); /* a fork that does not join */
+    expect_ok(
+        cudaStreamBeginCapture(r.a, cudaStreamCaptureModeGlobal)); /* a fork that does not join */
     expect_ok(cudaEventRecord(r.event, r.a));
     expect_ok(cudaStreamWaitEvent(r.b, r.event, 0));
     expect_ok(cudaMemsetAsync(r.device, 0, BYTES, r.b));
