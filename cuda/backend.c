@@ -61,6 +61,29 @@ static bool tensors_check(const struct op *op, struct error *err)
     return true;
 }
 
+static bool fits(int in, int out, int kernel, int stride, int pad)
+{
+    return kernel >= 1 && stride >= 1 && pad >= 0 && in + 2 * pad >= kernel &&
+           out == (in + 2 * pad - kernel) / stride + 1;
+}
+
+static bool convolution_check(const struct op *op, struct error *err)
+{
+    const struct tensor *x = &op->x, *y = &op->y;
+    const char *what = op_kind_name(op->kind), *name = op->name ? op->name : "";
+    if (x->dtype != y->dtype || x->dtype == DTYPE_U8)
+        return error_set(err, EXIT_CODE_FAILED,
+                         "%s %s: input and output must both be float32 or bfloat16", what, name);
+    if (x->n != y->n || !fits(x->h, y->h, op->kernel_h, op->stride, op->pad_h) ||
+        !fits(x->w, y->w, op->kernel_w, op->stride, op->pad_w))
+        return error_set(err, EXIT_CODE_FAILED, "%s %s: %d×%d×%d maps do not become %d×%d×%d", what,
+                         name, x->n, x->h, x->w, y->n, y->h, y->w);
+    if (op->weights_c < 0 || op->weights_c > x->c)
+        return error_set(err, EXIT_CODE_FAILED, "%s %s: weights of %d channels for %d", what, name,
+                         op->weights_c, x->c);
+    return true;
+}
+
 static void plan_release(struct plan *plan)
 {
     if (!plan) return;
@@ -76,7 +99,8 @@ static bool backend_plan(struct backend *base, const struct op *op, struct plan 
     *out = NULL;
     CHECK(op->kind >= 0 && op->kind < OP_KIND_COUNT);
     CHECK(op->queue >= 0 && op->queue < base->facts.queues);
-    if (!tensors_check(op, err)) return false;
+    if (!tensors_check(op, err) || (is_convolution(op) && !convolution_check(op, err)))
+        return false;
     struct plan *plan = calloc(1, sizeof *plan);
     if (!plan) return error_set(err, EXIT_CODE_FAILED, "out of memory for a plan");
     plan->backend = self(base);

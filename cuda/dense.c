@@ -16,7 +16,9 @@ struct dense {
     cublasLtMatrixLayout_t a, b, d;
     cublasLtMatmulAlgo_t algorithms[ALIGNMENTS];
     size_t workspace_bytes; /* of the multiplication */
-    bool fused_bias;
+    struct tensor sum;      /* BF16 with bias: F32 scratch behind the workspace, so that the bias is
+                               added before rounding */
+    bool sums_aside;
     void *packed; /* weights in x's type, if that is not F32 */
     uint64_t packed_version;
     bool is_packed;
@@ -31,17 +33,6 @@ static bool refuse(const struct op *op, const char *why, struct error *err)
 {
     return error_set(err, EXIT_CODE_FAILED, "%s %s: %s", op_kind_name(op->kind),
                      op->name ? op->name : "", why);
-}
-
-static bool check(const struct op *op, struct error *err)
-{
-    const enum dtype type = op->x.dtype;
-    if (op->x.n != op->y.n) return refuse(op, "input and output differ in their batch", err);
-    if (op->y.dtype != type || (type != DTYPE_F32 && type != DTYPE_BF16))
-        return refuse(op, "input and output must both be float32 or bfloat16", err);
-    if (op->kind == OP_CONVOLUTION_BACKWARD_DATA && weights_c(op) != op->x.c)
-        return refuse(op, "no data gradient of an input with padding channels", err);
-    return true;
 }
 
 static void release(void *detail)
@@ -80,8 +71,7 @@ static bool layout(cublasLtMatrixLayout_t *out, const struct matrix *m, struct e
 
 static bool set_epilogue(struct dense *dense, const struct op *op, struct error *err)
 {
-    dense->fused_bias = op->kind == OP_CONVOLUTION && op->bias && op->y.dtype == DTYPE_F32;
-    if (op->kind != OP_CONVOLUTION || (op->bias && !dense->fused_bias)) return true;
+    if (op->kind != OP_CONVOLUTION) return true;
     const cublasLtEpilogue_t epilogue =
         op->bias ? (op->relu ? CUBLASLT_EPILOGUE_RELU_BIAS : CUBLASLT_EPILOGUE_BIAS)
                  : (op->relu ? CUBLASLT_EPILOGUE_RELU : CUBLASLT_EPILOGUE_DEFAULT);
@@ -96,7 +86,8 @@ static bool describe(struct dense *dense, const struct plan *plan, struct error 
     const bool filter = op->kind == OP_CONVOLUTION_BACKWARD_FILTER;
     const bool data = op->kind == OP_CONVOLUTION_BACKWARD_DATA;
     const int c = weights_c(op);
-    const struct matrix x = matrix_of(&op->x, c), y = matrix_of(&op->y, op->y.c);
+    const struct matrix x = matrix_of(&op->x, c);
+    const struct matrix y = matrix_of(dense->sums_aside ? &dense->sum : &op->y, op->y.c);
     const struct matrix w = { filter ? DTYPE_F32 : op->x.dtype, c, op->y.c, c };
     const struct matrix *a = filter ? &x : &w, *b = data || filter ? &y : &x;
     const struct matrix *d = filter ? &w : data ? &x : &y;
@@ -203,17 +194,18 @@ static bool run_forward(struct plan *plan, const struct op_buffers *buffers, str
     const struct dense *dense = plan->detail;
     const struct op *op = &plan->op;
     const void *weights;
+    void *out = dense->sums_aside ? (char *)plan_workspace(plan) + dense->workspace_bytes
+                                  : buffers->out;
     if (!take_weights(plan, buffers, &weights, err)) return false;
-    if (dense->fused_bias && !CUBLAS_OK(cublasLtMatmulDescSetAttribute(
-                                            dense->multiply, CUBLASLT_MATMUL_DESC_BIAS_POINTER,
-                                            &buffers->bias, sizeof buffers->bias),
-                                        err))
+    if (op->bias && !CUBLAS_OK(cublasLtMatmulDescSetAttribute(dense->multiply,
+                                                              CUBLASLT_MATMUL_DESC_BIAS_POINTER,
+                                                              &buffers->bias, sizeof buffers->bias),
+                               err))
         return false;
-    if (!multiply(plan, weights, buffers->x, buffers->out, err)) return false;
-    return !op->bias || dense->fused_bias ||
-           CUDA_OK(
-               launch_bias_relu(&op->y, buffers->out, buffers->bias, op->relu, plan_stream(plan)),
-               err);
+    if (!multiply(plan, weights, buffers->x, out, err)) return false;
+    return !dense->sums_aside || CUDA_OK(launch_copy_view(&op->y, buffers->out, &dense->sum, out,
+                                                          false, plan_stream(plan)),
+                                         err);
 }
 
 static bool run_data(struct plan *plan, const struct op_buffers *buffers, struct error *err)
@@ -231,23 +223,41 @@ static bool run_filter(struct plan *plan, const struct op_buffers *buffers, stru
                                      err);
 }
 
-bool cuda_plan_dense(struct plan *plan, struct error *err)
+/* Weights that are packed, and what the queue's workspace must hold. */
+static bool reserve(struct plan *plan, struct dense *dense, struct error *err)
 {
     const struct op *op = &plan->op;
-    if (!check(op, err)) return false;
-    struct dense *dense = calloc(1, sizeof *dense);
-    if (!dense) return refuse(op, "out of memory for a plan", err);
     const bool filter = op->kind == OP_CONVOLUTION_BACKWARD_FILTER;
     const size_t sums = filter && op->bias ? channel_sums_workspace_bytes(&op->y) : 0;
+    dense->workspace_bytes = (dense->workspace_bytes + 255) / 256 * 256;
+    size_t bytes = dense->workspace_bytes;
+    if (dense->sums_aside) bytes += tensor_bytes(&dense->sum);
     if (op->x.dtype != DTYPE_F32 && !filter)
         plan->bytes = (size_t)op->y.c * (size_t)weights_c(op) * dtype_bytes(op->x.dtype);
+    return workspace_reserve(plan->backend, op->queue, sums > bytes ? sums : bytes, err) &&
+           (plan->bytes == 0 || cuda_alloc(plan->backend, plan->bytes, &dense->packed, err));
+}
+
+bool cuda_plan_dense(struct plan *plan, struct error *err)
+{
+    static bool (*const runs[])(struct plan *, const struct op_buffers *, struct error *) = {
+        [OP_CONVOLUTION] = run_forward,
+        [OP_CONVOLUTION_BACKWARD_DATA] = run_data,
+        [OP_CONVOLUTION_BACKWARD_FILTER] = run_filter,
+    };
+    const struct op *op = &plan->op;
+    if (op->kind == OP_CONVOLUTION_BACKWARD_DATA && weights_c(op) != op->x.c)
+        return refuse(op, "no data gradient of an input with padding channels", err);
+    struct dense *dense = calloc(1, sizeof *dense);
+    if (!dense) return refuse(op, "out of memory for a plan", err);
+    dense->sums_aside = op->kind == OP_CONVOLUTION && op->bias && op->y.dtype != DTYPE_F32;
+    dense->sum = op->y;
+    dense->sum.dtype = DTYPE_F32;
+    dense->sum.pixel_stride = op->y.c;
     plan->detail = dense;
     plan->release = release;
-    plan->run = filter ? run_filter : op->kind == OP_CONVOLUTION ? run_forward : run_data;
-    if (describe(dense, plan, err) && choose_both(dense, plan, err) &&
-        (plan->bytes == 0 || cuda_alloc(plan->backend, plan->bytes, &dense->packed, err)) &&
-        workspace_reserve(plan->backend, op->queue,
-                          sums > dense->workspace_bytes ? sums : dense->workspace_bytes, err))
+    plan->run = runs[op->kind];
+    if (describe(dense, plan, err) && choose_both(dense, plan, err) && reserve(plan, dense, err))
         return true;
     release(dense);
     return false;
