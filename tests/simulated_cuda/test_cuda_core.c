@@ -1,5 +1,5 @@
-/* The core of the CUDA backend on the simulated device: tickets, marks and recordings in whatever order the device picks, and
- * what is said when the device is missing, full or lost. */
+/* The core of the CUDA backend on the simulated device: tickets, marks and recordings in whatever
+ * order the device picks, and what is said when the device is missing, full or lost. */
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,7 +11,9 @@
 
 enum { SEEDS = 20 };
 
-static const struct config_compute compute = { .backend = BACKEND_CUDA, .threads = 1, .workspace = 64 };
+static const struct config_compute compute = { .backend = BACKEND_CUDA,
+                                               .threads = 1,
+                                               .workspace = 64 };
 
 static struct backend *open_backend(int queues)
 {
