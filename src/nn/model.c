@@ -192,6 +192,19 @@ struct program *model_program(struct model *model, int tower, bool training)
     return &model->tower_branches[training ? TRAIN : INFER][tower].program;
 }
 
+const struct op *model_op(const struct model *model, int tower, bool training, int index,
+                          const struct plan **plan)
+{
+    CHECK(tower >= 0 && tower <= model->spec.towers && (model->spec.training || !training));
+    const int mode = training ? TRAIN : INFER;
+    const struct program *program = tower < model->spec.towers
+                                        ? &model->tower_branches[mode][tower].program
+                                        : &model->head_branches[mode].program;
+    if (index >= program->count) return NULL;
+    if (plan) *plan = program->instructions[index].plan;
+    return &program->instructions[index].op;
+}
+
 int model_parameter_count(const struct model *model)
 {
     return model->parameters.count;
