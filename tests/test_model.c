@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "micromet/base/random.h"
+#include "micromet/data/augment.h"
 #include "micromet/nn/inception_v3.h"
 #include "micromet/nn/model.h"
 #include "micromet/nn/pretrained.h"

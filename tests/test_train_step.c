@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "micromet/data/augment.h"
 #include "micromet/base/random.h"
 #include "micromet/nn/model.h"
 #include "op_case.h"
