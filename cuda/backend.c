@@ -89,6 +89,7 @@ static void plan_release(struct plan *plan)
     if (!plan) return;
     cudaDeviceSynchronize(); /* it may still be running */
     if (plan->release) plan->release(plan->detail);
+    cudaFree(plan->loaded);
     plan->backend->plan_bytes -= plan->bytes;
     free(plan);
 }
@@ -142,6 +143,33 @@ static void close_backend(struct backend *base)
     free(backend);
 }
 
+/* Weights that stay lie at one place whoever they are, so that recordings go on with them. */
+static bool plan_load(struct plan *plan, const float *weights, struct error *err)
+{
+    const struct op *op = &plan->op;
+    const int channels = op->weights_c ? op->weights_c : op->x.c;
+    const size_t bytes = (size_t)op->y.c * (size_t)op->kernel_h * (size_t)op->kernel_w *
+                         (size_t)channels * sizeof *weights;
+    void *given = plan->loaded;
+    const bool ok = (given || cuda_alloc(plan->backend, bytes, &given, err)) &&
+                    CUDA_OK(cudaMemcpyAsync(given, weights, bytes, cudaMemcpyHostToDevice,
+                                            plan_stream(plan)),
+                            err) &&
+                    (!plan->pack || plan->pack(plan, given, err)) &&
+                    CUDA_OK(cudaStreamSynchronize(plan_stream(plan)), err);
+    if (ok && !plan->pack) {
+        if (!plan->loaded) {
+            plan->bytes += bytes;
+            plan->backend->plan_bytes += bytes;
+        }
+        plan->loaded = given;
+        return true;
+    }
+    if (given != plan->loaded) cudaFree(given);
+    plan->loaded_packed = ok;
+    return ok;
+}
+
 static const struct backend_ops cuda_ops = {
     .alloc = memory_alloc,
     .alloc_host = memory_alloc_host,
@@ -160,6 +188,7 @@ static const struct backend_ops cuda_ops = {
     .record_end = queues_record_end,
     .replay = queues_replay,
     .recording_release = queues_recording_release,
+    .plan_load = plan_load,
     .plan_bytes = plan_bytes,
     .plan_release = plan_release,
     .close = close_backend,

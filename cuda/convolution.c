@@ -58,17 +58,25 @@ static bool copy_view(const struct plan *plan, const struct tensor *to, void *to
                    err);
 }
 
-static bool pack_weights(const struct plan *plan, struct detail *d, const struct op_buffers *b,
+static bool pack(struct plan *plan, const float *weights, struct error *err)
+{
+    struct detail *d = plan->detail;
+    const struct op *graph = &d->form.graph;
+    return CUDA_OK(launch_pack_weights(weights, weight_rows(graph), weight_channels(&plan->op),
+                                       graph->x.c, graph->x.dtype, d->weights, plan_stream(plan)),
+                   err);
+}
+
+static bool pack_weights(struct plan *plan, struct detail *d, const struct op_buffers *b,
                          void **weights, struct error *err)
 {
-    *weights = d->form.pack ? d->weights : (void *)(uintptr_t)b->weights;
-    if (!d->form.pack || (d->packed && d->weights_version == b->weights_version)) return true;
-    const struct op *graph = &d->form.graph;
-    if (!CUDA_OK(launch_pack_weights(b->weights, weight_rows(graph), weight_channels(&plan->op),
-                                     graph->x.c, graph->x.dtype, d->weights, plan_stream(plan)),
-                 err))
-        return false;
-    d->packed = true;
+    const float *given = plan->loaded ? plan->loaded : b->weights;
+    *weights = d->form.pack ? d->weights : (void *)(uintptr_t)given;
+    if (!d->form.pack || plan->loaded_packed ||
+        (d->packed && d->weights_version == b->weights_version))
+        return true;
+    d->packed = pack(plan, b->weights, err);
+    if (!d->packed) return false;
     d->weights_version = b->weights_version;
     return true;
 }
@@ -256,6 +264,7 @@ bool cuda_plan_convolution(struct plan *plan, struct error *err)
         return false;
     }
     plan->run = runs[plan->op.kind];
+    plan->pack = d->form.pack ? pack : NULL;
     plan->release = release;
     plan->detail = d;
     return true;

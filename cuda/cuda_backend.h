@@ -34,6 +34,11 @@ struct plan {
     struct cuda_backend *backend;
     struct op op;
     bool (*run)(struct plan *, const struct op_buffers *, struct error *);
+    /* Convolutions: take weights that stay, (K, R, S, weights_c) on the device, in the type that the plan computes with; NULL
+     * where that is F32 as it is. */
+    bool (*pack)(struct plan *, const float *weights, struct error *);
+    float *loaded;     /* such weights, where they need no packing; device */
+    bool loaded_packed; /* ... or `detail` has them */
     void (*release)(void *detail);
     void *detail;
     size_t bytes; /* device memory that `detail` keeps */

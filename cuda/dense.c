@@ -172,20 +172,27 @@ static bool multiply(const struct plan *plan, const void *a, const void *b, void
                      err);
 }
 
+static bool pack(struct plan *plan, const float *weights, struct error *err)
+{
+    const struct dense *dense = plan->detail;
+    const struct op *op = &plan->op;
+    return CUDA_OK(launch_pack_weights(weights, op->y.c, weights_c(op), weights_c(op), op->x.dtype,
+                                       dense->packed, plan_stream(plan)),
+                   err);
+}
+
 /* Weights in the type of the activations, packed again when they have changed. */
 static bool take_weights(struct plan *plan, const struct op_buffers *buffers, const void **weights,
                          struct error *err)
 {
     struct dense *dense = plan->detail;
-    const struct op *op = &plan->op;
-    *weights = dense->packed ? dense->packed : buffers->weights;
-    if (!dense->packed || (dense->is_packed && dense->packed_version == buffers->weights_version))
+    const float *given = plan->loaded ? plan->loaded : buffers->weights;
+    *weights = dense->packed ? dense->packed : given;
+    if (!dense->packed || plan->loaded_packed ||
+        (dense->is_packed && dense->packed_version == buffers->weights_version))
         return true;
     dense->packed_version = buffers->weights_version;
-    dense->is_packed = CUDA_OK(launch_pack_weights(buffers->weights, op->y.c, weights_c(op),
-                                                   weights_c(op), op->x.dtype, dense->packed,
-                                                   plan_stream(plan)),
-                               err);
+    dense->is_packed = pack(plan, buffers->weights, err);
     return dense->is_packed;
 }
 
@@ -257,8 +264,10 @@ bool cuda_plan_dense(struct plan *plan, struct error *err)
     plan->detail = dense;
     plan->release = release;
     plan->run = runs[op->kind];
-    if (describe(dense, plan, err) && choose_both(dense, plan, err) && reserve(plan, dense, err))
+    if (describe(dense, plan, err) && choose_both(dense, plan, err) && reserve(plan, dense, err)) {
+        plan->pack = dense->packed ? pack : NULL;
         return true;
+    }
     release(dense);
     return false;
 }
