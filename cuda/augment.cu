@@ -1,8 +1,9 @@
 /* Augmentation of a batch with the arithmetic of nn/augment_pixel.h, which the CPU shares.
  *
- * Contrast is about the mean of the window's changed colours: a first kernel, one block a window, computes the colours and
- * forgets them; recomputing costs less than a float copy of the window. It reads the window unturned, so turning never
- * changes its colours, and does nothing for windows that keep their contrast. */
+ * Contrast is about the mean of the window's changed colours: a first kernel, one block a window,
+ * computes the colours and forgets them; recomputing costs less than a float copy of the window. It
+ * reads the window unturned, so turning never changes its colours, and does nothing for windows
+ * that keep their contrast. */
 #include <math.h>
 
 #include "tiles.cuh"
@@ -62,7 +63,7 @@ __device__ inline void store_pixel(T *to, int channels, float r, float g, float 
         const floats<4> v = { { r, g, b } };
         store<4>(to, v);
     } else if constexpr (C == 4) {
-        *reinterpret_cast<uint2 *>(to) = uint2{ bf16_pair(r, g), bf16_pair(b, 0) };
+        *reinterpret_cast<uint2 *>(to) = uint2 { bf16_pair(r, g), bf16_pair(b, 0) };
     } else {
         store<1>(to, { { r } });
         store<1>(to + 1, { { g } });
@@ -71,7 +72,8 @@ __device__ inline void store_pixel(T *to, int channels, float r, float g, float 
     }
 }
 
-/* Square tiles, so that a window turned by 90 degrees is read in stretches as well. C: channels if 4 or 8, else 0. */
+/* Square tiles, so that a window turned by 90 degrees is read in stretches as well. C: channels if
+ * 4 or 8, else 0. */
 // bytes: reads 3 writes 8 per pixel (4 channels), least 3+8
 template <typename T, int C>
 __global__ void __launch_bounds__(TILE *TILE)

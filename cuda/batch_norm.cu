@@ -1,8 +1,9 @@
 /* Batch norm with ReLU, forward and backward; formulas in nn/backend.h.
  *
- * Small maps take one launch, in which a block keeps its channels for all pixels. Larger ones take three: sums over a share
- * of the pixels, statistics from these in double, and the pass that writes. Deviations are summed from the channel's first
- * pixel, not from zero, so one reading gives the variance without cancellation. */
+ * Small maps take one launch, in which a block keeps its channels for all pixels. Larger ones take
+ * three: sums over a share of the pixels, statistics from these, and the pass that writes.
+ * Deviations are summed from the channel's first pixel, not from zero, so one reading gives the
+ * variance without cancellation. */
 #include <math.h>
 
 #include "tiles.cuh"
@@ -28,7 +29,7 @@ template <typename T> struct maps {
 /* --- Forward --- */
 
 template <typename T, int V>
-__device__ inline void forward_sums(const struct tiles &t, const maps<T> &m, float (&sum)[2])
+__device__ inline void forward_sums(const struct tiles &t, const maps<T> &m, double (&sum)[2])
 {
     const struct spot s = spot_of<V>(t);
     float mine[2][V] = {};
@@ -91,9 +92,10 @@ __device__ inline void forward_apply(const struct tiles &t, const struct norm &n
 
 // bytes: reads 2 writes 0 per element, least 2+0
 template <typename T, int V>
-__global__ void __launch_bounds__(THREADS, BLOCKS_MIN) norm_sums(struct tiles t, maps<T> m, float *partials)
+__global__ void __launch_bounds__(THREADS, BLOCKS_MIN)
+    norm_sums(struct tiles t, maps<T> m, double *partials)
 {
-    float sum[2];
+    double sum[2];
     forward_sums<T, V>(t, m, sum);
     store_partials<V, 2>(t, sum, partials);
 }
@@ -101,7 +103,7 @@ __global__ void __launch_bounds__(THREADS, BLOCKS_MIN) norm_sums(struct tiles t,
 // bytes: reads 8 writes 16 per channel, least 8+16
 template <typename T>
 __global__ void __launch_bounds__(THREADS, BLOCKS_MIN)
-    norm_statistics(struct tiles t, struct norm n, const T *x, const float *partials)
+    norm_statistics(struct tiles t, struct norm n, const T *x, const double *partials)
 {
     int channel;
     double sum[2];
@@ -111,16 +113,18 @@ __global__ void __launch_bounds__(THREADS, BLOCKS_MIN)
 
 // bytes: reads 2 writes 2 per element, least 2+2
 template <typename T, int V>
-__global__ void __launch_bounds__(THREADS, BLOCKS_MIN) norm_apply(struct tiles t, struct norm n, maps<T> m)
+__global__ void __launch_bounds__(THREADS, BLOCKS_MIN)
+    norm_apply(struct tiles t, struct norm n, maps<T> m)
 {
     forward_apply<T, V>(t, n, m);
 }
 
 // bytes: reads 4 writes 2 per element, least 2+2 (the second reading comes from cache)
 template <typename T, int V>
-__global__ void __launch_bounds__(THREADS, BLOCKS_MIN) norm_whole(struct tiles t, struct norm n, maps<T> m)
+__global__ void __launch_bounds__(THREADS, BLOCKS_MIN)
+    norm_whole(struct tiles t, struct norm n, maps<T> m)
 {
-    float sum[2];
+    double sum[2];
     forward_sums<T, V>(t, m, sum);
     const int channel = own_channel<V>(t);
     if (channel >= 0)
@@ -144,10 +148,11 @@ __device__ inline floats<V> masked_gradient(const struct norm &n, const maps<T> 
     return g;
 }
 
-/* sum g and sum g*(x - mean); frozen statistics need no sums for dx, which is written on the way. */
+/* sum g and sum g*(x - mean); frozen statistics need no sums for dx, which is written on the way.
+ */
 template <typename T, int V, bool FROZEN>
 __device__ inline void backward_sums(const struct tiles &t, const struct norm &n, const maps<T> &m,
-                                     float (&sum)[2])
+                                     double (&sum)[2])
 {
     const struct spot s = spot_of<V>(t);
     const bool reads_x = !FROZEN || n.dgamma;
@@ -195,7 +200,8 @@ __device__ inline void backward_apply(const struct tiles &t, const struct norm &
     if (s.pixel >= t.pixels) return;
     const floats<V> mean = load_channels<V>(n.saved_mean, s.channel, 0);
     const floats<V> mean_g = load_channels<V>(n.gradient_means, s.channel, 0);
-    floats<V> slope = load_channels<V>(n.gradient_means + t.channels, s.channel, 0); /* of x - mean */
+    floats<V> slope = load_channels<V>(n.gradient_means + t.channels, s.channel,
+                                       0); /* of x - mean */
     floats<V> scale = load_channels<V>(n.gamma, s.channel, 1);
     for (int i = 0; i < V; i++) {
         const float inverse = n.saved_inverse_std[s.channel + i];
@@ -207,8 +213,7 @@ __device__ inline void backward_apply(const struct tiles &t, const struct norm &
         const floats<V> x = load<V>(m.x + at);
         floats<V> g = masked_gradient<T, V>(n, m, p, s.channel);
         for (int i = 0; i < V; i++)
-            g.v[i] = scale.v[i] *
-                     (g.v[i] - mean_g.v[i] - (x.v[i] - mean.v[i]) * slope.v[i]);
+            g.v[i] = scale.v[i] * (g.v[i] - mean_g.v[i] - (x.v[i] - mean.v[i]) * slope.v[i]);
         store<V>(m.out + at, g);
     }
 }
@@ -216,16 +221,16 @@ __device__ inline void backward_apply(const struct tiles &t, const struct norm &
 // bytes: reads 6 writes 0 per element, least 6+0 (frozen: reads 4 or 6, writes 2)
 template <typename T, int V, bool FROZEN>
 __global__ void __launch_bounds__(THREADS, BLOCKS_MIN)
-    norm_backward_sums(struct tiles t, struct norm n, maps<T> m, float *partials)
+    norm_backward_sums(struct tiles t, struct norm n, maps<T> m, double *partials)
 {
-    float sum[2];
+    double sum[2];
     backward_sums<T, V, FROZEN>(t, n, m, sum);
     store_partials<V, 2>(t, sum, partials);
 }
 
 // bytes: reads 4 writes 16 per channel, least 4+16
 static __global__ void __launch_bounds__(THREADS, BLOCKS_MIN)
-    norm_gradients(struct tiles t, struct norm n, const float *partials)
+    norm_gradients(struct tiles t, struct norm n, const double *partials)
 {
     int channel;
     double sum[2];
@@ -246,7 +251,7 @@ template <typename T, int V, bool FROZEN>
 __global__ void __launch_bounds__(THREADS, BLOCKS_MIN)
     norm_backward_whole(struct tiles t, struct norm n, maps<T> m)
 {
-    float sum[2];
+    double sum[2];
     backward_sums<T, V, FROZEN>(t, n, m, sum);
     const int channel = own_channel<V>(t);
     if (channel >= 0) finish_gradients(n, t.channels, channel, t.pixels, sum[0], sum[1]);
@@ -296,8 +301,8 @@ static struct norm norm_of(const struct op *op, const struct op_buffers *b, void
 
 template <typename T> static maps<T> maps_of(const struct op *op, const struct op_buffers *b)
 {
-    return { (const T *)b->x, (const T *)b->y, (const T *)b->dy, (T *)b->out, op->x.pixel_stride,
-             op->y.pixel_stride };
+    return { (const T *)b->x, (const T *)b->y,    (const T *)b->dy,
+             (T *)b->out,     op->x.pixel_stride, op->y.pixel_stride };
 }
 
 /* A block's stretch of channels is 64 bytes: narrow, so that small maps give many blocks. */
@@ -327,7 +332,7 @@ static cudaError_t launch_forward(const struct op *op, const struct op_buffers *
         }
         if (!op->frozen) {
             const struct tiles t = tiles_for_sums(&op->x, V);
-            float *partials = (float *)workspace;
+            double *partials = (double *)workspace;
             CUDA_LAUNCH((norm_sums<T, V>), tiles_grid(t), THREADS, stream, t, m, partials);
             CUDA_LAUNCH(norm_statistics<T>, partials_grid(op->x.c), THREADS, stream, t, n, m.x,
                         partials);
@@ -349,7 +354,7 @@ static void launch_backward_form(const struct op *op, const struct op_buffers *b
         CUDA_LAUNCH((norm_backward_whole<T, V, FROZEN>), tiles_grid(t), THREADS, stream, t, n, m);
         return;
     }
-    float *partials = (float *)((char *)workspace + gradient_means_bytes(op));
+    double *partials = (double *)((char *)workspace + gradient_means_bytes(op));
     const struct tiles sums = tiles_for_sums(&op->x, V);
     CUDA_LAUNCH((norm_backward_sums<T, V, FROZEN>), tiles_grid(sums), THREADS, stream, sums, n, m,
                 partials);

@@ -1,7 +1,8 @@
-/* Parameter updates over one contiguous region: every value is read once and written once. Formulas in nn/optimizer.h.
+/* Parameter updates over one contiguous region: every value is read once and written once. Formulas
+ * in nn/optimizer.h.
  *
- * What changes from step to step is read from device memory, so that a recorded step can run again. Adam's corrections
- * are computed once a block, in double. */
+ * What changes from step to step is read from device memory, so that a recorded step can run again.
+ * Adam's corrections are computed once a block, in double. */
 #include <math.h>
 
 #include "tiles.cuh"
@@ -33,8 +34,7 @@ __device__ inline struct step_scale scale_of(const struct rule &r, const struct 
     if (NAME != OPTIMIZER_ADAM) return { values->learning_rate, 0 };
     __shared__ float scale[2];
     const double t = (double)values->step;
-    if (threadIdx.x == 0)
-        scale[0] = (float)(values->learning_rate / (1 - pow(r.beta1, t)));
+    if (threadIdx.x == 0) scale[0] = (float)(values->learning_rate / (1 - pow(r.beta1, t)));
     if (threadIdx.x == WARP_LANES) scale[1] = (float)(1 / sqrt(1 - pow(r.beta2, t)));
     __syncthreads();
     return { scale[0], scale[1] };
@@ -102,14 +102,17 @@ static void launch_rule(const struct op *op, const struct op_buffers *b, cudaStr
     const struct rule r = rule_of(&op->optimizer);
     const struct region at = { b->parameters, b->state1, b->state2, b->gradients };
     const bool wide = ((uintptr_t)at.parameters | (uintptr_t)at.state1 | (uintptr_t)at.state2 |
-                       (uintptr_t)at.gradients) % 16 == 0;
+                       (uintptr_t)at.gradients) %
+                          16 ==
+                      0;
     const int64_t blocks = (op->count + THREADS * VECTOR - 1) / (THREADS * VECTOR);
     const unsigned grid = (unsigned)(blocks < blocks_max ? blocks : blocks_max);
     if (wide)
         CUDA_LAUNCH((optimizer_update<NAME, VECTOR>), grid, THREADS, stream, r, at, b->values,
                     op->count);
     else
-        CUDA_LAUNCH((optimizer_update<NAME, 1>), grid, THREADS, stream, r, at, b->values, op->count);
+        CUDA_LAUNCH((optimizer_update<NAME, 1>), grid, THREADS, stream, r, at, b->values,
+                    op->count);
 }
 
 static cudaError_t launch(const struct op *op, const struct op_buffers *b, void *workspace,

@@ -1,5 +1,6 @@
-/* Copies between views of one shape, whatever their strides and types: weights packed for convolutions, gradients
- * unpacked, slices copied or added. All are rows of channels; those that the source lacks are zero. */
+/* Copies between views of one shape, whatever their strides and types: weights packed for
+ * convolutions, gradients unpacked, slices copied or added. All are rows of channels; those that
+ * the source lacks are zero. */
 #include "tiles.cuh"
 
 enum { EACH = 4 }; /* pixels a thread */
@@ -49,16 +50,16 @@ static cudaError_t launch(const struct tensor *to, void *to_data, const struct t
         if (wide)
             with_width(wide_form);
         else
-            with_width(form<To, 1>{});
+            with_width(form<To, 1> {});
     };
     if (f32)
-        with_types(float{}, float{}, form<float, 4>{});
+        with_types(float {}, float {}, form<float, 4> {});
     else if (to->dtype == DTYPE_F32)
-        with_types(float{}, bf16{}, form<float, 8>{});
+        with_types(float {}, bf16 {}, form<float, 8> {});
     else if (from->dtype == DTYPE_F32)
-        with_types(bf16{}, float{}, form<bf16, 8>{});
+        with_types(bf16 {}, float {}, form<bf16, 8> {});
     else
-        with_types(bf16{}, bf16{}, form<bf16, 8>{});
+        with_types(bf16 {}, bf16 {}, form<bf16, 8> {});
     return cudaGetLastError();
 }
 

@@ -1,4 +1,5 @@
-/* What goes element by element: ReLU gradient, dropout, bias with ReLU; the loss, and sums over channels. */
+/* What goes element by element: ReLU gradient, dropout, bias with ReLU; the loss, and sums over
+ * channels. */
 #include <math.h>
 
 #include "micromet/base/random.h"
@@ -43,8 +44,8 @@ static cudaError_t launch_relu_backward(const struct op *op, const struct op_buf
 
 /* --- Dropout --- */
 
-/* A block of Philox words is a group of four channels of one pixel, whoever computes it; a thread takes G of these groups,
- * by single channels if V is 1. */
+/* A block of Philox words is a group of four channels of one pixel, whoever computes it; a thread
+ * takes G of these groups, by single channels if V is 1. */
 // bytes: reads 2 writes 2 per element, least 2+2
 template <typename T, int V, int G>
 __global__ void __launch_bounds__(THREADS, BLOCKS_MIN)
@@ -62,8 +63,7 @@ __global__ void __launch_bounds__(THREADS, BLOCKS_MIN)
             const uint32_t counter[4] = { (uint32_t)(s.channel / 4 + g), epoch, (uint32_t)p, 0 };
             uint32_t words[4];
             philox_block(counter, key, words);
-            for (int i = 0; i < 4; i++)
-                keep[4 * g + i] = philox_unit(words[i]) < rate ? 0 : scale;
+            for (int i = 0; i < 4; i++) keep[4 * g + i] = philox_unit(words[i]) < rate ? 0 : scale;
         }
         for (int i = 0; i < 4 * G; i += V) {
             if (V == 1 && s.channel + i >= t.channels) continue;
@@ -101,7 +101,8 @@ static bool check_dropout(const struct op *op, struct error *err)
 
 /* --- Loss --- */
 
-/* Binary cross entropy on logits, in the form that never overflows. One block, in double: there are few samples. */
+/* Binary cross entropy on logits, in the form that never overflows. One block, in double: there are
+ * few samples. */
 // bytes: reads 8 writes 8 per sample, least 8+8
 template <typename T>
 __global__ void __launch_bounds__(THREADS, BLOCKS_MIN)
@@ -185,10 +186,11 @@ cudaError_t launch_bias_relu(const struct tensor *y, void *data, const float *bi
 // bytes: reads 2 writes 0 per element, least 2+0
 template <typename T, int V>
 __global__ void __launch_bounds__(THREADS, BLOCKS_MIN)
-    channel_partials(struct tiles t, const T *x, int stride, float *partials)
+    channel_partials(struct tiles t, const T *x, int stride, double *partials)
 {
     const struct spot s = spot_of<V>(t);
-    float mine[1][V] = {}, sum[1];
+    float mine[1][V] = {};
+    double sum[1];
     UNROLL(4)
     for (int p = s.pixel; p < t.pixels; p += s.step) {
         const floats<V> v = load<V>(x + (int64_t)p * stride + s.channel);
@@ -200,7 +202,7 @@ __global__ void __launch_bounds__(THREADS, BLOCKS_MIN)
 
 // bytes: reads 4 writes 4 per channel, least 0+4
 static __global__ void __launch_bounds__(THREADS, BLOCKS_MIN)
-    channel_totals(struct tiles t, const float *partials, float *sums)
+    channel_totals(struct tiles t, const double *partials, float *sums)
 {
     int channel;
     double sum[1];
@@ -220,7 +222,7 @@ cudaError_t launch_channel_sums(const struct tensor *x, const void *data, float 
         using T = typename decltype(form)::type;
         constexpr int V = decltype(form)::width;
         const struct tiles t = tiles_for_sums(x, V);
-        float *partials = (float *)workspace;
+        double *partials = (double *)workspace;
         CUDA_LAUNCH((channel_partials<T, V>), tiles_grid(t), THREADS, stream, t, (const T *)data,
                     x->pixel_stride, partials);
         CUDA_LAUNCH(channel_totals, partials_grid(x->c), THREADS, stream, t, partials, sums);

@@ -1,8 +1,10 @@
-/* Maximum and average pools. A thread takes a few channels of one pixel: forward of an output pixel, backward of an input
- * pixel, which gathers from the windows that it lies in, so that nothing is added atomically.
+/* Maximum and average pools. A thread takes a few channels of one pixel: forward of an output
+ * pixel, backward of an input pixel, which gathers from the windows that it lies in, so that
+ * nothing is added atomically.
  *
- * The gradient of a maximum goes in two launches: which tap of each window holds its first maximum (a byte each), then the
- * gathering. Overlapping windows would otherwise be searched again for each of their pixels. */
+ * The gradient of a maximum goes in two launches: which tap of each window holds its first maximum
+ * (a byte each), then the gathering. Overlapping windows would otherwise be searched again for each
+ * of their pixels. */
 #include <math.h>
 
 #include "tiles.cuh"
@@ -148,8 +150,7 @@ __global__ void __launch_bounds__(THREADS, BLOCKS_MIN)
                     memcpy(&maximum,
                            __builtin_assume_aligned(maxima + out * t.channels + s.channel, V),
                            sizeof maximum);
-                    for (int i = 0; i < V; i++)
-                        sum.v[i] += maximum.v[i] == here ? g.v[i] : 0;
+                    for (int i = 0; i < V; i++) sum.v[i] += maximum.v[i] == here ? g.v[i] : 0;
                 }
             }
         X *to = dx + (int64_t)pixel * p.x_stride + s.channel;
@@ -163,9 +164,20 @@ __global__ void __launch_bounds__(THREADS, BLOCKS_MIN)
 
 static struct pool pool_of(const struct op *op)
 {
-    return { op->x.h,      op->x.w,     op->y.h,   op->y.w,          op->kernel_h,
-             op->kernel_w, op->stride,  op->pad_h, op->pad_w,        op->x.pixel_stride,
-             op->y.pixel_stride, op->average, op->exclude_padding, op->accumulate };
+    return { op->x.h,
+             op->x.w,
+             op->y.h,
+             op->y.w,
+             op->kernel_h,
+             op->kernel_w,
+             op->stride,
+             op->pad_h,
+             op->pad_w,
+             op->x.pixel_stride,
+             op->y.pixel_stride,
+             op->average,
+             op->exclude_padding,
+             op->accumulate };
 }
 
 /* launch(form of x, form of y): y may be F32 where x is BF16, as features are. */
@@ -175,7 +187,7 @@ template <typename Launch> static void with_forms(const struct op *op, bool wide
         if (op->y.dtype == op->x.dtype)
             launch(x, x);
         else if constexpr (decltype(x)::width != 4) /* F32 goes with F32 alone */
-            launch(x, form<float, decltype(x)::width>{});
+            launch(x, form<float, decltype(x)::width> {});
     });
 }
 
@@ -240,7 +252,8 @@ static bool check(const struct op *op, struct error *err)
     if (!activations_check(op, err)) return false;
     if (op->x.n != op->y.n || op->x.c != op->y.c ||
         (op->y.dtype != op->x.dtype && op->y.dtype != DTYPE_F32))
-        return error_set(err, EXIT_CODE_FAILED, "%s: a pool keeps samples, channels and type", name);
+        return error_set(err, EXIT_CODE_FAILED, "%s: a pool keeps samples, channels and type",
+                         name);
     if (!axis_fits(op->x.h, op->y.h, op->kernel_h, op->stride, op->pad_h) ||
         !axis_fits(op->x.w, op->y.w, op->kernel_w, op->stride, op->pad_w))
         return error_set(err, EXIT_CODE_FAILED, "%s: a pool window would hold no pixel", name);

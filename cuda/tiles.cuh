@@ -1,7 +1,8 @@
 /* How a view is shared out among threads, and how sums over its pixels come together.
  *
- * A block's threads stand as rows of lanes: lanes side by side along the channels, so that a row touches one stretch of
- * memory, and rows along the pixels. The partition follows from the shape alone, so sums have the same order on every GPU. */
+ * A block's threads stand as rows of lanes: lanes side by side along the channels, so that a row
+ * touches one stretch of memory, and rows along the pixels. The partition follows from the shape
+ * alone, so sums have the same order on every GPU. */
 #ifndef MICROMET_CUDA_TILES_CUH
 #define MICROMET_CUDA_TILES_CUH
 
@@ -41,14 +42,17 @@ static inline dim3 tiles_grid(const struct tiles &t)
     return dim3((unsigned)t.blocks, (unsigned)t.slabs);
 }
 
-/* For sums: enough blocks for a large GPU, but no thread adds more than 64 values in float. */
+/* For sums: enough blocks for a large GPU, but no thread adds more than 64 values in float; the
+ * rest is in double. */
 static inline struct tiles tiles_for_sums(const struct tensor *t, int width)
 {
     enum { BLOCKS = 1024, EACH_MIN = 4, EACH_MAX = 64 };
     const struct tiles one = tiles_of(t, width, WARP_LANES, 1);
     const int each = divided_up((int64_t)one.blocks * one.slabs, BLOCKS);
     return tiles_of(t, width, WARP_LANES,
-                    each < EACH_MIN ? EACH_MIN : each > EACH_MAX ? EACH_MAX : each);
+                    each < EACH_MIN   ? EACH_MIN
+                    : each > EACH_MAX ? EACH_MAX
+                                      : each);
 }
 
 static inline size_t aligned_bytes(size_t bytes)
@@ -59,9 +63,10 @@ static inline size_t aligned_bytes(size_t bytes)
 /* Room for `sums` partial sums a block and channel, whichever width the launch finds. */
 static inline size_t partials_bytes(const struct tensor *t, int sums)
 {
-    const struct tiles wide = tiles_for_sums(t, wide_width(t->dtype)), narrow = tiles_for_sums(t, 1);
+    const struct tiles wide = tiles_for_sums(t, wide_width(t->dtype)),
+                       narrow = tiles_for_sums(t, 1);
     const int blocks = wide.blocks > narrow.blocks ? wide.blocks : narrow.blocks;
-    return aligned_bytes((size_t)blocks * (size_t)t->c * (size_t)sums * sizeof(float));
+    return aligned_bytes((size_t)blocks * (size_t)t->c * (size_t)sums * sizeof(double));
 }
 
 /* What every kernel over activations wants of both views. */
@@ -72,10 +77,11 @@ static inline bool activations_check(const struct op *op, struct error *err)
         const struct tensor *t = both[i];
         const bool whole = t->n > 0 && t->h > 0 && t->w > 0 && t->c > 0 && t->pixel_stride >= t->c;
         if (!whole || tensor_pixels(t) > PIXELS_MAX || t->dtype == DTYPE_U8)
-            return error_set(err, EXIT_CODE_FAILED,
-                             "%s: the CUDA backend cannot take a %d×%d×%d×%d %s tensor with pixel stride %d",
-                             op->name ? op->name : "an op", t->n, t->h, t->w, t->c,
-                             t->dtype == DTYPE_U8 ? "uint8" : "float", t->pixel_stride);
+            return error_set(
+                err, EXIT_CODE_FAILED,
+                "%s: the CUDA backend cannot take a %d×%d×%d×%d %s tensor with pixel stride %d",
+                op->name ? op->name : "an op", t->n, t->h, t->w, t->c,
+                t->dtype == DTYPE_U8 ? "uint8" : "float", t->pixel_stride);
     }
     return true;
 }
@@ -92,7 +98,8 @@ static inline bool same_shape_check(const struct op *op, struct error *err)
 
 /* --- Device --- */
 
-/* A thread's channels [channel, channel + V) and its pixels: pixel, pixel + step, ... below tiles.pixels. */
+/* A thread's channels [channel, channel + V) and its pixels: pixel, pixel + step, ... below
+ * tiles.pixels. */
 struct spot {
     int channel, pixel, step;
 };
@@ -107,10 +114,11 @@ template <int V> __device__ inline struct spot spot_of(const struct tiles &t)
     return s;
 }
 
-/* Sum over the rows of a block. Afterwards thread i holds the sums of channel own_channel(), if that is not negative.
- * All threads call it, once in a kernel. */
+/* Sum over the rows of a block, in double. Afterwards thread i holds the sums of channel
+ * own_channel(), if that is not negative. All threads call it, once in a kernel. */
 template <int V, int K>
-__device__ inline void block_sums(const struct tiles &t, const float (&mine)[K][V], float (&sum)[K])
+__device__ inline void block_sums(const struct tiles &t, const float (&mine)[K][V],
+                                  double (&sum)[K])
 {
     __shared__ float shared[K][THREADS * V];
     const int width = t.lanes * V, thread = (int)threadIdx.x;
@@ -121,7 +129,8 @@ __device__ inline void block_sums(const struct tiles &t, const float (&mine)[K][
     for (int k = 0; k < K; k++) {
         sum[k] = 0;
         if (thread < width)
-            for (int row = 0; row < t.rows; row++) sum[k] += shared[k][row * width + thread];
+            for (int row = 0; row < t.rows; row++)
+                sum[k] += (double)shared[k][row * width + thread];
     }
 }
 
@@ -133,7 +142,8 @@ template <int V> __device__ inline int own_channel(const struct tiles &t)
 
 /* partials (K, blocks, channels). */
 template <int V, int K>
-__device__ inline void store_partials(const struct tiles &t, const float (&sum)[K], float *partials)
+__device__ inline void store_partials(const struct tiles &t, const double (&sum)[K],
+                                      double *partials)
 {
     const int channel = own_channel<V>(t);
     if (channel < 0) return;
@@ -141,9 +151,10 @@ __device__ inline void store_partials(const struct tiles &t, const float (&sum)[
         partials[((size_t)k * gridDim.x + blockIdx.x) * (size_t)t.channels + channel] = sum[k];
 }
 
-/* The second stage, in double: a block of 32 channels by 8 rows. True for the threads that hold the sums of *channel. */
+/* The second stage, in double: a block of 32 channels by 8 rows. True for the threads that hold the
+ * sums of *channel. */
 template <int K>
-__device__ inline bool partials_sum(const float *partials, int blocks, int channels, int *channel,
+__device__ inline bool partials_sum(const double *partials, int blocks, int channels, int *channel,
                                     double (&sum)[K])
 {
     enum { ROWS = THREADS / WARP_LANES };

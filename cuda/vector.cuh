@@ -1,7 +1,9 @@
-/* A few channels of one pixel in registers: one 16-byte access where the memory allows, floats in between.
+/* A few channels of one pixel in registers: one 16-byte access where the memory allows, floats in
+ * between.
  *
- * Kernels are templates on the element type and on the number of channels V that a thread takes at once; the host picks
- * V by the addresses, strides and channel counts of the launch (forms below). */
+ * Kernels are templates on the element type and on the number of channels V that a thread takes at
+ * once; the host picks V by the addresses, strides and channel counts of the launch (forms below).
+ */
 #ifndef MICROMET_CUDA_VECTOR_CUH
 #define MICROMET_CUDA_VECTOR_CUH
 
@@ -81,8 +83,8 @@ template <int V> __device__ inline void store(float *p, const floats<V> &in)
         *p = in.v[0];
     else
         for (int i = 0; i < V; i += 4)
-            *reinterpret_cast<float4 *>(p + i) =
-                float4{ in.v[i], in.v[i + 1], in.v[i + 2], in.v[i + 3] };
+            *reinterpret_cast<float4 *>(p + i) = float4 { in.v[i], in.v[i + 1], in.v[i + 2],
+                                                          in.v[i + 3] };
 }
 
 template <int V> __device__ inline void store(bf16 *p, const floats<V> &in)
@@ -90,13 +92,15 @@ template <int V> __device__ inline void store(bf16 *p, const floats<V> &in)
     if constexpr (V == 1)
         *p = (bf16)bf16_pair(in.v[0], 0);
     else
-        *reinterpret_cast<uint4 *>(p) =
-            uint4{ bf16_pair(in.v[0], in.v[1]), bf16_pair(in.v[2], in.v[3]),
-                   bf16_pair(in.v[4], in.v[5]), bf16_pair(in.v[6], in.v[7]) };
+        *reinterpret_cast<uint4 *>(
+            p) = uint4 { bf16_pair(in.v[0], in.v[1]), bf16_pair(in.v[2], in.v[3]),
+                         bf16_pair(in.v[4], in.v[5]), bf16_pair(in.v[6], in.v[7]) };
 }
 
-/* Values of consecutive channels from a vector that may start anywhere; `otherwise` where it is NULL. */
-template <int V> __device__ inline floats<V> load_channels(const float *p, int channel, float otherwise)
+/* Values of consecutive channels from a vector that may start anywhere; `otherwise` where it is
+ * NULL. */
+template <int V>
+__device__ inline floats<V> load_channels(const float *p, int channel, float otherwise)
 {
     floats<V> out;
     for (int i = 0; i < V; i++) out.v[i] = p ? p[channel + i] : otherwise;
@@ -116,7 +120,8 @@ static inline int wide_width(enum dtype dtype)
     return dtype == DTYPE_F32 ? 4 : 8;
 }
 
-/* Whether every pixel of the view can be cut into groups of `width` channels that take 16-byte accesses. */
+/* Whether every pixel of the view can be cut into groups of `width` channels that take 16-byte
+ * accesses. */
 static inline bool view_takes(const struct tensor *t, const void *data, int width)
 {
     return t->c % width == 0 && (size_t)t->pixel_stride * dtype_bytes(t->dtype) % 16 == 0 &&
@@ -128,14 +133,14 @@ template <typename Launch> void with_form(enum dtype dtype, bool wide, Launch la
 {
     if (dtype == DTYPE_F32) {
         if (wide)
-            launch(form<float, 4>{});
+            launch(form<float, 4> {});
         else
-            launch(form<float, 1>{});
+            launch(form<float, 1> {});
     } else {
         if (wide)
-            launch(form<bf16, 8>{});
+            launch(form<bf16, 8> {});
         else
-            launch(form<bf16, 1>{});
+            launch(form<bf16, 1> {});
     }
 }
 
