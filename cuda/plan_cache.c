@@ -13,22 +13,19 @@
 enum { KEY_BYTES = 256, HEAD_BYTES = 160 };
 static const size_t file_limit = (size_t)1 << 30;
 
-enum origin { FROM_DESCRIPTION, FROM_DEVICE, FROM_CLOCK };
-
 struct entry {
     char key[KEY_BYTES];
-    enum origin origin;
     bool from_file;
-    bool refused;   /* the text is the reason, else the plan */
-    int64_t engine; /* refused: the workspace that it might have had, bytes */
-    char *text;
+    bool tuned;   /* chosen by the clock */
+    bool refused; /* the text is the reason; not written: another start may have what was missing */
+    int64_t engine;
+    char *text; /* the plan */
     size_t size;
 };
 
 struct plan_cache {
     struct cudnn_target target;
     struct cudnn_limits limits;
-    enum origin origin; /* of plans made now */
     char header[KEY_BYTES + 32], path[PATH_MAX_BYTES];
     struct entry *entries;
     int count, capacity;
@@ -88,8 +85,8 @@ static bool put(struct plan_cache *cache, const struct entry *entry, struct erro
 
 static int head_of(const struct entry *e, char head[HEAD_BYTES])
 {
-    return snprintf(head, HEAD_BYTES, "%d %d %lld %zu %zu", (int)e->origin, e->refused,
-                    (long long)e->engine, strlen(e->key), e->size);
+    return snprintf(head, HEAD_BYTES, "%d %lld %zu %zu", e->tuned, (long long)e->engine,
+                    strlen(e->key), e->size);
 }
 
 static unsigned long long checksum(const struct entry *e)
@@ -108,19 +105,17 @@ static size_t read_entry(const char *bytes, size_t size, size_t at, struct entry
     const char *line_end = memchr(bytes + at, '\n', size - at);
     if (!line_end || (size_t)(line_end - bytes) - at >= sizeof head) return 0;
     memcpy(head, bytes + at, (size_t)(line_end - bytes) - at);
-    int origin, refused;
+    int tuned;
     long long engine;
     size_t key_size, text_size;
     unsigned long long sum;
-    if (sscanf(head, "%d %d %lld %zu %zu %llx", &origin, &refused, &engine, &key_size, &text_size,
-               &sum) != 6)
+    if (sscanf(head, "%d %lld %zu %zu %llx", &tuned, &engine, &key_size, &text_size, &sum) != 5)
         return 0;
     const size_t key_at = (size_t)(line_end - bytes) + 1;
     if (key_size >= KEY_BYTES || text_size >= size || key_at + key_size + text_size + 1 > size)
         return 0;
-    *entry = (struct entry) { .origin = (enum origin)origin,
-                              .from_file = true,
-                              .refused = refused != 0,
+    *entry = (struct entry) { .from_file = true,
+                              .tuned = tuned != 0,
                               .engine = engine,
                               .size = text_size,
                               .text = malloc(text_size + 1) };
@@ -128,8 +123,7 @@ static size_t read_entry(const char *bytes, size_t size, size_t at, struct entry
     memcpy(entry->key, bytes + key_at, key_size);
     memcpy(entry->text, bytes + key_at + key_size, text_size);
     entry->text[text_size] = '\0';
-    if (checksum(entry) == sum && origin >= FROM_DESCRIPTION && origin <= FROM_CLOCK)
-        return key_at + key_size + text_size + 1;
+    if (checksum(entry) == sum) return key_at + key_size + text_size + 1;
     free(entry->text);
     return 0;
 }
@@ -177,7 +171,8 @@ static bool write_file(const struct plan_cache *cache, struct error *err)
     path_folder(folder, cache->path);
     if (!folder_create(folder, err) || !atomic_file_open(&file, cache->path, err)) return false;
     bool ok = fputs(cache->header, file.stream) != EOF;
-    for (int i = 0; i < cache->count && ok; i++) ok = write_entry(file.stream, &cache->entries[i]);
+    for (int i = 0; i < cache->count && ok; i++)
+        ok = cache->entries[i].refused || write_entry(file.stream, &cache->entries[i]);
     if (!ok) error_set(err, EXIT_CODE_FAILED, "%s: cannot be written", cache->path);
     ok = ok && atomic_file_commit(&file, err);
     atomic_file_release(&file);
@@ -215,13 +210,11 @@ static bool open_file(struct plan_cache *cache, const char *device_name, int cap
     return path_join(cache->path, folder[0] ? folder : found, name, err) && load(cache, err);
 }
 
-static struct plan_cache *new_cache(const struct cudnn_limits *limits, enum origin origin,
-                                    struct error *err)
+static struct plan_cache *new_cache(const struct cudnn_limits *limits, struct error *err)
 {
     struct plan_cache *cache = calloc(1, sizeof *cache);
     if (!cache) error_set(err, EXIT_CODE_FAILED, "out of memory for the plans of cuDNN");
     if (cache) cache->limits = *limits;
-    if (cache) cache->origin = origin;
     return cache;
 }
 
@@ -229,7 +222,7 @@ bool plan_cache_open_device(struct plan_cache **out, cudnnHandle_t handle,
                             const struct cudaDeviceProp *properties, const char *folder,
                             const struct cudnn_limits *limits, struct error *err)
 {
-    struct plan_cache *cache = *out = new_cache(limits, FROM_DEVICE, err);
+    struct plan_cache *cache = *out = new_cache(limits, err);
     if (cache && cudnn_target_handle(&cache->target, handle, err) &&
         open_file(cache, properties->name, 10 * properties->major + properties->minor,
                   properties->multiProcessorCount, folder, err))
@@ -243,7 +236,7 @@ bool plan_cache_open_gpu(struct plan_cache **out, const struct gpu *gpu, const c
                          const struct cudnn_limits *limits, struct error *err)
 {
     char json[GPU_JSON_BYTES];
-    struct plan_cache *cache = *out = new_cache(limits, FROM_DESCRIPTION, err);
+    struct plan_cache *cache = *out = new_cache(limits, err);
     gpu_json(gpu, json);
     if (cache && cudnn_target_json(&cache->target, json, err) &&
         open_file(cache, gpu->device_name, gpu->capability, gpu->multiprocessors, folder, err))
@@ -282,22 +275,23 @@ const struct cudnn_limits *plan_cache_limits(const struct plan_cache *cache)
 
 /* A plan that cuDNN cannot put into words is made anew at every start, and so is what has no memory
  * left. */
-static void keep(struct plan_cache *cache, const struct op *op, enum origin origin,
-                 const struct cudnn_plan *plan, const char *refusal)
+static void keep(struct plan_cache *cache, const struct op *op, const struct cudnn_plan *plan,
+                 bool tuned)
 {
     struct error ignored = { 0 };
-    struct entry entry = { .origin = origin, .refused = !plan };
+    struct entry entry = { .tuned = tuned, .engine = plan->engine };
     key_of(cache, op, entry.key);
-    if (plan) {
-        entry.engine = plan->engine;
-        if (!cudnn_plan_serialize(plan, &entry.text, &entry.size, &ignored)) return;
-    } else {
-        entry.engine = (int64_t)cache->limits.workspace_bytes;
-        entry.text = strdup(refusal);
-        if (!entry.text) return;
-        entry.size = strlen(entry.text);
-    }
-    if (put(cache, &entry, &ignored)) cache->unsaved = true;
+    if (cudnn_plan_serialize(plan, &entry.text, &entry.size, &ignored) &&
+        put(cache, &entry, &ignored))
+        cache->unsaved = true;
+}
+
+static void keep_refusal(struct plan_cache *cache, const struct op *op, const char *reason)
+{
+    struct error ignored = { 0 };
+    struct entry entry = { .refused = true, .text = strdup(reason) };
+    key_of(cache, op, entry.key);
+    if (entry.text) put(cache, &entry, &ignored);
 }
 
 bool plan_cache_plan(struct plan_cache *cache, const struct op *op, struct cudnn_plan *plan,
@@ -308,10 +302,8 @@ bool plan_cache_plan(struct plan_cache *cache, const struct op *op, struct cudnn
     key_of(cache, op, key);
     const struct entry *entry = find(cache, key);
     *reused = entry && entry->from_file;
-    if (entry && entry->refused && entry->origin >= cache->origin &&
-        (size_t)entry->engine >= cache->limits.workspace_bytes)
-        return error_set(err, EXIT_CODE_FAILED, "%s", entry->text);
-    if (entry && !entry->refused) {
+    if (entry && entry->refused) return error_set(err, EXIT_CODE_FAILED, "%s", entry->text);
+    if (entry) {
         if (cudnn_plan_load(plan, entry->text, entry->size, entry->engine, &cache->target,
                             &cache->limits, &refusal))
             return true;
@@ -325,9 +317,12 @@ bool plan_cache_plan(struct plan_cache *cache, const struct op *op, struct cudnn
     cache->told = true;
     int count;
     *reused = false;
-    const bool ok = cudnn_plan_op(plan, 1, &count, op, &cache->target, &cache->limits, &refusal);
-    keep(cache, op, cache->origin, ok ? plan : NULL, refusal.message);
-    return ok || error_set(err, EXIT_CODE_FAILED, "%s", refusal.message);
+    if (cudnn_plan_op(plan, 1, &count, op, &cache->target, &cache->limits, &refusal)) {
+        keep(cache, op, plan, false);
+        return true;
+    }
+    keep_refusal(cache, op, refusal.message);
+    return error_set(err, EXIT_CODE_FAILED, "%s", refusal.message);
 }
 
 bool plan_cache_tuned(const struct plan_cache *cache, const struct op *op)
@@ -335,11 +330,11 @@ bool plan_cache_tuned(const struct plan_cache *cache, const struct op *op)
     char key[KEY_BYTES];
     key_of(cache, op, key);
     const struct entry *entry = find(cache, key);
-    return entry && !entry->refused && entry->origin == FROM_CLOCK;
+    return entry && entry->tuned;
 }
 
 void plan_cache_keep_tuned(struct plan_cache *cache, const struct op *op,
                            const struct cudnn_plan *plan)
 {
-    keep(cache, op, FROM_CLOCK, plan, NULL);
+    keep(cache, op, plan, true);
 }

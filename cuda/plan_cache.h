@@ -4,8 +4,7 @@
  * A file holds the plans of one GPU model and one version of cuDNN, each under the whole
  * description of its op and with a checksum, for cuDNN itself does not notice a damaged kernel.
  * What does not fit is passed over with a note and made anew. Plans may have been made for the
- * description of a GPU (`micromet plan`) or on one; what a description found impossible is tried
- * again on the GPU itself. */
+ * description of a GPU (`micromet plan`) or on one. */
 #ifndef MICROMET_CUDA_PLAN_CACHE_H
 #define MICROMET_CUDA_PLAN_CACHE_H
 

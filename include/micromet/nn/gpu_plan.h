@@ -7,10 +7,10 @@
 
 /* How one convolution would be computed. */
 struct gpu_convolution {
-    char form[64];  /* "fused", or what stands around the engine */
-    bool fused;     /* bias and ReLU in the engine's kernel, or none asked for and nothing around it */
-    bool reused;    /* the plan was in the cache's file */
-    int64_t engine; /* cuDNN's number */
+    char form[64]; /* "fused", or what stands around the engine */
+    bool fused;  /* bias and ReLU in the engine's kernel, or none asked for and nothing around it */
+    bool reused; /* the plan was in the cache's file */
+    int64_t engine;         /* cuDNN's number */
     size_t workspace_bytes; /* of cuDNN */
     size_t scratch_bytes;   /* of the queue: workspace and copies */
     size_t kept_bytes;      /* packed weights */
@@ -32,14 +32,15 @@ struct gpu_planner {
     const char *cache_path;
 };
 
-/* By name; plans are looked for and kept in compute.plan_cache. Needs the CUDA backend in the build, but neither a GPU nor
- * a driver. */
+/* By name; plans are looked for and kept in compute.plan_cache. Needs the CUDA backend in the
+ * build, but neither a GPU nor a driver. */
 bool gpu_planner_open(const struct config_compute *compute, const char *gpu,
                       struct gpu_planner **planner, struct error *err);
 void gpu_planner_close(struct gpu_planner *planner);
 
-/* A backend with the facts of the CUDA one that computes nothing: what is built on it shows what it needs. Plans of
- * convolutions are the planner's; without one, nothing is planned. `bytes` is what was allocated. */
+/* A backend with the facts of the CUDA one that computes nothing: what is built on it shows what it
+ * needs. Plans of convolutions are the planner's; without one, nothing is planned. `bytes` is what
+ * was allocated. */
 struct dry_backend {
     struct backend base; /* first: a struct backend * is cast to this */
     struct gpu_planner *planner;
