@@ -9,7 +9,8 @@
 
 enum { CUDA_QUEUES_MAX = TOWERS_MAX + 1 }; /* the last one copies */
 
-struct cuda_queue; /* backend.c */
+struct cuda_queues; /* queues.h: tickets, marks, recordings */
+struct cuda_memory; /* memory.c */
 
 struct cuda_backend {
     struct backend base; /* first: a struct backend * is cast to this */
@@ -23,7 +24,9 @@ struct cuda_backend {
     cudaStream_t streams[CUDA_QUEUES_MAX];
     void *workspace[CUDA_QUEUES_MAX];     /* shared by the plans of a queue; see workspace_reserve() */
     size_t workspace_bytes[CUDA_QUEUES_MAX];
-    struct cuda_queue *queues;
+    size_t plan_bytes; /* held by all plans */
+    struct cuda_queues *queues;
+    struct cuda_memory *memory;
     struct plan_cache *plan_cache; /* plan_cache.h */
 };
 
@@ -31,6 +34,11 @@ struct plan {
     struct cuda_backend *backend;
     struct op op;
     bool (*run)(struct plan *, const struct op_buffers *, struct error *);
+    /* Convolutions: take weights that stay, (K, R, S, weights_c) on the device, in the type that the plan computes with; NULL
+     * where that is F32 as it is. */
+    bool (*pack)(struct plan *, const float *weights, struct error *);
+    float *loaded;     /* such weights, where they need no packing; device */
+    bool loaded_packed; /* ... or `detail` has them */
     void (*release)(void *detail);
     void *detail;
     size_t bytes; /* device memory that `detail` keeps */
@@ -41,7 +49,8 @@ bool cuda_plan_convolution(struct plan *plan, struct error *err); /* convolution
 bool cuda_plan_dense(struct plan *plan, struct error *err);       /* dense.c: cuBLASLt; 1×1 maps */
 bool cuda_plan_kernel(struct plan *plan, struct error *err);      /* kernel_plan.c: the table of kernels.h */
 
-/* Scratch of a queue: ask when planning, take when running (it may have moved since). Not during a recording. */
+/* Scratch of a queue: ask when planning, take when running (it may have moved since). Not during a recording. What
+ * recordings use stays until the backend is closed. */
 bool workspace_reserve(struct cuda_backend *backend, int queue, size_t bytes, struct error *err);
 static inline cudaStream_t plan_stream(const struct plan *plan)
 {
@@ -52,7 +61,12 @@ static inline void *plan_workspace(const struct plan *plan)
     return plan->backend->workspace[plan->op.queue];
 }
 
-/* Device memory; a failure says how much was asked for, what is free, and what holds the rest. */
+/* Device memory; a failure says how much was asked for, what is free, and what holds the rest. Given back with cudaFree(). */
 bool cuda_alloc(struct cuda_backend *backend, size_t bytes, void **memory, struct error *err);
+
+/* What src/nn/backend.c calls once it has loaded this library. */
+__attribute__((visibility("default"))) bool
+cuda_backend_open(const struct config_compute *compute, int queues, struct backend **backend,
+                  struct error *err);
 
 #endif

@@ -21,7 +21,8 @@ struct cuda_kernel {
                           cudaStream_t stream);
 };
 
-/* By kind; what cuDNN or cuBLASLt computes is empty. */
+/* Input and output have one type, but a pool's y may be F32 where x is BF16, and a loss gives F32. In place is right for
+ * what goes element by element. */
 extern const struct cuda_kernel cuda_kernel_batch_norm, cuda_kernel_batch_norm_backward,
     cuda_kernel_pool, cuda_kernel_pool_backward, cuda_kernel_relu_backward, cuda_kernel_dropout,
     cuda_kernel_loss, cuda_kernel_augment, cuda_kernel_optimizer;
@@ -35,7 +36,7 @@ cudaError_t launch_unpack_gradient(const void *packed, enum dtype dtype, int64_t
 /* y = act(y + bias) in place over a strided view; bias NULL = none. */
 cudaError_t launch_bias_relu(const struct tensor *y, void *data, const float *bias, bool relu,
                              cudaStream_t stream);
-/* sums[c] = sum of the view over its pixels, in double inside. */
+/* sums[c] = sum of the view over its pixels: float over at most 64 of them, double beyond. */
 size_t channel_sums_workspace_bytes(const struct tensor *x);
 cudaError_t launch_channel_sums(const struct tensor *x, const void *data, float *sums,
                                 void *workspace, cudaStream_t stream);

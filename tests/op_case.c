@@ -94,7 +94,8 @@ struct backend *op_case_backend(int queues)
     const char *name = getenv("MICROMET_TEST_BACKEND");
     const bool cuda = name && strcmp(name, "cuda") == 0;
     const struct config_compute compute = { .backend = cuda ? BACKEND_CUDA : BACKEND_CPU,
-                                            .threads = 2 };
+                                            .threads = 2,
+                                            .workspace = 256 };
     struct backend *backend;
     char why_not[256];
     struct error err = { 0 };

@@ -4,9 +4,11 @@
 #include <stdlib.h>
 
 #include "micromet/base/random.h"
+#include "micromet/data/augment.h"
 #include "micromet/nn/inception_v3.h"
 #include "micromet/nn/model.h"
 #include "micromet/nn/pretrained.h"
+#include "op_case.h"
 #include "real_weights.h"
 #include "support.h"
 
@@ -41,9 +43,7 @@ struct bench {
 
 static void bench_init(struct bench *b, struct model_spec spec)
 {
-    const struct config_compute compute = { .backend = BACKEND_CPU, .threads = 2 };
-    *b = (struct bench){ .spec = spec };
-    cr_assert(cpu_backend_open(&compute, spec.towers, &b->backend, &b->err), "%s", b->err.message);
+    *b = (struct bench){ .spec = spec, .backend = op_case_backend(spec.towers) };
     cr_assert(model_init(&b->model, b->backend, &spec, &b->err), "%s", b->err.message);
     cr_assert(model_randomize(b->model, 7, &b->err), "%s", b->err.message);
     const size_t n = (size_t)spec.batch, bytes = n * (size_t)spec.window * (size_t)spec.window * 3;

@@ -14,7 +14,7 @@ static const char *const optimizers[] = { "adam", "rmsprop", "sgd", NULL };
 static const char *const schedules[] = { "constant", "exponential", "plateau", "cosine", NULL };
 static const char *const resume_modes[] = { "never", "auto", NULL };
 static const char *const backends[] = { "auto", "cpu", "cuda", NULL };
-static const char *const precisions[] = { "auto", "fp32", "bf16", NULL };
+static const char *const precisions[] = { "auto", "fp32", "tf32", "bf16", NULL };
 
 /* clang-format off */
 
@@ -116,8 +116,14 @@ const struct config_key config_keys[] = {
     PATH(train.run, "runs", "folder of runs"),
 
     CHOICE(compute.backend, backends, "auto", "auto: CUDA where it works, else the CPU"),
-    CHOICE(compute.precision, precisions, "auto", "of activations; weights are always fp32"),
+    CHOICE(compute.precision, precisions, "auto",
+        "of activations; tf32: fp32 that cuda multiplies in TF32; weights are always fp32"),
     INT(compute.threads, 0, 1024, "0", "0 = all processors"),
+    INT(compute.device, 0, 1023, "0", "cuda: number of the GPU"),
+    BOOL(compute.autotune, "false", "cuda: time each convolution's candidates, keep the fastest"),
+    INT(compute.workspace, 0, 65536, "256", "cuda: MiB of scratch that an operation may ask for"),
+    PATH(compute.plan_cache, "",
+        "cuda: folder of cuDNN's plans; empty = $XDG_CACHE_HOME/micromet"),
 };
 /* clang-format on */
 

@@ -41,7 +41,7 @@ void error_clear(struct error *err)
     *err = (struct error) { .code = EXIT_CODE_OK };
 }
 
-_Noreturn void check_failed(const char *condition, const char *file, int line)
+void check_failed(const char *condition, const char *file, int line)
 {
     fprintf(stderr, "%s:%d: CHECK(%s) failed; this is a bug in micromet\n", file, line, condition);
     abort();

@@ -8,36 +8,20 @@
 #include <math.h>
 
 #include "micromet/base/error.h"
-
-enum { ROUNDS = 10, EPOCH_BITS = 28 };
+#include "micromet/base/philox.h"
 
 void philox4x32_10(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4])
 {
-    uint32_t c0 = counter[0], c1 = counter[1], c2 = counter[2], c3 = counter[3];
-    uint32_t k0 = key[0], k1 = key[1];
-    for (int round = 0; round < ROUNDS; round++) {
-        const uint64_t p0 = (uint64_t)0xD2511F53u * c0;
-        const uint64_t p1 = (uint64_t)0xCD9E8D57u * c2;
-        c0 = (uint32_t)(p1 >> 32) ^ c1 ^ k0;
-        c2 = (uint32_t)(p0 >> 32) ^ c3 ^ k1;
-        c1 = (uint32_t)p1;
-        c3 = (uint32_t)p0;
-        k0 += 0x9E3779B9u;
-        k1 += 0xBB67AE85u;
-    }
-    out[0] = c0;
-    out[1] = c1;
-    out[2] = c2;
-    out[3] = c3;
+    philox_block(counter, key, out);
 }
 
 struct random random_init(uint64_t seed, uint32_t epoch, uint64_t sample,
                           enum random_purpose purpose)
 {
-    CHECK(epoch >> EPOCH_BITS == 0);
+    CHECK(epoch >> PHILOX_EPOCH_BITS == 0);
     return (struct random) {
         .key = { (uint32_t)seed, (uint32_t)(seed >> 32) },
-        .counter = { 0, epoch << 4 | (uint32_t)purpose, (uint32_t)sample,
+        .counter = { 0, philox_epoch_and_purpose(epoch, purpose), (uint32_t)sample,
                      (uint32_t)(sample >> 32) },
         .used = 4,
     };
@@ -62,7 +46,7 @@ static uint64_t random_u64(struct random *random)
 
 float random_uniform(struct random *random, float low, float high)
 {
-    const float unit = (float)(random_u32(random) >> 8) * 0x1p-24f;
+    const float unit = philox_unit(random_u32(random));
     const float value = low + (high - low) * unit;
     return value < high ? value : nextafterf(high, low); /* the sum may round up to `high` */
 }

@@ -122,6 +122,7 @@ static enum exit_code run(int argc, char **argv, struct error *err)
     }
     if (!checkpoint_open(&checkpoint, argv[1], err)) return err->code;
     struct config_compute compute = checkpoint.config.compute;
+    if (compute.backend == BACKEND_CUDA) compute.backend = BACKEND_AUTO; /* any machine can read a model */
     if (a.threads > 0) compute.threads = (int)a.threads;
     const bool ok =
         session_init(&session, &compute, checkpoint.config.data.level_count, 0, err) &&

@@ -1,21 +1,72 @@
-/* The backend registry: the one place that knows which backends this build has. */
+/* The backend registry: the one place that knows which backends there are.
+ *
+ * The CUDA backend is a library of its own, loaded when it is asked for: a program built with it
+ * runs where no GPU, no driver and no cuDNN is, and says what is missing. MICROMET_CUDA_LIBRARY in
+ * the environment names another build of it, such as the tests' on a simulated device. */
 #include "micromet/nn/backend.h"
 
+#include <dlfcn.h>
 #include <stdio.h>
+#include <stdlib.h>
 
-#ifdef MICROMET_CUDA
-bool cuda_backend_open(const struct config_compute *compute, int queues, struct backend **backend,
-                       struct error *err);
-#else
+#include "micromet/nn/gpu_plan.h"
+
+typedef bool backend_opener(const struct config_compute *compute, int queues,
+                            struct backend **backend, struct error *err);
+
+typedef bool planner_opener(const struct config_compute *compute, const char *gpu,
+                            struct gpu_planner **planner, struct error *err);
+
+static bool driver_is_there(void)
+{
+    return dlopen("libcuda.so.1", RTLD_LAZY) != NULL;
+}
+
+/* A function of the library, which is loaded once and for good: the CUDA runtime does not survive being unloaded. */
+static void *cuda_symbol(const char *name, struct error *err)
+{
+    const char *path = getenv("MICROMET_CUDA_LIBRARY");
+    void *library = dlopen(path ? path : "libmicromet_cuda.so", RTLD_NOW | RTLD_LOCAL);
+    void *symbol = library ? dlsym(library, name) : NULL;
+    if (!symbol)
+        error_set(err, EXIT_CODE_USAGE, "the CUDA backend cannot be loaded: %.300s", dlerror());
+    return symbol;
+}
+
+/* The driver comes first: it is what a machine without a GPU lacks, and loading cuBLASLt takes a while. */
 static bool cuda_backend_open(const struct config_compute *compute, int queues,
                               struct backend **backend, struct error *err)
 {
-    (void)compute;
-    (void)queues;
     *backend = NULL;
-    return error_set(err, EXIT_CODE_USAGE, "this build has no CUDA backend");
+    if (!getenv("MICROMET_CUDA_LIBRARY") && !driver_is_there())
+        return error_set(err, EXIT_CODE_USAGE,
+                         "no NVIDIA driver (libcuda.so.1 is not there): install one");
+    void *symbol = cuda_symbol("cuda_backend_open", err);
+    if (!symbol) return false;
+    backend_opener *open;
+    memcpy(&open, &symbol, sizeof open);
+    return open(compute, queues, backend, err);
 }
-#endif
+
+/* cuDNN plans fused kernels only where the driver's entry points are: a stand-in has them. */
+bool gpu_planner_open(const struct config_compute *compute, const char *gpu,
+                      struct gpu_planner **planner, struct error *err)
+{
+    *planner = NULL;
+    if (!driver_is_there() && !dlopen("libmicromet_no_driver.so", RTLD_NOW | RTLD_GLOBAL))
+        return error_set(err, EXIT_CODE_FAILED, "the CUDA backend cannot be loaded: %.300s",
+                         dlerror());
+    void *symbol = cuda_symbol("cuda_planner_open", err);
+    if (!symbol) return false;
+    planner_opener *open;
+    memcpy(&open, &symbol, sizeof open);
+    return open(compute, gpu, planner, err);
+}
+
+void gpu_planner_close(struct gpu_planner *planner)
+{
+    if (planner) planner->ops->close(planner);
+}
 
 bool backend_open(const struct config_compute *compute, int queues, struct backend **backend,
                   char why_not[256], struct error *err)
@@ -40,41 +91,12 @@ void backend_close(struct backend *backend)
     if (backend) backend->ops->close(backend);
 }
 
-const char *op_kind_name(enum op_kind kind)
+void backend_range_push(struct backend *backend, const char *name)
 {
-    static const char *const names[OP_KIND_COUNT] = {
-        [OP_CONVOLUTION] = "convolution",
-        [OP_CONVOLUTION_BACKWARD_DATA] = "convolution data gradient",
-        [OP_CONVOLUTION_BACKWARD_FILTER] = "convolution filter gradient",
-        [OP_BATCH_NORM] = "batch norm",
-        [OP_BATCH_NORM_BACKWARD] = "batch norm gradient",
-        [OP_POOL] = "pool",
-        [OP_POOL_BACKWARD] = "pool gradient",
-        [OP_RELU_BACKWARD] = "ReLU gradient",
-        [OP_DROPOUT] = "dropout",
-        [OP_LOSS] = "loss",
-        [OP_AUGMENT] = "augment",
-        [OP_OPTIMIZER] = "optimizer",
-    };
-    return names[kind];
+    if (backend->ops->range_push) backend->ops->range_push(name);
 }
 
-/* Taps of one axis that fall inside the map, over all outputs. */
-static double axis_taps(int in, int out, int kernel, int stride, int pad)
+void backend_range_pop(struct backend *backend)
 {
-    double taps = 0;
-    for (int o = 0; o < out; o++)
-        for (int k = 0; k < kernel; k++) {
-            const int i = o * stride + k - pad;
-            taps += i >= 0 && i < in;
-        }
-    return taps;
-}
-
-double op_macs(const struct op *op)
-{
-    if (op->kind > OP_CONVOLUTION_BACKWARD_FILTER) return 0;
-    return axis_taps(op->x.h, op->y.h, op->kernel_h, op->stride, op->pad_h) *
-           axis_taps(op->x.w, op->y.w, op->kernel_w, op->stride, op->pad_w) * op->x.n *
-           (double)op->x.c * op->y.c;
+    if (backend->ops->range_pop) backend->ops->range_pop();
 }

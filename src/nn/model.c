@@ -192,6 +192,19 @@ struct program *model_program(struct model *model, int tower, bool training)
     return &model->tower_branches[training ? TRAIN : INFER][tower].program;
 }
 
+const struct op *model_op(const struct model *model, int tower, bool training, int index,
+                          const struct plan **plan)
+{
+    CHECK(tower >= 0 && tower <= model->spec.towers && (model->spec.training || !training));
+    const int mode = training ? TRAIN : INFER;
+    const struct program *program = tower < model->spec.towers
+                                        ? &model->tower_branches[mode][tower].program
+                                        : &model->head_branches[mode].program;
+    if (index >= program->count) return NULL;
+    if (plan) *plan = program->instructions[index].plan;
+    return &program->instructions[index].op;
+}
+
 int model_parameter_count(const struct model *model)
 {
     return model->parameters.count;
@@ -350,51 +363,72 @@ void model_macs(const struct model *model, double *inference, double *training)
 
 /* --- a look inside -------------------------------------------------------------------------------------------------- */
 
-static float *dense_f32(const struct tensor *t, const void *data)
+/* A view of a program as dense float32, malloc'ed; (n, h, w, c). */
+static bool dense_f32(const struct program *program, const struct view *view, float **out,
+                      struct error *err)
 {
+    const struct backend_ops *ops = program->backend->ops;
+    const struct tensor *t = &view->tensor;
     const int64_t pixels = tensor_pixels(t);
+    const size_t element = dtype_bytes(t->dtype);
+    const size_t bytes = (size_t)((pixels - 1) * t->pixel_stride + t->c) * element;
+    char *data = malloc(bytes);
     float *values = malloc((size_t)(pixels * t->c) * sizeof *values);
-    for (int64_t p = 0; values && p < pixels; p++)
+    bool ok = (data && values) || error_set(err, EXIT_CODE_FAILED, "out of memory for an activation");
+    ok = ok && ops->copy(program->backend, 0, data, program_address(program, view), bytes, err) &&
+         ops->synchronize(program->backend, err);
+    for (int64_t p = 0; ok && p < pixels; p++)
         for (int c = 0; c < t->c; c++) {
-            const int64_t at = p * t->pixel_stride + c;
-            values[p * t->c + c] = t->dtype == DTYPE_BF16
-                                       ? bf16_to_float(((const uint16_t *)data)[at])
-                                       : ((const float *)data)[at];
+            const void *at = data + (size_t)(p * t->pixel_stride + c) * element;
+            values[p * t->c + c] = t->dtype == DTYPE_BF16 ? bf16_to_float(*(const uint16_t *)at)
+                                                          : *(const float *)at;
         }
-    return values;
+    free(data);
+    if (ok)
+        *out = values;
+    else
+        free(values);
+    return ok;
 }
 
 bool model_activation(struct model *model, int tower, const float *input, const char *name,
                       float **values, int shape[4], struct error *err)
 {
     const struct model_spec *spec = &model->spec;
+    const struct backend_ops *ops = model->backend->ops;
+    const size_t bytes = (size_t)spec->batch * (size_t)spec->window * (size_t)spec->window * 3 *
+                         sizeof *input;
     struct program program;
     struct tape *tape = NULL;
+    void *device_input = NULL;
     *values = NULL;
     program_init(&program, model->backend);
     program.keep_all = true;
+    bool ok = ops->alloc(model->backend, bytes, &device_input, err) &&
+              ops->copy(model->backend, 0, device_input, input, bytes, err) &&
+              ops->synchronize(model->backend, err);
     const struct view in = program_tensor(&program, DTYPE_F32, spec->batch, spec->window,
-                                          spec->window, 3, (void *)(uintptr_t)input);
+                                          spec->window, 3, device_input);
     const struct view features =
         program_tensor(&program, DTYPE_F32, spec->batch, 1, 1, INCEPTION_FEATURES, NULL);
     const struct program_values run = { 0 };
     struct program *const programs[] = { &program };
     struct view wanted = view_none();
-    bool ok = tower_forward(&model->towers[tower], spec, false, &program, in, features, &tape,
-                            err) &&
-              program_finish(&program, err) &&
-              tower_fold(&model->towers[tower], programs, 1, false, err) &&
-              program_run(&program, 0, program.count, &run, err) &&
-              model->backend->ops->synchronize(model->backend, err);
+    ok = ok &&
+         tower_forward(&model->towers[tower], spec, false, &program, in, features, &tape, err) &&
+         program_finish(&program, err) &&
+         tower_fold(&model->towers[tower], programs, 1, false, err) &&
+         program_run(&program, 0, program.count, &run, err) &&
+         ops->synchronize(model->backend, err);
     if (ok) wanted = tape_view(tape, name);
     if (ok && wanted.buffer < 0)
         ok = error_set(err, EXIT_CODE_USAGE, "InceptionV3 has no tensor named '%s'", name);
     if (ok) {
         const struct tensor *t = &wanted.tensor;
         memcpy(shape, (int[4]){ t->n, t->h, t->w, t->c }, 4 * sizeof *shape);
-        *values = dense_f32(t, program_address(&program, &wanted));
-        if (!*values) ok = error_set(err, EXIT_CODE_FAILED, "out of memory for an activation");
+        ok = dense_f32(&program, &wanted, values, err);
     }
+    ops->free(model->backend, device_input);
     tape_release(tape);
     program_release(&program);
     return ok;

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "micromet/data/augment.h"
 #include "model_parts.h"
 
 /* --- slots -------------------------------------------------------------------------------------------------------- */

@@ -37,7 +37,8 @@ static bool decode_block(void *context, int64_t item, int worker, struct error *
     const struct decode *decode = context;
     const struct slide_level *level = decode->level;
     struct decode_reader *reader = &decode->readers[worker];
-    if (item >= decode->blocks || clock_seconds() > decode->until_s) return true;
+    /* The first one always, however little time there is. */
+    if (item >= decode->blocks || (item > 0 && clock_seconds() > decode->until_s)) return true;
     const int64_t block = (decode->first + item) % decode->blocks * decode->stride % decode->blocks;
     const int64_t x = block % decode->columns * level->block_width;
     const int64_t y = block / decode->columns * level->block_height;
@@ -162,7 +163,7 @@ static bool feed_run(const struct bench *bench, const struct dataset *dataset,
                                err);
     const double started_s = clock_seconds();
     feed.until_s = started_s + bench->options->seconds;
-    for (uint32_t epoch = 0; ok && clock_seconds() < feed.until_s; epoch++) {
+    for (uint32_t epoch = 0; ok && (epoch == 0 || clock_seconds() < feed.until_s); epoch++) {
         sampler_start_epoch(&feed.sampler, epoch);
         ok = feed_epoch(&feed, err);
     }

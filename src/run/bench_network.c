@@ -5,6 +5,7 @@
 
 #include "bench_parts.h"
 #include "micromet/base/thread.h"
+#include "micromet/data/augment.h"
 #include "micromet/run/checkpoint.h"
 
 enum { TOWERS = 2, SEED = 1 };

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "micromet/base/log.h"
+#include "micromet/data/augment.h"
 #include "micromet/data/loader.h"
 
 bool predictor_init(struct predictor *predictor, struct model *model, int orientations,

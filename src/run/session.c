@@ -11,6 +11,10 @@ static const size_t program_bytes = (size_t)48 << 20;
 
 static enum precision resolve(enum precision asked, const struct backend *backend)
 {
+    if (asked == PRECISION_TF32 && !backend->facts.tf32) {
+        log_warning("compute.precision: tf32 is arithmetic of GPUs; this backend computes in fp32");
+        return PRECISION_FP32;
+    }
     if (asked != PRECISION_AUTO) return asked;
     return backend->facts.native_bf16 ? PRECISION_BF16 : PRECISION_FP32;
 }
@@ -26,7 +30,9 @@ bool session_init(struct session *session, const struct config_compute *compute,
     session->reader_threads = reader_threads > 0 ? reader_threads : facts->threads;
     log_info("micromet %s · backend %s (%s) · %d threads · %s%s%s%s", MICROMET_VERSION, facts->name,
              facts->description, facts->threads,
-             session->precision == PRECISION_BF16 ? "bf16" : "fp32",
+             session->precision == PRECISION_BF16   ? "bf16"
+             : session->precision == PRECISION_TF32 ? "tf32"
+                                                    : "fp32",
              session->precision == PRECISION_BF16 && !facts->native_bf16 ? " (emulated, slow)" : "",
              session->why_not_cuda[0] ? " · CUDA not used: " : "", session->why_not_cuda);
     return true;

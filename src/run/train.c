@@ -220,7 +220,11 @@ static bool resume(struct trainer *t, struct error *err)
 static bool save(struct trainer *t, char path[PATH_MAX_BYTES], struct error *err)
 {
     run_folder_checkpoint_path(&t->folder, t->state.step, path);
-    if (!checkpoint_write(path, t->model, t->config, &t->state, &t->input, err))
+    backend_range_push(t->session.backend, "checkpoint");
+    const bool written =
+        checkpoint_write(path, t->model, t->config, &t->state, &t->input, err);
+    backend_range_pop(t->session.backend);
+    if (!written)
         return error_prefix(err, "no checkpoint at step %lld, earlier ones are intact (--resume)",
                             (long long)t->state.step);
     t->saved_step = t->state.step;
@@ -347,7 +351,9 @@ static bool train_epoch(struct trainer *t, bool *stopped, struct error *err)
     while (ok && !stop_signal) {
         struct loader_batch *slot;
         const double asked_s = clock_seconds();
+        backend_range_push(t->session.backend, "read");
         ok = loader_next(loader, &slot, err);
+        backend_range_pop(t->session.backend);
         t->wait_s += clock_seconds() - asked_s;
         if (!ok) keep_steps(t, loader);
         if (!ok || !slot) break;

@@ -22,7 +22,7 @@ bool sim_fails(const char *name);
 void sim_enqueue(cudaStream_t stream, const char *name, void (*work)(void *argument), void *argument);
 
 /* Inside of work: [p, p + bytes) must lie in one live device allocation, else the test ends with a report that names
- * `what`. */
+ * `what`. Needed before threads of their own touch it. */
 void sim_expect_device(const void *p, size_t bytes, const char *what);
 /* A programmer's mistake that hardware might not show: the test ends with the message. */
 void sim_defect(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));

@@ -1,9 +1,9 @@
 """The article's network in PyTorch, for comparison with micromet: two InceptionV3 towers, pooled features side by side, a dense
 head to one logit.
 
-As Keras has it: average pools exclude padding, batch norm has epsilon 1e-3 and no trainable scale. `keras:150` freezes
-everything before Keras layer 150: convolutions 41, 44, 49, 50 and 51-94 train with the shift of their batch norm, the
-others use moving statistics. Needs torch and torchvision.
+As Keras has it: average pools exclude padding, batch norm has epsilon 1e-3 and, unless gamma is asked for, no trainable
+scale. `keras:150` freezes everything before Keras layer 150: convolutions 41, 44, 49, 50 and 51-94 train with the shift of
+their batch norm, the others use moving statistics. `none` trains all. Needs torch and torchvision.
 """
 import types
 
@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torchvision.models import inception
 
-TRAINED_VALUES_PER_TOWER = 17_366_976
+TRAINED_VALUES_PER_TOWER = {"keras:150": 17_366_976, "none": 21_768_352}  # without scales
 FROZEN_BLOCKS = ("Conv2d_", "maxpool", "Mixed_5", "Mixed_6a", "Mixed_6b")
 FROZEN_OF_MIXED_6C = ("branch7x7_1", "branch7x7_2", "branch7x7dbl_1", "branch7x7dbl_2", "branch7x7dbl_3",
                       "branch7x7dbl_4")
@@ -30,35 +30,39 @@ class PoolsExcludePadding(types.ModuleType):
 inception.F = PoolsExcludePadding("functional")
 
 
-def frozen(name):
+def before_layer_150(name):
     """Whether `name`, within a tower, lies before Keras layer 150."""
     if name.startswith("Mixed_6c."):
         return name.split(".")[1] in FROZEN_OF_MIXED_6C
     return name.startswith(FROZEN_BLOCKS)
 
 
-def tower():
+def is_frozen(name, freeze):
+    return freeze == "keras:150" and before_layer_150(name)
+
+
+def tower(freeze, gamma):
     net = inception.inception_v3(weights=None, init_weights=False, aux_logits=False)
     net.fc = net.dropout = nn.Identity()
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = 0.01
-            module.weight.requires_grad_(False)
+            module.weight.requires_grad_(gamma)
     for name, parameter in net.named_parameters():
-        if frozen(name):
+        if is_frozen(name, freeze):
             parameter.requires_grad_(False)
+    trained = sum(p.numel() for name, p in net.named_parameters() if p.requires_grad and not name.endswith("bn.weight"))
+    assert trained == TRAINED_VALUES_PER_TOWER[freeze], trained
     return net
 
 
 class DualInception(nn.Module):
-    def __init__(self, dropout=0.3):
+    def __init__(self, dropout=0.3, freeze="keras:150", gamma=False):
         super().__init__()
-        self.towers = nn.ModuleList([tower(), tower()])
+        self.freeze, self.gamma = freeze, gamma
+        self.towers = nn.ModuleList([tower(freeze, gamma), tower(freeze, gamma)])
         self.head = nn.Sequential(nn.Linear(4096, 256), nn.ReLU(), nn.Dropout(dropout), nn.Linear(256, 128),
                                   nn.ReLU(), nn.Linear(128, 1))
-        for net in self.towers:
-            trained = sum(p.numel() for p in net.parameters() if p.requires_grad)
-            assert trained == TRAINED_VALUES_PER_TOWER, trained
 
     def forward(self, windows):
         return self.head(torch.cat([net(x) for net, x in zip(self.towers, windows)], 1))
@@ -67,7 +71,7 @@ class DualInception(nn.Module):
         super().train(mode)
         for net in self.towers:
             for name, module in net.named_modules():
-                if isinstance(module, nn.BatchNorm2d) and frozen(name):
+                if isinstance(module, nn.BatchNorm2d) and is_frozen(name, self.freeze):
                     module.eval()
         return self
 
@@ -77,10 +81,13 @@ class DualInception(nn.Module):
     def micromet_names(self):
         """(micromet's name, tensor) in the order in which micromet registers its arrays."""
         arrays = []
+        suffixes = ["conv.weight", "bn.weight", "bn.bias", "bn.running_mean", "bn.running_var"]
+        if not self.gamma:
+            suffixes.remove("bn.weight")
         for t, net in enumerate(self.towers):
             state = net.state_dict(keep_vars=True)
             for block in convolution_order():
-                for suffix in ("conv.weight", "bn.bias", "bn.running_mean", "bn.running_var"):
+                for suffix in suffixes:
                     arrays.append((f"tower{t}.{block}.{suffix}", state[f"{block}.{suffix}"]))
         for i, layer in enumerate(m for m in self.head if isinstance(m, nn.Linear)):
             arrays += [(f"head.{i}.weight", layer.weight), (f"head.{i}.bias", layer.bias)]

@@ -22,7 +22,7 @@ enum optimizer_name { OPTIMIZER_ADAM, OPTIMIZER_RMSPROP, OPTIMIZER_SGD };
 enum schedule_name { SCHEDULE_CONSTANT, SCHEDULE_EXPONENTIAL, SCHEDULE_PLATEAU, SCHEDULE_COSINE };
 enum resume_mode { RESUME_NEVER, RESUME_AUTO };
 enum backend_name { BACKEND_AUTO, BACKEND_CPU, BACKEND_CUDA };
-enum precision { PRECISION_AUTO, PRECISION_FP32, PRECISION_BF16 };
+enum precision { PRECISION_AUTO, PRECISION_FP32, PRECISION_TF32, PRECISION_BF16 };
 enum batch_norm_mode { BATCH_NORM_BATCH, BATCH_NORM_FROZEN }; /* statistics of trainable batch norm */
 
 struct config_data {
@@ -98,7 +98,11 @@ struct config_train {
 struct config_compute {
     enum backend_name backend;
     enum precision precision;
-    int threads; /* 0 = all processors */
+    int threads;   /* 0 = all processors */
+    int device;    /* cuda: which GPU */
+    bool autotune; /* cuda: time the candidates of each convolution, and keep the fastest */
+    int workspace; /* cuda: MiB of scratch that an op may ask for */
+    char plan_cache[PATH_MAX_BYTES]; /* cuda: folder of cuDNN's plans; empty = the user's cache folder */
 };
 
 struct config {

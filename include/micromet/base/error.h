@@ -7,6 +7,10 @@
 
 #include <stdbool.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* What the process returns to its shell; scripts may rely on the numbers. */
 enum exit_code {
     EXIT_CODE_OK = 0,
@@ -31,7 +35,11 @@ bool error_prefix(struct error *err, const char *format, ...) __attribute__((for
 
 void error_clear(struct error *err);
 
-_Noreturn void check_failed(const char *condition, const char *file, int line);
+void check_failed(const char *condition, const char *file, int line) __attribute__((noreturn));
+
+#ifdef __cplusplus
+}
+#endif
 
 /* A programmer error ends the process in every build. */
 #define CHECK(condition)                                                                           \

@@ -9,7 +9,7 @@
 
 #include "micromet/base/config.h"
 #include "micromet/base/error.h"
-#include "micromet/data/augment.h"
+#include "micromet/data/augment_draw.h"
 #include "micromet/nn/tensor.h"
 
 enum op_kind {
@@ -97,6 +97,7 @@ struct backend_facts {
     char name[16];         /* "cpu", "cuda" */
     char description[256]; /* "oneDNN 2.6.3, AVX2, 2 threads" */
     bool native_bf16;
+    bool tf32; /* can multiply F32 tensors in TF32 */
     int queues;
     int copy_queue;      /* for copies from the host: beside the others if it is not one of [0, queues) */
     int threads;
@@ -137,6 +138,9 @@ struct backend_ops {
     size_t (*plan_bytes)(const struct plan *); /* packed weights and scratch that this plan keeps */
     void (*plan_release)(struct plan *);
     void (*close)(struct backend *);
+    /* Name what the calling thread does until the pop, for a profiler's time line. NULL where there is none. */
+    void (*range_push)(const char *name);
+    void (*range_pop)(void);
 };
 
 struct backend {
@@ -150,6 +154,9 @@ struct backend {
 bool backend_open(const struct config_compute *compute, int queues, struct backend **backend,
                   char why_not[256], struct error *err);
 void backend_close(struct backend *backend);
+
+void backend_range_push(struct backend *backend, const char *name);
+void backend_range_pop(struct backend *backend);
 
 /* The CPU backend itself (src/cpu/backend.c). The processors are shared out among its queues. */
 bool cpu_backend_open(const struct config_compute *compute, int queues, struct backend **backend,

@@ -112,6 +112,11 @@ struct model_op_time {
 bool model_profile(struct model *model, int tower, bool training, double seconds,
                    struct model_op_time **times, int *count, struct error *err);
 
+/* One operation after another of a tower's program, or of the head's (tower = spec.towers); NULL behind the last. *plan, if
+ * asked for, is the backend's. */
+const struct op *model_op(const struct model *model, int tower, bool training, int index,
+                          const struct plan **plan);
+
 /* What the model holds, in bytes, for the memory plan. */
 struct model_memory {
     size_t parameters, gradients, optimizer, folded, activations, inference_activations, plans,

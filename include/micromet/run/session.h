@@ -7,7 +7,7 @@
 struct session {
     struct backend *backend;
     enum dtype activations;
-    enum precision precision; /* resolved: fp32 or bf16 */
+    enum precision precision; /* resolved: fp32, tf32 or bf16 */
     int reader_threads;
     char why_not_cuda[256];
 };

@@ -1,0 +1,280 @@
+/* The CUDA backend: opening a device, and planning and running ops on it. Memory, queues and the
+ * planners are other files. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "cuda_backend.h"
+#include "memory.h"
+#include "micromet/base/thread.h"
+#include "nvtx.h"
+#include "plan_cache.h"
+#include "queues.h"
+
+enum { CAPABILITY_MIN = 80 }; /* the first with TF32 and BF16 */
+
+static struct cuda_backend *self(struct backend *backend)
+{
+    return (struct cuda_backend *)backend;
+}
+
+/* What a kind is for, as a profiler shows it. */
+static const char *const ranges[OP_KIND_COUNT] = {
+    [OP_CONVOLUTION] = "forward",
+    [OP_CONVOLUTION_BACKWARD_DATA] = "backward",
+    [OP_CONVOLUTION_BACKWARD_FILTER] = "backward",
+    [OP_BATCH_NORM] = "forward",
+    [OP_BATCH_NORM_BACKWARD] = "backward",
+    [OP_POOL] = "forward",
+    [OP_POOL_BACKWARD] = "backward",
+    [OP_RELU_BACKWARD] = "backward",
+    [OP_DROPOUT] = "dropout",
+    [OP_LOSS] = "loss",
+    [OP_AUGMENT] = "augment",
+    [OP_OPTIMIZER] = "update",
+};
+
+static bool is_convolution(const struct op *op)
+{
+    return op->kind == OP_CONVOLUTION || op->kind == OP_CONVOLUTION_BACKWARD_DATA ||
+           op->kind == OP_CONVOLUTION_BACKWARD_FILTER;
+}
+
+static bool is_dense(const struct op *op)
+{
+    return op->x.h == 1 && op->x.w == 1 && op->y.h == 1 && op->y.w == 1 && op->kernel_h == 1 &&
+           op->kernel_w == 1 && op->pad_h == 0 && op->pad_w == 0;
+}
+
+static bool tensors_check(const struct op *op, struct error *err)
+{
+    const struct tensor *both[2] = { &op->x, &op->y };
+    for (int i = 0; i < 2 && op->kind != OP_OPTIMIZER; i++) {
+        const struct tensor *t = both[i];
+        const bool whole = t->n > 0 && t->h > 0 && t->w > 0 && t->c > 0;
+        if (whole && t->pixel_stride >= t->c) continue;
+        return error_set(err, EXIT_CODE_FAILED,
+                         "%s %s: the CUDA backend cannot plan a %d×%d×%d×%d tensor with pixel "
+                         "stride %d",
+                         op_kind_name(op->kind), op->name ? op->name : "", t->n, t->h, t->w, t->c,
+                         t->pixel_stride);
+    }
+    return true;
+}
+
+static bool fits(int in, int out, int kernel, int stride, int pad)
+{
+    return kernel >= 1 && stride >= 1 && pad >= 0 && in + 2 * pad >= kernel &&
+           out == (in + 2 * pad - kernel) / stride + 1;
+}
+
+static bool convolution_check(const struct op *op, struct error *err)
+{
+    const struct tensor *x = &op->x, *y = &op->y;
+    const char *what = op_kind_name(op->kind), *name = op->name ? op->name : "";
+    if (x->dtype != y->dtype || x->dtype == DTYPE_U8)
+        return error_set(err, EXIT_CODE_FAILED,
+                         "%s %s: input and output must both be float32 or bfloat16", what, name);
+    if (x->n != y->n || !fits(x->h, y->h, op->kernel_h, op->stride, op->pad_h) ||
+        !fits(x->w, y->w, op->kernel_w, op->stride, op->pad_w))
+        return error_set(err, EXIT_CODE_FAILED, "%s %s: %d×%d×%d maps do not become %d×%d×%d", what,
+                         name, x->n, x->h, x->w, y->n, y->h, y->w);
+    if (op->weights_c < 0 || op->weights_c > x->c)
+        return error_set(err, EXIT_CODE_FAILED, "%s %s: weights of %d channels for %d", what, name,
+                         op->weights_c, x->c);
+    return true;
+}
+
+static void plan_release(struct plan *plan)
+{
+    if (!plan) return;
+    cudaDeviceSynchronize(); /* it may still be running */
+    if (plan->release) plan->release(plan->detail);
+    cudaFree(plan->loaded);
+    plan->backend->plan_bytes -= plan->bytes;
+    free(plan);
+}
+
+static bool backend_plan(struct backend *base, const struct op *op, struct plan **out,
+                         struct error *err)
+{
+    *out = NULL;
+    CHECK(op->kind >= 0 && op->kind < OP_KIND_COUNT);
+    CHECK(op->queue >= 0 && op->queue < base->facts.queues);
+    if (!tensors_check(op, err) || (is_convolution(op) && !convolution_check(op, err)))
+        return false;
+    struct plan *plan = calloc(1, sizeof *plan);
+    if (!plan) return error_set(err, EXIT_CODE_FAILED, "out of memory for a plan");
+    plan->backend = self(base);
+    plan->op = *op;
+    const bool planned = !is_convolution(op) ? cuda_plan_kernel(plan, err)
+                         : is_dense(op)      ? cuda_plan_dense(plan, err)
+                                             : cuda_plan_convolution(plan, err);
+    if (!planned) {
+        free(plan);
+        return false;
+    }
+    plan->backend->plan_bytes += plan->bytes;
+    *out = plan;
+    return true;
+}
+
+static bool backend_run(struct plan *plan, const struct op_buffers *buffers, struct error *err)
+{
+    nvtx_push(ranges[plan->op.kind]);
+    const bool ok = plan->run(plan, buffers, err);
+    nvtx_pop();
+    return ok;
+}
+
+static size_t plan_bytes(const struct plan *plan)
+{
+    return plan->bytes;
+}
+
+static void close_backend(struct backend *base)
+{
+    struct cuda_backend *backend = self(base);
+    queues_release(backend);
+    plan_cache_close(backend->plan_cache);
+    for (int q = 0; q < base->facts.queues; q++)
+        if (backend->cudnn[q]) cudnnDestroy(backend->cudnn[q]);
+    if (backend->cublas) cublasLtDestroy(backend->cublas);
+    memory_release(backend);
+    free(backend);
+}
+
+/* Weights that stay lie at one place whoever they are, so that recordings go on with them. */
+static bool plan_load(struct plan *plan, const float *weights, struct error *err)
+{
+    const struct op *op = &plan->op;
+    const int channels = op->weights_c ? op->weights_c : op->x.c;
+    const size_t bytes = (size_t)op->y.c * (size_t)op->kernel_h * (size_t)op->kernel_w *
+                         (size_t)channels * sizeof *weights;
+    void *given = plan->loaded;
+    const bool ok = (given || cuda_alloc(plan->backend, bytes, &given, err)) &&
+                    CUDA_OK(cudaMemcpyAsync(given, weights, bytes, cudaMemcpyHostToDevice,
+                                            plan_stream(plan)),
+                            err) &&
+                    (!plan->pack || plan->pack(plan, given, err)) &&
+                    CUDA_OK(cudaStreamSynchronize(plan_stream(plan)), err);
+    if (ok && !plan->pack) {
+        if (!plan->loaded) {
+            plan->bytes += bytes;
+            plan->backend->plan_bytes += bytes;
+        }
+        plan->loaded = given;
+        return true;
+    }
+    if (given != plan->loaded) cudaFree(given);
+    plan->loaded_packed = ok;
+    return ok;
+}
+
+static const struct backend_ops cuda_ops = {
+    .alloc = memory_alloc,
+    .alloc_host = memory_alloc_host,
+    .free = memory_free,
+    .free_host = memory_free_host,
+    .copy = queue_copy,
+    .zero = queue_zero,
+    .fence = queue_fence,
+    .wait = queue_wait,
+    .await = queue_await,
+    .mark = queue_mark,
+    .synchronize = queues_synchronize,
+    .plan = backend_plan,
+    .run = backend_run,
+    .record_begin = queues_record_begin,
+    .record_end = queues_record_end,
+    .replay = queues_replay,
+    .recording_release = queues_recording_release,
+    .plan_load = plan_load,
+    .plan_bytes = plan_bytes,
+    .plan_release = plan_release,
+    .close = close_backend,
+    .range_push = nvtx_push,
+    .range_pop = nvtx_pop,
+};
+
+static bool find_device(struct cuda_backend *backend, int device, struct error *err)
+{
+    int count = 0;
+    const cudaError_t status = cudaGetDeviceCount(&count);
+    if (status == cudaErrorInsufficientDriver)
+        return error_set(err, EXIT_CODE_USAGE,
+                         "no NVIDIA driver for CUDA %d.%d (cudaErrorInsufficientDriver): install "
+                         "a newer one",
+                         CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10);
+    if (status == cudaErrorNoDevice || (status == cudaSuccess && count == 0))
+        return error_set(err, EXIT_CODE_USAGE, "no GPU (cudaErrorNoDevice)");
+    if (!cuda_check(status, "cudaGetDeviceCount(&count)", __FILE__, __LINE__, err)) return false;
+    if (device >= count)
+        return error_set(err, EXIT_CODE_USAGE, "compute.device: no GPU %d, there %s %d", device,
+                         count == 1 ? "is" : "are", count);
+    struct cudaDeviceProp *properties = &backend->properties;
+    if (!CUDA_OK(cudaGetDeviceProperties(properties, device), err)) return false;
+    if (10 * properties->major + properties->minor < CAPABILITY_MIN)
+        return error_set(err, EXIT_CODE_USAGE,
+                         "%s has compute capability %d.%d; 8.0 or above is needed",
+                         properties->name, properties->major, properties->minor);
+    backend->device = device;
+    return CUDA_OK(cudaSetDevice(device), err);
+}
+
+static bool open_libraries(struct cuda_backend *backend, int queues, struct error *err)
+{
+    if (!CUBLAS_OK(cublasLtCreate(&backend->cublas), err)) return false;
+    for (int q = 0; q < queues; q++)
+        if (!CUDNN_OK(cudnnCreate(&backend->cudnn[q]), err) ||
+            !CUDNN_OK(cudnnSetStream(backend->cudnn[q], backend->streams[q]), err))
+            return false;
+    return true;
+}
+
+static bool open_plans(struct cuda_backend *backend, const struct config_compute *compute,
+                       struct error *err)
+{
+    const struct cudnn_limits limits = { .workspace_bytes = backend->workspace_limit,
+                                         .tensor_cores = compute->precision == PRECISION_TF32 };
+    return plan_cache_open_device(&backend->plan_cache, backend->cudnn[0], &backend->properties,
+                                  compute->plan_cache, &limits, err);
+}
+
+static void set_facts(struct cuda_backend *backend, const struct config_compute *compute)
+{
+    const struct cudaDeviceProp *properties = &backend->properties;
+    struct backend_facts *facts = &backend->base.facts;
+    const size_t cudnn = cudnnGetVersion();
+    facts->native_bf16 = true;
+    facts->tf32 = true;
+    facts->threads = compute->threads > 0 ? compute->threads : thread_count_default();
+    facts->input_channels = 4;
+    snprintf(facts->name, sizeof facts->name, "cuda");
+    snprintf(facts->description, sizeof facts->description,
+             "%.150s, sm_%d%d, %.1f GiB, cuDNN %zu.%zu, CUDA %d.%d", properties->name,
+             properties->major, properties->minor, (double)properties->totalGlobalMem / (1 << 30),
+             cudnn / 10000, cudnn % 10000 / 100, CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10);
+}
+
+bool cuda_backend_open(const struct config_compute *compute, int queues, struct backend **out,
+                       struct error *err)
+{
+    CHECK(queues >= 1 && queues < CUDA_QUEUES_MAX);
+    *out = NULL;
+    struct cuda_backend *backend = calloc(1, sizeof *backend);
+    if (!backend) return error_set(err, EXIT_CODE_FAILED, "out of memory for the backend");
+    backend->base.ops = &cuda_ops;
+    backend->base.facts.queues = backend->base.facts.copy_queue = queues;
+    backend->precision = compute->precision;
+    backend->autotune = compute->autotune;
+    backend->workspace_limit = (size_t)compute->workspace << 20;
+    if (!find_device(backend, compute->device, err) || !memory_init(backend, err) ||
+        !queues_init(backend, queues, err) || !open_libraries(backend, queues, err) ||
+        !open_plans(backend, compute, err)) {
+        close_backend(&backend->base);
+        return false;
+    }
+    set_facts(backend, compute);
+    *out = &backend->base;
+    return true;
+}

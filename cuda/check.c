@@ -1,0 +1,92 @@
+/* Statuses as errors. What CUDA calls sticky (a kernel touched memory that is not its own, the GPU
+ * fell off its bus) makes every later call of the process fail with the same status: those failures
+ * repeat the first message, which names the cause. */
+#include "check.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static cudaError_t lost_status = cudaSuccess; /* the process lost its GPU to this */
+static char lost_message[512];
+
+static bool is_sticky(cudaError_t status)
+{
+    switch (status) {
+    case cudaErrorIllegalAddress:
+    case cudaErrorLaunchFailure:
+    case cudaErrorLaunchTimeout:
+    case cudaErrorHardwareStackError:
+    case cudaErrorIllegalInstruction:
+    case cudaErrorMisalignedAddress:
+    case cudaErrorInvalidAddressSpace:
+    case cudaErrorInvalidPc:
+    case cudaErrorAssert:
+    case cudaErrorECCUncorrectable:
+    case cudaErrorNvlinkUncorrectable:
+    case cudaErrorContained:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static const char *file_name(const char *path)
+{
+    const char *cuda = strstr(path, "cuda/");
+    for (const char *next = cuda; next; next = strstr(next + 1, "cuda/")) cuda = next;
+    return cuda ? cuda : path;
+}
+
+static bool lost(cudaError_t status, const char *message, struct error *err)
+{
+    pthread_mutex_lock(&lock);
+    const bool first = lost_status == cudaSuccess;
+    if (first) {
+        lost_status = status;
+        snprintf(lost_message, sizeof lost_message, "%s", message);
+    }
+    error_set(err, EXIT_CODE_FAILED,
+              "the GPU can no longer be used by this process%s: %s; start it anew",
+              first ? "" : " since an earlier failure", lost_message);
+    pthread_mutex_unlock(&lock);
+    return false;
+}
+
+static bool failed(const char *call, const char *what, const char *name, const char *file, int line,
+                   cudaError_t status, struct error *err)
+{
+    char message[512];
+    snprintf(message, sizeof message, "%.200s: %.150s (%s) at %s:%d", call, what, name,
+             file_name(file), line);
+    return is_sticky(status) ? lost(status, message, err)
+                             : error_set(err, EXIT_CODE_FAILED, "%s", message);
+}
+
+bool cuda_check(cudaError_t status, const char *call, const char *file, int line, struct error *err)
+{
+    if (status == cudaSuccess) return true;
+    cudaGetLastError(); /* a failed call must not be met again behind the next launch */
+    return failed(call, cudaGetErrorString(status), cudaGetErrorName(status), file, line, status,
+                  err);
+}
+
+bool cudnn_check(cudnnStatus_t status, const char *call, const char *file, int line,
+                 struct error *err)
+{
+    if (status == CUDNN_STATUS_SUCCESS) return true;
+    char why[150] = "";
+    cudnnGetLastErrorString(why, sizeof why);
+    const cudaError_t cuda = cudaGetLastError();
+    return failed(call, why[0] ? why : "cuDNN failed", cudnnGetErrorString(status), file, line,
+                  cuda, err);
+}
+
+bool cublas_check(cublasStatus_t status, const char *call, const char *file, int line,
+                  struct error *err)
+{
+    if (status == CUBLAS_STATUS_SUCCESS) return true;
+    const cudaError_t cuda = cudaGetLastError();
+    return failed(call, "cuBLASLt failed", cublasLtGetStatusName(status), file, line, cuda, err);
+}

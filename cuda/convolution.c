@@ -1,0 +1,271 @@
+/* Convolutions on the device: weights packed when they changed, cuDNN's plan, and what its form
+ * wants before and after. */
+#include "convolution.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "cuda_backend.h"
+
+struct detail {
+    struct convolution_form form;
+    struct cudnn_plan plan;
+    void *weights; /* packed; device */
+    bool packed;
+    uint64_t weights_version; /* of what is packed */
+};
+
+static void release(void *memory)
+{
+    struct detail *d = memory;
+    cudnn_plan_release(&d->plan);
+    cudaFree(d->weights);
+    free(d);
+}
+
+static void *scratch(const struct plan *plan, size_t at)
+{
+    return (char *)plan_workspace(plan) + at;
+}
+
+static int64_t weight_rows(const struct op *op)
+{
+    return (int64_t)op->y.c * op->kernel_h * op->kernel_w;
+}
+
+static int weight_channels(const struct op *op)
+{
+    return op->weights_c ? op->weights_c : op->x.c;
+}
+
+/* The address that cuDNN reads or writes for a view. */
+static bool graph_view(const struct plan *plan, const struct tensor *view, bool copied, size_t at,
+                       const void *data, void **address, struct error *err)
+{
+    *address = copied ? scratch(plan, at) : (void *)(uintptr_t)data;
+    if ((uintptr_t)*address % (uintptr_t)cudnn_alignment(view) == 0) return true;
+    return error_set(err, EXIT_CODE_FAILED,
+                     "%s %s: a view begins at an address that is no multiple of %lld bytes",
+                     op_kind_name(plan->op.kind), plan->op.name ? plan->op.name : "",
+                     (long long)cudnn_alignment(view));
+}
+
+static bool copy_view(const struct plan *plan, const struct tensor *to, void *to_data,
+                      const struct tensor *from, const void *from_data, bool accumulate,
+                      struct error *err)
+{
+    return CUDA_OK(launch_copy_view(to, to_data, from, from_data, accumulate, plan_stream(plan)),
+                   err);
+}
+
+static bool pack(struct plan *plan, const float *weights, struct error *err)
+{
+    struct detail *d = plan->detail;
+    const struct op *graph = &d->form.graph;
+    return CUDA_OK(launch_pack_weights(weights, weight_rows(graph), weight_channels(&plan->op),
+                                       graph->x.c, graph->x.dtype, d->weights, plan_stream(plan)),
+                   err);
+}
+
+static bool pack_weights(struct plan *plan, struct detail *d, const struct op_buffers *b,
+                         void **weights, struct error *err)
+{
+    const float *given = plan->loaded ? plan->loaded : b->weights;
+    *weights = d->form.pack ? d->weights : (void *)(uintptr_t)given;
+    if (!d->form.pack || plan->loaded_packed ||
+        (d->packed && d->weights_version == b->weights_version))
+        return true;
+    d->packed = pack(plan, b->weights, err);
+    if (!d->packed) return false;
+    d->weights_version = b->weights_version;
+    return true;
+}
+
+static bool run_plan(const struct plan *plan, struct detail *d, void *x, void *w, void *y,
+                     const void *bias, struct error *err)
+{
+    void *const tensors[CUDNN_TENSORS] = {
+        [CUDNN_X] = x, [CUDNN_W] = w, [CUDNN_Y] = y, [CUDNN_BIAS] = (void *)(uintptr_t)bias
+    };
+    plan_cache_save(plan->backend->plan_cache); /* all plans are made before the first one runs */
+    return cudnn_plan_run(&d->plan, plan->backend->cudnn[plan->op.queue], tensors,
+                          plan_workspace(plan), err);
+}
+
+static bool run_forward(struct plan *plan, const struct op_buffers *b, struct error *err)
+{
+    struct detail *d = plan->detail;
+    const struct convolution_form *form = &d->form;
+    const struct op *op = &plan->op, *graph = &form->graph;
+    void *x, *w, *y;
+    return graph_view(plan, &graph->x, form->copy_x, form->x_at, b->x, &x, err) &&
+           graph_view(plan, &graph->y, form->copy_y, form->y_at, b->out, &y, err) &&
+           pack_weights(plan, d, b, &w, err) &&
+           (!form->copy_x || copy_view(plan, &graph->x, x, &op->x, b->x, false, err)) &&
+           run_plan(plan, d, x, w, y, graph->bias ? b->bias : NULL, err) &&
+           (!form->bias_relu || CUDA_OK(launch_bias_relu(&graph->y, y, op->bias ? b->bias : NULL,
+                                                         op->relu, plan_stream(plan)),
+                                        err)) &&
+           (!form->copy_y || copy_view(plan, &op->y, b->out, &graph->y, y, false, err));
+}
+
+static bool run_backward_data(struct plan *plan, const struct op_buffers *b, struct error *err)
+{
+    struct detail *d = plan->detail;
+    const struct convolution_form *form = &d->form;
+    const struct op *op = &plan->op, *graph = &form->graph;
+    void *dx, *w, *dy;
+    return graph_view(plan, &graph->x, form->copy_x, form->x_at, b->out, &dx, err) &&
+           graph_view(plan, &graph->y, form->copy_y, form->y_at, b->dy, &dy, err) &&
+           pack_weights(plan, d, b, &w, err) &&
+           (!form->copy_y || copy_view(plan, &graph->y, dy, &op->y, b->dy, false, err)) &&
+           run_plan(plan, d, dx, w, dy, NULL, err) &&
+           (!form->copy_x || copy_view(plan, &op->x, b->out, &graph->x, dx, op->accumulate, err));
+}
+
+static bool run_backward_filter(struct plan *plan, const struct op_buffers *b, struct error *err)
+{
+    struct detail *d = plan->detail;
+    const struct convolution_form *form = &d->form;
+    const struct op *op = &plan->op, *graph = &form->graph;
+    cudaStream_t stream = plan_stream(plan);
+    void *x, *dy, *dw = form->pack ? scratch(plan, form->w_at) : b->out;
+    return graph_view(plan, &graph->x, form->copy_x, form->x_at, b->x, &x, err) &&
+           graph_view(plan, &graph->y, form->copy_y, form->y_at, b->dy, &dy, err) &&
+           (!form->copy_x || copy_view(plan, &graph->x, x, &op->x, b->x, false, err)) &&
+           (!form->copy_y || copy_view(plan, &graph->y, dy, &op->y, b->dy, false, err)) &&
+           run_plan(plan, d, x, dw, dy, NULL, err) &&
+           (!form->pack ||
+            CUDA_OK(launch_unpack_gradient(dw, graph->x.dtype, weight_rows(graph), graph->x.c,
+                                           weight_channels(op), b->out, stream),
+                    err)) &&
+           (!op->bias || CUDA_OK(launch_channel_sums(&op->y, b->dy, b->dbias,
+                                                     scratch(plan, form->sums_at), stream),
+                                 err));
+}
+
+/* --- choosing by the clock --- */
+
+enum { TUNED_MAX = 24, TUNED_RUNS = 3 };
+
+/* Milliseconds of the fastest of a few runs behind one that warms up. */
+static bool time_plan(struct plan *plan, struct cudnn_plan *candidate, void *const *tensors,
+                      void *workspace, cudaEvent_t events[2], float *ms_min, struct error *err)
+{
+    cudnnHandle_t handle = plan->backend->cudnn[plan->op.queue];
+    cudaStream_t stream = plan_stream(plan);
+    if (!cudnn_plan_run(candidate, handle, tensors, workspace, err)) return false;
+    for (int i = 0; i < TUNED_RUNS; i++) {
+        float ms;
+        if (!CUDA_OK(cudaEventRecord(events[0], stream), err) ||
+            !cudnn_plan_run(candidate, handle, tensors, workspace, err) ||
+            !CUDA_OK(cudaEventRecord(events[1], stream), err) ||
+            !CUDA_OK(cudaEventSynchronize(events[1]), err) ||
+            !CUDA_OK(cudaEventElapsedTime(&ms, events[0], events[1]), err))
+            return false;
+        *ms_min = i == 0 || ms < *ms_min ? ms : *ms_min;
+    }
+    return true;
+}
+
+/* Memory of the graph's tensors, zeroed, and of the largest workspace behind them. */
+static bool tuning_memory(struct plan *plan, const struct op *graph, size_t workspace,
+                          void **memory, void *tensors[CUDNN_TENSORS], void **workspace_at,
+                          struct error *err)
+{
+    const size_t weights = (size_t)weight_rows(graph) * (size_t)graph->x.c;
+    const size_t bytes[CUDNN_TENSORS + 1] = {
+        [CUDNN_X] = tensor_bytes(&graph->x),
+        [CUDNN_W] = weights * dtype_bytes(graph->x.dtype),
+        [CUDNN_Y] = tensor_bytes(&graph->y),
+        [CUDNN_BIAS] = graph->bias ? (size_t)graph->y.c * sizeof(float) : 0,
+        [CUDNN_TENSORS] = workspace,
+    };
+    size_t at[CUDNN_TENSORS + 1], all = 0;
+    for (int i = 0; i <= CUDNN_TENSORS; i++) {
+        at[i] = all;
+        all += (bytes[i] + 255) / 256 * 256;
+    }
+    if (!cuda_alloc(plan->backend, all, memory, err) ||
+        !CUDA_OK(cudaMemsetAsync(*memory, 0, all, plan_stream(plan)), err))
+        return false;
+    for (int i = 0; i < CUDNN_TENSORS; i++) tensors[i] = bytes[i] ? (char *)*memory + at[i] : NULL;
+    *workspace_at = (char *)*memory + at[CUDNN_TENSORS];
+    return true;
+}
+
+/* Replace the plan by the fastest candidate for its graph, and remember it. */
+static bool tune(struct plan *plan, struct detail *d, struct error *err)
+{
+    struct plan_cache *cache = plan->backend->plan_cache;
+    const struct op *graph = &d->form.graph;
+    struct cudnn_plan candidates[TUNED_MAX];
+    cudaEvent_t events[2] = { NULL, NULL };
+    void *memory = NULL, *workspace_at, *tensors[CUDNN_TENSORS];
+    size_t workspace = 0;
+    int count, best = 0;
+    float best_ms = 0;
+    if (!cudnn_plan_op(candidates, TUNED_MAX, &count, graph, plan_cache_target(cache),
+                       plan_cache_limits(cache), err))
+        return false;
+    for (int i = 0; i < count; i++)
+        if (candidates[i].workspace_bytes > workspace) workspace = candidates[i].workspace_bytes;
+    bool ok = tuning_memory(plan, graph, workspace, &memory, tensors, &workspace_at, err) &&
+              CUDA_OK(cudaEventCreate(&events[0]), err) &&
+              CUDA_OK(cudaEventCreate(&events[1]), err);
+    for (int i = 0; i < count && ok; i++) {
+        float ms = 0;
+        ok = time_plan(plan, &candidates[i], tensors, workspace_at, events, &ms, err);
+        if (i == 0 || ms < best_ms) best = i;
+        if (best == i) best_ms = ms;
+    }
+    for (int i = 0; i < count; i++) {
+        if (ok && i == best) continue;
+        cudnn_plan_release(&candidates[i]);
+    }
+    for (int i = 0; i < 2; i++)
+        if (events[i]) cudaEventDestroy(events[i]);
+    cudaFree(memory);
+    if (!ok) return false;
+    cudnn_plan_release(&d->plan);
+    d->plan = candidates[best];
+    plan_cache_keep_tuned(cache, graph, &d->plan);
+    return true;
+}
+
+/* --- planning --- */
+
+static bool reserve(struct plan *plan, struct detail *d, struct error *err)
+{
+    const struct convolution_form *form = &d->form;
+    plan->bytes = form->kept_bytes;
+    return workspace_reserve(plan->backend, plan->op.queue, form->scratch_bytes, err) &&
+           (form->kept_bytes == 0 || cuda_alloc(plan->backend, form->kept_bytes, &d->weights, err));
+}
+
+bool cuda_plan_convolution(struct plan *plan, struct error *err)
+{
+    static bool (*const runs[])(struct plan *, const struct op_buffers *, struct error *) = {
+        [OP_CONVOLUTION] = run_forward,
+        [OP_CONVOLUTION_BACKWARD_DATA] = run_backward_data,
+        [OP_CONVOLUTION_BACKWARD_FILTER] = run_backward_filter,
+    };
+    struct plan_cache *cache = plan->backend->plan_cache;
+    struct detail *d = calloc(1, sizeof *d);
+    bool reused;
+    if (!d) return error_set(err, EXIT_CODE_FAILED, "out of memory for a plan");
+    bool ok = convolution_form_plan(&d->form, &d->plan, &reused, &plan->op, cache, err);
+    if (ok && plan->backend->autotune && !plan_cache_tuned(cache, &d->form.graph)) {
+        ok = tune(plan, d, err);
+        if (ok) convolution_form_lay_out(&d->form, &plan->op, &d->plan);
+    }
+    if (!ok || !reserve(plan, d, err)) {
+        release(d);
+        return false;
+    }
+    plan->run = runs[plan->op.kind];
+    plan->pack = d->form.pack ? pack : NULL;
+    plan->release = release;
+    plan->detail = d;
+    return true;
+}

@@ -1,0 +1,117 @@
+/* Finding the form of a convolution; see the header. */
+#include "convolution.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "kernels.h"
+
+/* What a form gives up, best first. */
+static const struct concession {
+    bool unfused, copy_x, copy_y, f32;
+} concessions[] = {
+    { false, false, false, false }, { true, false, false, false }, { true, false, true, false },
+    { true, true, false, false },   { true, true, true, false },   { false, true, true, false },
+    { false, true, true, true },    { true, true, true, true },
+};
+
+static struct tensor dense(const struct tensor *t, enum dtype dtype)
+{
+    struct tensor copy = *t;
+    copy.dtype = dtype;
+    copy.pixel_stride = t->c;
+    return copy;
+}
+
+static bool dense_already(const struct tensor *t, enum dtype dtype)
+{
+    return t->dtype == dtype && t->pixel_stride == t->c;
+}
+
+static size_t take(size_t *at, size_t bytes)
+{
+    enum { ALIGNMENT = 256 };
+    const size_t start = *at;
+    *at += (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    return start;
+}
+
+/* The form with these concessions; parts that they do not change are as they were. */
+static void concede(struct convolution_form *form, const struct op *op, const struct concession *c)
+{
+    const enum dtype type = op->x.dtype == op->y.dtype && !c->f32 ? op->x.dtype : DTYPE_F32;
+    const int weights_c = op->weights_c ? op->weights_c : op->x.c;
+    const bool forward = op->kind == OP_CONVOLUTION;
+    const bool adds = op->kind == OP_CONVOLUTION_BACKWARD_DATA && op->accumulate;
+    *form = (struct convolution_form) { .graph = *op };
+    form->copy_x = op->x.dtype != type || (c->copy_x && (!dense_already(&op->x, type) || adds));
+    form->copy_y = op->y.dtype != type || (c->copy_y && !dense_already(&op->y, type));
+    form->pack = type != DTYPE_F32 || weights_c != op->x.c;
+    if (form->copy_x) form->graph.x = dense(&op->x, type);
+    if (form->copy_y) form->graph.y = dense(&op->y, type);
+    form->graph.accumulate = adds && !form->copy_x;
+    form->bias_relu = forward && c->unfused && (op->bias || op->relu);
+    form->graph.bias = forward && op->bias && !c->unfused;
+    form->graph.relu = forward && op->relu && !c->unfused;
+}
+
+static bool same(const struct convolution_form *a, const struct convolution_form *b)
+{
+    return a->bias_relu == b->bias_relu && a->copy_x == b->copy_x && a->copy_y == b->copy_y &&
+           a->graph.x.dtype == b->graph.x.dtype;
+}
+
+/* A bias is added in F32, never to a sum that was rounded to bfloat16 before. */
+static bool rounds_twice(const struct convolution_form *form, const struct op *op)
+{
+    return form->bias_relu && op->bias && form->graph.y.dtype == DTYPE_BF16;
+}
+
+void convolution_form_lay_out(struct convolution_form *form, const struct op *op,
+                              const struct cudnn_plan *plan)
+{
+    const struct op *graph = &form->graph;
+    const bool filter = op->kind == OP_CONVOLUTION_BACKWARD_FILTER;
+    const size_t weights = (size_t)graph->y.c * (size_t)graph->kernel_h * (size_t)graph->kernel_w *
+                           (size_t)graph->x.c * dtype_bytes(graph->x.dtype);
+    size_t at = 0;
+    take(&at, plan->workspace_bytes);
+    if (form->copy_x) form->x_at = take(&at, tensor_bytes(&graph->x));
+    if (form->copy_y) form->y_at = take(&at, tensor_bytes(&graph->y));
+    if (filter && form->pack) form->w_at = take(&at, weights);
+    if (filter && op->bias) form->sums_at = take(&at, channel_sums_workspace_bytes(&op->y));
+    form->scratch_bytes = at;
+    form->kept_bytes = !filter && form->pack ? weights : 0;
+}
+
+bool convolution_form_plan(struct convolution_form *form, struct cudnn_plan *plan, bool *reused,
+                           const struct op *op, struct plan_cache *cache, struct error *err)
+{
+    enum { COUNT = sizeof concessions / sizeof *concessions };
+    struct convolution_form tried[COUNT];
+    struct error refusal = { 0 };
+    for (int i = 0; i < COUNT; i++) {
+        concede(&tried[i], op, &concessions[i]);
+        bool passed_over = rounds_twice(&tried[i], op);
+        for (int j = 0; j < i; j++) passed_over |= same(&tried[i], &tried[j]);
+        if (passed_over) continue;
+        error_clear(&refusal);
+        if (!plan_cache_plan(cache, &tried[i].graph, plan, reused, &refusal)) continue;
+        *form = tried[i];
+        convolution_form_lay_out(form, op, plan);
+        return true;
+    }
+    return error_set(err, EXIT_CODE_FAILED, "%s %s: %.900s", op_kind_name(op->kind),
+                     op->name ? op->name : "", refusal.message);
+}
+
+void convolution_form_name(const struct convolution_form *form, char name[64])
+{
+    const bool forward = form->graph.kind == OP_CONVOLUTION;
+    snprintf(name, 64, "%s%s%s%s", form->graph.bias || form->graph.relu ? "fused" : "plain",
+             form->bias_relu ? ", then bias+relu" : "",
+             form->copy_x ? (forward ? ", x copied" : ", dx copied") : "",
+             form->copy_y ? (forward ? ", y copied" : ", dy copied") : "");
+    if (form->graph.kind == OP_CONVOLUTION_BACKWARD_FILTER && form->copy_x)
+        snprintf(name, 64, "plain, x copied%s", form->copy_y ? ", dy copied" : "");
+}

@@ -1,0 +1,273 @@
+/* Dense layers, that is 1×1 convolutions of 1×1 maps, through cuBLASLt.
+ *
+ * cuBLASLt counts columns first: a row-major (rows, columns) matrix is its transpose. With X (n,
+ * c), Y (n, k) and W (k, c) in memory, Yᵀ = W Xᵀ, dXᵀ = Wᵀ dYᵀ and dWᵀ = Xᵀ dY. A pixel stride is a
+ * leading dimension, and so is the channel count of weights whose input is padded with zero
+ * channels: the padding takes no part. */
+#include <stdlib.h>
+
+#include "cuda_backend.h"
+
+/* How many of the lowest bits of all addresses an algorithm expects to be zero. */
+enum alignment { ALIGNED_16, ALIGNED_ELEMENT, ALIGNMENTS };
+
+struct dense {
+    cublasLtMatmulDesc_t multiply;
+    cublasLtMatrixLayout_t a, b, d;
+    cublasLtMatmulAlgo_t algorithms[ALIGNMENTS];
+    size_t workspace_bytes; /* of the multiplication */
+    struct tensor sum;      /* BF16 with bias: F32 scratch behind the workspace, so that the bias is
+                               added before rounding */
+    bool sums_aside;
+    void *packed; /* weights in x's type, if that is not F32 */
+    uint64_t packed_version;
+    bool is_packed;
+};
+
+static int weights_c(const struct op *op)
+{
+    return op->weights_c > 0 ? op->weights_c : op->x.c;
+}
+
+static bool refuse(const struct op *op, const char *why, struct error *err)
+{
+    return error_set(err, EXIT_CODE_FAILED, "%s %s: %s", op_kind_name(op->kind),
+                     op->name ? op->name : "", why);
+}
+
+static void release(void *detail)
+{
+    struct dense *dense = detail;
+    if (dense->multiply) cublasLtMatmulDescDestroy(dense->multiply);
+    if (dense->a) cublasLtMatrixLayoutDestroy(dense->a);
+    if (dense->b) cublasLtMatrixLayoutDestroy(dense->b);
+    if (dense->d) cublasLtMatrixLayoutDestroy(dense->d);
+    cudaFree(dense->packed);
+    free(dense);
+}
+
+static cudaDataType_t cuda_type(enum dtype dtype)
+{
+    return dtype == DTYPE_BF16 ? CUDA_R_16BF : CUDA_R_32F;
+}
+
+/* One of the three matrices as it lies in memory, without transposition. */
+struct matrix {
+    enum dtype dtype;
+    int rows, columns, leading; /* columns first */
+};
+
+static struct matrix matrix_of(const struct tensor *t, int channels)
+{
+    return (struct matrix) { t->dtype, channels, t->n, t->pixel_stride };
+}
+
+static bool layout(cublasLtMatrixLayout_t *out, const struct matrix *m, struct error *err)
+{
+    return CUBLAS_OK(cublasLtMatrixLayoutCreate(out, cuda_type(m->dtype), (uint64_t)m->rows,
+                                                (uint64_t)m->columns, m->leading),
+                     err);
+}
+
+static bool set_epilogue(struct dense *dense, const struct op *op, struct error *err)
+{
+    if (op->kind != OP_CONVOLUTION) return true;
+    const cublasLtEpilogue_t epilogue =
+        op->bias ? (op->relu ? CUBLASLT_EPILOGUE_RELU_BIAS : CUBLASLT_EPILOGUE_BIAS)
+                 : (op->relu ? CUBLASLT_EPILOGUE_RELU : CUBLASLT_EPILOGUE_DEFAULT);
+    return CUBLAS_OK(cublasLtMatmulDescSetAttribute(dense->multiply, CUBLASLT_MATMUL_DESC_EPILOGUE,
+                                                    &epilogue, sizeof epilogue),
+                     err);
+}
+
+static bool describe(struct dense *dense, const struct plan *plan, struct error *err)
+{
+    const struct op *op = &plan->op;
+    const bool filter = op->kind == OP_CONVOLUTION_BACKWARD_FILTER;
+    const bool data = op->kind == OP_CONVOLUTION_BACKWARD_DATA;
+    const int c = weights_c(op);
+    const struct matrix x = matrix_of(&op->x, c);
+    const struct matrix y = matrix_of(dense->sums_aside ? &dense->sum : &op->y, op->y.c);
+    const struct matrix w = { filter ? DTYPE_F32 : op->x.dtype, c, op->y.c, c };
+    const struct matrix *a = filter ? &x : &w, *b = data || filter ? &y : &x;
+    const struct matrix *d = filter ? &w : data ? &x : &y;
+    const cublasOperation_t transpose = CUBLAS_OP_T;
+    const cublasComputeType_t compute = plan->backend->precision == PRECISION_TF32 &&
+                                                op->x.dtype == DTYPE_F32
+                                            ? CUBLAS_COMPUTE_32F_FAST_TF32
+                                            : CUBLAS_COMPUTE_32F;
+    if (!CUBLAS_OK(cublasLtMatmulDescCreate(&dense->multiply, compute, CUDA_R_32F), err) ||
+        !layout(&dense->a, a, err) || !layout(&dense->b, b, err) || !layout(&dense->d, d, err))
+        return false;
+    const cublasLtMatmulDescAttributes_t transposed = filter ? CUBLASLT_MATMUL_DESC_TRANSB
+                                                             : CUBLASLT_MATMUL_DESC_TRANSA;
+    if (!data && !CUBLAS_OK(cublasLtMatmulDescSetAttribute(dense->multiply, transposed, &transpose,
+                                                           sizeof transpose),
+                            err))
+        return false;
+    return set_epilogue(dense, op, err);
+}
+
+static bool set_preference(cublasLtMatmulPreference_t preference,
+                           cublasLtMatmulPreferenceAttributes_t attribute, const void *value,
+                           size_t bytes, struct error *err)
+{
+    return CUBLAS_OK(cublasLtMatmulPreferenceSetAttribute(preference, attribute, value, bytes),
+                     err);
+}
+
+static bool choose(struct dense *dense, const struct plan *plan,
+                   cublasLtMatmulPreference_t preference, enum alignment alignment,
+                   struct error *err)
+{
+    const size_t element = dtype_bytes(plan->op.x.dtype);
+    const uint32_t aligned = alignment == ALIGNED_16 ? 16 : (uint32_t)element;
+    const size_t limit = plan->backend->workspace_limit;
+    cublasLtMatmulHeuristicResult_t result;
+    int found = 0;
+    if (!set_preference(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &limit, sizeof limit,
+                        err) ||
+        !set_preference(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, &aligned,
+                        sizeof aligned, err) ||
+        !set_preference(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, &aligned,
+                        sizeof aligned, err) ||
+        !set_preference(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, &aligned,
+                        sizeof aligned, err) ||
+        !set_preference(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, &aligned,
+                        sizeof aligned, err) ||
+        !CUBLAS_OK(cublasLtMatmulAlgoGetHeuristic(plan->backend->cublas, dense->multiply, dense->a,
+                                                  dense->b, dense->d, dense->d, preference, 1,
+                                                  &result, &found),
+                   err))
+        return false;
+    if (found == 0) return refuse(&plan->op, "cuBLASLt has no algorithm for it", err);
+    dense->algorithms[alignment] = result.algo;
+    if (result.workspaceSize > dense->workspace_bytes)
+        dense->workspace_bytes = result.workspaceSize;
+    return true;
+}
+
+static bool choose_both(struct dense *dense, const struct plan *plan, struct error *err)
+{
+    cublasLtMatmulPreference_t preference;
+    if (!CUBLAS_OK(cublasLtMatmulPreferenceCreate(&preference), err)) return false;
+    const bool ok = choose(dense, plan, preference, ALIGNED_16, err) &&
+                    choose(dense, plan, preference, ALIGNED_ELEMENT, err);
+    cublasLtMatmulPreferenceDestroy(preference);
+    return ok;
+}
+
+static bool multiply(const struct plan *plan, const void *a, const void *b, void *d,
+                     struct error *err)
+{
+    const struct dense *dense = plan->detail;
+    const float one = 1, beta = plan->op.accumulate ? 1 : 0;
+    const bool aligned = (((uintptr_t)a | (uintptr_t)b | (uintptr_t)d) & 15) == 0;
+    const cublasLtMatmulAlgo_t *algorithm =
+        &dense->algorithms[aligned ? ALIGNED_16 : ALIGNED_ELEMENT];
+    return CUBLAS_OK(cublasLtMatmul(plan->backend->cublas, dense->multiply, &one, a, dense->a, b,
+                                    dense->b, &beta, d, dense->d, d, dense->d, algorithm,
+                                    plan_workspace(plan), dense->workspace_bytes,
+                                    plan_stream(plan)),
+                     err);
+}
+
+static bool pack(struct plan *plan, const float *weights, struct error *err)
+{
+    const struct dense *dense = plan->detail;
+    const struct op *op = &plan->op;
+    return CUDA_OK(launch_pack_weights(weights, op->y.c, weights_c(op), weights_c(op), op->x.dtype,
+                                       dense->packed, plan_stream(plan)),
+                   err);
+}
+
+/* Weights in the type of the activations, packed again when they have changed. */
+static bool take_weights(struct plan *plan, const struct op_buffers *buffers, const void **weights,
+                         struct error *err)
+{
+    struct dense *dense = plan->detail;
+    const float *given = plan->loaded ? plan->loaded : buffers->weights;
+    *weights = dense->packed ? dense->packed : given;
+    if (!dense->packed || plan->loaded_packed ||
+        (dense->is_packed && dense->packed_version == buffers->weights_version))
+        return true;
+    dense->packed_version = buffers->weights_version;
+    dense->is_packed = pack(plan, buffers->weights, err);
+    return dense->is_packed;
+}
+
+static bool run_forward(struct plan *plan, const struct op_buffers *buffers, struct error *err)
+{
+    const struct dense *dense = plan->detail;
+    const struct op *op = &plan->op;
+    const void *weights;
+    void *out = dense->sums_aside ? (char *)plan_workspace(plan) + dense->workspace_bytes
+                                  : buffers->out;
+    if (!take_weights(plan, buffers, &weights, err)) return false;
+    if (op->bias && !CUBLAS_OK(cublasLtMatmulDescSetAttribute(dense->multiply,
+                                                              CUBLASLT_MATMUL_DESC_BIAS_POINTER,
+                                                              &buffers->bias, sizeof buffers->bias),
+                               err))
+        return false;
+    if (!multiply(plan, weights, buffers->x, out, err)) return false;
+    return !dense->sums_aside || CUDA_OK(launch_copy_view(&op->y, buffers->out, &dense->sum, out,
+                                                          false, plan_stream(plan)),
+                                         err);
+}
+
+static bool run_data(struct plan *plan, const struct op_buffers *buffers, struct error *err)
+{
+    const void *weights;
+    return take_weights(plan, buffers, &weights, err) &&
+           multiply(plan, weights, buffers->dy, buffers->out, err);
+}
+
+static bool run_filter(struct plan *plan, const struct op_buffers *buffers, struct error *err)
+{
+    if (!multiply(plan, buffers->x, buffers->dy, buffers->out, err)) return false;
+    return !plan->op.bias || CUDA_OK(launch_channel_sums(&plan->op.y, buffers->dy, buffers->dbias,
+                                                         plan_workspace(plan), plan_stream(plan)),
+                                     err);
+}
+
+/* Weights that are packed, and what the queue's workspace must hold. */
+static bool reserve(struct plan *plan, struct dense *dense, struct error *err)
+{
+    const struct op *op = &plan->op;
+    const bool filter = op->kind == OP_CONVOLUTION_BACKWARD_FILTER;
+    const size_t sums = filter && op->bias ? channel_sums_workspace_bytes(&op->y) : 0;
+    dense->workspace_bytes = (dense->workspace_bytes + 255) / 256 * 256;
+    size_t bytes = dense->workspace_bytes;
+    if (dense->sums_aside) bytes += tensor_bytes(&dense->sum);
+    if (op->x.dtype != DTYPE_F32 && !filter)
+        plan->bytes = (size_t)op->y.c * (size_t)weights_c(op) * dtype_bytes(op->x.dtype);
+    return workspace_reserve(plan->backend, op->queue, sums > bytes ? sums : bytes, err) &&
+           (plan->bytes == 0 || cuda_alloc(plan->backend, plan->bytes, &dense->packed, err));
+}
+
+bool cuda_plan_dense(struct plan *plan, struct error *err)
+{
+    static bool (*const runs[])(struct plan *, const struct op_buffers *, struct error *) = {
+        [OP_CONVOLUTION] = run_forward,
+        [OP_CONVOLUTION_BACKWARD_DATA] = run_data,
+        [OP_CONVOLUTION_BACKWARD_FILTER] = run_filter,
+    };
+    const struct op *op = &plan->op;
+    if (op->kind == OP_CONVOLUTION_BACKWARD_DATA && weights_c(op) != op->x.c)
+        return refuse(op, "no data gradient of an input with padding channels", err);
+    struct dense *dense = calloc(1, sizeof *dense);
+    if (!dense) return refuse(op, "out of memory for a plan", err);
+    dense->sums_aside = op->kind == OP_CONVOLUTION && op->bias && op->y.dtype != DTYPE_F32;
+    dense->sum = op->y;
+    dense->sum.dtype = DTYPE_F32;
+    dense->sum.pixel_stride = op->y.c;
+    plan->detail = dense;
+    plan->release = release;
+    plan->run = runs[op->kind];
+    if (describe(dense, plan, err) && choose_both(dense, plan, err) && reserve(plan, dense, err)) {
+        plan->pack = dense->packed ? pack : NULL;
+        return true;
+    }
+    release(dense);
+    return false;
+}

@@ -1,0 +1,158 @@
+/* Memory, and a message for when there is no more of it. The one idea: cudaMalloc tells nothing of
+ * what it gave, so buffers are listed here, and a failure can say who holds the device. */
+#include "memory.h"
+
+#include <stdlib.h>
+
+#include "queues.h"
+
+struct block {
+    void *memory;
+    size_t bytes;
+};
+
+struct blocks {
+    struct block *items;
+    int count, capacity;
+};
+
+struct cuda_memory {
+    struct blocks buffers; /* of memory_alloc() */
+    struct blocks retired; /* workspaces that have moved, but that recordings still use */
+};
+
+static bool blocks_add(struct blocks *blocks, void *memory, size_t bytes, struct error *err)
+{
+    if (blocks->count == blocks->capacity) {
+        const int capacity = blocks->capacity ? 2 * blocks->capacity : 64;
+        struct block *grown = realloc(blocks->items, (size_t)capacity * sizeof *grown);
+        if (!grown) return error_set(err, EXIT_CODE_FAILED, "out of memory for a list of buffers");
+        blocks->items = grown;
+        blocks->capacity = capacity;
+    }
+    blocks->items[blocks->count++] = (struct block) { memory, bytes };
+    return true;
+}
+
+static size_t blocks_bytes(const struct blocks *blocks)
+{
+    size_t bytes = 0;
+    for (int i = 0; i < blocks->count; i++) bytes += blocks->items[i].bytes;
+    return bytes;
+}
+
+bool memory_init(struct cuda_backend *backend, struct error *err)
+{
+    backend->memory = calloc(1, sizeof *backend->memory);
+    return backend->memory || error_set(err, EXIT_CODE_FAILED, "out of memory for the backend");
+}
+
+void memory_release(struct cuda_backend *backend)
+{
+    if (!backend->memory) return;
+    for (int i = 0; i < backend->memory->retired.count; i++)
+        cudaFree(backend->memory->retired.items[i].memory);
+    for (int q = 0; q < CUDA_QUEUES_MAX; q++) cudaFree(backend->workspace[q]);
+    free(backend->memory->retired.items);
+    free(backend->memory->buffers.items);
+    free(backend->memory);
+}
+
+static size_t workspaces_bytes(const struct cuda_backend *backend)
+{
+    size_t bytes = blocks_bytes(&backend->memory->retired);
+    for (int q = 0; q < CUDA_QUEUES_MAX; q++) bytes += backend->workspace_bytes[q];
+    return bytes;
+}
+
+static double mib(size_t bytes)
+{
+    return (double)bytes / (1 << 20);
+}
+
+static bool no_memory(const struct cuda_backend *backend, size_t bytes, struct error *err)
+{
+    size_t free_bytes = 0, total_bytes = 0;
+    if (!CUDA_OK(cudaMemGetInfo(&free_bytes, &total_bytes), err)) return false;
+    return error_set(err, EXIT_CODE_FAILED,
+                     "the GPU is out of memory (cudaErrorMemoryAllocation): %.1f MiB asked for, "
+                     "%.1f of %.1f MiB free; this process holds %.1f MiB of buffers, %.1f of plans "
+                     "and %.1f of workspace; a smaller train.batch needs less",
+                     mib(bytes), mib(free_bytes), mib(total_bytes),
+                     mib(blocks_bytes(&backend->memory->buffers)), mib(backend->plan_bytes),
+                     mib(workspaces_bytes(backend)));
+}
+
+bool cuda_alloc(struct cuda_backend *backend, size_t bytes, void **memory, struct error *err)
+{
+    *memory = NULL;
+    const cudaError_t status = cudaMalloc(memory, bytes > 0 ? bytes : 1);
+    if (status != cudaErrorMemoryAllocation)
+        return cuda_check(status, "cudaMalloc(memory, bytes)", __FILE__, __LINE__, err);
+    *memory = NULL;
+    cudaGetLastError();
+    return no_memory(backend, bytes, err);
+}
+
+bool memory_alloc(struct backend *base, size_t bytes, void **memory, struct error *err)
+{
+    struct cuda_backend *backend = (struct cuda_backend *)base;
+    if (!cuda_alloc(backend, bytes, memory, err)) return false;
+    if (blocks_add(&backend->memory->buffers, *memory, bytes, err)) return true;
+    cudaFree(*memory);
+    *memory = NULL;
+    return false;
+}
+
+bool memory_alloc_host(struct backend *base, size_t bytes, void **memory, struct error *err)
+{
+    (void)base;
+    *memory = NULL;
+    return CUDA_OK(cudaHostAlloc(memory, bytes > 0 ? bytes : 1, cudaHostAllocDefault), err);
+}
+
+void memory_free(struct backend *base, void *memory)
+{
+    if (!memory) return;
+    struct blocks *buffers = &((struct cuda_backend *)base)->memory->buffers;
+    for (int i = 0; i < buffers->count; i++)
+        if (buffers->items[i].memory == memory) {
+            buffers->items[i] = buffers->items[--buffers->count];
+            break;
+        }
+    cudaDeviceSynchronize();
+    cudaFree(memory);
+}
+
+void memory_free_host(struct backend *base, void *memory)
+{
+    (void)base;
+    if (!memory) return;
+    cudaDeviceSynchronize();
+    cudaFreeHost(memory);
+}
+
+bool workspace_reserve(struct cuda_backend *backend, int queue, size_t bytes, struct error *err)
+{
+    if (bytes <= backend->workspace_bytes[queue]) return true;
+    void *old = backend->workspace[queue], *grown;
+    if (!cuda_alloc(backend, bytes, &grown, err)) return false;
+    if (old && queues_have_recordings(backend)) {
+        if (!blocks_add(&backend->memory->retired, old, backend->workspace_bytes[queue], err)) {
+            cudaFree(grown);
+            return false;
+        }
+    } else if (old) {
+        const bool idle = CUDA_OK(cudaStreamSynchronize(backend->streams[queue]), err);
+        cudaFree(old);
+        backend->workspace[queue] = NULL;
+        backend->workspace_bytes[queue] = 0;
+        if (!idle) {
+            cudaFree(grown);
+            return false;
+        }
+    }
+    backend->workspace[queue] = grown;
+    backend->workspace_bytes[queue] = bytes;
+    return true;
+}

@@ -1,0 +1,142 @@
+/* Parameter updates over one contiguous region: every value is read once and written once. Formulas
+ * in nn/optimizer.h.
+ *
+ * What changes from step to step is read from device memory, so that a recorded step can run again.
+ * Adam's corrections are computed once a block, in double. */
+#include <math.h>
+
+#include "tiles.cuh"
+
+enum { VECTOR = 4 };
+
+static const int64_t blocks_max = 2048;
+
+/* The configuration as the arithmetic needs it. */
+struct rule {
+    double beta1, beta2;
+    float keep1, fresh1, keep2, fresh2; /* weights of the old state and of the new gradient */
+    float momentum, epsilon, weight_decay;
+};
+
+struct region {
+    float *parameters, *state1, *state2;
+    const float *gradients;
+};
+
+/* Of this step: the learning rate, with adam's first correction in it, and 1/sqrt of its second. */
+struct step_scale {
+    float rate, root;
+};
+
+template <enum optimizer_name NAME>
+__device__ inline struct step_scale scale_of(const struct rule &r, const struct step_values *values)
+{
+    if (NAME != OPTIMIZER_ADAM) return { values->learning_rate, 0 };
+    __shared__ float scale[2];
+    const double t = (double)values->step;
+    if (threadIdx.x == 0) scale[0] = (float)(values->learning_rate / (1 - pow(r.beta1, t)));
+    if (threadIdx.x == WARP_LANES) scale[1] = (float)(1 / sqrt(1 - pow(r.beta2, t)));
+    __syncthreads();
+    return { scale[0], scale[1] };
+}
+
+template <enum optimizer_name NAME, int V>
+__device__ inline void update_at(const struct rule &r, const struct region &at, struct step_scale s,
+                                 int64_t i)
+{
+    floats<V> p = load<V>(at.parameters + i), g = load<V>(at.gradients + i);
+    floats<V> s1 = load<V>(at.state1 + i), s2 = {};
+    if (NAME != OPTIMIZER_SGD) s2 = load<V>(at.state2 + i);
+    for (int k = 0; k < V; k++) {
+        const float slope = g.v[k] + r.weight_decay * p.v[k];
+        if (NAME == OPTIMIZER_ADAM) {
+            s1.v[k] = r.keep1 * s1.v[k] + r.fresh1 * slope;
+            s2.v[k] = r.keep2 * s2.v[k] + r.fresh2 * slope * slope;
+            p.v[k] -= s.rate * s1.v[k] / (sqrtf(s2.v[k]) * s.root + r.epsilon);
+        } else if (NAME == OPTIMIZER_RMSPROP) {
+            s1.v[k] = r.keep1 * s1.v[k] + r.fresh1 * slope * slope;
+            s2.v[k] = r.momentum * s2.v[k] + s.rate * slope / sqrtf(s1.v[k] + r.epsilon);
+            p.v[k] -= s2.v[k];
+        } else {
+            s1.v[k] = r.momentum * s1.v[k] + slope;
+            p.v[k] -= s.rate * s1.v[k];
+        }
+    }
+    store<V>(at.parameters + i, p);
+    store<V>(at.state1 + i, s1);
+    if (NAME != OPTIMIZER_SGD) store<V>(at.state2 + i, s2);
+}
+
+// bytes: reads 16 writes 12 per parameter, least 16+12 (sgd: 12+8)
+template <enum optimizer_name NAME, int V>
+__global__ void __launch_bounds__(THREADS, BLOCKS_MIN)
+    optimizer_update(struct rule r, struct region at, const struct step_values *values,
+                     int64_t count)
+{
+    const struct step_scale s = scale_of<NAME>(r, values);
+    const int64_t thread = (int64_t)blockIdx.x * THREADS + threadIdx.x;
+    const int64_t threads = (int64_t)gridDim.x * THREADS, whole = count / V * V;
+    for (int64_t i = thread * V; i < whole; i += threads * V) update_at<NAME, V>(r, at, s, i);
+    if (whole + thread < count) update_at<NAME, 1>(r, at, s, whole + thread);
+}
+
+static struct rule rule_of(const struct config_optimizer *o)
+{
+    const bool adam = o->name == OPTIMIZER_ADAM;
+    struct rule r = {};
+    r.beta1 = o->beta1;
+    r.beta2 = o->beta2;
+    r.keep1 = (float)(adam ? o->beta1 : o->decay);
+    r.fresh1 = (float)(1 - (adam ? o->beta1 : o->decay));
+    r.keep2 = (float)o->beta2;
+    r.fresh2 = (float)(1 - o->beta2);
+    r.momentum = (float)o->momentum;
+    r.epsilon = (float)o->epsilon;
+    r.weight_decay = (float)o->weight_decay;
+    return r;
+}
+
+template <enum optimizer_name NAME>
+static void launch_rule(const struct op *op, const struct op_buffers *b, cudaStream_t stream)
+{
+    const struct rule r = rule_of(&op->optimizer);
+    const struct region at = { b->parameters, b->state1, b->state2, b->gradients };
+    const bool wide = ((uintptr_t)at.parameters | (uintptr_t)at.state1 | (uintptr_t)at.state2 |
+                       (uintptr_t)at.gradients) %
+                          16 ==
+                      0;
+    const int64_t blocks = (op->count + THREADS * VECTOR - 1) / (THREADS * VECTOR);
+    const unsigned grid = (unsigned)(blocks < blocks_max ? blocks : blocks_max);
+    if (wide)
+        CUDA_LAUNCH((optimizer_update<NAME, VECTOR>), grid, THREADS, stream, r, at, b->values,
+                    op->count);
+    else
+        CUDA_LAUNCH((optimizer_update<NAME, 1>), grid, THREADS, stream, r, at, b->values,
+                    op->count);
+}
+
+static cudaError_t launch(const struct op *op, const struct op_buffers *b, void *workspace,
+                          cudaStream_t stream)
+{
+    (void)workspace;
+    switch (op->optimizer.name) {
+    case OPTIMIZER_ADAM:
+        launch_rule<OPTIMIZER_ADAM>(op, b, stream);
+        break;
+    case OPTIMIZER_RMSPROP:
+        launch_rule<OPTIMIZER_RMSPROP>(op, b, stream);
+        break;
+    case OPTIMIZER_SGD:
+        launch_rule<OPTIMIZER_SGD>(op, b, stream);
+        break;
+    }
+    return cudaGetLastError();
+}
+
+static bool check(const struct op *op, struct error *err)
+{
+    if (op->count > 0) return true;
+    return error_set(err, EXIT_CODE_FAILED, "an optimizer needs parameters");
+}
+
+const struct cuda_kernel cuda_kernel_optimizer = { check, nullptr, launch };

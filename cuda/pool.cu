@@ -1,0 +1,274 @@
+/* Maximum and average pools. A thread takes a few channels of one pixel: forward of an output
+ * pixel, backward of an input pixel, which gathers from the windows that it lies in, so that
+ * nothing is added atomically.
+ *
+ * The gradient of a maximum goes in two launches: which tap of each window holds its first maximum
+ * (a byte each), then the gathering. Overlapping windows would otherwise be searched again for each
+ * of their pixels. */
+#include <math.h>
+
+#include "tiles.cuh"
+
+/* Few lanes, so that a block's windows overlap within its cache. */
+enum { POOL_LANES = 8, TAPS_MAX = 255, NO_TAP = 255 };
+
+struct pool {
+    int in_h, in_w, out_h, out_w, kernel_h, kernel_w, stride, pad_h, pad_w, x_stride, y_stride;
+    bool average, exclude_padding, accumulate;
+};
+
+struct range {
+    int first, end;
+};
+
+struct pixel_place {
+    int n, y, x;
+};
+
+__device__ inline struct pixel_place place_of(int pixel, int h, int w)
+{
+    return { pixel / (h * w), pixel / w % h, pixel % w };
+}
+
+/* Inputs of an output position along one axis. */
+__device__ inline struct range taps_of(int out, int kernel, int stride, int pad, int in)
+{
+    const int first = out * stride - pad, end = first + kernel;
+    return { first < 0 ? 0 : first, end > in ? in : end };
+}
+
+/* Outputs whose windows hold an input position along one axis. */
+__device__ inline struct range windows_of(int in, int kernel, int stride, int pad, int out)
+{
+    const int before = in + pad - kernel; /* the last position at which a window ends too early */
+    const int first = before < 0 ? 0 : before / stride + 1, end = (in + pad) / stride + 1;
+    return { first, end > out ? out : end };
+}
+
+__device__ inline float average_scale(const struct pool &p, struct range rows, struct range columns)
+{
+    const int inside = (rows.end - rows.first) * (columns.end - columns.first);
+    return 1.0f / (float)(p.exclude_padding ? inside : p.kernel_h * p.kernel_w);
+}
+
+// bytes: reads 2 writes 0.5 per input element (3x3, stride 2), least 2+0.5
+template <typename X, typename Y, int V>
+__global__ void __launch_bounds__(THREADS, BLOCKS_MIN)
+    pool_forward(struct tiles t, struct pool p, const X *x, Y *y)
+{
+    const struct spot s = spot_of<V>(t);
+    for (int pixel = s.pixel; pixel < t.pixels; pixel += s.step) {
+        const struct pixel_place at = place_of(pixel, p.out_h, p.out_w);
+        const struct range rows = taps_of(at.y, p.kernel_h, p.stride, p.pad_h, p.in_h);
+        const struct range columns = taps_of(at.x, p.kernel_w, p.stride, p.pad_w, p.in_w);
+        floats<V> out;
+        for (int i = 0; i < V; i++) out.v[i] = p.average ? 0 : -INFINITY;
+        for (int iy = rows.first; iy < rows.end; iy++) {
+            const X *row = x + ((int64_t)at.n * p.in_h + iy) * p.in_w * p.x_stride + s.channel;
+            UNROLL(4)
+            for (int ix = columns.first; ix < columns.end; ix++) {
+                const floats<V> tap = load<V>(row + (int64_t)ix * p.x_stride);
+                for (int i = 0; i < V; i++) {
+                    const float greater = tap.v[i] > out.v[i] ? tap.v[i] : out.v[i];
+                    out.v[i] = p.average ? out.v[i] + tap.v[i] : greater;
+                }
+            }
+        }
+        if (p.average) {
+            const float scale = average_scale(p, rows, columns);
+            for (int i = 0; i < V; i++) out.v[i] *= scale;
+        }
+        store<V>(y + (int64_t)pixel * p.y_stride + s.channel, out);
+    }
+}
+
+template <int V> struct taps {
+    uint8_t v[V];
+};
+
+/* taps (output pixels, C): the tap of the first maximum; NO_TAP where nothing is above -inf. */
+// bytes: reads 2 writes 0.25 per input element (3x3, stride 2), least 2+0
+template <typename X, int V>
+__global__ void __launch_bounds__(THREADS, BLOCKS_MIN)
+    pool_first_maximum(struct tiles t, struct pool p, const X *x, uint8_t *maxima)
+{
+    const struct spot s = spot_of<V>(t);
+    for (int pixel = s.pixel; pixel < t.pixels; pixel += s.step) {
+        const struct pixel_place at = place_of(pixel, p.out_h, p.out_w);
+        const int top = at.y * p.stride - p.pad_h, left = at.x * p.stride - p.pad_w;
+        const struct range rows = taps_of(at.y, p.kernel_h, p.stride, p.pad_h, p.in_h);
+        const struct range columns = taps_of(at.x, p.kernel_w, p.stride, p.pad_w, p.in_w);
+        floats<V> best;
+        int place[V];
+        for (int i = 0; i < V; i++) {
+            best.v[i] = -INFINITY;
+            place[i] = NO_TAP;
+        }
+        for (int iy = rows.first; iy < rows.end; iy++) {
+            const X *row = x + ((int64_t)at.n * p.in_h + iy) * p.in_w * p.x_stride + s.channel;
+            UNROLL(4)
+            for (int ix = columns.first; ix < columns.end; ix++) {
+                const floats<V> tap = load<V>(row + (int64_t)ix * p.x_stride);
+                const int here = (iy - top) * p.kernel_w + ix - left;
+                for (int i = 0; i < V; i++) {
+                    place[i] = tap.v[i] > best.v[i] ? here : place[i];
+                    best.v[i] = tap.v[i] > best.v[i] ? tap.v[i] : best.v[i];
+                }
+            }
+        }
+        taps<V> out;
+        for (int i = 0; i < V; i++) out.v[i] = (uint8_t)place[i];
+        memcpy(__builtin_assume_aligned(maxima + (int64_t)pixel * t.channels + s.channel, V), &out,
+               sizeof out);
+    }
+}
+
+// bytes: reads 0.75 writes 2 per input element (3x3, stride 2), least 0.5+2 (average: 0.5+2)
+template <typename X, typename Y, int V, bool AVERAGE>
+__global__ void __launch_bounds__(THREADS, BLOCKS_MIN)
+    pool_backward(struct tiles t, struct pool p, const Y *dy, const uint8_t *maxima, X *dx)
+{
+    const struct spot s = spot_of<V>(t);
+    for (int pixel = s.pixel; pixel < t.pixels; pixel += s.step) {
+        const struct pixel_place at = place_of(pixel, p.in_h, p.in_w);
+        const struct range rows = windows_of(at.y, p.kernel_h, p.stride, p.pad_h, p.out_h);
+        const struct range columns = windows_of(at.x, p.kernel_w, p.stride, p.pad_w, p.out_w);
+        floats<V> sum = {};
+        for (int oy = rows.first; oy < rows.end; oy++)
+            for (int ox = columns.first; ox < columns.end; ox++) {
+                const int64_t out = ((int64_t)at.n * p.out_h + oy) * p.out_w + ox;
+                const floats<V> g = load<V>(dy + out * p.y_stride + s.channel);
+                if (AVERAGE) {
+                    const float scale = average_scale(
+                        p, taps_of(oy, p.kernel_h, p.stride, p.pad_h, p.in_h),
+                        taps_of(ox, p.kernel_w, p.stride, p.pad_w, p.in_w));
+                    for (int i = 0; i < V; i++) sum.v[i] += scale * g.v[i];
+                } else {
+                    const int here = (at.y + p.pad_h - oy * p.stride) * p.kernel_w + at.x +
+                                     p.pad_w - ox * p.stride;
+                    taps<V> maximum;
+                    memcpy(&maximum,
+                           __builtin_assume_aligned(maxima + out * t.channels + s.channel, V),
+                           sizeof maximum);
+                    for (int i = 0; i < V; i++) sum.v[i] += maximum.v[i] == here ? g.v[i] : 0;
+                }
+            }
+        X *to = dx + (int64_t)pixel * p.x_stride + s.channel;
+        if (p.accumulate) {
+            const floats<V> old = load<V>(to);
+            for (int i = 0; i < V; i++) sum.v[i] += old.v[i];
+        }
+        store<V>(to, sum);
+    }
+}
+
+static struct pool pool_of(const struct op *op)
+{
+    return { op->x.h,
+             op->x.w,
+             op->y.h,
+             op->y.w,
+             op->kernel_h,
+             op->kernel_w,
+             op->stride,
+             op->pad_h,
+             op->pad_w,
+             op->x.pixel_stride,
+             op->y.pixel_stride,
+             op->average,
+             op->exclude_padding,
+             op->accumulate };
+}
+
+/* launch(form of x, form of y): y may be F32 where x is BF16, as features are. */
+template <typename Launch> static void with_forms(const struct op *op, bool wide, Launch launch)
+{
+    with_form(op->x.dtype, wide, [&](auto x) {
+        if (op->y.dtype == op->x.dtype)
+            launch(x, x);
+        else if constexpr (decltype(x)::width != 4) /* F32 goes with F32 alone */
+            launch(x, form<float, decltype(x)::width> {});
+    });
+}
+
+static cudaError_t launch_forward(const struct op *op, const struct op_buffers *b, void *workspace,
+                                  cudaStream_t stream)
+{
+    (void)workspace;
+    const int width = wide_width(op->x.dtype);
+    const bool wide = view_takes(&op->x, b->x, width) && view_takes(&op->y, b->out, width);
+    with_forms(op, wide, [&](auto x, auto y) {
+        using X = typename decltype(x)::type;
+        using Y = typename decltype(y)::type;
+        constexpr int V = decltype(x)::width;
+        const struct tiles t = tiles_of(&op->y, V, POOL_LANES, 1);
+        CUDA_LAUNCH((pool_forward<X, Y, V>), tiles_grid(t), THREADS, stream, t, pool_of(op),
+                    (const X *)b->x, (Y *)b->out);
+    });
+    return cudaGetLastError();
+}
+
+static cudaError_t launch_backward(const struct op *op, const struct op_buffers *b, void *workspace,
+                                   cudaStream_t stream)
+{
+    const int width = wide_width(op->x.dtype);
+    const bool wide = view_takes(&op->x, b->out, width) && view_takes(&op->y, b->dy, width) &&
+                      (op->average || view_takes(&op->x, b->x, width));
+    with_forms(op, wide, [&](auto x, auto y) {
+        using X = typename decltype(x)::type;
+        using Y = typename decltype(y)::type;
+        constexpr int V = decltype(x)::width;
+        const struct pool p = pool_of(op);
+        const struct tiles out = tiles_of(&op->y, V, POOL_LANES, 1);
+        const struct tiles in = tiles_of(&op->x, V, POOL_LANES, 1);
+        const Y *dy = (const Y *)b->dy;
+        uint8_t *maxima = (uint8_t *)workspace;
+        if (op->average) {
+            CUDA_LAUNCH((pool_backward<X, Y, V, true>), tiles_grid(in), THREADS, stream, in, p, dy,
+                        maxima, (X *)b->out);
+            return;
+        }
+        CUDA_LAUNCH((pool_first_maximum<X, V>), tiles_grid(out), THREADS, stream, out, p,
+                    (const X *)b->x, maxima);
+        CUDA_LAUNCH((pool_backward<X, Y, V, false>), tiles_grid(in), THREADS, stream, in, p, dy,
+                    maxima, (X *)b->out);
+    });
+    return cudaGetLastError();
+}
+
+static size_t backward_workspace_bytes(const struct op *op)
+{
+    return op->average ? 0 : aligned_bytes((size_t)tensor_pixels(&op->y) * (size_t)op->y.c);
+}
+
+static bool axis_fits(int in, int out, int kernel, int stride, int pad)
+{
+    return stride >= 1 && kernel >= 1 && pad >= 0 && pad < kernel && (out - 1) * stride - pad < in;
+}
+
+static bool check(const struct op *op, struct error *err)
+{
+    const char *name = op->name ? op->name : "a pool";
+    if (!activations_check(op, err)) return false;
+    if (op->x.n != op->y.n || op->x.c != op->y.c ||
+        (op->y.dtype != op->x.dtype && op->y.dtype != DTYPE_F32))
+        return error_set(err, EXIT_CODE_FAILED, "%s: a pool keeps samples, channels and type",
+                         name);
+    if (!axis_fits(op->x.h, op->y.h, op->kernel_h, op->stride, op->pad_h) ||
+        !axis_fits(op->x.w, op->y.w, op->kernel_w, op->stride, op->pad_w))
+        return error_set(err, EXIT_CODE_FAILED, "%s: a pool window would hold no pixel", name);
+    return true;
+}
+
+static bool check_backward(const struct op *op, struct error *err)
+{
+    if (!check(op, err)) return false;
+    if (op->average || (int64_t)op->kernel_h * op->kernel_w <= TAPS_MAX) return true;
+    return error_set(err, EXIT_CODE_FAILED,
+                     "%s: the gradient of a maximum over more than %d pixels is not built",
+                     op->name ? op->name : "a pool", TAPS_MAX);
+}
+
+const struct cuda_kernel cuda_kernel_pool = { check, nullptr, launch_forward };
+const struct cuda_kernel cuda_kernel_pool_backward = { check_backward, backward_workspace_bytes,
+                                                       launch_backward };

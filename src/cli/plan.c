@@ -1,0 +1,179 @@
+/* micromet plan */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli.h"
+#include "micromet/run/gpu_plan.h"
+
+static const char help[] =
+    "usage: micromet plan CONFIG [key=value ...] --gpu NAME [--batch N] [--json]\n"
+    "\n"
+    "Plans a training for a GPU that need not be here: the engine and the workspace that cuDNN\n"
+    "takes for each convolution, the memory, the largest batch that fits, and what a step takes\n"
+    "at least. The plans are kept, and a training on such a GPU starts with them.\n"
+    "\n"
+    "  --gpu NAME   a100, l40s, h100, b200 or rtx5090\n"
+    "  --batch N    instead of train.batch\n"
+    "  --json       one JSON object a line\n"
+    "\n"
+    "us and GFLOP are of one run with a whole batch: arithmetic at the GPU's peak or bytes at\n"
+    "its bandwidth, whichever takes longer. The first plan compiles kernels, a second or so\n"
+    "each; later ones find them in compute.plan_cache.\n"
+    "\n"
+    "examples:\n"
+    "  micromet plan configs/seed.yaml --gpu h100\n"
+    "  micromet plan configs/seed.yaml --gpu l40s --batch 256 compute.precision=tf32\n";
+
+/* --- for people ------------------------------------------------------------------------------- */
+
+static double mib(size_t bytes)
+{
+    return (double)bytes / (1 << 20);
+}
+
+static const char *short_kind(enum op_kind kind)
+{
+    return kind == OP_CONVOLUTION                 ? "forward"
+           : kind == OP_CONVOLUTION_BACKWARD_DATA ? "data gradient"
+                                                  : "filter gradient";
+}
+
+/* Towers are alike: one stands for all. */
+static void print_program(const struct gpu_plan *plan, bool training)
+{
+    printf("\n%s, one of %d towers, batch %d, %d px\n", training ? "training" : "inference",
+           plan->towers, plan->batch, plan->window);
+    printf("%-31s %-15s %-29s %-6s %6s %9s %9s %8s %8s  %-8s %s\n", "layer", "operation",
+           "in > out", "kernel", "engine", "work KiB", "GFLOP", "MB", "us", "bound", "form");
+    for (int i = 0; i < plan->count; i++) {
+        const struct gpu_plan_row *r = &plan->rows[i];
+        const struct op *op = &r->op;
+        if (r->training != training || r->tower != 0) continue;
+        printf("%-31s %-15s %3dx%-3d %4d > %3dx%-3d %4d   %dx%d/%d  %6lld %9.1f %9.3f %8.2f %8.1f"
+               "  %-8s %s%s\n",
+               op->name, short_kind(op->kind), op->x.h, op->x.w, op->x.c, op->y.h, op->y.w, op->y.c,
+               op->kernel_h, op->kernel_w, op->stride, (long long)r->convolution.engine,
+               (double)r->convolution.workspace_bytes / 1024, 1e-9 * r->flops, 1e-6 * r->bytes,
+               1e6 * r->seconds, r->compute_bound ? "compute" : "memory", r->convolution.form,
+               op->accumulate ? ", added" : "");
+    }
+}
+
+static void print_memory(const struct gpu_plan *plan)
+{
+    const struct {
+        const char *what;
+        size_t bytes;
+    } rows[] = {
+        { "parameters", plan->memory.parameters },
+        { "gradients", plan->memory.gradients },
+        { "optimizer state", plan->memory.optimizer },
+        { "folded weights for inference", plan->memory.folded },
+        { "packed weights", plan->memory.packed_weights },
+        { "activations, training", plan->memory.activations },
+        { "activations, inference", plan->memory.inference_activations },
+        { "batches", plan->memory.batches },
+        { "workspaces", plan->memory.scratch },
+        { "CUDA and its libraries (assumed)", plan->memory.libraries },
+    };
+    printf("\nmemory of the GPU\n");
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        printf("  %-36s %10.1f MiB\n", rows[i].what, mib(rows[i].bytes));
+    printf("  %-36s %10.1f MiB of %.1f\n", "all", mib(plan->memory.all),
+           mib(plan->gpu.memory_bytes));
+    printf("  largest batch that fits: %d\n", plan->batch_max);
+}
+
+static const char *bound(const struct gpu_plan *plan)
+{
+    if (plan->step.all_s <= plan->step.launch_s) return "kernel starts";
+    return plan->step.compute_s > plan->step.memory_s ? "arithmetic" : "memory bandwidth";
+}
+
+static void print_plan(const struct gpu_plan *plan)
+{
+    printf("%s (sm_%d), %s, %s\n", plan->gpu.device_name, plan->gpu.capability, plan->library,
+           plan->activations == DTYPE_BF16 ? "bf16" : "fp32 tensors");
+    print_program(plan, true);
+    print_program(plan, false);
+    print_memory(plan);
+    printf("\nconvolutions of all towers: %d, all planned; %d of %d with bias and ReLU in one "
+           "kernel; %d need\nsomething around cuDNN's; %d plans were in %s\n",
+           plan->count, plan->fused, plan->epilogues, plan->around, plan->reused, plan->cache_path);
+    printf(
+        "\na step takes at least %.3f ms, %.0f examples/s, bound by %s:\n"
+        "  %.3f ms of operations bound by arithmetic, %.3f ms by memory; %d kernels, whose starts "
+        "alone take %.3f ms\n",
+        1e3 * plan->step.all_s, plan->batch / plan->step.all_s, bound(plan),
+        1e3 * plan->step.compute_s, 1e3 * plan->step.memory_s, plan->step.kernels,
+        1e3 * plan->step.launch_s);
+}
+
+/* --- for programs ----------------------------------------------------------------------------- */
+
+static void json_row(const struct gpu_plan_row *r)
+{
+    const struct op *op = &r->op;
+    printf(
+        "{\"what\":\"convolution\",\"program\":\"%s\",\"tower\":%d,\"layer\":\"%s\",\"operation\":"
+        "\"%s\",\"in\":[%d,%d,%d,%d],\"out\":[%d,%d,%d,%d],\"kernel\":[%d,%d],\"stride\":%d,"
+        "\"form\":\"%s\",\"fused\":%s,\"engine\":%lld,\"workspace\":%zu,\"scratch\":%zu,"
+        "\"reused\":%s,\"flops\":%.6g,\"bytes\":%.6g,\"seconds\":%.6g,\"bound\":\"%s\"}\n",
+        r->training ? "training" : "inference", r->tower, op->name, short_kind(op->kind), op->x.n,
+        op->x.h, op->x.w, op->x.c, op->y.n, op->y.h, op->y.w, op->y.c, op->kernel_h, op->kernel_w,
+        op->stride, r->convolution.form, r->convolution.fused ? "true" : "false",
+        (long long)r->convolution.engine, r->convolution.workspace_bytes,
+        r->convolution.scratch_bytes, r->convolution.reused ? "true" : "false", r->flops, r->bytes,
+        r->seconds, r->compute_bound ? "compute" : "memory");
+}
+
+static void json_plan(const struct gpu_plan *plan)
+{
+    for (int i = 0; i < plan->count; i++) json_row(&plan->rows[i]);
+    printf("{\"what\":\"plan\",\"gpu\":\"%s\",\"device\":\"%s\",\"library\":\"%s\",\"window\":%d,"
+           "\"batch\":%d,\"convolutions\":%d,\"epilogues\":%d,\"fused\":%d,\"around\":%d,"
+           "\"reused\":%d,\"memory\":%zu,\"memory_there\":%zu,\"batch_max\":%d,\"step_s\":%.6g,"
+           "\"compute_s\":%.6g,\"memory_s\":%.6g,\"launch_s\":%.6g,\"bound\":\"%s\"}\n",
+           plan->gpu.name, plan->gpu.device_name, plan->library, plan->window, plan->batch,
+           plan->count, plan->epilogues, plan->fused, plan->around, plan->reused, plan->memory.all,
+           plan->gpu.memory_bytes, plan->batch_max, plan->step.all_s, plan->step.compute_s,
+           plan->step.memory_s, plan->step.launch_s, bound(plan));
+}
+
+static enum exit_code run(int argc, char **argv, struct error *err)
+{
+    const char *gpu = NULL;
+    int64_t batch = 0;
+    bool json = false;
+    const struct option_spec specs[] = {
+        { .name = "gpu", .kind = OPTION_STRING, .value = &gpu },
+        { .name = "batch", .kind = OPTION_INT, .value = &batch, .min = 1, .max = 65536 },
+        { .name = "json", .kind = OPTION_FLAG, .value = &json },
+    };
+    struct config config;
+    struct gpu_plan plan;
+    int count;
+    if (!options_parse(argc, argv, specs, sizeof specs / sizeof *specs, &count, err))
+        return err->code;
+    if (count < 1 || !gpu) {
+        error_set(err, EXIT_CODE_USAGE, "plan: %s; see `micromet plan --help`",
+                  gpu ? "which configuration" : "--gpu says for which GPU");
+        return err->code;
+    }
+    if (!config_load(&config, argv[1], count - 1, argv + 2, err)) return err->code;
+    if (batch) config.train.batch = (int)batch;
+    if (!gpu_plan_make(&plan, &config, gpu, err)) return err->code;
+    if (json)
+        json_plan(&plan);
+    else
+        print_plan(&plan);
+    gpu_plan_release(&plan);
+    return EXIT_CODE_OK;
+}
+
+const struct subcommand command_plan = {
+    .name = "plan",
+    .summary = "plan a training for a GPU that need not be here",
+    .help = help,
+    .run = run,
+};

@@ -1,0 +1,34 @@
+/* What tests ask of the simulated cuDNN, besides simulated_control.h. */
+#ifndef MICROMET_TESTS_SIMULATED_DNN_CONTROL_H
+#define MICROMET_TESTS_SIMULATED_DNN_CONTROL_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The graphs that there are engines for. */
+enum simulated_dnn_form {
+    SIMULATED_FORWARD,
+    SIMULATED_FORWARD_BIAS,
+    SIMULATED_FORWARD_RELU,
+    SIMULATED_FORWARD_BIAS_RELU,
+    SIMULATED_BACKWARD_DATA,
+    SIMULATED_BACKWARD_FILTER,
+    SIMULATED_FORMS
+};
+
+/* How many of 100 plans of the form are refused when they are finalised. Below 100, engine 0 of the
+ * fallback list never is. 25 unless changed; MICROMET_SIMULATED_REFUSE=25 in the environment sets
+ * it for all forms. */
+void simulated_dnn_refuse(enum simulated_dnn_form form, int percent);
+/* Which engines come first, and which are refused. Also MICROMET_SIMULATED_DNN_SEED in the
+ * environment. */
+void simulated_dnn_seed(uint64_t seed);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

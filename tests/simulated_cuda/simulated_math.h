@@ -1,0 +1,32 @@
+/* Arithmetic of the simulated cuDNN and cuBLASLt: dense arrays of double inside, rounded as types
+ * demand on the way in and out. The loops run over channels or columns innermost, so that compilers
+ * vectorise them. */
+#ifndef MICROMET_TESTS_SIMULATED_MATH_H
+#define MICROMET_TESTS_SIMULATED_MATH_H
+
+#include <stdint.h>
+
+enum element { ELEMENT_F32, ELEMENT_BF16 };
+/* What an engine makes of its inputs before it multiplies. */
+enum rounding { ROUND_NOT, ROUND_TF32, ROUND_BF16 };
+
+double element_load(enum element type, enum rounding rounding, const void *data, int64_t i);
+void element_store(enum element type, void *data, int64_t i, double value);
+
+struct convolution_shape {
+    int64_t n, h, w, c; /* x */
+    int64_t oh, ow, k;  /* y */
+    int64_t r, s;       /* kernel: w is (k, r, s, c) */
+    int64_t stride[2], dilation[2], pad[2];
+};
+
+/* Each overwrites its output; arrays are dense, NHWC. */
+void convolve(const struct convolution_shape *shape, const double *x, const double *w, double *y);
+void convolve_back_data(const struct convolution_shape *shape, const double *dy, const double *w,
+                        double *dx);
+void convolve_back_filter(const struct convolution_shape *shape, const double *dy, const double *x,
+                          double *dw);
+/* d (m, n) = a (m, k) × b (k, n). */
+void multiply(int64_t m, int64_t n, int64_t k, const double *a, const double *b, double *d);
+
+#endif
