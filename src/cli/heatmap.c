@@ -15,7 +15,7 @@ static const char help[] =
     "preprocessing, and writes <out>/<slide>.heatmap.tif (float TIFF, one pixel a window), .heatmap.png (overlay with\n"
     "legend and scale) and .heatmap.json (score and geometry). Interrupted maps go on where they stopped.\n"
     "\n"
-    "Memory does not grow with the slide: with two towers about 330 MiB on two processors, and up to 32 MiB more for each\n"
+    "Memory does not grow with the slide: with two towers about 300 MiB on two processors, and up to 32 MiB more for each\n"
     "further processor up to eight. What to expect is printed first.\n"
     "\n"
     "  --out FOLDER          where the files go (default: .)\n"
@@ -30,9 +30,6 @@ static const char help[] =
     "examples:\n"
     "  micromet heatmap runs/seed/checkpoints/best.safetensors test_001.tif --out maps\n"
     "  micromet heatmap best.safetensors tumor_091.tif --annotation tumor_091_mask.tif --orientations 8\n";
-
-/* The search for tissue before the walk over a slide, and the picture behind it. */
-static const size_t around_walk_bytes = (size_t)32 << 20;
 
 struct arguments {
     const char *out, *annotation;
@@ -79,8 +76,7 @@ static bool all_slides(struct checkpoint *checkpoint, const struct session *sess
               predictor_init(&predictor, model, (int)a->orientations, err);
     if (ok)
         memory_note(model, 1,
-                    grid_walk_cache_bytes(session->reader_threads) + SLIDE_OPENSLIDE_BYTES +
-                        around_walk_bytes);
+                    grid_walk_cache_bytes(session->reader_threads) + SLIDE_OPENSLIDE_BYTES);
     for (int i = 0; i < count && ok; i++) {
         struct error reason = { 0 };
         if (one_slide(checkpoint, &predictor, a, session->reader_threads, paths[i], &reason))

@@ -1,5 +1,6 @@
 /* The program: finds the subcommand in a const table, runs it, and prints its error. The only place
  * that exits. */
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -93,8 +94,18 @@ static enum exit_code run(int argc, char **argv, struct error *err)
     return run_command(argc - 1, argv + 1, err);
 }
 
+/* One heap for all threads: a heap a thread keeps what its thread has freed from the others, and the
+ * readers free and take much. They spend their time decoding, not waiting for a heap. */
+static void share_heap(void)
+{
+#ifdef M_ARENA_MAX
+    mallopt(M_ARENA_MAX, 1);
+#endif
+}
+
 int main(int argc, char **argv)
 {
+    share_heap();
     struct error err = { 0 };
     enum exit_code code = run(argc, argv, &err);
     if (fflush(stdout) != 0 && code == EXIT_CODE_OK) {
