@@ -353,6 +353,17 @@ Test(pack, of_a_changed_slide_is_not_reused, FOLDER)
 
 /* --- What goes wrong ------------------------------------------------------------------------- */
 
+/* A pack with few windows, as packs/a.pack and as malloc'ed bytes to spoil. */
+static uint8_t *build_small(struct pack_header *header, size_t *size)
+{
+    const struct manifest_row row = make_row("a.tif", "a_mask.tif", 1);
+    struct config config = make_config();
+    write_files();
+    config.data.stride = 100;
+    *header = build(&row, &config, 1, 0);
+    return temporary_read("packs/a.pack", size);
+}
+
 static int count_unreadable(const struct pack *pack)
 {
     static uint8_t pixels[80 * 80 * 3];
@@ -369,14 +380,10 @@ static int count_unreadable(const struct pack *pack)
 
 Test(pack, a_flipped_bit_anywhere_is_found, FOLDER)
 {
-    struct config config = make_config();
-    const struct manifest_row row = make_row("a.tif", "a_mask.tif", 1);
     size_t size;
     struct pack pack;
-    write_files();
-    config.data.stride = 100;
-    const struct pack_header header = build(&row, &config, 1, 0);
-    uint8_t *bytes = temporary_read("packs/a.pack", &size);
+    struct pack_header header;
+    uint8_t *bytes = build_small(&header, &size);
     const size_t pixels = pack_pixels_offset(&header);
     const struct {
         size_t at;
@@ -414,14 +421,10 @@ Test(pack, a_flipped_bit_anywhere_is_found, FOLDER)
 
 Test(pack, a_file_that_is_cut_off_or_no_pack_is_refused, FOLDER)
 {
-    struct config config = make_config();
-    const struct manifest_row row = make_row("a.tif", "a_mask.tif", 1);
     size_t size;
     struct pack pack;
-    write_files();
-    config.data.stride = 100;
-    build(&row, &config, 1, 0);
-    uint8_t *bytes = temporary_read("packs/a.pack", &size);
+    struct pack_header header;
+    uint8_t *bytes = build_small(&header, &size);
     const struct {
         size_t size;
         const char *part;
@@ -447,14 +450,10 @@ Test(pack, a_file_that_is_cut_off_or_no_pack_is_refused, FOLDER)
 /* A header whose hash is right but whose numbers lie. */
 Test(pack, a_header_that_lies_is_refused, FOLDER)
 {
-    struct config config = make_config();
-    const struct manifest_row row = make_row("a.tif", "a_mask.tif", 1);
     size_t size;
     struct pack pack;
-    write_files();
-    config.data.stride = 100;
-    const struct pack_header good = build(&row, &config, 1, 0);
-    uint8_t *bytes = temporary_read("packs/a.pack", &size);
+    struct pack_header good;
+    uint8_t *bytes = build_small(&good, &size);
     struct pack_header lies[6];
     for (int i = 0; i < 6; i++) lies[i] = good;
     lies[0].count = INT64_MAX;
