@@ -139,6 +139,8 @@ void simulated_seed(uint64_t seed)
     const std::lock_guard<std::recursive_mutex> lock(sim.mutex);
     sim.random = seed;
     sim.eager = seed % 4 == 3;
+    sim.burst = 1;
+    sim.lane = nullptr;
 }
 
 void simulated_fail(const char *prefix, int64_t nth)

@@ -120,6 +120,28 @@ Test(cuda_plans, a_queue_has_the_largest_workspace_that_was_asked_for)
     expect_no_leaks();
 }
 
+Test(cuda_plans, weights_that_plans_keep_are_counted)
+{
+    const struct tensor t = { DTYPE_BF16, 1, 1, 1, 1024, 1024, NULL };
+    const struct op op = {
+        .kind = OP_CONVOLUTION, .x = t, .y = t, .kernel_h = 1, .kernel_w = 1, .stride = 1
+    };
+    const char *const held[] = { "2.0 of plans", "0.0 of plans" };
+    struct backend *backend = open_backend(1);
+    struct plan *plan;
+    struct error err = { 0 };
+    OK(backend->ops->plan(backend, &op, &plan, &err));
+    for (int i = 0; i < 2; i++) {
+        void *memory;
+        err = (struct error) { 0 };
+        cr_expect_not(backend->ops->alloc(backend, (size_t)1 << 40, &memory, &err));
+        cr_expect(strstr(err.message, held[i]), "%s", err.message);
+        if (i == 0) backend->ops->plan_release(plan);
+    }
+    backend_close(backend);
+    expect_no_leaks();
+}
+
 static struct {
     struct backend *backend;
     const struct backend_ops *ops;
