@@ -235,7 +235,8 @@ static bool came_to_pass(cudaEvent_t event, bool *passed, struct error *err)
 {
     const cudaError_t status = cudaEventQuery(event);
     *passed = status == cudaSuccess;
-    if (status != cudaErrorNotReady) return CUDA_OK(status, err);
+    if (status != cudaErrorNotReady)
+        return cuda_check(status, "cudaEventQuery(event)", __FILE__, __LINE__, err);
     cudaGetLastError(); /* not an error, but kept as one */
     return true;
 }
@@ -342,7 +343,8 @@ bool queues_record_begin(struct backend *base, struct error *err)
     queues->recording = recording;
     if (fork_from_first(base, err)) return true;
     struct recording *none;
-    return queues_record_end(base, &none, err);
+    if (queues_record_end(base, &none, err)) queues_recording_release(base, none);
+    return false;
 }
 
 bool queues_record_end(struct backend *base, struct recording **out, struct error *err)

@@ -132,6 +132,8 @@ static const struct odd {
     { "dense", C, 4, 1, 1, 4096, 256, 1, 1, 1, 0, 0, 0, 0 },
     { "dense to one", C, 4, 1, 1, 128, 1, 1, 1, 1, 0, 0, 0, 0 },
     { "dense from a slice", C, 3, 1, 1, 2048, 10, 1, 1, 1, 0, 0, 2048, 0 },
+    { "dense from an odd slice", C, 3, 1, 1, 24, 16, 1, 1, 1, 0, 0, 5, 0 },
+    { "dense into an odd slice", C, 3, 1, 1, 24, 16, 1, 1, 1, 0, 0, 0, 3 },
     { "max of one pixel", M, 1, 1, 1, 3, 3, 1, 1, 1, 0, 0, 0, 0 },
     { "max 3x3 stride 2, odd", M, 2, 9, 7, 5, 5, 3, 3, 2, 0, 0, 0, 0 },
     { "max 3x3 stride 2, a row left over", M, 2, 8, 10, 16, 16, 3, 3, 2, 0, 0, 16, 32 },

@@ -225,10 +225,10 @@ enum { PICKED = sizeof picked / sizeof picked[0] };
 Test(backend, new_weights_of_a_new_version_are_used)
 {
     struct backend *backend = op_case_backend(1);
-    for (int i = 0; i < 2 * PICKED; i++) {
-        const struct op op = shape_op(find_shape(odd(), picked[i / 2]),
+    for (int i = 0; i < 4 * PICKED; i++) {
+        const struct op op = shape_op(find_shape(odd(), picked[i / 4]),
                                       i % 2 ? OP_CONVOLUTION_BACKWARD_DATA : OP_CONVOLUTION,
-                                      DTYPE_F32);
+                                      i % 4 < 2 ? DTYPE_F32 : DTYPE_BF16);
         struct error err = { 0 };
         struct plan *plan;
         cr_assert(backend->ops->plan(backend, &op, &plan, &err), "%s", err.message);

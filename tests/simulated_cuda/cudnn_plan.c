@@ -42,6 +42,7 @@ enum { ENGINES = sizeof engines / sizeof *engines, CONFIGS = ENGINES * TILES };
 static pthread_once_t settings_once = PTHREAD_ONCE_INIT;
 static uint64_t settings_seed;
 static int refused_percent[SIMULATED_FORMS];
+static bool slices_refused[2]; /* x, y */
 
 static void settings_init(void)
 {
@@ -55,6 +56,12 @@ void simulated_dnn_refuse(enum simulated_dnn_form form, int percent)
 {
     pthread_once(&settings_once, settings_init);
     refused_percent[form] = percent;
+}
+
+void simulated_dnn_refuse_slices(bool x, bool y)
+{
+    slices_refused[0] = x;
+    slices_refused[1] = y;
 }
 
 void simulated_dnn_seed(uint64_t seed)
@@ -145,6 +152,8 @@ static bool has_engines(const struct problem *p)
         return false;
     if (problem_has_bias(p) && p->bias.type != CUDNN_DATA_FLOAT) return false;
     if (!is_nhwc(&p->x) || !is_nhwc(&p->y) || !is_packed(&p->w)) return false;
+    if (slices_refused[0] && !is_packed(&p->x)) return false;
+    if (slices_refused[1] && !is_packed(&p->y)) return false;
     return !is_fused(p) || type == CUDNN_DATA_FLOAT || (p->shape.c % 4 == 0 && p->shape.k % 4 == 0);
 }
 

@@ -85,12 +85,17 @@ void device_failed(cudaError_t status)
 
 /* --- Inside interface --- */
 
+/* "cudaMalloc(" is the start of one call alone, "cudaMalloc" also of cudaMallocHost's. */
+static bool begins_with(const std::string &name, const std::string &prefix)
+{
+    return (name + "(").compare(0, prefix.size(), prefix) == 0;
+}
+
 bool sim_fails(const char *name)
 {
     const std::lock_guard<std::recursive_mutex> lock(sim.mutex);
     sim.calls[name]++;
-    return sim.fail_at > 0 && strncmp(name, sim.fail_prefix.c_str(), sim.fail_prefix.size()) == 0 &&
-           ++sim.fail_calls == sim.fail_at;
+    return sim.fail_at > 0 && begins_with(name, sim.fail_prefix) && ++sim.fail_calls == sim.fail_at;
 }
 
 /* Without stdio's locks: the report may come out of a signal handler. */
@@ -134,6 +139,8 @@ void simulated_seed(uint64_t seed)
     const std::lock_guard<std::recursive_mutex> lock(sim.mutex);
     sim.random = seed;
     sim.eager = seed % 4 == 3;
+    sim.burst = 1;
+    sim.lane = nullptr;
 }
 
 void simulated_fail(const char *prefix, int64_t nth)
@@ -151,7 +158,7 @@ int64_t simulated_calls(const char *prefix)
     const std::lock_guard<std::recursive_mutex> lock(sim.mutex);
     int64_t count = 0;
     for (const auto &[name, calls] : sim.calls)
-        if (name.compare(0, strlen(prefix), prefix) == 0) count += calls;
+        if (begins_with(name, prefix)) count += calls;
     return count;
 }
 
@@ -181,6 +188,13 @@ int simulated_leaks(char *report, size_t bytes)
     for (const auto &line : lines) text += line.second + "\n";
     if (bytes > 0) snprintf(report, bytes, "%s", text.c_str());
     return (int)lines.size();
+}
+
+/* At the end of a process, be it a program or one test, all has been given back. */
+__attribute__((destructor)) static void expect_no_leaks(void)
+{
+    char report[1000];
+    if (simulated_leaks(report, sizeof report) > 0) sim_defect("never given back:\n%s", report);
 }
 
 void simulated_compute_capability(int major, int minor)

@@ -13,8 +13,8 @@ extern "C" {
 /* Which of the allowed orders the scheduler takes from now on. Also MICROMET_SIMULATED_SEED in the environment. Work is
  * put off until something waits for it; with every fourth seed (3, 7, ...) some of it runs as soon as it is queued. */
 void simulated_seed(uint64_t seed);
-/* Let the nth call from now on (1 = the next) of entry points whose name begins with `prefix` ("" = any) fail as its kind
- * does: out of memory, launch failure (sticky), not supported, ... 0 = none. Also MICROMET_SIMULATED_FAIL=prefix:n.
+/* Let the nth call from now on (1 = the next) of entry points whose name, with a "(" behind it, begins with `prefix`
+ * ("" = any) fail as its kind does: out of memory, launch failure (sticky), not supported, ... 0 = none. Also MICROMET_SIMULATED_FAIL=prefix:n.
  * An earlier failure that stuck is forgotten, as in a new process. */
 void simulated_fail(const char *prefix, int64_t nth);
 int64_t simulated_calls(const char *prefix); /* since the last simulated_fail() or the start */

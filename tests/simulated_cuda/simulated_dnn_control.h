@@ -2,6 +2,7 @@
 #ifndef MICROMET_TESTS_SIMULATED_DNN_CONTROL_H
 #define MICROMET_TESTS_SIMULATED_DNN_CONTROL_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #ifdef __cplusplus
@@ -23,6 +24,8 @@ enum simulated_dnn_form {
  * fallback list never is. 25 unless changed; MICROMET_SIMULATED_REFUSE=25 in the environment sets
  * it for all forms. */
 void simulated_dnn_refuse(enum simulated_dnn_form form, int percent);
+/* Whether there are no engines for a view x, or y, that is a slice. */
+void simulated_dnn_refuse_slices(bool x, bool y);
 /* Which engines come first, and which are refused. Also MICROMET_SIMULATED_DNN_SEED in the
  * environment. */
 void simulated_dnn_seed(uint64_t seed);

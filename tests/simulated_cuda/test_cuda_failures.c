@@ -1,0 +1,221 @@
+/* Whatever call of CUDA, cuDNN or cuBLASLt fails in the life of a backend: the error names it, what
+ * was acquired is given back, and nothing is given back twice.
+ *
+ * A GPU that is lost stays lost, so each life has a process of its own. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cuda_fixture.h"
+#include "op_case.h"
+#include "temporary.h"
+
+TestSuite(cuda_failures, .init = temporary_begin, .fini = temporary_end);
+
+#define T(n, h, w, c)                                                                              \
+    {                                                                                              \
+        DTYPE_F32, n, h, w, c, c, NULL                                                             \
+    }
+
+/* A kernel with scratch; cuBLASLt, with packed weights; cuDNN; the first again, with more scratch
+ * than all. */
+static const struct op life_ops[] = {
+    { .kind = OP_POOL_BACKWARD,
+      .x = T(1, 4, 4, 8),
+      .y = T(1, 2, 2, 8),
+      .kernel_h = 2,
+      .kernel_w = 2,
+      .stride = 2 },
+    { .kind = OP_CONVOLUTION,
+      .x = { DTYPE_BF16, 2, 1, 1, 8, 8, NULL },
+      .y = { DTYPE_BF16, 2, 1, 1, 8, 8, NULL },
+      .kernel_h = 1,
+      .kernel_w = 1,
+      .stride = 1,
+      .bias = true },
+    { .kind = OP_CONVOLUTION,
+      .x = T(1, 3, 3, 4),
+      .y = T(1, 3, 3, 4),
+      .kernel_h = 3,
+      .kernel_w = 3,
+      .stride = 1,
+      .pad_h = 1,
+      .pad_w = 1,
+      .bias = true,
+      .relu = true },
+    { .kind = OP_POOL_BACKWARD,
+      .x = T(2, 256, 256, 96),
+      .y = T(2, 256, 256, 96),
+      .kernel_h = 1,
+      .kernel_w = 1,
+      .stride = 1 },
+};
+enum { LIFE_OPS = sizeof life_ops / sizeof life_ops[0], RUN_OPS = LIFE_OPS - 1 };
+
+/* Weights given twice, then a run. */
+static bool run_with_loaded_weights(struct backend *backend, const struct op *op, struct error *err)
+{
+    struct plan *plan;
+    struct op_case test;
+    if (!backend->ops->plan(backend, op, &plan, err)) return false;
+    op_case_init(&test, op, 1);
+    test.loads = true;
+    const bool ok = backend->ops->plan_load(plan, test.before.weights, err) &&
+                    op_case_run_plan(&test, backend, plan, err);
+    op_case_release(&test);
+    backend->ops->plan_release(plan);
+    return ok;
+}
+
+static bool run_ops(struct backend *backend, struct error *err)
+{
+    bool ok = true;
+    for (int i = 0; i < RUN_OPS && ok; i++) {
+        struct op_case test;
+        op_case_init(&test, &life_ops[i], 1);
+        ok = op_case_run(&test, backend, err);
+        op_case_release(&test);
+    }
+    return ok && run_with_loaded_weights(backend, &life_ops[1], err) &&
+           run_with_loaded_weights(backend, &life_ops[2], err);
+}
+
+/* The workspace grows in between, and stays for the recording. */
+static bool record_and_replay(struct relay *relay, struct error *err)
+{
+    struct backend *backend = relay->backend;
+    const struct backend_ops *ops = backend->ops;
+    struct recording *recording;
+    struct plan *plan = NULL;
+    if (!ops->record_begin(backend, err)) return false;
+    const bool recorded = relay_run(relay, err);
+    const bool ok = ops->record_end(backend, &recording, err) && recorded &&
+                    ops->plan(backend, &life_ops[LIFE_OPS - 1], &plan, err) &&
+                    ops->replay(backend, recording, err) && ops->synchronize(backend, err);
+    ops->plan_release(plan);
+    ops->recording_release(backend, recording);
+    return ok;
+}
+
+static bool work_on_two_queues(struct backend *backend, struct error *err)
+{
+    const struct backend_ops *ops = backend->ops;
+    struct relay relay;
+    uint64_t ticket;
+    const bool ok = relay_init(&relay, backend, err) && relay_run(&relay, err) &&
+                    ops->zero(backend, 0, relay.a, BYTES, err) &&
+                    ops->fence(backend, 0, &ticket, err) && ops->await(backend, 0, ticket, err) &&
+                    run_ops(backend, err) && record_and_replay(&relay, err);
+    relay_release(&relay);
+    return ok;
+}
+
+static bool record_nothing(struct backend *backend, struct error *err)
+{
+    struct recording *recording = NULL;
+    const bool ok = backend->ops->record_begin(backend, err) &&
+                    backend->ops->record_end(backend, &recording, err) &&
+                    backend->ops->replay(backend, recording, err);
+    backend->ops->recording_release(backend, recording);
+    return ok;
+}
+
+static bool live(struct error *err)
+{
+    bool (*const works[])(struct backend *, struct error *) = { record_nothing,
+                                                                work_on_two_queues };
+    struct config_compute config = compute;
+    bool ok = true;
+    snprintf(config.plan_cache, sizeof config.plan_cache, "%s", temporary_folder);
+    for (int queues = 1; queues <= 2 && ok; queues++) {
+        struct backend *backend;
+        char why_not[256];
+        ok = backend_open(&config, queues, &backend, why_not, err);
+        if (!ok) break;
+        ok = works[queues - 1](backend, err);
+        backend_close(backend);
+    }
+    return ok;
+}
+
+/* Calls, and what an error must say when one fails: NULL = its name; "" = anything or nothing, as
+ * there may be other engines. */
+static const struct failure {
+    const char *call, *says;
+} failures[] = {
+    { .call = "cudaGetDeviceCount(" },
+    { .call = "cudaSetDevice(" },
+    { .call = "cudaStreamCreateWithFlags(" },
+    { .call = "cudaEventCreate" },
+    { .call = "cudaHostAlloc(" },
+    { .call = "cudaMemcpyAsync(" },
+    { .call = "cudaMemsetAsync(" },
+    { .call = "cudaEventRecord" },
+    { .call = "cudaStreamWaitEvent(" },
+    { .call = "cudaEventQuery(" },
+    { .call = "cudaEventSynchronize(" },
+    { .call = "cudaEventElapsedTime(" },
+    { .call = "cudaStreamSynchronize(" },
+    { .call = "cudaStreamBeginCapture(" },
+    { .call = "cudaStreamEndCapture(" },
+    { .call = "cudaGraphInstantiate(" },
+    { .call = "cudaGraphLaunch(" },
+    { .call = "cublasLtCreate(" },
+    { .call = "cublasLtMatmul(" },
+    { .call = "cublasLtMatmulAlgoGetHeuristic(" },
+    { .call = "cublasLtMatmulDescCreate(" },
+    { .call = "cublasLtMatmulDescSetAttribute(" },
+    { .call = "cublasLtMatmulPreferenceCreate(" },
+    { .call = "cublasLtMatmulPreferenceSetAttribute(" },
+    { .call = "cublasLtMatrixLayoutCreate(" },
+    { .call = "cudnnCreate(" },
+    { .call = "cudnnSetStream(" },
+    { .call = "cudnnBackendExecute(" },
+    { .call = "cudaMalloc(", .says = "cudaErrorMemoryAllocation" },
+    { .call = "cudaLaunchKernel(", .says = "cudaErrorLaunchFailure" },
+    { .call = "cudnnBackend", .says = "" },
+};
+enum { FAILURES = sizeof failures / sizeof failures[0], MOST = 60 };
+
+static bool is_told(const struct failure *failure, int64_t nth)
+{
+    struct error err = { 0 };
+    char leaks[1000];
+    simulated_fail(failure->call, nth);
+    const bool ok = live(&err), leaky = simulated_leaks(leaks, sizeof leaks) > 0;
+    const char *says = failure->says ? failure->says : failure->call;
+    const bool right = !leaky && (ok ? !*says : strstr(err.message, says) != NULL);
+    if (!right)
+        fprintf(stderr, "call %lld of %s fails: %s; left behind: %s\n", (long long)nth,
+                failure->call, ok ? "untold" : err.message, leaks);
+    return right;
+}
+
+/* As many calls as a life has, at most MOST of them. */
+static void expect_told(const struct failure *failure, int64_t calls)
+{
+    for (int64_t nth = 1; nth <= calls; nth += (calls + MOST - 1) / MOST) {
+        int status;
+        const pid_t child = fork();
+        cr_assert_geq(child, 0);
+        if (child == 0) _exit(is_told(failure, nth) ? 0 : 1);
+        cr_assert_eq(waitpid(child, &status, 0), child);
+        cr_expect_eq(status, 0, "call %lld of %s", (long long)nth, failure->call);
+        test_folder_remove(temporary_folder);
+    }
+}
+
+Test(cuda_failures, whatever_fails_is_told_and_nothing_is_left_behind)
+{
+    int64_t calls[FAILURES];
+    struct error err = { 0 };
+    simulated_fail("", 0);
+    OK(live(&err));
+    for (int i = 0; i < FAILURES; i++) calls[i] = simulated_calls(failures[i].call);
+    for (int i = 0; i < FAILURES; i++) {
+        cr_assert_gt(calls[i], 0, "%s", failures[i].call);
+        expect_told(&failures[i], calls[i]);
+    }
+}
