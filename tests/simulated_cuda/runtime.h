@@ -117,6 +117,7 @@ struct state {
     uint64_t handles_created = 0;
     std::map<std::string, int64_t> calls;
     std::string fail_prefix;
+    bool fail_whole_name = false;
     int64_t fail_at = 0, fail_calls = 0;
 
     size_t memory_limit, memory_taken = 0;
@@ -147,6 +148,8 @@ struct permutation {
 cudaError_t enter(const char *name, cudaError_t failure);
 cudaError_t leave(cudaError_t status);  /* what cudaGetLastError will say */
 void device_failed(cudaError_t status); /* sticky: every later call says so */
+void report_call(const char *name);     /* runtime_report.cpp */
+std::vector<std::string> leaks();       /* what was never given back, oldest first */
 
 /* The frame of an entry point. An injected failure is `failure`; a launch failure is sticky. */
 template <typename Body> cudaError_t api(const char *name, cudaError_t failure, Body body)

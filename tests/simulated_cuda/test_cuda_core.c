@@ -7,7 +7,10 @@
 
 #include "micromet/base/thread.h"
 #include "micromet/nn/backend.h"
+#include "op_case.h"
+#include "shapes.h"
 #include "simulated_control.h"
+#include "simulated_dnn_control.h"
 
 enum { SEEDS = 20 };
 
@@ -42,15 +45,14 @@ struct relay {
 
 enum { BYTES = 4096 };
 
-static void relay_init(struct relay *relay, struct backend *backend)
+static bool relay_init(struct relay *relay, struct backend *backend, struct error *err)
 {
     const struct backend_ops *ops = backend->ops;
-    struct error err = { 0 };
     *relay = (struct relay) { .backend = backend };
-    OK(ops->alloc_host(backend, BYTES, (void **)&relay->in, &err));
-    OK(ops->alloc_host(backend, BYTES, (void **)&relay->out, &err));
-    OK(ops->alloc(backend, BYTES, (void **)&relay->a, &err));
-    OK(ops->alloc(backend, BYTES, (void **)&relay->b, &err));
+    return ops->alloc_host(backend, BYTES, (void **)&relay->in, err) &&
+           ops->alloc_host(backend, BYTES, (void **)&relay->out, err) &&
+           ops->alloc(backend, BYTES, (void **)&relay->a, err) &&
+           ops->alloc(backend, BYTES, (void **)&relay->b, err);
 }
 
 static void relay_release(struct relay *relay)
@@ -95,7 +97,7 @@ Test(cuda_core, queues_keep_their_order_and_tell_the_time)
         struct backend *backend = open_backend(2);
         struct relay relay;
         struct error err = { 0 };
-        relay_init(&relay, backend);
+        OK(relay_init(&relay, backend, &err));
         for (int round = 1; round <= 200; round++) { /* more tickets than there are events */
             const double start_s = clock_seconds();
             uint64_t ticket;
@@ -121,7 +123,7 @@ Test(cuda_core, a_recording_is_done_when_it_is_replayed)
         struct recording *recordings[2];
         struct error err = { 0 };
         for (int k = 0; k < 2; k++) {
-            relay_init(&relays[k], backend);
+            OK(relay_init(&relays[k], backend, &err));
             memset(relays[k].in, 255, BYTES);
             memset(relays[k].out, 0, BYTES);
             OK(ops->record_begin(backend, &err));
@@ -164,7 +166,7 @@ Test(cuda_core, a_replay_waits_for_what_its_recording_waited_for)
     struct error err = { 0 };
     uint64_t staged;
     cr_assert_neq(copier, 0);
-    relay_init(&relay, backend);
+    OK(relay_init(&relay, backend, &err));
     memset(relay.in, 7, BYTES);
     OK(ops->copy(backend, copier, relay.a, relay.in, BYTES, &err));
     OK(ops->fence(backend, copier, &staged, &err));
@@ -251,7 +253,9 @@ Test(cuda_core, a_lost_device_is_the_reason_of_all_later_failures)
     expect_no_leaks();
 }
 
-/* Whatever call fails, the error is told and nothing is left behind. */
+/* --- every call may fail: the error is told and nothing is left behind --------------------------
+ */
+
 Test(cuda_core, every_call_may_fail_while_opening)
 {
     simulated_fail("", 0);
@@ -269,4 +273,94 @@ Test(cuda_core, every_call_may_fail_while_opening)
         backend_close(backend);
         expect_no_leaks();
     }
+}
+
+/* What a backend is made to do. False = failed, as the error tells. */
+typedef bool work(struct backend *backend, const struct op *op, struct error *err);
+
+/* Let the nth call of the work fail, for each n; 0 = none. */
+static void each_call_fails(const struct config_compute *config, work *run, const struct op *op)
+{
+    int64_t calls = 1;
+    for (int64_t nth = 0; nth <= calls; nth++) {
+        struct backend *backend;
+        struct error err = { 0 };
+        char why_not[256];
+        cr_assert(backend_open(config, 2, &backend, why_not, &err), "%s", err.message);
+        simulated_fail("", nth);
+        const bool ok = run(backend, op, &err);
+        if (nth == 0) calls = simulated_calls("");
+        cr_assert(ok || nth > 0, "%s", err.message);
+        cr_expect(ok ? !err.message[0] : strstr(err.message, " at cuda/") != NULL,
+                  "call %lld: %d, '%s'", (long long)nth, ok, err.message);
+        simulated_fail("", 0);
+        backend_close(backend);
+        expect_no_leaks();
+    }
+    cr_assert_gt(calls, 20);
+}
+
+static bool record(struct relay *relay, struct recording **recording, struct error *err)
+{
+    struct backend *backend = relay->backend;
+    *recording = NULL;
+    if (!backend->ops->record_begin(backend, err)) return false;
+    const bool ok = relay_run(relay, err);
+    return backend->ops->record_end(backend, recording, err) && ok;
+}
+
+static bool record_and_replay(struct backend *backend, const struct op *op, struct error *err)
+{
+    (void)op;
+    const struct backend_ops *ops = backend->ops;
+    struct relay relay;
+    struct recording *recording = NULL;
+    bool ok = relay_init(&relay, backend, err) && record(&relay, &recording, err);
+    for (int i = 0; i < 2 && ok; i++) {
+        uint64_t ticket;
+        ok = ops->replay(backend, recording, err) && ops->fence(backend, 0, &ticket, err) &&
+             ops->await(backend, 0, ticket, err);
+    }
+    ok = ops->synchronize(backend, err) && ok;
+    ops->recording_release(backend, recording);
+    relay_release(&relay);
+    return ok;
+}
+
+Test(cuda_core, every_call_may_fail_around_a_recording)
+{
+    each_call_fails(&compute, record_and_replay, NULL);
+}
+
+static bool plan_and_run(struct backend *backend, const struct op *op, struct error *err)
+{
+    struct op_case test;
+    op_case_init(&test, op, 1);
+    test.loads = op->kind == OP_CONVOLUTION;
+    const bool ok = op_case_run(&test, backend, err);
+    op_case_release(&test);
+    return ok;
+}
+
+/* A convolution between slices and a dense layer with padded rows, of F32 with cuDNN's first plan
+ * and of BF16 with the fastest; cuDNN refuses the convolution's best form. */
+Test(cuda_core, every_call_may_fail_while_planning_and_running)
+{
+    static const struct shape shapes[] = {
+        { "convolution", INCEPTION_CONVOLUTION, 1, 3, 3, 6, 3, 3, 5, 3, 3, 1, 1, 1, 9, 8 },
+        { "dense", INCEPTION_CONVOLUTION, 2, 1, 1, 8, 1, 1, 4, 1, 1, 1, 0, 0, 12, 4 },
+    };
+    static const enum op_kind kinds[] = { OP_CONVOLUTION, OP_CONVOLUTION_BACKWARD_DATA,
+                                          OP_CONVOLUTION_BACKWARD_FILTER, OP_BATCH_NORM };
+    struct config_compute config = compute;
+    simulated_dnn_refuse(SIMULATED_FORWARD_BIAS_RELU, 100);
+    for (int s = 0; s < 2; s++)
+        for (int k = 0; k < 4; k++)
+            for (int tuned = 0; tuned < 2; tuned++) {
+                struct op op = shape_op(&shapes[s], kinds[k], tuned ? DTYPE_BF16 : DTYPE_F32);
+                op.bias = kinds[k] != OP_CONVOLUTION_BACKWARD_DATA;
+                op.relu = kinds[k] == OP_CONVOLUTION;
+                config.autotune = tuned;
+                each_call_fails(&config, plan_and_run, &op);
+            }
 }
