@@ -87,9 +87,9 @@ static bool convolution_check(const struct op *op, struct error *err)
 static void plan_release(struct plan *plan)
 {
     if (!plan) return;
-    cudaDeviceSynchronize(); /* it may still be running */
+    CUDA_RELEASE(cudaDeviceSynchronize()); /* it may still be running */
     if (plan->release) plan->release(plan->detail);
-    cudaFree(plan->loaded);
+    CUDA_RELEASE(cudaFree(plan->loaded));
     plan->backend->plan_bytes -= plan->bytes;
     free(plan);
 }
@@ -137,8 +137,8 @@ static void close_backend(struct backend *base)
     queues_release(backend);
     plan_cache_close(backend->plan_cache);
     for (int q = 0; q < base->facts.queues; q++)
-        if (backend->cudnn[q]) cudnnDestroy(backend->cudnn[q]);
-    if (backend->cublas) cublasLtDestroy(backend->cublas);
+        if (backend->cudnn[q]) CUDNN_RELEASE(cudnnDestroy(backend->cudnn[q]));
+    if (backend->cublas) CUBLAS_RELEASE(cublasLtDestroy(backend->cublas));
     memory_release(backend);
     free(backend);
 }
@@ -151,12 +151,12 @@ static bool plan_load(struct plan *plan, const float *weights, struct error *err
     const size_t bytes = (size_t)op->y.c * (size_t)op->kernel_h * (size_t)op->kernel_w *
                          (size_t)channels * sizeof *weights;
     void *given = plan->loaded;
-    const bool ok = (given || cuda_alloc(plan->backend, bytes, &given, err)) &&
-                    CUDA_OK(cudaMemcpyAsync(given, weights, bytes, cudaMemcpyHostToDevice,
-                                            plan_stream(plan)),
-                            err) &&
-                    (!plan->pack || plan->pack(plan, given, err)) &&
-                    CUDA_OK(cudaStreamSynchronize(plan_stream(plan)), err);
+    const bool ok =
+        (given || cuda_alloc(plan->backend, bytes, &given, err) || error_prefix(err, "weights")) &&
+        CUDA_OK(cudaMemcpyAsync(given, weights, bytes, cudaMemcpyHostToDevice, plan_stream(plan)),
+                err) &&
+        (!plan->pack || plan->pack(plan, given, err)) &&
+        CUDA_OK(cudaStreamSynchronize(plan_stream(plan)), err);
     if (ok && !plan->pack) {
         if (!plan->loaded) {
             plan->bytes += bytes;
@@ -165,7 +165,7 @@ static bool plan_load(struct plan *plan, const float *weights, struct error *err
         plan->loaded = given;
         return true;
     }
-    if (given != plan->loaded) cudaFree(given);
+    if (given != plan->loaded) CUDA_RELEASE(cudaFree(given));
     plan->loaded_packed = ok;
     return ok;
 }
@@ -173,6 +173,7 @@ static bool plan_load(struct plan *plan, const float *weights, struct error *err
 static const struct backend_ops cuda_ops = {
     .alloc = memory_alloc,
     .alloc_host = memory_alloc_host,
+    .memory_short = memory_short,
     .free = memory_free,
     .free_host = memory_free_host,
     .copy = queue_copy,

@@ -1,11 +1,14 @@
 /* Statuses as errors. What CUDA calls sticky (a kernel touched memory that is not its own, the GPU
  * fell off its bus) makes every later call of the process fail with the same status: those failures
- * repeat the first message, which names the cause. */
+ * repeat the first message. It names the call that was the first to be told, which is rarely the
+ * one whose work failed. */
 #include "check.h"
 
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "micromet/base/log.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static cudaError_t lost_status = cudaSuccess; /* the process lost its GPU to this */
@@ -39,6 +42,14 @@ static const char *file_name(const char *path)
     return cuda ? cuda : path;
 }
 
+static bool is_lost(void)
+{
+    pthread_mutex_lock(&lock);
+    const bool is = lost_status != cudaSuccess;
+    pthread_mutex_unlock(&lock);
+    return is;
+}
+
 static bool lost(cudaError_t status, const char *message, struct error *err)
 {
     pthread_mutex_lock(&lock);
@@ -48,20 +59,25 @@ static bool lost(cudaError_t status, const char *message, struct error *err)
         snprintf(lost_message, sizeof lost_message, "%s", message);
     }
     error_set(err, EXIT_CODE_FAILED,
-              "the GPU can no longer be used by this process%s: %s; start it anew",
-              first ? "" : " since an earlier failure", lost_message);
+              "the GPU can no longer be used by this process%s: %s%s; start it anew",
+              first ? "" : " since an earlier failure", lost_message,
+              first ? ", of work that may have been queued before (CUDA_LAUNCH_BLOCKING=1 in the "
+                      "environment tells which)"
+                    : "");
     pthread_mutex_unlock(&lock);
     return false;
 }
 
+/* `cuda` is CUDA's own last status; if the GPU is lost, that is the reason, whoever failed. */
 static bool failed(const char *call, const char *what, const char *name, const char *file, int line,
-                   cudaError_t status, struct error *err)
+                   cudaError_t cuda, struct error *err)
 {
     char message[512];
-    snprintf(message, sizeof message, "%.200s: %.150s (%s) at %s:%d", call, what, name,
+    const bool sticky = is_sticky(cuda);
+    snprintf(message, sizeof message, "%.200s: %.150s (%s) at %s:%d", call,
+             sticky ? cudaGetErrorString(cuda) : what, sticky ? cudaGetErrorName(cuda) : name,
              file_name(file), line);
-    return is_sticky(status) ? lost(status, message, err)
-                             : error_set(err, EXIT_CODE_FAILED, "%s", message);
+    return sticky ? lost(cuda, message, err) : error_set(err, EXIT_CODE_FAILED, "%s", message);
 }
 
 bool cuda_check(cudaError_t status, const char *call, const char *file, int line, struct error *err)
@@ -89,4 +105,36 @@ bool cublas_check(cublasStatus_t status, const char *call, const char *file, int
     if (status == CUBLAS_STATUS_SUCCESS) return true;
     const cudaError_t cuda = cudaGetLastError();
     return failed(call, "cuBLASLt failed", cublasLtGetStatusName(status), file, line, cuda, err);
+}
+
+/* --- giving back --- */
+
+/* A lost GPU was told of before. */
+static void warn(bool lost_before, const struct error *late)
+{
+    if (late->code != EXIT_CODE_OK && !lost_before) log_warning("%s", late->message);
+}
+
+void cuda_released(cudaError_t status, const char *call, const char *file, int line)
+{
+    const bool lost_before = is_lost();
+    struct error late = { 0 };
+    cuda_check(status, call, file, line, &late);
+    warn(lost_before, &late);
+}
+
+void cudnn_released(cudnnStatus_t status, const char *call, const char *file, int line)
+{
+    const bool lost_before = is_lost();
+    struct error late = { 0 };
+    cudnn_check(status, call, file, line, &late);
+    warn(lost_before, &late);
+}
+
+void cublas_released(cublasStatus_t status, const char *call, const char *file, int line)
+{
+    const bool lost_before = is_lost();
+    struct error late = { 0 };
+    cublas_check(status, call, file, line, &late);
+    warn(lost_before, &late);
 }

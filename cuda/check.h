@@ -1,8 +1,12 @@
-/* Every status of CUDA, cuDNN and cuBLASLt becomes an error that names the call, the file and the line.
+/* Every status of CUDA, cuDNN and cuBLASLt becomes an error that names the call, the file and the
+ * line.
  *
  *     if (!CUDA_OK(cudaMalloc(&memory, bytes), err)) goto fail;
  *
- * The macros are expressions that say whether the call succeeded; they hide no return. */
+ * The macros are expressions that say whether the call succeeded; they hide no return. What gives
+ * something back has nobody to tell of a failure: it becomes a warning.
+ *
+ *     CUDA_RELEASE(cudaFree(memory)); */
 #ifndef MICROMET_CUDA_CHECK_H
 #define MICROMET_CUDA_CHECK_H
 
@@ -19,8 +23,16 @@ bool cudnn_check(cudnnStatus_t status, const char *call, const char *file, int l
 bool cublas_check(cublasStatus_t status, const char *call, const char *file, int line,
                   struct error *err);
 
+void cuda_released(cudaError_t status, const char *call, const char *file, int line);
+void cudnn_released(cudnnStatus_t status, const char *call, const char *file, int line);
+void cublas_released(cublasStatus_t status, const char *call, const char *file, int line);
+
 #define CUDA_OK(call, err)   cuda_check((call), #call, __FILE__, __LINE__, (err))
 #define CUDNN_OK(call, err)  cudnn_check((call), #call, __FILE__, __LINE__, (err))
 #define CUBLAS_OK(call, err) cublas_check((call), #call, __FILE__, __LINE__, (err))
+
+#define CUDA_RELEASE(call)   cuda_released((call), #call, __FILE__, __LINE__)
+#define CUDNN_RELEASE(call)  cudnn_released((call), #call, __FILE__, __LINE__)
+#define CUBLAS_RELEASE(call) cublas_released((call), #call, __FILE__, __LINE__)
 
 #endif

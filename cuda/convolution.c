@@ -19,7 +19,7 @@ static void release(void *memory)
 {
     struct detail *d = memory;
     cudnn_plan_release(&d->plan);
-    cudaFree(d->weights);
+    CUDA_RELEASE(cudaFree(d->weights));
     free(d);
 }
 
@@ -224,8 +224,8 @@ static bool tune(struct plan *plan, struct detail *d, struct error *err)
         cudnn_plan_release(&candidates[i]);
     }
     for (int i = 0; i < 2; i++)
-        if (events[i]) cudaEventDestroy(events[i]);
-    cudaFree(memory);
+        if (events[i]) CUDA_RELEASE(cudaEventDestroy(events[i]));
+    CUDA_RELEASE(cudaFree(memory));
     if (!ok) return false;
     cudnn_plan_release(&d->plan);
     d->plan = candidates[best];
@@ -240,7 +240,9 @@ static bool reserve(struct plan *plan, struct detail *d, struct error *err)
     const struct convolution_form *form = &d->form;
     plan->bytes = form->kept_bytes;
     return workspace_reserve(plan->backend, plan->op.queue, form->scratch_bytes, err) &&
-           (form->kept_bytes == 0 || cuda_alloc(plan->backend, form->kept_bytes, &d->weights, err));
+           (form->kept_bytes == 0 ||
+            cuda_alloc(plan->backend, form->kept_bytes, &d->weights, err) ||
+            error_prefix(err, "packed weights"));
 }
 
 bool cuda_plan_convolution(struct plan *plan, struct error *err)

@@ -50,7 +50,7 @@ static bool finalize(cudnnBackendDescriptor_t descriptor, struct error *err)
 
 static void destroy(cudnnBackendDescriptor_t *descriptor)
 {
-    if (*descriptor) cudnnBackendDestroyDescriptor(*descriptor);
+    if (*descriptor) CUDNN_RELEASE(cudnnBackendDestroyDescriptor(*descriptor));
     *descriptor = NULL;
 }
 

@@ -38,11 +38,11 @@ static bool refuse(const struct op *op, const char *why, struct error *err)
 static void release(void *detail)
 {
     struct dense *dense = detail;
-    if (dense->multiply) cublasLtMatmulDescDestroy(dense->multiply);
-    if (dense->a) cublasLtMatrixLayoutDestroy(dense->a);
-    if (dense->b) cublasLtMatrixLayoutDestroy(dense->b);
-    if (dense->d) cublasLtMatrixLayoutDestroy(dense->d);
-    cudaFree(dense->packed);
+    if (dense->multiply) CUBLAS_RELEASE(cublasLtMatmulDescDestroy(dense->multiply));
+    if (dense->a) CUBLAS_RELEASE(cublasLtMatrixLayoutDestroy(dense->a));
+    if (dense->b) CUBLAS_RELEASE(cublasLtMatrixLayoutDestroy(dense->b));
+    if (dense->d) CUBLAS_RELEASE(cublasLtMatrixLayoutDestroy(dense->d));
+    CUDA_RELEASE(cudaFree(dense->packed));
     free(dense);
 }
 
@@ -153,7 +153,7 @@ static bool choose_both(struct dense *dense, const struct plan *plan, struct err
     if (!CUBLAS_OK(cublasLtMatmulPreferenceCreate(&preference), err)) return false;
     const bool ok = choose(dense, plan, preference, ALIGNED_16, err) &&
                     choose(dense, plan, preference, ALIGNED_ELEMENT, err);
-    cublasLtMatmulPreferenceDestroy(preference);
+    CUBLAS_RELEASE(cublasLtMatmulPreferenceDestroy(preference));
     return ok;
 }
 
@@ -242,7 +242,8 @@ static bool reserve(struct plan *plan, struct dense *dense, struct error *err)
     if (op->x.dtype != DTYPE_F32 && !filter)
         plan->bytes = (size_t)op->y.c * (size_t)weights_c(op) * dtype_bytes(op->x.dtype);
     return workspace_reserve(plan->backend, op->queue, sums > bytes ? sums : bytes, err) &&
-           (plan->bytes == 0 || cuda_alloc(plan->backend, plan->bytes, &dense->packed, err));
+           (plan->bytes == 0 || cuda_alloc(plan->backend, plan->bytes, &dense->packed, err) ||
+            error_prefix(err, "packed weights"));
 }
 
 bool cuda_plan_dense(struct plan *plan, struct error *err)

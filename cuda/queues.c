@@ -79,15 +79,15 @@ bool queues_init(struct cuda_backend *backend, int count, struct error *err)
 static void marks_release(struct marks *marks)
 {
     for (int i = 0; i < marks->count; i++)
-        if (marks->items[i].event) cudaEventDestroy(marks->items[i].event);
+        if (marks->items[i].event) CUDA_RELEASE(cudaEventDestroy(marks->items[i].event));
     free(marks->items);
     *marks = (struct marks) { 0 };
 }
 
 static void recording_free(struct recording *recording)
 {
-    if (recording->graph) cudaGraphExecDestroy(recording->graph);
-    if (recording->done) cudaEventDestroy(recording->done);
+    if (recording->graph) CUDA_RELEASE(cudaGraphExecDestroy(recording->graph));
+    if (recording->done) CUDA_RELEASE(cudaEventDestroy(recording->done));
     marks_release(&recording->marks);
     free(recording);
 }
@@ -96,7 +96,7 @@ void queues_release(struct cuda_backend *backend)
 {
     struct cuda_queues *queues = backend->queues;
     if (!queues) return;
-    cudaDeviceSynchronize();
+    CUDA_RELEASE(cudaDeviceSynchronize());
     if (queues->recording) recording_free(queues->recording);
     while (queues->recordings) queues_recording_release(&backend->base, queues->recordings);
     marks_release(&queues->marks);
@@ -104,13 +104,13 @@ void queues_release(struct cuda_backend *backend)
     for (int q = 0; q < queues->streams; q++) {
         for (int i = 0; i < TICKETS; i++) {
             struct ticket_ring *ring = &queues->rings[q];
-            if (ring->events[i]) cudaEventDestroy(ring->events[i]);
-            if (ring->captured[i]) cudaEventDestroy(ring->captured[i]);
+            if (ring->events[i]) CUDA_RELEASE(cudaEventDestroy(ring->events[i]));
+            if (ring->captured[i]) CUDA_RELEASE(cudaEventDestroy(ring->captured[i]));
         }
-        cudaStreamDestroy(backend->streams[q]);
+        CUDA_RELEASE(cudaStreamDestroy(backend->streams[q]));
     }
-    if (queues->anchor) cudaEventDestroy(queues->anchor);
-    if (queues->clock) cudaStreamDestroy(queues->clock);
+    if (queues->anchor) CUDA_RELEASE(cudaEventDestroy(queues->anchor));
+    if (queues->clock) CUDA_RELEASE(cudaStreamDestroy(queues->clock));
     free(queues);
     backend->queues = NULL;
 }
@@ -209,7 +209,7 @@ bool queue_mark(struct backend *base, int queue, double *when_s, struct error *e
     if (CUDA_OK(cudaEventRecordWithFlags(mark.event, backend->streams[queue], flags), err) &&
         marks_add(marks, mark, err))
         return true;
-    cudaEventDestroy(mark.event);
+    CUDA_RELEASE(cudaEventDestroy(mark.event));
     return false;
 }
 
@@ -342,8 +342,9 @@ bool queues_record_begin(struct backend *base, struct error *err)
         queues->rings[q].before_recording = queues->rings[q].issued;
     queues->recording = recording;
     if (fork_from_first(base, err)) return true;
-    struct recording *none;
-    if (queues_record_end(base, &none, err)) queues_recording_release(base, none);
+    struct recording *part;
+    queues_record_end(base, &part, err); /* which may well succeed */
+    queues_recording_release(base, part);
     return false;
 }
 
@@ -359,7 +360,7 @@ bool queues_record_end(struct backend *base, struct recording **out, struct erro
     queues->recording = NULL;
     ok = CUDA_OK(cudaStreamEndCapture(backend->streams[0], &graph), err) && ok;
     ok = ok && CUDA_OK(cudaGraphInstantiate(&recording->graph, graph, 0), err);
-    if (graph) cudaGraphDestroy(graph);
+    if (graph) CUDA_RELEASE(cudaGraphDestroy(graph));
     if (!ok) {
         recording_free(recording);
         return false;
@@ -391,6 +392,6 @@ void queues_recording_release(struct backend *base, struct recording *recording)
     struct recording **link = &self(base)->queues->recordings;
     while (*link != recording) link = &(*link)->next;
     *link = recording->next;
-    cudaDeviceSynchronize();
+    CUDA_RELEASE(cudaDeviceSynchronize());
     recording_free(recording);
 }

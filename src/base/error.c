@@ -36,6 +36,18 @@ bool error_prefix(struct error *err, const char *format, ...)
     return false;
 }
 
+bool error_append(struct error *err, const char *format, ...)
+{
+    if (err->code == EXIT_CODE_OK) return false;
+
+    const size_t length = strlen(err->message);
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(err->message + length, sizeof(err->message) - length, format, arguments);
+    va_end(arguments);
+    return false;
+}
+
 void error_clear(struct error *err)
 {
     *err = (struct error) { .code = EXIT_CODE_OK };

@@ -79,7 +79,7 @@ bool backend_open(const struct config_compute *compute, int queues, struct backe
     struct error cuda = { 0 };
     if (cuda_backend_open(compute, queues, backend, &cuda)) return true;
     if (compute->backend == BACKEND_CUDA)
-        return error_set(err, EXIT_CODE_USAGE,
+        return error_set(err, cuda.code,
                          "compute.backend: cuda cannot be used: %s; choose cpu or auto",
                          cuda.message);
     snprintf(why_not, 256, "%.250s", cuda.message);

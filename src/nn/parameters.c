@@ -72,10 +72,13 @@ static bool region_allocate(struct backend *backend, struct region *region, int 
     const size_t trained = (size_t)region->trained * sizeof(float);
     float **const memory[] = { &region->values, &region->gradients, &region->state1,
                                &region->state2 };
+    static const char *const names[] = { "parameters", "gradients", "optimizer state",
+                                         "optimizer state" };
     for (int i = 0; i < 2 + state_count; i++) {
         const size_t bytes = i == 0 ? all : trained;
         if (bytes == 0) continue;
-        if (!backend->ops->alloc(backend, bytes, (void **)memory[i], err)) return false;
+        if (!backend->ops->alloc(backend, bytes, (void **)memory[i], err))
+            return error_prefix(err, "%s", names[i]);
         if (!backend->ops->zero(backend, queue, *memory[i], bytes, err)) return false;
     }
     return true;

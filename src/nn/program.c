@@ -164,7 +164,8 @@ bool program_finish(struct program *program, struct error *err)
     struct backend *backend = program->backend;
     if (program->failed) return error_set(err, EXIT_CODE_FAILED, "out of memory for a program");
     if (!place(program, err)) return false;
-    if (!backend->ops->alloc(backend, program->arena_bytes, &program->arena, err)) return false;
+    if (!backend->ops->alloc(backend, program->arena_bytes, &program->arena, err))
+        return error_prefix(err, "activations");
     for (int n = 0; n < program->count; n++) {
         struct instruction *i = &program->instructions[n];
         if (i->x.buffer >= 0) i->buffers.x = program_address(program, &i->x);
@@ -295,6 +296,21 @@ size_t program_plan_bytes(const struct program *program)
     size_t bytes = 0;
     for (int n = 0; n < program->count; n++)
         bytes += program->backend->ops->plan_bytes(program->instructions[n].plan);
+    return bytes;
+}
+
+size_t program_kept_weights(const struct program *program)
+{
+    size_t bytes = 0;
+    for (int n = 0; n < program->count; n++) {
+        const struct instruction *i = &program->instructions[n];
+        const struct op *op = &i->op;
+        const bool reads = op->kind == OP_CONVOLUTION || op->kind == OP_CONVOLUTION_BACKWARD_DATA;
+        const bool padded = op->weights_c && op->weights_c != op->x.c;
+        if (reads && (i->folded || padded || op->x.dtype == DTYPE_BF16))
+            bytes += (size_t)op->y.c * (size_t)op->kernel_h * (size_t)op->kernel_w *
+                     (size_t)op->x.c * dtype_bytes(op->x.dtype);
+    }
     return bytes;
 }
 

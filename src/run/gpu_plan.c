@@ -1,6 +1,7 @@
 /* Planning a training for a GPU; see the header. */
 #include "micromet/run/gpu_plan.h"
 
+#include <limits.h>
 #include <stdlib.h>
 
 #include "micromet/nn/optimizer.h"
@@ -207,40 +208,57 @@ static void set_memory(struct gpu_plan *plan, const struct model *model,
 
 /* What grows with the batch is taken from a model of that size; scratch grows at most as the batch
  * does. */
-static bool fits(const struct gpu_plan *plan, const struct config *config, int batch, bool *fit,
+static bool fits(const struct gpu_room *room, const struct config *config, int batch, bool *fit,
                  struct error *err)
 {
     struct dry_backend backend;
     struct model *model;
-    dry_backend_init(&backend, plan->towers, NULL);
+    dry_backend_init(&backend, config->data.level_count, NULL);
     if (!model_open(&model, config, batch, &backend, err)) return false;
     const struct model_memory m = model_memory(model);
-    const double growth = batch > plan->batch ? (double)batch / plan->batch : 1;
+    const double growth = batch > room->scratch_batch ? (double)batch / room->scratch_batch : 1;
     const size_t all = m.parameters - host_bytes(model) + m.gradients + m.optimizer + m.folded +
-                       m.activations + m.inference_activations + m.batches +
-                       plan->memory.packed_weights +
-                       (size_t)((double)plan->memory.scratch * growth) + libraries_bytes;
-    *fit = all <= plan->gpu.memory_bytes;
+                       m.activations + m.inference_activations + m.batches + room->packed_weights +
+                       (size_t)((double)room->scratch * growth) + room->libraries;
+    *fit = all <= room->bytes;
     model_release(model);
     return true;
 }
 
-static bool find_batch_max(struct gpu_plan *plan, const struct config *config, struct error *err)
+bool gpu_batch_max(const struct gpu_room *room, const struct config *config, int *batch,
+                   struct error *err)
 {
     enum { LIMIT = 1 << 16 };
     int low = 0, high = 1;
     bool fit = true;
     while (fit && high < LIMIT) {
-        if (!fits(plan, config, high, &fit, err)) return false;
+        if (!fits(room, config, high, &fit, err)) return false;
         if (fit) low = high;
         if (fit) high *= 2;
     }
     while (high - low > 1 && high - low > low / 64) {
         const int middle = low + (high - low) / 2;
-        if (!fits(plan, config, middle, &fit, err)) return false;
+        if (!fits(room, config, middle, &fit, err)) return false;
         *(fit ? &low : &high) = middle;
     }
-    plan->batch_max = low;
+    *batch = low;
+    return true;
+}
+
+bool gpu_room_of_device(struct gpu_room *room, size_t bytes, const struct config *config,
+                        struct error *err)
+{
+    struct dry_backend backend;
+    struct model *model;
+    dry_backend_init(&backend, config->data.level_count, NULL);
+    if (!model_open(&model, config, 1, &backend, err)) return false;
+    *room = (struct gpu_room) {
+        .bytes = bytes,
+        .packed_weights = model_kept_weights(model),
+        .scratch = (size_t)config->data.level_count * ((size_t)config->compute.workspace << 20),
+        .scratch_batch = INT_MAX,
+    };
+    model_release(model);
     return true;
 }
 
@@ -265,7 +283,12 @@ bool gpu_plan_make(struct gpu_plan *plan, const struct config *config, const cha
         ok = add_towers(plan, model, planner, err);
     }
     if (ok) add_rest(plan, model, planner);
-    ok = ok && find_batch_max(plan, config, err);
+    const struct gpu_room room = { .bytes = plan->gpu.memory_bytes,
+                                   .packed_weights = plan->memory.packed_weights,
+                                   .scratch = plan->memory.scratch,
+                                   .scratch_batch = plan->batch,
+                                   .libraries = libraries_bytes };
+    ok = ok && gpu_batch_max(&room, config, &plan->batch_max, err);
     model_release(model);
     gpu_planner_close(planner);
     if (!ok) gpu_plan_release(plan);

@@ -80,7 +80,7 @@ bool batch_slots_init(struct backend *backend, int towers, int window, int batch
     if (ok) return true;
     batch_slots_release(backend, *out, slots, towers);
     *out = NULL;
-    return false;
+    return error_prefix(err, "ring of host batches");
 }
 
 void predictions_release(struct predictions *predictions)

@@ -215,7 +215,10 @@ bool run_folder_mark_best(const struct run_folder *folder, const char *path, str
         !path_join(temporary, folder->checkpoints, ".best.safetensors", err))
         return false;
     unlink(temporary);
-    if (link(path, temporary) == 0 && rename(temporary, best) == 0) return true;
+    if (link(path, temporary) == 0 && rename(temporary, best) == 0) {
+        unlink(temporary); /* rename() leaves it where both were names of one file */
+        return true;
+    }
     return error_set(err, EXIT_CODE_FAILED, "%s: cannot be linked to %s: %s", best, path,
                      strerror(errno));
 }

@@ -7,16 +7,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "data_record.h"
 #include "micromet/base/log.h"
 #include "micromet/base/thread.h"
 #include "micromet/data/augment.h"
 #include "micromet/data/loader.h"
 #include "micromet/nn/pretrained.h"
+#include "micromet/run/gpu_plan.h"
 #include "micromet/run/metrics.h"
 #include "micromet/run/predict.h"
-#include "data_record.h"
-#include "run_folder.h"
 #include "micromet/run/session.h"
+#include "run_folder.h"
 
 enum { LOG_STEPS = 10 };
 static const size_t reader_cache_bytes = (size_t)128 << 20;
@@ -140,7 +141,9 @@ static bool open_model(struct trainer *t, struct error *err)
                                t->resumed ? t->start.gamma : pretrained.gamma, true);
     bool head_taken = false;
     bool ok = model_init(&t->model, t->session.backend, &spec, err) &&
-              model_randomize(t->model, config->seed, err) &&
+              (t->resumed
+                   ? model_refresh(t->model, err) /* its plans then hold all that they will */
+                   : model_randomize(t->model, config->seed, err)) &&
               (!given || pretrained_apply(&pretrained, t->model, &head_taken, err));
     pretrained_release(&pretrained);
     if (ok)
@@ -488,6 +491,23 @@ static bool prepare_run(struct trainer *t, const struct train_options *options, 
            run_folder_start(&t->folder, t->config, &t->state, err);
 }
 
+/* Where the device's memory ran out, the batch that it would do for. */
+static bool advise_batch(const struct trainer *t, struct error *err)
+{
+    const struct backend *backend = t->session.backend;
+    const size_t bytes = backend && backend->ops->memory_short ? backend->ops->memory_short(backend)
+                                                               : 0;
+    struct gpu_room room;
+    struct error ignored = { 0 };
+    int batch;
+    if (bytes == 0 || !gpu_room_of_device(&room, bytes, t->config, &ignored) ||
+        !gpu_batch_max(&room, t->config, &batch, &ignored))
+        return false;
+    if (batch == 0) return error_append(err, ", but not even a batch of 1 fits");
+    if (batch < t->config->train.batch) error_append(err, ", the largest that fits is %d", batch);
+    return false;
+}
+
 bool train_run(const struct config *config, const struct train_options *options,
                struct train_result *result, struct error *err)
 {
@@ -501,6 +521,7 @@ bool train_run(const struct config *config, const struct train_options *options,
         snprintf(result->run_folder, sizeof result->run_folder, "%s", trainer.folder.path);
         ok = ok && path_join(result->best_path, trainer.folder.checkpoints, "best.safetensors", err);
     }
+    if (!ok) advise_batch(&trainer, err);
     if (ok && !options->dry_run) memory_peak_print(&trainer.session, trainer.expected_bytes);
     if (ok && result->code == EXIT_CODE_OK && trainer.bad_slides > 0) {
         result->code = EXIT_CODE_PARTIAL;

@@ -119,9 +119,8 @@ static double *unpack(const struct problem_tensor *t, enum rounding rounding, co
     const int64_t pixels = t->dims[0] * t->dims[2] * t->dims[3], channels = t->dims[1];
     double *out = malloc((size_t)(pixels * channels) * sizeof *out);
     for (int64_t p = 0; p < pixels; p++)
-        for (int64_t c = 0; c < channels; c++)
-            out[p * channels + c] = element_load(element_of(t->type), rounding, data,
-                                                 p * t->strides[3] + c);
+        element_load_row(element_of(t->type), rounding, data, p * t->strides[3], channels,
+                         out + p * channels);
     return out;
 }
 

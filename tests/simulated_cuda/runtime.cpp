@@ -36,8 +36,11 @@ state::state() : random(0), memory_limit(models[0].memory), model(&models[0])
     if (const char *fail = getenv("MICROMET_SIMULATED_FAIL")) {
         const char *colon = strrchr(fail, ':');
         fail_prefix.assign(fail, colon ? (size_t)(colon - fail) : strlen(fail));
+        fail_prefix += '('; /* just that name */
         fail_at = colon ? atoll(colon + 1) : 1;
     }
+    if (const char *mib = getenv("MICROMET_SIMULATED_MEMORY"))
+        memory_limit = strtoull(mib, nullptr, 0) << 20;
     if (const char *seed = getenv("MICROMET_SIMULATED_SEED")) {
         random = strtoull(seed, nullptr, 0);
         eager = random % 4 == 3;
@@ -81,6 +84,20 @@ void device_failed(cudaError_t status)
     if (sim.sticky == cudaSuccess) sim.sticky = status;
 }
 
+std::vector<std::string> leaks()
+{
+    std::vector<std::pair<uint64_t, std::string>> found;
+    list_memory(found);
+    for (const auto &[handle, when] : sim.handles) {
+        char line[128];
+        snprintf(line, sizeof line, "%s %p", handle.second.c_str(), handle.first);
+        found.emplace_back(when, line);
+    }
+    std::vector<std::string> lines;
+    for (const auto &line : found) lines.push_back(line.second);
+    return lines;
+}
+
 } // namespace simulated
 
 /* --- Inside interface --- */
@@ -95,6 +112,7 @@ bool sim_fails(const char *name)
 {
     const std::lock_guard<std::recursive_mutex> lock(sim.mutex);
     sim.calls[name]++;
+    report_call(name);
     return sim.fail_at > 0 && begins_with(name, sim.fail_prefix) && ++sim.fail_calls == sim.fail_at;
 }
 
@@ -177,15 +195,9 @@ size_t simulated_memory_taken(void)
 int simulated_leaks(char *report, size_t bytes)
 {
     const std::lock_guard<std::recursive_mutex> lock(sim.mutex);
-    std::vector<std::pair<uint64_t, std::string>> lines;
-    list_memory(lines);
-    for (const auto &[handle, when] : sim.handles) {
-        char line[128];
-        snprintf(line, sizeof line, "%s %p", handle.second.c_str(), handle.first);
-        lines.emplace_back(when, line);
-    }
+    const std::vector<std::string> lines = leaks();
     std::string text;
-    for (const auto &line : lines) text += line.second + "\n";
+    for (const std::string &line : lines) text += line + "\n";
     if (bytes > 0) snprintf(report, bytes, "%s", text.c_str());
     return (int)lines.size();
 }

@@ -147,6 +147,8 @@ struct permutation {
 cudaError_t enter(const char *name, cudaError_t failure);
 cudaError_t leave(cudaError_t status);  /* what cudaGetLastError will say */
 void device_failed(cudaError_t status); /* sticky: every later call says so */
+void report_call(const char *name);     /* runtime_report.cpp */
+std::vector<std::string> leaks();       /* what was never given back, oldest first */
 
 /* The frame of an entry point. An injected failure is `failure`; a launch failure is sticky. */
 template <typename Body> cudaError_t api(const char *name, cudaError_t failure, Body body)

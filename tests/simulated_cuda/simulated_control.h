@@ -13,12 +13,16 @@ extern "C" {
 /* Which of the allowed orders the scheduler takes from now on. Also MICROMET_SIMULATED_SEED in the environment. Work is
  * put off until something waits for it; with every fourth seed (3, 7, ...) some of it runs as soon as it is queued. */
 void simulated_seed(uint64_t seed);
-/* Let the nth call from now on (1 = the next) of entry points whose name, with a "(" behind it, begins with `prefix`
- * ("" = any) fail as its kind does: out of memory, launch failure (sticky), not supported, ... 0 = none. Also MICROMET_SIMULATED_FAIL=prefix:n.
- * An earlier failure that stuck is forgotten, as in a new process. */
+/* Let the nth call from now on (1 = the next) of entry points whose name, with a "(" behind it,
+ * begins with `prefix` ("" = any) fail as its kind does: out of memory, launch failure (sticky), not
+ * supported, ... 0 = none. MICROMET_SIMULATED_FAIL=name:n in the environment does so for the nth
+ * call of the entry point with just that name; MICROMET_SIMULATED_REPORT=FILE has all calls and
+ * leaks written there (runtime_report.cpp). An earlier failure that stuck is forgotten, as in a new
+ * process. */
 void simulated_fail(const char *prefix, int64_t nth);
 int64_t simulated_calls(const char *prefix); /* since the last simulated_fail() or the start */
-/* Device memory that there is, and that is taken. */
+/* Device memory that there is (also MICROMET_SIMULATED_MEMORY, in MiB, in the environment), and
+ * that is taken. */
 void simulated_memory_limit(size_t bytes);
 size_t simulated_memory_taken(void);
 /* Memory, streams, events, graphs and handles that were never given back: their number, and a list in `report`. */

@@ -34,6 +34,16 @@ double element_load(enum element type, enum rounding rounding, const void *data,
     return value;
 }
 
+void element_load_row(enum element type, enum rounding rounding, const void *data, int64_t i,
+                      int64_t count, double *out)
+{
+    const float *values = (const float *)data + i;
+    if (type == ELEMENT_F32 && rounding == ROUND_NOT)
+        for (int64_t k = 0; k < count; k++) out[k] = values[k];
+    else
+        for (int64_t k = 0; k < count; k++) out[k] = element_load(type, rounding, data, i + k);
+}
+
 void element_store(enum element type, void *data, int64_t i, double value)
 {
     if (type == ELEMENT_BF16)

@@ -11,6 +11,9 @@ enum element { ELEMENT_F32, ELEMENT_BF16 };
 enum rounding { ROUND_NOT, ROUND_TF32, ROUND_BF16 };
 
 double element_load(enum element type, enum rounding rounding, const void *data, int64_t i);
+/* `count` elements from the ith on. */
+void element_load_row(enum element type, enum rounding rounding, const void *data, int64_t i,
+                      int64_t count, double *out);
 void element_store(enum element type, void *data, int64_t i, double value);
 
 struct convolution_shape {

@@ -10,6 +10,8 @@
 
 #include "cuda_fixture.h"
 #include "op_case.h"
+#include "shapes.h"
+#include "simulated_dnn_control.h"
 #include "temporary.h"
 
 TestSuite(cuda_failures, .init = temporary_begin, .fini = temporary_end);
@@ -218,4 +220,65 @@ Test(cuda_failures, whatever_fails_is_told_and_nothing_is_left_behind)
         cr_assert_gt(calls[i], 0, "%s", failures[i].call);
         expect_told(&failures[i], calls[i]);
     }
+}
+
+/* --- planning and running, call by call --------------------------------------------------------
+ */
+
+/* What a backend is made to do. False = failed, as the error tells. */
+typedef bool work(struct backend *backend, const struct op *op, struct error *err);
+
+/* Let the nth call of the work fail, for each n; 0 = none. */
+static void each_call_fails(const struct config_compute *config, work *run, const struct op *op)
+{
+    int64_t calls = 1;
+    for (int64_t nth = 0; nth <= calls; nth++) {
+        struct backend *backend;
+        struct error err = { 0 };
+        char why_not[256];
+        cr_assert(backend_open(config, 2, &backend, why_not, &err), "%s", err.message);
+        simulated_fail("", nth);
+        const bool ok = run(backend, op, &err);
+        if (nth == 0) calls = simulated_calls("");
+        cr_assert(ok || nth > 0, "%s", err.message);
+        cr_expect(ok ? !err.message[0] : strstr(err.message, " at cuda/") != NULL,
+                  "call %lld: %d, '%s'", (long long)nth, ok, err.message);
+        simulated_fail("", 0);
+        backend_close(backend);
+        expect_no_leaks();
+    }
+    cr_assert_gt(calls, 20);
+}
+
+static bool plan_and_run(struct backend *backend, const struct op *op, struct error *err)
+{
+    struct op_case test;
+    op_case_init(&test, op, 1);
+    test.loads = op->kind == OP_CONVOLUTION;
+    const bool ok = op_case_run(&test, backend, err);
+    op_case_release(&test);
+    return ok;
+}
+
+/* A convolution between slices and a dense layer with padded rows, of F32 with cuDNN's first plan
+ * and of BF16 with the fastest; cuDNN refuses the convolution's best form. */
+Test(cuda_failures, every_call_may_fail_while_planning_and_running)
+{
+    static const struct shape shapes[] = {
+        { "convolution", INCEPTION_CONVOLUTION, 1, 3, 3, 6, 3, 3, 5, 3, 3, 1, 1, 1, 9, 8 },
+        { "dense", INCEPTION_CONVOLUTION, 2, 1, 1, 8, 1, 1, 4, 1, 1, 1, 0, 0, 12, 4 },
+    };
+    static const enum op_kind kinds[] = { OP_CONVOLUTION, OP_CONVOLUTION_BACKWARD_DATA,
+                                          OP_CONVOLUTION_BACKWARD_FILTER, OP_BATCH_NORM };
+    struct config_compute config = compute;
+    simulated_dnn_refuse(SIMULATED_FORWARD_BIAS_RELU, 100);
+    for (int s = 0; s < 2; s++)
+        for (int k = 0; k < 4; k++)
+            for (int tuned = 0; tuned < 2; tuned++) {
+                struct op op = shape_op(&shapes[s], kinds[k], tuned ? DTYPE_BF16 : DTYPE_F32);
+                op.bias = kinds[k] != OP_CONVOLUTION_BACKWARD_DATA;
+                op.relu = kinds[k] == OP_CONVOLUTION;
+                config.autotune = tuned;
+                each_call_fails(&config, plan_and_run, &op);
+            }
 }

@@ -33,6 +33,9 @@ bool error_set(struct error *err, enum exit_code code, const char *format, ...)
 /* Put "prefix: " before the stored message (the slide's name, say). Always returns false. */
 bool error_prefix(struct error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* Put more behind the stored message. Always returns false. */
+bool error_append(struct error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
 void error_clear(struct error *err);
 
 void check_failed(const char *condition, const char *file, int line) __attribute__((noreturn));

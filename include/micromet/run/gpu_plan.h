@@ -42,6 +42,20 @@ struct gpu_plan {
     } step;
 };
 
+/* A GPU's memory, and what of a training does not follow from the model alone. */
+struct gpu_room {
+    size_t bytes;
+    size_t packed_weights, libraries;
+    size_t scratch; /* at a batch of scratch_batch or below; above it grows as the batch does */
+    int scratch_batch;
+};
+/* The largest train.batch that fits, 0 if none does; found to 2%. */
+bool gpu_batch_max(const struct gpu_room *room, const struct config *config, int *batch,
+                   struct error *err);
+/* Of a device of which the process can have so many bytes: scratch is what it is at most. */
+bool gpu_room_of_device(struct gpu_room *room, size_t bytes, const struct config *config,
+                        struct error *err);
+
 /* compute.precision auto is bf16, as on any GPU; train.batch is the batch. An operation without a
  * plan is an error. */
 bool gpu_plan_make(struct gpu_plan *plan, const struct config *config, const char *gpu,

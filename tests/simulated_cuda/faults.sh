@@ -1,0 +1,172 @@
+#!/usr/bin/env bash
+# Every place in the CUDA backend that calls the device is made to fail in turn while `micromet train` goes on from a
+# checkpoint: faults.sh [PATTERN of the faults to take]. $MICROMET names the program, $FIXTURE what cases/fixture.sh
+# made.
+#
+# A run without a fault lists the places (runtime_report.cpp); each place fails at its middle call, and each entry point
+# at its first and last. What must come of it says the table: the run ends in one message that names the call and where
+# it stands, and exit code 1, or it goes on. Nothing may hang or be left on the device, and the checkpoints stay whole:
+# the newest goes on to the bits of the run without a fault.
+set -euo pipefail
+
+here=$(dirname "$(realpath "$0")")
+work=$(mktemp -d "${TMPDIR:-/tmp}/micromet-faults-XXXXXX")
+trap 'rm -rf "$work"' EXIT
+cp -R "$FIXTURE"/{slides.csv,slides} "$here/faults.yaml" "$work"
+cd "$work"
+
+# Entry point, the functions it is called through, what comes of it, and, if that is not the entry point, what the message
+# names. The first row that fits holds.
+#   fails    exit code 1 and one message
+#   warns    a warning; exit code 0, or, where the device is lost and still needed, 1 and one message
+#   goes-on  exit code 0 and not a word
+outcomes='
+cudnnBackend(Create|Set|Finalize|Get)  cudnn_plan_op         goes-on  -                    another engine or form is planned
+cudnnBackendGet                        cudnn_plan_serialize  goes-on  -                    the plan is made anew at the next start
+cudnnBackendDestroyDescriptor          .                     warns    -                    what is given back is gone for the program
+cudnnDestroy                           .                     warns    -
+cublasLt.*Destroy                      .                     warns    -
+cuda(Free|FreeHost|.*Destroy)          .                     warns    -
+cudaDeviceSynchronize                  .                     warns    -                    comes before something is given back
+cudaStreamSynchronize                  ^last$                goes-on  -                    when the model is given back
+cudaGetLastError                       .                     fails    may.have.been.queued work failed without a word, earlier
+cudaLaunchKernel                       .                     fails    may.have.been.queued work fails when it runs
+cudaGetDevice                          .                     fails    c(udnn|ublasLt)Create
+.                                      .                     fails    -
+'
+
+# fault NAME NTH CHAIN
+fault() {
+    local name=$1 nth=$2 chain=$3 run=$1.$2 code=0 pattern through outcome names reached
+    while read -r pattern through outcome names _; do
+        [[ -n $pattern && $name =~ ^$pattern && $chain =~ $through ]] && break
+    done <<<"$outcomes"
+    [[ $names != - ]] || names=$name
+    begin "$run"
+    MICROMET_SIMULATED_FAIL=$name:$nth MICROMET_SIMULATED_REPORT=$run/report train "$run" || code=$?
+
+    reached=$(awk -v name="$name" '$1 == "call" && $2 == name { print $3 }' "$run/report" 2>/dev/null || true)
+    if ((${reached:-0} < nth)) && [[ $name =~ ^cudaEvent(Record|Synchronize)$ && $code == 0 ]]; then
+        outcome=goes-on # one call in eight seconds belongs to the clock
+    fi
+    complaints=$(judge "$run" "$code" "$outcome" "$names"; intact "$run")
+    if [[ -n $complaints ]]; then
+        echo "$name, call $nth, through $chain, $outcome: exit code $code; $complaints"
+        tail -n 4 "$run/log"
+    fi
+    rm -rf "${work:?}/$run"
+    [[ -z $complaints ]]
+}
+
+# A copy of the first epoch's run; its checkpoints are never written to.
+begin() {
+    mkdir -p "$1/faults"
+    cp -a first/faults/* "$1/faults"
+    rm -r "$1/faults/checkpoints"
+    cp -al first/faults/checkpoints "$1/faults"
+}
+
+train() {
+    timeout 120 "$MICROMET" train faults.yaml train.epochs=2 train.run="$1" >"$1/out" 2>"$1/log"
+}
+
+# judge RUN CODE OUTCOME NAMES: what is wrong with the run's end
+judge() {
+    local run=$1 code=$2 outcome=$3 names=$4 errors warnings
+    errors=$(grep -c '^micromet: ' "$run/log" || true)
+    warnings=$(grep -c '^warning: ' "$run/log" || true)
+    case $outcome:$code:$errors:$warnings in
+    fails:1:1:0 | warns:1:1:1 | warns:0:0:1 | goes-on:0:0:0) ;;
+    *) echo "$errors messages, $warnings warnings" ;;
+    esac
+    if [[ $outcome != goes-on ]]; then
+        grep -E '^(micromet|warning): ' "$run/log" | grep -vE "$names.*at cuda/[a-z_]+\.c:[0-9]+" || true
+    fi
+    [[ -s $run/report ]] || echo "it did not end by itself"
+    grep -h '^leak' "$run/report" || true
+    grep 'simulated CUDA device' "$run/log" || true
+    [[ $code != 0 || -e $run/faults/checkpoints/step-000000008.safetensors ]] || echo "it did not end its epoch"
+}
+
+same() {
+    cmp -s "$1" "$2"
+}
+
+# intact RUN: what is wrong with its checkpoints. Those that have proved good lie in good/.
+intact() {
+    local folder=$1/faults/checkpoints newest file good
+    newest=$(find "$folder" -name 'step-*.safetensors' | sort | tail -n 1)
+    find "$folder" \( -name '*partial*' -o -name '.?*' \) -printf 'left behind: %f\n'
+    for file in "$folder"/*.safetensors; do
+        for good in good/* reference/faults/checkpoints/step*; do
+            ! same "$file" "$good" || continue 2
+        done
+        "$MICROMET" inspect "$file" >/dev/null || echo "$file cannot be read"
+    done
+    for good in good/*; do
+        ! same "$newest" "$good" || return 0
+    done
+    cp -l "$newest" "good/new.$BASHPID"
+    train "$1" && same "$folder/step-000000008.safetensors" reference/faults/checkpoints/step-000000008.safetensors ||
+        { echo "$newest does not go on to the same end"; rm "good/new.$BASHPID"; }
+}
+
+export work outcomes
+export -f fault begin train judge same intact
+
+prepared() {
+    "$@" >log 2>&1 || { cat log; exit 1; }
+}
+prepared "$MICROMET" prepare faults.yaml
+prepared "$MICROMET" train faults.yaml train.run=first
+mkdir good
+begin reference
+prepared env MICROMET_SIMULATED_REPORT=reference/report "$MICROMET" train faults.yaml train.epochs=2 train.run=reference
+! grep '^leak' reference/report
+
+# A place without exported functions around it is one for each chain of addresses. What gives back is told apart by
+# functions alone, and is done most at the end, where a whole run comes before it.
+awk '$1 != "site" { next }
+     { releases = $2 ~ /Destroy|cudaFree|cudaDeviceSynchronize/ }
+     !releases && (!($2 in first) || $3 < first[$2]) { first[$2] = $3 }
+     !releases && $5 > last[$2] { last[$2] = $5 }
+     $6 == "" && !releases || !seen[$2, $6]++ { print $2, $4, $6 == "" ? "-" : $6 }
+     END { for (name in first) { print name, first[name], "first"; print name, last[name], "last" } }' \
+    reference/report | sort -u -k 1,1 -k 2,2n | grep -E "${1:-.}" >faults
+echo "$(wc -l <faults) faults of $(cut -d ' ' -f 1 faults | sort -u | wc -l) entry points"
+xargs -P "$(nproc)" -L 1 bash -c 'fault "$@"' fault <faults
+
+# --- memory that runs out: what it was for, how much, who holds the rest, and the batch that would do ---
+
+# dry KEY=VALUE...: the message of a dry run
+dry() {
+    timeout 120 "$MICROMET" train faults.yaml --dry-run train.run=dry train.examples_per_epoch=1000 compute.workspace=8 \
+        "$@" 2>&1 >/dev/null | grep '^micromet: ' || true
+}
+
+expect() {
+    [[ $2 =~ ^$1$ ]] || { echo "'$2' is not as expected: $1"; exit 1; }
+}
+
+number='[0-9]+\.[0-9]'
+where='cudaErrorMemoryAllocation at cuda/memory\.c:[0-9]+'
+gpu="the GPU is out of memory \(cudaMalloc: $where\): $number MiB asked for, $number of $number MiB free; this process \
+holds $number MiB of buffers, $number of plans and $number of workspace; a smaller train.batch needs less"
+nth() {
+    awk -v chain="$1" '$1 == "site" && $2 == "cudaMalloc" && $6 ~ chain { print $3; exit }' reference/report
+}
+
+expect "micromet: parameters: $gpu, but not even a batch of 1 fits" \
+    "$(MICROMET_SIMULATED_MEMORY=60 dry model.freeze=none train.batch=2)"
+expect "micromet: workspace: $gpu" "$(MICROMET_SIMULATED_FAIL=cudaMalloc:$(nth workspace_reserve) dry)"
+expect "micromet: packed weights: $gpu" "$(MICROMET_SIMULATED_FAIL=cudaMalloc:$(nth '^cuda_alloc<cuda_plan') dry)"
+expect "micromet: ring of host batches: the system pins no more host memory \(cudaHostAlloc: $where\): $number MiB asked \
+for, this process holds $number MiB of it; a smaller train.batch or data.ring needs less" \
+    "$(MICROMET_SIMULATED_FAIL=cudaHostAlloc:8 dry)"
+
+export MICROMET_SIMULATED_MEMORY=800
+message=$(dry model.freeze=none train.batch=256)
+expect "micromet: activations: $gpu, the largest that fits is ([0-9]+)" "$message"
+fits=${BASH_REMATCH[1]}
+expect '' "$(dry model.freeze=none train.batch="$fits")"
+expect "micromet: .*$gpu, the largest that fits is $fits" "$(dry model.freeze=none train.batch=$((fits * 3 / 2 + 2)))"
