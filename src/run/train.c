@@ -56,8 +56,8 @@ struct trainer {
     int64_t saved_step; /* of the newest checkpoint */
     size_t expected_bytes; /* resident at most */
     int bad_slides;
-    struct loader_batch *under_way[2]; /* steps submitted, not yet collected; oldest first */
-    double rates[2];                         /* of these */
+    struct loader_batch *under_way[PASSES_MAX]; /* submitted, not yet collected; oldest first */
+    double rates[PASSES_MAX];                   /* of these */
     /* since the last log line */
     struct model_timing timing;
     double wait_s, started_s;
