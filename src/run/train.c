@@ -455,13 +455,13 @@ static bool allocate(struct trainer *t, struct error *err)
 
 static void trainer_release(struct trainer *t)
 {
+    model_release(t->model); /* waits for a step that an error left under way: it reads a slot */
     if (t->session.backend)
         batch_slots_release(t->session.backend, t->slots, t->config->data.ring,
                             t->config->data.level_count);
     for (int k = 0; k < TOWERS_MAX; k++) free(t->draws[k]);
     free(t->slides);
     run_folder_release(&t->folder);
-    model_release(t->model);
     checkpoint_release(&t->start);
     sampler_release(&t->sampler);
     dataset_release(&t->train);
