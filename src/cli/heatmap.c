@@ -75,7 +75,7 @@ static bool all_slides(struct checkpoint *checkpoint, const struct session *sess
               checkpoint_model(checkpoint, session->backend, (int)a->batch, &model, err) &&
               predictor_init(&predictor, model, (int)a->orientations, err);
     if (ok)
-        memory_note(model, 1,
+        memory_note(model, HEATMAP_BATCHES,
                     grid_walk_cache_bytes(session->reader_threads) + SLIDE_OPENSLIDE_BYTES);
     for (int i = 0; i < count && ok; i++) {
         struct error reason = { 0 };

@@ -7,8 +7,6 @@
 #include "tower.h"
 
 enum { TRAIN, INFER, MODES };
-/* Passes that may be under way at once: while one computes, the next one's batch is copied. */
-enum { SLOTS = 2 };
 enum { MARK_START, MARK_AUGMENTED, MARK_FORWARD, MARK_BACKWARD, MARK_UPDATED, MARKS };
 
 /* One queue's share of a mode. */
@@ -47,7 +45,7 @@ struct model {
     struct branch tower_branches[MODES][TOWERS_MAX], head_branches[MODES];
     struct plan *update_plans[TOWERS_MAX]; /* one a region */
     float *features, *feature_gradient, *logits, *loss, *probabilities; /* device */
-    struct slot slots[SLOTS];
+    struct slot slots[PASSES_MAX];
     int64_t submitted[MODES], collected[MODES]; /* passes */
     uint64_t trained_version; /* of the weights that train */
     uint64_t plain_version[MODES]; /* that a plain pass has run with */

@@ -45,7 +45,7 @@ static size_t window_bytes(const struct model *model)
 size_t slots_bytes(const struct model *model)
 {
     const size_t pixels = (size_t)model->spec.batch * window_bytes(model);
-    return SLOTS * (pixels * (size_t)model->spec.towers + 2 * side_bytes(model));
+    return PASSES_MAX * (pixels * (size_t)model->spec.towers + 2 * side_bytes(model));
 }
 
 static bool slot_init(struct model *model, struct slot *slot, struct error *err)
@@ -67,7 +67,7 @@ static bool slot_init(struct model *model, struct slot *slot, struct error *err)
 
 bool slots_init(struct model *model, struct error *err)
 {
-    for (int s = 0; s < SLOTS; s++)
+    for (int s = 0; s < PASSES_MAX; s++)
         if (!slot_init(model, &model->slots[s], err)) return false;
     return true;
 }
@@ -75,7 +75,7 @@ bool slots_init(struct model *model, struct error *err)
 void slots_release(struct model *model)
 {
     struct backend *backend = model->backend;
-    for (int s = 0; s < SLOTS; s++) {
+    for (int s = 0; s < PASSES_MAX; s++) {
         struct slot *slot = &model->slots[s];
         for (int mode = 0; mode < MODES; mode++)
             if (slot->recordings[mode])
@@ -261,9 +261,9 @@ static bool run_pass(struct model *model, struct slot *slot, int mode, struct er
 static bool submit(struct model *model, int mode, const struct model_batch *batch,
                    const struct step_values *values, struct error *err)
 {
-    CHECK(model->submitted[mode] - model->collected[mode] < SLOTS);
+    CHECK(model->submitted[mode] - model->collected[mode] < PASSES_MAX);
     CHECK(model->submitted[!mode] == model->collected[!mode]); /* training and inference take turns */
-    struct slot *slot = &model->slots[model->submitted[mode] % SLOTS];
+    struct slot *slot = &model->slots[model->submitted[mode] % PASSES_MAX];
     if (!stage(model, slot, batch, values, err) || !run_pass(model, slot, mode, err) ||
         !model->backend->ops->fence(model->backend, 0, &slot->done, err))
         return false;
@@ -275,7 +275,7 @@ static bool submit(struct model *model, int mode, const struct model_batch *batc
 static bool collect(struct model *model, int mode, struct slot **slot, struct error *err)
 {
     CHECK(model->collected[mode] < model->submitted[mode]);
-    *slot = &model->slots[model->collected[mode]++ % SLOTS];
+    *slot = &model->slots[model->collected[mode]++ % PASSES_MAX];
     return model->backend->ops->await(model->backend, 0, (*slot)->done, err);
 }
 

@@ -1,5 +1,6 @@
-/* Heat maps, strip by strip. The idea: readers walk the slide and drop tissue windows into one batch; whoever fills it
- * runs the model on it, so the slide is read while nothing is computed and never faster than it is used. */
+/* Heat maps, strip by strip. The idea: readers walk the slide and drop tissue windows into one
+ * batch; whoever fills it gives it to the model and takes what is done, while the others go on with
+ * the next. There are few batches, so the slide is never read faster than it is used. */
 #include "micromet/run/heatmap.h"
 
 #include <errno.h>
@@ -11,36 +12,106 @@
 
 #include "micromet/base/lock.h"
 #include "micromet/base/log.h"
+#include "micromet/data/loader.h"
 #include "micromet/slide/tissue.h"
 
 enum { STRIP_PX = 8192 }; /* height of a strip, px of the finest tower's level */
 
-/* Windows waiting for the model. */
+/* Windows on their way to the model. */
 struct gather {
     struct heatmap *heatmap;
     struct predictor *predictor;
     struct tissue_rule rule;
     double min_tissue;
-    int towers, window, capacity, count;
+    int towers, window, capacity;
     size_t window_bytes;
-    uint8_t *pixels[TOWERS_MAX]; /* (capacity, window, window, 3) */
-    int64_t *indices;            /* (capacity) grid indices */
-    float *probabilities;        /* (capacity) */
-    pthread_mutex_t mutex;
+    struct loader_batch *batches; /* (HEATMAP_BATCHES) */
+    int64_t *indices;             /* (HEATMAP_BATCHES, capacity) grid indices of their windows */
     struct progress progress;
+
+    pthread_mutex_t mutex; /* guards what follows */
+    pthread_cond_t changed;
+    struct loader_batch *open[HEATMAP_BATCHES]; /* the first takes windows, the others are empty */
+    int open_count;
+    bool computing;       /* a reader has the predictor */
+    struct error failure; /* its, which ends the walk */
 };
+
+static int64_t *indices_of(const struct gather *g, const struct loader_batch *batch)
+{
+    return g->indices + (batch - g->batches) * g->capacity;
+}
+
+static bool has_failed(const struct gather *g)
+{
+    return g->failure.code != EXIT_CODE_OK;
+}
+
+static bool tell_failure(const struct gather *g, struct error *err)
+{
+    return error_set(err, g->failure.code, "%s", g->failure.message);
+}
+
+static bool collect_batch(struct gather *g, struct error *err)
+{
+    struct loader_batch *batch;
+    const float *probabilities;
+    if (!predictor_collect(g->predictor, &batch, &probabilities, err)) return false;
+    for (int i = 0; i < batch->count; i++)
+        g->heatmap->probabilities[indices_of(g, batch)[i]] = probabilities[i];
+    progress_add(&g->progress, batch->count);
+    batch->count = 0;
+    pthread_mutex_lock(&g->mutex);
+    g->open[g->open_count++] = batch;
+    pthread_cond_broadcast(&g->changed);
+    pthread_mutex_unlock(&g->mutex);
+    return true;
+}
+
+/* Submit a batch, if there is one, and collect until no more than `left` are under way. The mutex
+ * is the caller's, who goes without it while the model computes. */
+static bool compute(struct gather *g, struct loader_batch *batch, int left, struct error *err)
+{
+    while (g->computing) pthread_cond_wait(&g->changed, &g->mutex);
+    if (has_failed(g)) return tell_failure(g, err);
+    g->computing = true;
+    pthread_mutex_unlock(&g->mutex);
+    bool ok = !batch || predictor_submit(g->predictor, batch, err);
+    while (ok && predictor_under_way(g->predictor) > left) ok = collect_batch(g, err);
+    pthread_mutex_lock(&g->mutex);
+    if (!ok) g->failure = *err;
+    g->computing = false;
+    pthread_cond_broadcast(&g->changed);
+    return ok;
+}
+
+static struct loader_batch *take_open(struct gather *g)
+{
+    struct loader_batch *batch = g->open[0];
+    memmove(g->open, g->open + 1, (size_t)--g->open_count * sizeof *g->open);
+    return batch;
+}
 
 static bool flush(struct gather *g, struct error *err)
 {
-    if (g->count == 0) return true;
-    const uint8_t *pixels[TOWERS_MAX];
-    for (int t = 0; t < TOWERS_MAX; t++) pixels[t] = g->pixels[t];
-    if (!predictor_run(g->predictor, pixels, g->count, g->probabilities, err)) return false;
-    for (int i = 0; i < g->count; i++)
-        g->heatmap->probabilities[g->indices[i]] = g->probabilities[i];
-    progress_add(&g->progress, g->count);
-    g->count = 0;
-    return true;
+    pthread_mutex_lock(&g->mutex);
+    const bool ok = compute(g, g->open[0]->count > 0 ? take_open(g) : NULL, 0, err);
+    pthread_mutex_unlock(&g->mutex);
+    return ok;
+}
+
+/* Put a window into the open batch; the mutex is the caller's. */
+static bool gather_add(struct gather *g, uint8_t *const pixels[TOWERS_MAX], int64_t grid_index,
+                       struct error *err)
+{
+    while (g->open_count == 0 && !has_failed(g)) pthread_cond_wait(&g->changed, &g->mutex);
+    if (has_failed(g)) return tell_failure(g, err);
+    struct loader_batch *batch = g->open[0];
+    for (int t = 0; t < g->towers; t++)
+        memcpy(batch->pixels[t] + (size_t)batch->count * g->window_bytes, pixels[t],
+               g->window_bytes);
+    indices_of(g, batch)[batch->count++] = grid_index;
+    return batch->count < g->capacity || compute(g, take_open(g), PASSES_MAX - 1, err);
 }
 
 static bool visit(void *context, const struct window *window, int64_t grid_index,
@@ -53,19 +124,17 @@ static bool visit(void *context, const struct window *window, int64_t grid_index
                                      (size_t)g->window * 3);
     if (share < g->min_tissue) return true;
     pthread_mutex_lock(&g->mutex);
-    for (int t = 0; t < g->towers; t++)
-        memcpy(g->pixels[t] + (size_t)g->count * g->window_bytes, pixels[t], g->window_bytes);
-    g->indices[g->count++] = grid_index;
-    const bool ok = g->count < g->capacity || flush(g, err);
+    const bool ok = gather_add(g, pixels, grid_index, err);
     pthread_mutex_unlock(&g->mutex);
     return ok;
 }
 
 static void gather_release(struct gather *g)
 {
-    for (int t = 0; t < TOWERS_MAX; t++) free(g->pixels[t]);
+    predictor_abandon(g->predictor); /* behind an error it may still be reading the batches */
+    batch_slots_release(model_backend(g->predictor->model), g->batches, HEATMAP_BATCHES, g->towers);
     free(g->indices);
-    free(g->probabilities);
+    pthread_cond_destroy(&g->changed);
     pthread_mutex_destroy(&g->mutex);
 }
 
@@ -73,16 +142,22 @@ static bool gather_init(struct gather *g, struct heatmap *heatmap, struct predic
                         struct error *err)
 {
     const struct model_spec *spec = model_spec(predictor->model);
-    *g = (struct gather){ .heatmap = heatmap, .predictor = predictor, .towers = spec->towers,
-                          .window = spec->window, .capacity = spec->batch };
+    *g = (struct gather) { .heatmap = heatmap,
+                           .predictor = predictor,
+                           .towers = spec->towers,
+                           .window = spec->window,
+                           .capacity = spec->batch,
+                           .window_bytes = (size_t)spec->window * (size_t)spec->window * 3,
+                           .open_count = HEATMAP_BATCHES };
     pthread_mutex_init(&g->mutex, NULL);
-    g->window_bytes = (size_t)spec->window * (size_t)spec->window * 3;
-    g->indices = malloc((size_t)g->capacity * sizeof *g->indices);
-    g->probabilities = malloc((size_t)g->capacity * sizeof *g->probabilities);
-    bool ok = g->indices && g->probabilities;
-    for (int t = 0; t < g->towers && ok; t++)
-        ok = (g->pixels[t] = malloc((size_t)g->capacity * g->window_bytes)) != NULL;
-    return ok || error_set(err, EXIT_CODE_FAILED, "no memory for a batch of windows");
+    pthread_cond_init(&g->changed, NULL);
+    g->indices = malloc((size_t)HEATMAP_BATCHES * (size_t)g->capacity * sizeof *g->indices);
+    if (!g->indices) return error_set(err, EXIT_CODE_FAILED, "no memory for a batch of windows");
+    if (!batch_slots_init(model_backend(predictor->model), g->towers, g->window, g->capacity,
+                          HEATMAP_BATCHES, &g->batches, err))
+        return false;
+    for (int b = 0; b < HEATMAP_BATCHES; b++) g->open[b] = &g->batches[b];
+    return true;
 }
 
 static bool input_check(const struct checkpoint *checkpoint, const struct slide *slide,
@@ -101,14 +176,15 @@ static bool input_check(const struct checkpoint *checkpoint, const struct slide 
     return checkpoint_check_scale(checkpoint, slide->path, downsamples, slide->mpp_x, err);
 }
 
-/* --- finished strips on disk -------------------------------------------------------------------------------------- */
+/* --- finished strips on disk ------------------------------------------------------------------ */
 
 struct partial {
     FILE *stream;
     char identity[512];
 };
 
-/* First line: what the map is of; then rows of floats. Returns the number of finished rows read into the map. */
+/* First line: what the map is of; then rows of floats. Returns the number of finished rows read
+ * into the map. */
 static bool partial_open(struct partial *partial, const struct heatmap_options *options,
                          const struct checkpoint *checkpoint, const struct slide *slide,
                          int orientations, double min_tissue, struct heatmap *heatmap,
@@ -132,9 +208,8 @@ static bool partial_open(struct partial *partial, const struct heatmap_options *
     if (partial->stream && fgets(found, sizeof found, partial->stream) &&
         strcmp(found, partial->identity) == 0) {
         const size_t row = (size_t)grid->columns;
-        while (*rows_done < grid->rows &&
-               fread(heatmap->probabilities + *rows_done * grid->columns, sizeof(float), row,
-                     partial->stream) == row)
+        while (*rows_done < grid->rows && fread(heatmap->probabilities + *rows_done * grid->columns,
+                                                sizeof(float), row, partial->stream) == row)
             ++*rows_done;
         const long at = (long)strlen(found) + (long)(*rows_done * grid->columns * 4);
         for (int64_t i = *rows_done * grid->columns; i < grid->rows * grid->columns; i++)
@@ -162,7 +237,7 @@ static bool partial_append(struct partial *partial, const char *path, const floa
     return error_set(err, EXIT_CODE_FAILED, "%s: cannot be written: %s", path, strerror(errno));
 }
 
-/* --- the walk ----------------------------------------------------------------------------------------------------- */
+/* --- the walk --------------------------------------------------------------------------------- */
 
 static bool walk_strip(struct gather *g, const struct slide *slide, const struct config_data *data,
                        const uint8_t *maybe, uint8_t *chosen, int64_t first, int64_t rows,
@@ -207,15 +282,15 @@ static bool walk_all(struct gather *g, const struct slide *slide, const struct c
     bool ok = chosen != NULL || error_set(err, EXIT_CODE_FAILED, "no memory for the grid");
     ok = ok && grid_screen(grid, slide, data, &maybe, err);
     if (ok)
-        progress_begin(&g->progress, "heat map", "windows",
-                       count_set(maybe + rows_done * grid->columns,
-                                 cells - rows_done * grid->columns));
+        progress_begin(
+            &g->progress, "heat map", "windows",
+            count_set(maybe + rows_done * grid->columns, cells - rows_done * grid->columns));
     for (int64_t first = rows_done; first < grid->rows && ok; first += strip_rows) {
         const int64_t rows = grid->rows - first < strip_rows ? grid->rows - first : strip_rows;
         ok = walk_strip(g, slide, data, maybe, chosen, first, rows, options->threads, err) &&
              partial_append(partial, options->partial,
-                            g->heatmap->probabilities + first * grid->columns,
-                            rows * grid->columns, err);
+                            g->heatmap->probabilities + first * grid->columns, rows * grid->columns,
+                            err);
     }
     progress_end(&g->progress);
     free(maybe);
@@ -231,7 +306,7 @@ bool heatmap_compute(struct heatmap *heatmap, const struct checkpoint *checkpoin
     struct partial partial = { 0 };
     struct gather gather;
     int64_t rows_done;
-    *heatmap = (struct heatmap){ 0 };
+    *heatmap = (struct heatmap) { 0 };
     if (options->min_tissue >= 0) data.tissue.min_normal = options->min_tissue;
     if (!input_check(checkpoint, slide, err)) return false;
     if (!grid_init(&heatmap->grid, slide, &data, options->stride, err)) return false;
@@ -257,5 +332,5 @@ bool heatmap_compute(struct heatmap *heatmap, const struct checkpoint *checkpoin
 void heatmap_release(struct heatmap *heatmap)
 {
     free(heatmap->probabilities);
-    *heatmap = (struct heatmap){ 0 };
+    *heatmap = (struct heatmap) { 0 };
 }

@@ -57,8 +57,8 @@ struct trainer {
     int64_t saved_step; /* of the newest checkpoint */
     size_t expected_bytes; /* resident at most */
     int bad_slides;
-    struct loader_batch *under_way[2]; /* steps submitted, not yet collected; oldest first */
-    double rates[2];                         /* of these */
+    struct loader_batch *under_way[PASSES_MAX]; /* submitted, not yet collected; oldest first */
+    double rates[PASSES_MAX];                   /* of these */
     /* since the last log line */
     struct model_timing timing;
     double wait_s, started_s;
@@ -458,13 +458,13 @@ static bool allocate(struct trainer *t, struct error *err)
 
 static void trainer_release(struct trainer *t)
 {
+    model_release(t->model); /* waits for a step that an error left under way: it reads a slot */
     if (t->session.backend)
         batch_slots_release(t->session.backend, t->slots, t->config->data.ring,
                             t->config->data.level_count);
     for (int k = 0; k < TOWERS_MAX; k++) free(t->draws[k]);
     free(t->slides);
     run_folder_release(&t->folder);
-    model_release(t->model);
     checkpoint_release(&t->start);
     sampler_release(&t->sampler);
     dataset_release(&t->train);

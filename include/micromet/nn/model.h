@@ -64,6 +64,10 @@ bool model_randomize(struct model *model, uint64_t seed, struct error *err);
  * training's frozen layers. */
 bool model_refresh(struct model *model, struct error *err);
 
+/* Passes of one kind that may be under way at once: while one computes, the next one's batch is
+ * copied. */
+enum { PASSES_MAX = 2 };
+
 struct model_batch {
     const uint8_t *pixels[TOWERS_MAX];            /* host (count, window, window, 3) */
     const struct augment_draw *draws[TOWERS_MAX]; /* host (count) */
@@ -76,8 +80,8 @@ struct model_timing {
     double augment_s, forward_s, backward_s, update_s;
 };
 
-/* One step of gradient descent, submitted and collected apart: up to two may be under way, so that the device never waits
- * for the host. The batch's pixels must stay as they are until its step is collected. step counts from 1. Between a
+/* One step of gradient descent, submitted and collected apart: up to PASSES_MAX may be under way, so that the device never
+ * waits for the host. The batch's pixels must stay as they are until its step is collected. step counts from 1. Between a
  * submission and its collection only steps of the same kind may be submitted. */
 bool model_train_submit(struct model *model, const struct model_batch *batch, float learning_rate,
                         int64_t step, uint64_t seed, struct error *err);

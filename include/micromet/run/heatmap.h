@@ -6,6 +6,9 @@
 #include "micromet/run/predict.h"
 #include "micromet/slide/grid.h"
 
+/* Batches of windows kept in memory: one takes windows while the others are under way. */
+enum { HEATMAP_BATCHES = PASSES_MAX + 1 };
+
 struct heatmap_options {
     int stride;          /* px of the finest tower's level; 0 = as trained */
     double min_tissue;   /* share of tissue px that a window needs; negative = as trained */
@@ -20,16 +23,17 @@ struct heatmap {
     double score;         /* the largest; 0 if there is none */
 };
 
-/* Refuses a slide whose levels do not match what the model was trained on (downsample by more than 1 %, µm/px by more
- * than 10 % where both are known). Goes through the slide in strips, so memory does not grow with it; with `partial`, an
- * interrupted heat map goes on behind its last finished strip. */
+/* Refuses a slide whose levels do not match what the model was trained on (downsample by more than
+ * 1 %, µm/px by more than 10 % where both are known). Goes through the slide in strips, so memory
+ * does not grow with it; with `partial`, an interrupted heat map goes on behind its last finished
+ * strip. */
 bool heatmap_compute(struct heatmap *heatmap, const struct checkpoint *checkpoint,
                      struct predictor *predictor, const struct slide *slide,
                      const struct heatmap_options *options, struct error *err);
 void heatmap_release(struct heatmap *heatmap);
 
-/* <folder>/<stem>.heatmap.tif (float, one pixel a window), .heatmap.png (overlay; `annotation` may be NULL) and
- * .heatmap.json (score, geometry). */
+/* <folder>/<stem>.heatmap.tif (float, one pixel a window), .heatmap.png (overlay; `annotation` may
+ * be NULL) and .heatmap.json (score, geometry). */
 bool heatmap_write(const struct heatmap *heatmap, const struct checkpoint *checkpoint,
                    const struct slide *slide, struct annotation *annotation, const char *folder,
                    struct error *err);
