@@ -12,6 +12,8 @@
 
 enum { CAPABILITY_MIN = 80 }; /* the first with TF32 and BF16 */
 
+const char cuda_backend_version[] = MICROMET_VERSION " " MICROMET_GIT;
+
 static struct cuda_backend *self(struct backend *backend)
 {
     return (struct cuda_backend *)backend;
@@ -196,21 +198,34 @@ static const struct backend_ops cuda_ops = {
     .range_pop = nvtx_pop,
 };
 
+static bool old_driver(struct error *err)
+{
+    int version = 0;
+    cudaDriverGetVersion(&version); /* of CUDA; 0: there is no driver */
+    if (version == 0)
+        return error_set(err, EXIT_CODE_USAGE,
+                         "there is no NVIDIA driver (cudaErrorInsufficientDriver): install it");
+    return error_set(err, EXIT_CODE_USAGE,
+                     "the NVIDIA driver is for CUDA %d.%d, this program needs %d.%d "
+                     "(cudaErrorInsufficientDriver): install a newer driver",
+                     version / 1000, version % 1000 / 10, CUDART_VERSION / 1000,
+                     CUDART_VERSION % 1000 / 10);
+}
+
 static bool find_device(struct cuda_backend *backend, int device, struct error *err)
 {
     int count = 0;
     const cudaError_t status = cudaGetDeviceCount(&count);
-    if (status == cudaErrorInsufficientDriver)
-        return error_set(err, EXIT_CODE_USAGE,
-                         "no NVIDIA driver for CUDA %d.%d (cudaErrorInsufficientDriver): install "
-                         "a newer one",
-                         CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10);
+    if (status == cudaErrorInsufficientDriver) return old_driver(err);
     if (status == cudaErrorNoDevice || (status == cudaSuccess && count == 0))
-        return error_set(err, EXIT_CODE_USAGE, "no GPU (cudaErrorNoDevice)");
+        return error_set(
+            err, EXIT_CODE_USAGE,
+            "the driver finds no GPU (cudaErrorNoDevice): start on a machine with one, and see "
+            "that CUDA_VISIBLE_DEVICES does not hide it");
     if (!cuda_check(status, "cudaGetDeviceCount(&count)", __FILE__, __LINE__, err)) return false;
     if (device >= count)
-        return error_set(err, EXIT_CODE_USAGE, "compute.device: no GPU %d, there %s %d", device,
-                         count == 1 ? "is" : "are", count);
+        return error_set(err, EXIT_CODE_USAGE,
+                         "compute.device: there is no GPU %d; GPUs are 0 to %d", device, count - 1);
     struct cudaDeviceProp *properties = &backend->properties;
     if (!CUDA_OK(cudaGetDeviceProperties(properties, device), err)) return false;
     if (10 * properties->major + properties->minor < CAPABILITY_MIN)

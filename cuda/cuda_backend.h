@@ -64,7 +64,8 @@ static inline void *plan_workspace(const struct plan *plan)
 /* Device memory; a failure says how much was asked for, what is free, and what holds the rest. Given back with cudaFree(). */
 bool cuda_alloc(struct cuda_backend *backend, size_t bytes, void **memory, struct error *err);
 
-/* What src/nn/backend.c calls once it has loaded this library. */
+/* What src/nn/backend.c looks for once it has loaded this library: the commit it was built from, and the door. */
+__attribute__((visibility("default"))) extern const char cuda_backend_version[];
 __attribute__((visibility("default"))) bool
 cuda_backend_open(const struct config_compute *compute, int queues, struct backend **backend,
                   struct error *err);

@@ -18,14 +18,14 @@ void simulated_seed(uint64_t seed);
  * An earlier failure that stuck is forgotten, as in a new process. */
 void simulated_fail(const char *prefix, int64_t nth);
 int64_t simulated_calls(const char *prefix); /* since the last simulated_fail() or the start */
-/* Device memory that there is, and that is taken. */
+/* Device memory that there is, and that is taken. Also MICROMET_SIMULATED_MEMORY, in MiB. */
 void simulated_memory_limit(size_t bytes);
 size_t simulated_memory_taken(void);
 /* Memory, streams, events, graphs and handles that were never given back: their number, and a list in `report`. */
 int simulated_leaks(char *report, size_t bytes);
 /* The device that cudaGetDeviceProperties tells of; default is an H100. */
 void simulated_compute_capability(int major, int minor);
-/* Without a device: cudaGetDeviceCount says cudaErrorNoDevice. */
+/* Without a device: cudaGetDeviceCount says cudaErrorNoDevice. Also MICROMET_SIMULATED_NO_DEVICE=1. */
 void simulated_no_device(bool none);
 
 #ifdef __cplusplus
