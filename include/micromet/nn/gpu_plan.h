@@ -33,7 +33,7 @@ struct gpu_planner {
 };
 
 /* By name; plans are looked for and kept in compute.plan_cache. Needs the CUDA backend in the
- * build, but neither a GPU nor a driver. */
+ * build, but neither a GPU nor a driver; the process must not have loaded one. */
 bool gpu_planner_open(const struct config_compute *compute, const char *gpu,
                       struct gpu_planner **planner, struct error *err);
 void gpu_planner_close(struct gpu_planner *planner);
