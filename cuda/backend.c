@@ -191,6 +191,7 @@ static const struct backend_ops cuda_ops = {
     .replay = queues_replay,
     .recording_release = queues_recording_release,
     .plan_load = plan_load,
+    .planner = cuda_backend_planner,
     .plan_bytes = plan_bytes,
     .plan_release = plan_release,
     .close = close_backend,
@@ -255,11 +256,14 @@ static bool open_plans(struct cuda_backend *backend, const struct config_compute
                                   compute->plan_cache, &limits, err);
 }
 
-static void set_facts(struct cuda_backend *backend, const struct config_compute *compute)
+static bool set_facts(struct cuda_backend *backend, const struct config_compute *compute,
+                      struct error *err)
 {
     const struct cudaDeviceProp *properties = &backend->properties;
     struct backend_facts *facts = &backend->base.facts;
     const size_t cudnn = cudnnGetVersion();
+    size_t total_bytes;
+    if (!CUDA_OK(cudaMemGetInfo(&facts->memory_bytes, &total_bytes), err)) return false;
     facts->native_bf16 = true;
     facts->tf32 = true;
     facts->threads = compute->threads > 0 ? compute->threads : thread_count_default();
@@ -269,6 +273,7 @@ static void set_facts(struct cuda_backend *backend, const struct config_compute 
              "%.150s, sm_%d%d, %.1f GiB, cuDNN %zu.%zu, CUDA %d.%d", properties->name,
              properties->major, properties->minor, (double)properties->totalGlobalMem / (1 << 30),
              cudnn / 10000, cudnn % 10000 / 100, CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10);
+    return true;
 }
 
 bool cuda_backend_open(const struct config_compute *compute, int queues, struct backend **out,
@@ -285,11 +290,10 @@ bool cuda_backend_open(const struct config_compute *compute, int queues, struct 
     backend->workspace_limit = (size_t)compute->workspace << 20;
     if (!find_device(backend, compute->device, err) || !memory_init(backend, err) ||
         !queues_init(backend, queues, err) || !open_libraries(backend, queues, err) ||
-        !open_plans(backend, compute, err)) {
+        !open_plans(backend, compute, err) || !set_facts(backend, compute, err)) {
         close_backend(&backend->base);
         return false;
     }
-    set_facts(backend, compute);
     *out = &backend->base;
     return true;
 }

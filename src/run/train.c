@@ -12,6 +12,7 @@
 #include "micromet/data/augment.h"
 #include "micromet/data/loader.h"
 #include "micromet/nn/pretrained.h"
+#include "micromet/run/memory_plan.h"
 #include "micromet/run/metrics.h"
 #include "micromet/run/predict.h"
 #include "data_record.h"
@@ -54,7 +55,7 @@ struct trainer {
     struct augment_draw *draws[TOWERS_MAX]; /* (batch) */
     int64_t steps_per_epoch;
     int64_t saved_step; /* of the newest checkpoint */
-    size_t expected_bytes; /* resident at most */
+    struct memory_plan memory;
     int bad_slides;
     struct loader_batch *under_way[2]; /* steps submitted, not yet collected; oldest first */
     double rates[2];                         /* of these */
@@ -124,6 +125,19 @@ static bool open_data(struct trainer *t, struct error *err)
              (long long)t->train.count, (long long)t->train.tumor_count, t->train.slide_count,
              (long long)t->validation.count, (long long)t->validation.tumor_count,
              t->validation.slide_count);
+    return true;
+}
+
+/* Before anything is allocated: a batch that does not fit is told of at once, with one that does. */
+static bool plan_memory(struct trainer *t, struct error *err)
+{
+    if (!memory_plan_make(&t->memory, t->config, t->session.backend, t->session.activations, err))
+        return false;
+    if (!memory_plan_check(&t->memory, err)) {
+        memory_plan_print(&t->memory);
+        return false;
+    }
+    fusion_warn(&t->memory.fusion);
     return true;
 }
 
@@ -477,12 +491,14 @@ static bool prepare_run(struct trainer *t, const struct train_options *options, 
     if (!options->dry_run && !find_start(t, options->resume, err)) return false;
     if (!session_init(&t->session, &t->config->compute, t->config->data.level_count,
                       t->config->data.reader_threads, err) ||
-        !manifest_load(&t->manifest, t->config->data.manifest, err) || !open_model(t, err) ||
-        !open_data(t, err) || !allocate(t, err))
+        !manifest_load(&t->manifest, t->config->data.manifest, err) || !plan_memory(t, err) ||
+        !open_model(t, err) || !open_data(t, err) ||
+        !memory_plan_complete(
+            &t->memory, t->config, t->model,
+            dataset_cached_bytes(&t->train, &t->validation, reader_cache_bytes), err))
         return false;
-    t->expected_bytes = memory_plan_print(
-        t->model, t->config->data.ring,
-        dataset_cached_bytes(&t->train, &t->validation, reader_cache_bytes));
+    memory_plan_print(&t->memory);
+    if (!memory_plan_check(&t->memory, err) || !allocate(t, err)) return false;
     if (options->dry_run) return true;
     return (!t->resumed || resume(t, err)) &&
            run_folder_start(&t->folder, t->config, &t->state, err);
@@ -501,7 +517,7 @@ bool train_run(const struct config *config, const struct train_options *options,
         snprintf(result->run_folder, sizeof result->run_folder, "%s", trainer.folder.path);
         ok = ok && path_join(result->best_path, trainer.folder.checkpoints, "best.safetensors", err);
     }
-    if (ok && !options->dry_run) memory_peak_print(&trainer.session, trainer.expected_bytes);
+    if (ok && !options->dry_run) memory_peak_print(&trainer.session, trainer.memory.all);
     if (ok && result->code == EXIT_CODE_OK && trainer.bad_slides > 0) {
         result->code = EXIT_CODE_PARTIAL;
         log_warning("%s: %d of its slides could not be used (reasons above)",
