@@ -12,6 +12,8 @@
 
 enum { CAPABILITY_MIN = 80 }; /* the first with TF32 and BF16 */
 
+const char cuda_backend_version[] = MICROMET_VERSION " " MICROMET_GIT;
+
 static struct cuda_backend *self(struct backend *backend)
 {
     return (struct cuda_backend *)backend;
@@ -190,6 +192,7 @@ static const struct backend_ops cuda_ops = {
     .replay = queues_replay,
     .recording_release = queues_recording_release,
     .plan_load = plan_load,
+    .planner = cuda_backend_planner,
     .plan_bytes = plan_bytes,
     .plan_release = plan_release,
     .close = close_backend,
@@ -197,21 +200,34 @@ static const struct backend_ops cuda_ops = {
     .range_pop = nvtx_pop,
 };
 
+static bool old_driver(struct error *err)
+{
+    int version = 0;
+    cudaDriverGetVersion(&version); /* of CUDA; 0: there is no driver */
+    if (version == 0)
+        return error_set(err, EXIT_CODE_USAGE,
+                         "there is no NVIDIA driver (cudaErrorInsufficientDriver): install it");
+    return error_set(err, EXIT_CODE_USAGE,
+                     "the NVIDIA driver is for CUDA %d.%d, this program needs %d.%d "
+                     "(cudaErrorInsufficientDriver): install a newer driver",
+                     version / 1000, version % 1000 / 10, CUDART_VERSION / 1000,
+                     CUDART_VERSION % 1000 / 10);
+}
+
 static bool find_device(struct cuda_backend *backend, int device, struct error *err)
 {
     int count = 0;
     const cudaError_t status = cudaGetDeviceCount(&count);
-    if (status == cudaErrorInsufficientDriver)
-        return error_set(err, EXIT_CODE_USAGE,
-                         "no NVIDIA driver for CUDA %d.%d (cudaErrorInsufficientDriver): install "
-                         "a newer one",
-                         CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10);
+    if (status == cudaErrorInsufficientDriver) return old_driver(err);
     if (status == cudaErrorNoDevice || (status == cudaSuccess && count == 0))
-        return error_set(err, EXIT_CODE_USAGE, "no GPU (cudaErrorNoDevice)");
+        return error_set(
+            err, EXIT_CODE_USAGE,
+            "the driver finds no GPU (cudaErrorNoDevice): start on a machine with one, and see "
+            "that CUDA_VISIBLE_DEVICES does not hide it");
     if (!cuda_check(status, "cudaGetDeviceCount(&count)", __FILE__, __LINE__, err)) return false;
     if (device >= count)
-        return error_set(err, EXIT_CODE_USAGE, "compute.device: no GPU %d, there %s %d", device,
-                         count == 1 ? "is" : "are", count);
+        return error_set(err, EXIT_CODE_USAGE,
+                         "compute.device: there is no GPU %d; GPUs are 0 to %d", device, count - 1);
     struct cudaDeviceProp *properties = &backend->properties;
     if (!CUDA_OK(cudaGetDeviceProperties(properties, device), err)) return false;
     if (10 * properties->major + properties->minor < CAPABILITY_MIN)
@@ -241,11 +257,14 @@ static bool open_plans(struct cuda_backend *backend, const struct config_compute
                                   compute->plan_cache, &limits, err);
 }
 
-static void set_facts(struct cuda_backend *backend, const struct config_compute *compute)
+static bool set_facts(struct cuda_backend *backend, const struct config_compute *compute,
+                      struct error *err)
 {
     const struct cudaDeviceProp *properties = &backend->properties;
     struct backend_facts *facts = &backend->base.facts;
     const size_t cudnn = cudnnGetVersion();
+    size_t total_bytes;
+    if (!CUDA_OK(cudaMemGetInfo(&facts->memory_bytes, &total_bytes), err)) return false;
     facts->native_bf16 = true;
     facts->tf32 = true;
     facts->threads = compute->threads > 0 ? compute->threads : thread_count_default();
@@ -255,6 +274,7 @@ static void set_facts(struct cuda_backend *backend, const struct config_compute 
              "%.150s, sm_%d%d, %.1f GiB, cuDNN %zu.%zu, CUDA %d.%d", properties->name,
              properties->major, properties->minor, (double)properties->totalGlobalMem / (1 << 30),
              cudnn / 10000, cudnn % 10000 / 100, CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10);
+    return true;
 }
 
 bool cuda_backend_open(const struct config_compute *compute, int queues, struct backend **out,
@@ -271,11 +291,10 @@ bool cuda_backend_open(const struct config_compute *compute, int queues, struct 
     backend->workspace_limit = (size_t)compute->workspace << 20;
     if (!find_device(backend, compute->device, err) || !memory_init(backend, err) ||
         !queues_init(backend, queues, err) || !open_libraries(backend, queues, err) ||
-        !open_plans(backend, compute, err)) {
+        !open_plans(backend, compute, err) || !set_facts(backend, compute, err)) {
         close_backend(&backend->base);
         return false;
     }
-    set_facts(backend, compute);
     *out = &backend->base;
     return true;
 }

@@ -47,7 +47,10 @@ struct plan {
 /* Planners; each sets run, release, detail and bytes, or says why it cannot. */
 bool cuda_plan_convolution(struct plan *plan, struct error *err); /* convolution.c: cuDNN; all three kinds */
 bool cuda_plan_dense(struct plan *plan, struct error *err);       /* dense.c: cuBLASLt; 1×1 maps */
+size_t dense_kept_bytes(const struct op *op);                     /* packed weights of such a plan */
 bool cuda_plan_kernel(struct plan *plan, struct error *err);      /* kernel_plan.c: the table of kernels.h */
+
+bool cuda_backend_planner(struct backend *base, struct gpu_planner **planner, struct error *err); /* planner.c */
 
 /* Scratch of a queue: ask when planning, take when running (it may have moved since). Not during a recording. What
  * recordings use stays until the backend is closed. */
@@ -64,7 +67,8 @@ static inline void *plan_workspace(const struct plan *plan)
 /* Device memory; a failure says how much was asked for, what is free, and what holds the rest. Given back with cudaFree(). */
 bool cuda_alloc(struct cuda_backend *backend, size_t bytes, void **memory, struct error *err);
 
-/* What src/nn/backend.c calls once it has loaded this library. */
+/* What src/nn/backend.c looks for once it has loaded this library: the commit it was built from, and the door. */
+__attribute__((visibility("default"))) extern const char cuda_backend_version[];
 __attribute__((visibility("default"))) bool
 cuda_backend_open(const struct config_compute *compute, int queues, struct backend **backend,
                   struct error *err);

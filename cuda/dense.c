@@ -230,6 +230,12 @@ static bool run_filter(struct plan *plan, const struct op_buffers *buffers, stru
                                      err);
 }
 
+size_t dense_kept_bytes(const struct op *op)
+{
+    const bool packed = op->x.dtype != DTYPE_F32 && op->kind != OP_CONVOLUTION_BACKWARD_FILTER;
+    return packed ? (size_t)op->y.c * (size_t)weights_c(op) * dtype_bytes(op->x.dtype) : 0;
+}
+
 /* Weights that are packed, and what the queue's workspace must hold. */
 static bool reserve(struct plan *plan, struct dense *dense, struct error *err)
 {
@@ -239,8 +245,7 @@ static bool reserve(struct plan *plan, struct dense *dense, struct error *err)
     dense->workspace_bytes = (dense->workspace_bytes + 255) / 256 * 256;
     size_t bytes = dense->workspace_bytes;
     if (dense->sums_aside) bytes += tensor_bytes(&dense->sum);
-    if (op->x.dtype != DTYPE_F32 && !filter)
-        plan->bytes = (size_t)op->y.c * (size_t)weights_c(op) * dtype_bytes(op->x.dtype);
+    plan->bytes = dense_kept_bytes(op);
     return workspace_reserve(plan->backend, op->queue, sums > bytes ? sums : bytes, err) &&
            (plan->bytes == 0 || cuda_alloc(plan->backend, plan->bytes, &dense->packed, err) ||
             error_prefix(err, "packed weights"));

@@ -11,6 +11,7 @@
 struct planner {
     struct gpu_planner base; /* first: a struct gpu_planner * is cast to this */
     struct plan_cache *cache;
+    bool owns_cache;
 };
 
 static bool plan_convolution(struct gpu_planner *base, const struct op *op,
@@ -23,6 +24,7 @@ static bool plan_convolution(struct gpu_planner *base, const struct op *op,
     if (!convolution_form_plan(&form, &plan, &out->reused, op, planner->cache, err)) return false;
     convolution_form_name(&form, out->form);
     out->fused = !form.bias_relu && !form.copy_x && !form.copy_y;
+    out->widened = form.graph.x.dtype != op->x.dtype;
     out->engine = plan.engine;
     out->workspace_bytes = plan.workspace_bytes;
     out->scratch_bytes = form.scratch_bytes;
@@ -34,12 +36,37 @@ static bool plan_convolution(struct gpu_planner *base, const struct op *op,
 static void close_planner(struct gpu_planner *base)
 {
     struct planner *planner = (struct planner *)base;
-    plan_cache_close(planner->cache);
+    if (planner->owns_cache) plan_cache_close(planner->cache);
     free(planner);
 }
 
 static const struct gpu_planner_ops planner_ops = { .convolution = plan_convolution,
+                                                    .dense_kept_bytes = dense_kept_bytes,
                                                     .close = close_planner };
+
+static bool new_planner(struct gpu_planner **out, struct plan_cache *cache, const struct gpu *gpu,
+                        struct error *err)
+{
+    struct planner *planner = calloc(1, sizeof *planner);
+    *out = NULL;
+    if (!planner) return error_set(err, EXIT_CODE_FAILED, "out of memory for a planner");
+    const size_t version = cudnnGetVersion();
+    planner->cache = cache;
+    planner->owns_cache = gpu != NULL;
+    planner->base = (struct gpu_planner) { .ops = &planner_ops,
+                                           .gpu = gpu,
+                                           .tensor_cores = plan_cache_limits(cache)->tensor_cores,
+                                           .cache_path = plan_cache_path(cache) };
+    snprintf(planner->base.library, sizeof planner->base.library, "cuDNN %zu.%zu", version / 10000,
+             version % 10000 / 100);
+    *out = &planner->base;
+    return true;
+}
+
+bool cuda_backend_planner(struct backend *base, struct gpu_planner **planner, struct error *err)
+{
+    return new_planner(planner, ((struct cuda_backend *)base)->plan_cache, NULL, err);
+}
 
 /* What src/nn/backend.c calls once it has loaded this library. */
 __attribute__((visibility("default"))) bool cuda_planner_open(const struct config_compute *compute,
@@ -55,19 +82,9 @@ bool cuda_planner_open(const struct config_compute *compute, const char *name,
     const struct gpu *gpu;
     *out = NULL;
     if (!gpu_find(name, &gpu, err)) return false;
-    struct planner *planner = calloc(1, sizeof *planner);
-    if (!planner) return error_set(err, EXIT_CODE_FAILED, "out of memory for a planner");
-    if (!plan_cache_open_gpu(&planner->cache, gpu, compute->plan_cache, &limits, err)) {
-        free(planner);
-        return false;
-    }
-    planner->base = (struct gpu_planner) { .ops = &planner_ops,
-                                           .gpu = gpu,
-                                           .tensor_cores = limits.tensor_cores,
-                                           .cache_path = plan_cache_path(planner->cache) };
-    const size_t version = cudnnGetVersion();
-    snprintf(planner->base.library, sizeof planner->base.library, "cuDNN %zu.%zu", version / 10000,
-             version % 10000 / 100);
-    *out = &planner->base;
-    return true;
+    struct plan_cache *cache;
+    if (!plan_cache_open_gpu(&cache, gpu, compute->plan_cache, &limits, err)) return false;
+    if (new_planner(out, cache, gpu, err)) return true;
+    plan_cache_close(cache);
+    return false;
 }

@@ -1,10 +1,11 @@
-/* A stand-in for NVIDIA's driver on machines that have none: libcuda.so.1 by name, without a GPU.
+/* A stand-in for NVIDIA's driver where a GPU is only described: libcuda.so.1 by name, without a
+ * GPU.
  *
- * cuDNN compiles fused kernels for a GPU that is only described, but wants the driver's entry
- * points to be there and its kernels to load meanwhile. Here they load as nothing and cannot be
- * launched, and cuInit says that there is no GPU. Only planning for a GPU that is not here loads
- * this, and only where there is no driver. The driver's names are not declared: whoever calls them
- * has NVIDIA's header. */
+ * cuDNN compiles fused kernels for such a GPU, but wants the driver's entry points to be there and
+ * its kernels to load meanwhile. Here they load as nothing and cannot be launched, and cuInit says
+ * that there is no GPU. Only planning loads this, before anything looks for a driver, be there
+ * none, one that finds no GPU (a login node) or a working one. The driver's names are not declared:
+ * whoever calls them has NVIDIA's header. */
 #pragma GCC diagnostic ignored "-Wmissing-prototypes"
 
 enum { SUCCESS = 0, NO_DEVICE = 100, DRIVER_VERSION = 13000, CLUSTER_BLOCKS = 8 };

@@ -61,27 +61,14 @@ static void print_program(const struct gpu_plan *plan, bool training)
 
 static void print_memory(const struct gpu_plan *plan)
 {
-    const struct {
-        const char *what;
-        size_t bytes;
-    } rows[] = {
-        { "parameters", plan->memory.parameters },
-        { "gradients", plan->memory.gradients },
-        { "optimizer state", plan->memory.optimizer },
-        { "folded weights for inference", plan->memory.folded },
-        { "packed weights", plan->memory.packed_weights },
-        { "activations, training", plan->memory.activations },
-        { "activations, inference", plan->memory.inference_activations },
-        { "batches", plan->memory.batches },
-        { "workspaces", plan->memory.scratch },
-        { "CUDA and its libraries (assumed)", plan->memory.libraries },
-    };
+    struct memory_row rows[MEMORY_ROWS];
+    memory_rows(&plan->memory.use, rows);
     printf("\nmemory of the GPU\n");
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        printf("  %-36s %10.1f MiB\n", rows[i].what, mib(rows[i].bytes));
+    for (int i = 0; i < MEMORY_ROWS; i++)
+        if (!rows[i].host) printf("  %-36s %10.1f MiB\n", rows[i].what, mib(rows[i].bytes));
     printf("  %-36s %10.1f MiB of %.1f\n", "all", mib(plan->memory.all),
            mib(plan->gpu.memory_bytes));
-    printf("  largest batch that fits: %d\n", plan->batch_max);
+    printf("  largest batch that fits: %d\n", plan->memory.batch_max);
 }
 
 static const char *bound(const struct gpu_plan *plan)
@@ -93,13 +80,14 @@ static const char *bound(const struct gpu_plan *plan)
 static void print_plan(const struct gpu_plan *plan)
 {
     printf("%s (sm_%d), %s, %s\n", plan->gpu.device_name, plan->gpu.capability, plan->library,
-           plan->activations == DTYPE_BF16 ? "bf16" : "fp32 tensors");
+           plan->memory.activations == DTYPE_BF16 ? "bf16" : "fp32 tensors");
     print_program(plan, true);
     print_program(plan, false);
     print_memory(plan);
     printf("\nconvolutions of all towers: %d, all planned; %d of %d with bias and ReLU in one "
            "kernel; %d need\nsomething around cuDNN's; %d plans were in %s\n",
-           plan->count, plan->fused, plan->epilogues, plan->around, plan->reused, plan->cache_path);
+           plan->count, plan->memory.fusion.fused, plan->memory.fusion.epilogues,
+           plan->memory.fusion.around, plan->reused, plan->cache_path);
     printf(
         "\na step takes at least %.3f ms, %.0f examples/s, bound by %s:\n"
         "  %.3f ms of operations bound by arithmetic, %.3f ms by memory; %d kernels, whose starts "
@@ -135,9 +123,10 @@ static void json_plan(const struct gpu_plan *plan)
            "\"reused\":%d,\"memory\":%zu,\"memory_there\":%zu,\"batch_max\":%d,\"step_s\":%.6g,"
            "\"compute_s\":%.6g,\"memory_s\":%.6g,\"launch_s\":%.6g,\"bound\":\"%s\"}\n",
            plan->gpu.name, plan->gpu.device_name, plan->library, plan->window, plan->batch,
-           plan->count, plan->epilogues, plan->fused, plan->around, plan->reused, plan->memory.all,
-           plan->gpu.memory_bytes, plan->batch_max, plan->step.all_s, plan->step.compute_s,
-           plan->step.memory_s, plan->step.launch_s, bound(plan));
+           plan->count, plan->memory.fusion.epilogues, plan->memory.fusion.fused,
+           plan->memory.fusion.around, plan->reused, plan->memory.all, plan->gpu.memory_bytes,
+           plan->memory.batch_max, plan->step.all_s, plan->step.compute_s, plan->step.memory_s,
+           plan->step.launch_s, bound(plan));
 }
 
 static enum exit_code run(int argc, char **argv, struct error *err)

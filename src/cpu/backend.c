@@ -286,6 +286,7 @@ bool cpu_backend_open(const struct config_compute *compute, int queues, struct b
     backend->base.ops = &cpu_ops;
     facts->threads = threads;
     facts->input_channels = 3;
+    facts->memory_bytes = (size_t)memory_limit_bytes();
     facts->chunk_bytes = stem_chunk_bytes;
     facts->native_bf16 = isa_name()->bf16;
     snprintf(facts->name, sizeof facts->name, "cpu");

@@ -8,7 +8,9 @@
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "micromet/base/log.h"
 #include "micromet/nn/gpu_plan.h"
 
 typedef bool backend_opener(const struct config_compute *compute, int queues,
@@ -17,30 +19,91 @@ typedef bool backend_opener(const struct config_compute *compute, int queues,
 typedef bool planner_opener(const struct config_compute *compute, const char *gpu,
                             struct gpu_planner **planner, struct error *err);
 
-static bool driver_is_there(void)
+/* What to do about a library that is not where it should be, and about one that is of no use. */
+struct library {
+    const char *name, *absent, *broken;
+};
+
+static const struct library driver = {
+    "libcuda.so.1", "start on a machine with an NVIDIA GPU, or install its driver",
+    "install the driver anew"
+};
+static const struct library backend_library = { "libmicromet_cuda.so",
+                                                "it belongs beside the program: build it again",
+                                                "build it again" };
+static const struct library no_driver = { "libmicromet_no_driver.so",
+                                          "it belongs beside the program: build it again",
+                                          "build it again" };
+
+/* The library at `path`, NULL = by its name. Loaded once and for good: the CUDA runtime does not
+ * survive being unloaded. */
+static void *load(const struct library *library, const char *path, int flags, struct error *err)
 {
-    return dlopen("libcuda.so.1", RTLD_LAZY) != NULL;
+    const char *name = path ? path : library->name;
+    void *loaded = dlopen(name, flags);
+    if (loaded) return loaded;
+    const char *said = dlerror(),
+               *absent = strstr(said, ": cannot open shared object file: No such");
+    const size_t length = strlen(name);
+    if (!absent)
+        error_set(err, EXIT_CODE_USAGE, "%.160s: %s", said, library->broken);
+    else if (strncmp(said, name, length) != 0 || said + length != absent)
+        error_set(err, EXIT_CODE_USAGE,
+                  "%.*s, which %.100s needs, is not found: install it, or add its folder to "
+                  "LD_LIBRARY_PATH",
+                  (int)(absent - said), said, name);
+    else
+        error_set(err, EXIT_CODE_USAGE, "%.160s is not there: %s", name,
+                  path ? "correct or unset MICROMET_CUDA_LIBRARY" : library->absent);
+    return NULL;
 }
 
-/* A function of the library, which is loaded once and for good: the CUDA runtime does not survive being unloaded. */
+/* Structures are shared with the library, so it must be of the same commit. */
+static bool check_version(void *library, const char *name, struct error *err)
+{
+    static const char ours[] = MICROMET_VERSION " " MICROMET_GIT;
+    const char *version = dlsym(library, "cuda_backend_version");
+    if (!version)
+        return error_set(err, EXIT_CODE_USAGE, "%.160s is not micromet's CUDA backend", name);
+    if (strcmp(version, ours) == 0) return true;
+    return error_set(err, EXIT_CODE_USAGE,
+                     "%.100s is of micromet %.30s, the program of %.30s: build both together", name,
+                     version, ours);
+}
+
+/* A function of the library. */
 static void *cuda_symbol(const char *name, struct error *err)
 {
     const char *path = getenv("MICROMET_CUDA_LIBRARY");
-    void *library = dlopen(path ? path : "libmicromet_cuda.so", RTLD_NOW | RTLD_LOCAL);
-    void *symbol = library ? dlsym(library, name) : NULL;
-    if (!symbol)
-        error_set(err, EXIT_CODE_USAGE, "the CUDA backend cannot be loaded: %.300s", dlerror());
+    void *library = load(&backend_library, path, RTLD_NOW | RTLD_LOCAL, err);
+    if (!library || !check_version(library, path ? path : backend_library.name, err)) return NULL;
+    void *symbol = dlsym(library, name);
+    CHECK(symbol);
     return symbol;
 }
 
-/* The driver comes first: it is what a machine without a GPU lacks, and loading cuBLASLt takes a while. */
+/* Unless the environment names a library, it is the one that was built with the program. */
+static bool check_built(struct error *err)
+{
+#ifndef MICROMET_CUDA_BUILT
+    if (!getenv("MICROMET_CUDA_LIBRARY"))
+        return error_set(
+            err, EXIT_CODE_USAGE,
+            "this program was built without the CUDA toolkit: install it (12.6 or newer) with "
+            "cuDNN 9, and build again");
+#endif
+    (void)err;
+    return true;
+}
+
+/* The driver comes first: it is what a machine without a GPU lacks, and loading cuBLASLt takes a
+ * while. */
 static bool cuda_backend_open(const struct config_compute *compute, int queues,
                               struct backend **backend, struct error *err)
 {
     *backend = NULL;
-    if (!getenv("MICROMET_CUDA_LIBRARY") && !driver_is_there())
-        return error_set(err, EXIT_CODE_USAGE,
-                         "no NVIDIA driver (libcuda.so.1 is not there): install one");
+    if (!check_built(err)) return false;
+    if (!getenv("MICROMET_CUDA_LIBRARY") && !load(&driver, NULL, RTLD_LAZY, err)) return false;
     void *symbol = cuda_symbol("cuda_backend_open", err);
     if (!symbol) return false;
     backend_opener *open;
@@ -48,14 +111,16 @@ static bool cuda_backend_open(const struct config_compute *compute, int queues,
     return open(compute, queues, backend, err);
 }
 
-/* cuDNN plans fused kernels only where the driver's entry points are: a stand-in has them. */
+/* cuDNN plans fused kernels only where the driver's entry points answer, which the real ones do not
+ * where no GPU is: a login node. The stand-in is found in their place if it was there first, and
+ * planning needs no more of a driver. */
 bool gpu_planner_open(const struct config_compute *compute, const char *gpu,
                       struct gpu_planner **planner, struct error *err)
 {
     *planner = NULL;
-    if (!driver_is_there() && !dlopen("libmicromet_no_driver.so", RTLD_NOW | RTLD_GLOBAL))
-        return error_set(err, EXIT_CODE_FAILED, "the CUDA backend cannot be loaded: %.300s",
-                         dlerror());
+    if (!check_built(err)) return false;
+    if (!getenv("MICROMET_CUDA_LIBRARY") && !load(&no_driver, NULL, RTLD_NOW | RTLD_GLOBAL, err))
+        return false;
     void *symbol = cuda_symbol("cuda_planner_open", err);
     if (!symbol) return false;
     planner_opener *open;
@@ -80,8 +145,12 @@ bool backend_open(const struct config_compute *compute, int queues, struct backe
     if (cuda_backend_open(compute, queues, backend, &cuda)) return true;
     if (compute->backend == BACKEND_CUDA)
         return error_set(err, cuda.code,
-                         "compute.backend: cuda cannot be used: %s; choose cpu or auto",
+                         "compute.backend: cuda cannot be used: %s; or choose cpu or auto",
                          cuda.message);
+    /* A GPU that is there is meant to be used: on the processors, a training of hours takes weeks.
+     */
+    if (cuda.code != EXIT_CODE_USAGE)
+        log_warning("a GPU is there, but cannot be used: %s", cuda.message);
     snprintf(why_not, 256, "%.250s", cuda.message);
     return cpu_backend_open(compute, queues, backend, err);
 }

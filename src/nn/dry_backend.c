@@ -2,7 +2,6 @@
  * the largest model takes no memory. */
 #include <stdlib.h>
 
-#include "micromet/base/thread.h"
 #include "micromet/nn/gpu_plan.h"
 
 struct plan {
@@ -62,10 +61,9 @@ static bool dry_synchronize(struct backend *backend, struct error *err)
     return true;
 }
 
-static bool is_convolution(const struct op *op)
+static bool is_dense(const struct op *op)
 {
-    const bool dense = op->x.h == 1 && op->x.w == 1 && op->kernel_h == 1 && op->kernel_w == 1;
-    return op->kind <= OP_CONVOLUTION_BACKWARD_FILTER && !dense;
+    return op->x.h == 1 && op->x.w == 1 && op->kernel_h == 1 && op->kernel_w == 1;
 }
 
 static bool dry_plan(struct backend *backend, const struct op *op, struct plan **out,
@@ -75,7 +73,11 @@ static bool dry_plan(struct backend *backend, const struct op *op, struct plan *
     struct plan *plan = *out = calloc(1, sizeof *plan);
     if (!plan) return error_set(err, EXIT_CODE_FAILED, "out of memory for a plan");
     plan->op = *op;
-    if (!planner || !is_convolution(op)) return true;
+    if (!planner || op->kind > OP_CONVOLUTION_BACKWARD_FILTER) return true;
+    if (is_dense(op)) {
+        plan->convolution.kept_bytes = planner->ops->dense_kept_bytes(op);
+        return true;
+    }
     plan->planned = planner->ops->convolution(planner, op, &plan->convolution, err);
     size_t *scratch = &self(backend)->scratch_bytes[op->queue];
     if (plan->convolution.scratch_bytes > *scratch) *scratch = plan->convolution.scratch_bytes;
@@ -113,15 +115,9 @@ static const struct backend_ops dry_ops = {
     .plan_release = dry_plan_release,
 };
 
-void dry_backend_init(struct dry_backend *backend, int queues, struct gpu_planner *planner)
+void dry_backend_init(struct dry_backend *backend, const struct backend_facts *facts,
+                      struct gpu_planner *planner)
 {
-    *backend = (struct dry_backend) { .planner = planner };
-    backend->base.ops = &dry_ops;
-    backend->base.facts = (struct backend_facts) { .name = "dry",
-                                                   .native_bf16 = true,
-                                                   .tf32 = true,
-                                                   .queues = queues,
-                                                   .copy_queue = queues,
-                                                   .threads = thread_count_default(),
-                                                   .input_channels = 4 };
+    *backend = (struct dry_backend) { .base = { .ops = &dry_ops, .facts = *facts },
+                                      .planner = planner };
 }

@@ -349,17 +349,6 @@ struct model_memory model_memory(const struct model *model)
     return memory;
 }
 
-size_t model_kept_weights(const struct model *model)
-{
-    size_t bytes = 0;
-    for (int mode = 0; mode < MODES; mode++) {
-        for (int t = 0; t < model->spec.towers; t++)
-            bytes += program_kept_weights(&model->tower_branches[mode][t].program);
-        bytes += program_kept_weights(&model->head_branches[mode].program);
-    }
-    return bytes;
-}
-
 void model_macs(const struct model *model, double *inference, double *training)
 {
     double macs[MODES] = { 0 };

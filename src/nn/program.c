@@ -299,21 +299,6 @@ size_t program_plan_bytes(const struct program *program)
     return bytes;
 }
 
-size_t program_kept_weights(const struct program *program)
-{
-    size_t bytes = 0;
-    for (int n = 0; n < program->count; n++) {
-        const struct instruction *i = &program->instructions[n];
-        const struct op *op = &i->op;
-        const bool reads = op->kind == OP_CONVOLUTION || op->kind == OP_CONVOLUTION_BACKWARD_DATA;
-        const bool padded = op->weights_c && op->weights_c != op->x.c;
-        if (reads && (i->folded || padded || op->x.dtype == DTYPE_BF16))
-            bytes += (size_t)op->y.c * (size_t)op->kernel_h * (size_t)op->kernel_w *
-                     (size_t)op->x.c * dtype_bytes(op->x.dtype);
-    }
-    return bytes;
-}
-
 double program_op_macs(const struct program *program, int index)
 {
     const bool chunked = index >= program->chunk_first && index < program->chunk_end;

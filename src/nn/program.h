@@ -92,9 +92,6 @@ struct program *model_program(struct model *model, int tower, bool training);
 struct program_values model_program_values(const struct model *model, int tower);
 
 size_t program_plan_bytes(const struct program *program);
-/* What plans keep of weights that they do not read where they are: folded, padded or of another
- * type. */
-size_t program_kept_weights(const struct program *program);
 double program_macs(const struct program *program);
 double program_op_macs(const struct program *program, int index); /* of the whole batch */
 

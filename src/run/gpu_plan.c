@@ -1,11 +1,10 @@
 /* Planning a training for a GPU; see the header. */
 #include "micromet/run/gpu_plan.h"
 
-#include <limits.h>
 #include <stdlib.h>
 
+#include "micromet/base/thread.h"
 #include "micromet/nn/optimizer.h"
-#include "micromet/run/checkpoint.h"
 
 /* Between the starts of two kernels that wait for each other, in a replayed graph: an assumption,
  * not a measurement. */
@@ -14,16 +13,16 @@ static const double kernel_start_s = 2e-6;
  * assumption as well. */
 static const size_t libraries_bytes = (size_t)700 << 20;
 
-static bool model_open(struct model **model, const struct config *config, int batch,
-                       struct dry_backend *backend, struct error *err)
+static struct backend_facts gpu_facts(const struct gpu *gpu, int queues)
 {
-    struct config sized = *config;
-    sized.train.batch = batch;
-    const enum precision precision = config->compute.precision;
-    const bool bf16 = precision == PRECISION_AUTO || precision == PRECISION_BF16;
-    const struct model_spec spec = model_spec_from_config(&sized, bf16 ? DTYPE_BF16 : DTYPE_F32,
-                                                          false, true);
-    return model_init(model, &backend->base, &spec, err);
+    return (struct backend_facts) { .name = "cuda",
+                                    .native_bf16 = true,
+                                    .tf32 = true,
+                                    .queues = queues,
+                                    .copy_queue = queues,
+                                    .threads = thread_count_default(),
+                                    .input_channels = 4,
+                                    .memory_bytes = gpu->memory_bytes };
 }
 
 /* --- what an operation costs ------------------------------------------------------------------ */
@@ -102,10 +101,6 @@ static void add_row(struct gpu_plan *plan, const struct op *op, int tower, bool 
                                    .compute_bound = cost->compute_s > cost->memory_s };
     row->seconds = row->compute_bound ? cost->compute_s : cost->memory_s;
     if (row->seconds < kernel_start_s) row->seconds = kernel_start_s;
-    const bool epilogue = op->kind == OP_CONVOLUTION && (op->bias || op->relu);
-    plan->epilogues += epilogue;
-    plan->fused += epilogue && convolution->fused;
-    plan->around += !convolution->fused;
     plan->reused += convolution->reused;
 }
 
@@ -174,94 +169,6 @@ static void add_rest(struct gpu_plan *plan, const struct model *model,
     plan->step.all_s = roofline_s > plan->step.launch_s ? roofline_s : plan->step.launch_s;
 }
 
-/* --- memory --------------------------------------------------------------------------------------
- */
-
-static size_t host_bytes(const struct model *model)
-{
-    size_t bytes = 0;
-    for (int i = 0; i < model_parameter_count(model); i++) {
-        const struct parameter *p = model_parameter(model, i);
-        if (p->host) bytes += (size_t)p->count * sizeof(float);
-    }
-    return bytes;
-}
-
-static void set_memory(struct gpu_plan *plan, const struct model *model,
-                       const struct dry_backend *backend)
-{
-    const struct model_memory m = model_memory(model);
-    plan->memory.parameters = m.parameters - host_bytes(model);
-    plan->memory.gradients = m.gradients;
-    plan->memory.optimizer = m.optimizer;
-    plan->memory.folded = m.folded;
-    plan->memory.activations = m.activations;
-    plan->memory.inference_activations = m.inference_activations;
-    plan->memory.batches = m.batches;
-    plan->memory.packed_weights = m.plans;
-    for (int q = 0; q < TOWERS_MAX; q++) plan->memory.scratch += backend->scratch_bytes[q];
-    plan->memory.libraries = libraries_bytes;
-    plan->memory.all = m.parameters - host_bytes(model) + m.gradients + m.optimizer + m.folded +
-                       m.activations + m.inference_activations + m.batches + m.plans +
-                       plan->memory.scratch + libraries_bytes;
-}
-
-/* What grows with the batch is taken from a model of that size; scratch grows at most as the batch
- * does. */
-static bool fits(const struct gpu_room *room, const struct config *config, int batch, bool *fit,
-                 struct error *err)
-{
-    struct dry_backend backend;
-    struct model *model;
-    dry_backend_init(&backend, config->data.level_count, NULL);
-    if (!model_open(&model, config, batch, &backend, err)) return false;
-    const struct model_memory m = model_memory(model);
-    const double growth = batch > room->scratch_batch ? (double)batch / room->scratch_batch : 1;
-    const size_t all = m.parameters - host_bytes(model) + m.gradients + m.optimizer + m.folded +
-                       m.activations + m.inference_activations + m.batches + room->packed_weights +
-                       (size_t)((double)room->scratch * growth) + room->libraries;
-    *fit = all <= room->bytes;
-    model_release(model);
-    return true;
-}
-
-bool gpu_batch_max(const struct gpu_room *room, const struct config *config, int *batch,
-                   struct error *err)
-{
-    enum { LIMIT = 1 << 16 };
-    int low = 0, high = 1;
-    bool fit = true;
-    while (fit && high < LIMIT) {
-        if (!fits(room, config, high, &fit, err)) return false;
-        if (fit) low = high;
-        if (fit) high *= 2;
-    }
-    while (high - low > 1 && high - low > low / 64) {
-        const int middle = low + (high - low) / 2;
-        if (!fits(room, config, middle, &fit, err)) return false;
-        *(fit ? &low : &high) = middle;
-    }
-    *batch = low;
-    return true;
-}
-
-bool gpu_room_of_device(struct gpu_room *room, size_t bytes, const struct config *config,
-                        struct error *err)
-{
-    struct dry_backend backend;
-    struct model *model;
-    dry_backend_init(&backend, config->data.level_count, NULL);
-    if (!model_open(&model, config, 1, &backend, err)) return false;
-    *room = (struct gpu_room) {
-        .bytes = bytes,
-        .packed_weights = model_kept_weights(model),
-        .scratch = (size_t)config->data.level_count * ((size_t)config->compute.workspace << 20),
-        .scratch_batch = INT_MAX,
-    };
-    model_release(model);
-    return true;
-}
-
 bool gpu_plan_make(struct gpu_plan *plan, const struct config *config, const char *gpu,
                    struct error *err)
 {
@@ -275,20 +182,15 @@ bool gpu_plan_make(struct gpu_plan *plan, const struct config *config, const cha
     plan->gpu = *planner->gpu;
     snprintf(plan->library, sizeof plan->library, "%s", planner->library);
     snprintf(plan->cache_path, sizeof plan->cache_path, "%s", planner->cache_path);
-    dry_backend_init(&backend, plan->towers, planner);
-    bool ok = model_open(&model, config, plan->batch, &backend, err);
-    if (ok) {
-        plan->activations = model_spec(model)->activations;
-        set_memory(plan, model, &backend);
-        ok = add_towers(plan, model, planner, err);
-    }
+    const enum precision precision = config->compute.precision;
+    const bool bf16 = precision == PRECISION_AUTO || precision == PRECISION_BF16;
+    const struct backend_facts facts = gpu_facts(&plan->gpu, plan->towers);
+    dry_backend_init(&backend, &facts, planner);
+    const bool ok =
+        dry_model_open(&model, config, plan->batch, bf16 ? DTYPE_BF16 : DTYPE_F32, &backend, err) &&
+        memory_plan_init(&plan->memory, config, model, &backend, true, libraries_bytes, err) &&
+        add_towers(plan, model, planner, err);
     if (ok) add_rest(plan, model, planner);
-    const struct gpu_room room = { .bytes = plan->gpu.memory_bytes,
-                                   .packed_weights = plan->memory.packed_weights,
-                                   .scratch = plan->memory.scratch,
-                                   .scratch_batch = plan->batch,
-                                   .libraries = libraries_bytes };
-    ok = ok && gpu_batch_max(&room, config, &plan->batch_max, err);
     model_release(model);
     gpu_planner_close(planner);
     if (!ok) gpu_plan_release(plan);

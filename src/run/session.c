@@ -6,8 +6,9 @@
 #include "micromet/base/log.h"
 #include "micromet/base/thread.h"
 
-/* The program itself, its libraries and their own tables, measured as the resident size behind an opened backend. */
-static const size_t program_bytes = (size_t)48 << 20;
+/* The program itself, its libraries and their own tables, measured as the resident size behind an
+ * opened backend. */
+const size_t session_program_bytes = (size_t)48 << 20;
 
 static enum precision resolve(enum precision asked, const struct backend *backend)
 {
@@ -22,7 +23,7 @@ static enum precision resolve(enum precision asked, const struct backend *backen
 bool session_init(struct session *session, const struct config_compute *compute, int towers,
                   int reader_threads, struct error *err)
 {
-    *session = (struct session){ 0 };
+    *session = (struct session) { 0 };
     if (!backend_open(compute, towers, &session->backend, session->why_not_cuda, err)) return false;
     const struct backend_facts *facts = &session->backend->facts;
     session->precision = resolve(compute->precision, session->backend);
@@ -41,10 +42,10 @@ bool session_init(struct session *session, const struct config_compute *compute,
 void session_release(struct session *session)
 {
     backend_close(session->backend);
-    *session = (struct session){ 0 };
+    *session = (struct session) { 0 };
 }
 
-static size_t ring_bytes(const struct model *model, int ring)
+size_t host_ring_bytes(const struct model *model, int ring)
 {
     const struct model_spec *spec = model_spec(model);
     return (size_t)ring * (size_t)spec->batch * (size_t)spec->towers * (size_t)spec->window *
@@ -54,35 +55,6 @@ static size_t ring_bytes(const struct model *model, int ring)
 static double mebibytes(size_t bytes)
 {
     return (double)bytes / (1 << 20);
-}
-
-size_t memory_plan_print(const struct model *model, int ring, size_t cached_bytes)
-{
-    const struct model_memory m = model_memory(model);
-    const struct {
-        const char *what;
-        size_t bytes;
-    } rows[] = {
-        { "parameters", m.parameters },
-        { "gradients", m.gradients },
-        { "optimizer state", m.optimizer },
-        { "folded biases, batch statistics", m.folded },
-        { "packed weights and kernel scratch", m.plans },
-        { "activations, training", m.activations },
-        { "activations, inference", m.inference_activations },
-        { "batches on the device", m.batches },
-        { "ring of host batches", ring_bytes(model, ring) },
-        { "slides, cached by readers", cached_bytes },
-        { "program and libraries", program_bytes },
-    };
-    size_t sum = 0;
-    log_info("memory plan:");
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        log_info("  %-36s %8.1f MiB", rows[i].what, mebibytes(rows[i].bytes));
-        sum += rows[i].bytes;
-    }
-    log_info("  %-36s %8.1f MiB", "peak expected", mebibytes(sum));
-    return sum;
 }
 
 void memory_peak_print(const struct session *session, size_t expected_bytes)
@@ -97,7 +69,7 @@ void memory_note(const struct model *model, int ring, size_t cached_bytes)
     const struct model_memory m = model_memory(model);
     const size_t own = m.parameters + m.folded + m.plans;
     log_info("memory: about %.0f MiB, of which the model takes %.0f MiB",
-             mebibytes(own + m.inference_activations + m.batches + ring_bytes(model, ring) +
-                       cached_bytes + program_bytes),
+             mebibytes(own + m.inference_activations + m.batches + host_ring_bytes(model, ring) +
+                       cached_bytes + session_program_bytes),
              mebibytes(own));
 }

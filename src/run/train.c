@@ -13,7 +13,7 @@
 #include "micromet/data/augment.h"
 #include "micromet/data/loader.h"
 #include "micromet/nn/pretrained.h"
-#include "micromet/run/gpu_plan.h"
+#include "micromet/run/memory_plan.h"
 #include "micromet/run/metrics.h"
 #include "micromet/run/predict.h"
 #include "micromet/run/session.h"
@@ -55,7 +55,7 @@ struct trainer {
     struct augment_draw *draws[TOWERS_MAX]; /* (batch) */
     int64_t steps_per_epoch;
     int64_t saved_step; /* of the newest checkpoint */
-    size_t expected_bytes; /* resident at most */
+    struct memory_plan memory;
     int bad_slides;
     struct loader_batch *under_way[PASSES_MAX]; /* submitted, not yet collected; oldest first */
     double rates[PASSES_MAX];                   /* of these */
@@ -125,6 +125,19 @@ static bool open_data(struct trainer *t, struct error *err)
              (long long)t->train.count, (long long)t->train.tumor_count, t->train.slide_count,
              (long long)t->validation.count, (long long)t->validation.tumor_count,
              t->validation.slide_count);
+    return true;
+}
+
+/* Before anything is allocated: a batch that does not fit is told of at once, with one that does. */
+static bool plan_memory(struct trainer *t, struct error *err)
+{
+    if (!memory_plan_make(&t->memory, t->config, t->session.backend, t->session.activations, err))
+        return false;
+    if (!memory_plan_check(&t->memory, err)) {
+        memory_plan_print(&t->memory);
+        return false;
+    }
+    fusion_warn(&t->memory.fusion);
     return true;
 }
 
@@ -480,32 +493,32 @@ static bool prepare_run(struct trainer *t, const struct train_options *options, 
     if (!options->dry_run && !find_start(t, options->resume, err)) return false;
     if (!session_init(&t->session, &t->config->compute, t->config->data.level_count,
                       t->config->data.reader_threads, err) ||
-        !manifest_load(&t->manifest, t->config->data.manifest, err) || !open_model(t, err) ||
-        !open_data(t, err) || !allocate(t, err))
+        !manifest_load(&t->manifest, t->config->data.manifest, err) || !plan_memory(t, err) ||
+        !open_model(t, err) || !open_data(t, err) ||
+        !memory_plan_complete(
+            &t->memory, t->config, t->model,
+            dataset_cached_bytes(&t->train, &t->validation, reader_cache_bytes), err))
         return false;
-    t->expected_bytes = memory_plan_print(
-        t->model, t->config->data.ring,
-        dataset_cached_bytes(&t->train, &t->validation, reader_cache_bytes));
+    memory_plan_print(&t->memory);
+    if (!memory_plan_check(&t->memory, err) || !allocate(t, err)) return false;
     if (options->dry_run) return true;
     return (!t->resumed || resume(t, err)) &&
            run_folder_start(&t->folder, t->config, &t->state, err);
 }
 
-/* Where the device's memory ran out, the batch that it would do for. */
-static bool advise_batch(const struct trainer *t, struct error *err)
+/* Where the device's memory ran out all the same, the batch that it would do for. */
+static void advise_batch(const struct trainer *t, struct error *err)
 {
     const struct backend *backend = t->session.backend;
-    const size_t bytes = backend && backend->ops->memory_short ? backend->ops->memory_short(backend)
-                                                               : 0;
-    struct gpu_room room;
+    const size_t room = backend && backend->ops->memory_short ? backend->ops->memory_short(backend)
+                                                              : 0;
+    struct memory_plan less = t->memory;
     struct error ignored = { 0 };
-    int batch;
-    if (bytes == 0 || !gpu_room_of_device(&room, bytes, t->config, &ignored) ||
-        !gpu_batch_max(&room, t->config, &batch, &ignored))
-        return false;
-    if (batch == 0) return error_append(err, ", but not even a batch of 1 fits");
-    if (batch < t->config->train.batch) error_append(err, ", the largest that fits is %d", batch);
-    return false;
+    if (room == 0 || less.batch == 0 || !memory_plan_fit(&less, t->config, room, &ignored)) return;
+    if (less.batch_max == 0)
+        error_append(err, ", but not even a batch of 1 fits");
+    else if (less.batch_max < less.batch)
+        error_append(err, ", the largest that fits is %d", less.batch_max);
 }
 
 bool train_run(const struct config *config, const struct train_options *options,
@@ -522,7 +535,7 @@ bool train_run(const struct config *config, const struct train_options *options,
         ok = ok && path_join(result->best_path, trainer.folder.checkpoints, "best.safetensors", err);
     }
     if (!ok) advise_batch(&trainer, err);
-    if (ok && !options->dry_run) memory_peak_print(&trainer.session, trainer.expected_bytes);
+    if (ok && !options->dry_run) memory_peak_print(&trainer.session, trainer.memory.all);
     if (ok && result->code == EXIT_CODE_OK && trainer.bad_slides > 0) {
         result->code = EXIT_CODE_PARTIAL;
         log_warning("%s: %d of its slides could not be used (reasons above)",

@@ -37,3 +37,25 @@ on_small_disk() {
     unshare -rm bash -c 'mount -t tmpfs -o size="$1" none "$2" && shift 2 && "$@"' \
         - "$size" "$folder" "$@"
 }
+
+# needs_cuda_built 0|1: whether the CUDA backend was built with the program.
+needs_cuda_built() {
+    [[ $CUDA_BUILT == "$1" ]] && return
+    echo "skipped: this build has $([[ $1 == 1 ]] && echo no || echo a) CUDA backend"
+    exit 77
+}
+
+needs_no_driver() {
+    ldconfig -p | grep -q 'libcuda\.so\.1 ' || return 0
+    echo "skipped: NVIDIA's driver is installed"
+    exit 77
+}
+
+# Whoever asks for CUDA gets the simulated device.
+use_simulated() {
+    if [[ ! $SIMULATED ]]; then
+        echo "skipped: the simulated device was not built"
+        exit 77
+    fi
+    export MICROMET_CUDA_LIBRARY=$SIMULATED XDG_CACHE_HOME=$PWD
+}

@@ -47,9 +47,12 @@ static bool slices_refused[2]; /* x, y */
 static void settings_init(void)
 {
     const char *seed = getenv("MICROMET_SIMULATED_DNN_SEED"),
-               *percent = getenv("MICROMET_SIMULATED_REFUSE");
+               *percent = getenv("MICROMET_SIMULATED_REFUSE"),
+               *fused = getenv("MICROMET_SIMULATED_REFUSE_FUSED");
     settings_seed = seed ? strtoull(seed, NULL, 10) : 1;
     for (int i = 0; i < SIMULATED_FORMS; i++) refused_percent[i] = percent ? atoi(percent) : 25;
+    for (int i = SIMULATED_FORWARD_BIAS; fused && i <= SIMULATED_FORWARD_BIAS_RELU; i++)
+        refused_percent[i] = atoi(fused);
 }
 
 void simulated_dnn_refuse(enum simulated_dnn_form form, int percent)

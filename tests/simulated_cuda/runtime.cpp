@@ -45,6 +45,7 @@ state::state() : random(0), memory_limit(models[0].memory), model(&models[0])
         random = strtoull(seed, nullptr, 0);
         eager = random % 4 == 3;
     }
+    no_device = getenv("MICROMET_SIMULATED_NO_DEVICE") != nullptr;
 }
 
 uint64_t draw(uint64_t below)

@@ -29,7 +29,7 @@ size_t simulated_memory_taken(void);
 int simulated_leaks(char *report, size_t bytes);
 /* The device that cudaGetDeviceProperties tells of; default is an H100. */
 void simulated_compute_capability(int major, int minor);
-/* Without a device: cudaGetDeviceCount says cudaErrorNoDevice. */
+/* Without a device: cudaGetDeviceCount says cudaErrorNoDevice. Also MICROMET_SIMULATED_NO_DEVICE=1. */
 void simulated_no_device(bool none);
 
 #ifdef __cplusplus

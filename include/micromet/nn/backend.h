@@ -92,6 +92,7 @@ struct op_buffers {
 struct backend;
 struct plan;
 struct recording;
+struct gpu_planner; /* nn/gpu_plan.h */
 
 struct backend_facts {
     char name[16];         /* "cpu", "cuda" */
@@ -102,6 +103,7 @@ struct backend_facts {
     int copy_queue;      /* for copies from the host: beside the others if it is not one of [0, queues) */
     int threads;
     int input_channels;  /* that windows are padded to, so that the first convolution is fast: 3 or more */
+    size_t memory_bytes; /* that there were for this process when it was opened: of the device, or of the machine */
     int64_t chunk_bytes; /* activations that should stay in cache run through in chunks of this size; 0 = whole batches */
 };
 
@@ -138,6 +140,9 @@ struct backend_ops {
     bool (*record_end)(struct backend *, struct recording **, struct error *);
     bool (*replay)(struct backend *, struct recording *, struct error *);
     void (*recording_release)(struct backend *, struct recording *);
+    /* What plans convolutions as plan() does, but takes no memory for them; closed before the backend. NULL where the device's
+     * memory is the host's. */
+    bool (*planner)(struct backend *, struct gpu_planner **, struct error *);
     size_t (*plan_bytes)(const struct plan *); /* packed weights and scratch that this plan keeps */
     void (*plan_release)(struct plan *);
     void (*close)(struct backend *);

@@ -127,9 +127,6 @@ struct model_memory {
         batches;
 };
 struct model_memory model_memory(const struct model *model);
-/* What of `plans` are weights, told by the operations alone: bytes, also before they are planned.
- */
-size_t model_kept_weights(const struct model *model);
 /* Multiply-adds of one example: forward of the inference program, and forward + backward of training. */
 void model_macs(const struct model *model, double *inference, double *training);
 

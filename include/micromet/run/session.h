@@ -17,9 +17,10 @@ bool session_init(struct session *session, const struct config_compute *compute,
                   int reader_threads, struct error *err);
 void session_release(struct session *session);
 
-/* A table of what will be resident, to stderr: a ring of host batches beside the model, and what
- * readers and OpenSlide keep of slides. Returns the sum in bytes. */
-size_t memory_plan_print(const struct model *model, int ring, size_t cached_bytes);
+/* The program itself, its libraries and their own tables, resident behind an opened backend. */
+extern const size_t session_program_bytes;
+/* A ring of batches on the host. */
+size_t host_ring_bytes(const struct model *model, int ring);
 /* What has been resident at most, beside what was expected; nothing where the model's memory is not
  * the process's. */
 void memory_peak_print(const struct session *session, size_t expected_bytes);
