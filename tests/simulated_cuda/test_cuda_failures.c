@@ -151,7 +151,7 @@ static const struct failure {
     { .call = "cudaSetDevice(" },
     { .call = "cudaStreamCreateWithFlags(" },
     { .call = "cudaEventCreate" },
-    { .call = "cudaHostAlloc(" },
+    { .call = "cudaHostAlloc(", .says = "cudaHostAlloc" },
     { .call = "cudaMemcpyAsync(" },
     { .call = "cudaMemsetAsync(" },
     { .call = "cudaEventRecord" },
