@@ -43,7 +43,7 @@ fault() {
     done <<<"$outcomes"
     [[ $names != - ]] || names=$name
     begin "$run"
-    MICROMET_SIMULATED_FAIL=$name:$nth MICROMET_SIMULATED_REPORT=$run/report train "$run" || code=$?
+    MICROMET_SIMULATED_FAIL=$name:$nth MICROMET_SIMULATED_REPORT=$run/report train "$run" log || code=$?
 
     reached=$(awk -v name="$name" '$1 == "call" && $2 == name { print $3 }' "$run/report" 2>/dev/null || true)
     if ((${reached:-0} < nth)) && [[ $name =~ ^cudaEvent(Record|Synchronize)$ && $code == 0 ]]; then
@@ -52,7 +52,7 @@ fault() {
     complaints=$(judge "$run" "$code" "$outcome" "$names"; intact "$run")
     if [[ -n $complaints ]]; then
         echo "$name, call $nth, through $chain, $outcome: exit code $code; $complaints"
-        tail -n 4 "$run/log"
+        grep -v MiB "$run/log" | tail -n 4
     fi
     rm -rf "${work:?}/$run"
     [[ -z $complaints ]]
@@ -66,8 +66,9 @@ begin() {
     cp -al first/faults/checkpoints "$1/faults"
 }
 
+# train RUN LOG
 train() {
-    timeout 120 "$MICROMET" train faults.yaml train.epochs=2 train.run="$1" >"$1/out" 2>"$1/log"
+    timeout 120 "$MICROMET" train faults.yaml train.epochs=2 train.run="$1" >"$1/out" 2>"$1/$2"
 }
 
 # judge RUN CODE OUTCOME NAMES: what is wrong with the run's end
@@ -107,7 +108,7 @@ intact() {
         ! same "$newest" "$good" || return 0
     done
     cp -l "$newest" "good/new.$BASHPID"
-    train "$1" && same "$folder/step-000000008.safetensors" reference/faults/checkpoints/step-000000008.safetensors ||
+    train "$1" again && same "$folder/step-000000008.safetensors" reference/faults/checkpoints/step-000000008.safetensors ||
         { echo "$newest does not go on to the same end"; rm "good/new.$BASHPID"; }
 }
 
