@@ -349,6 +349,15 @@ struct model_memory model_memory(const struct model *model)
     return memory;
 }
 
+size_t model_weights_to_load(const struct model *model)
+{
+    size_t bytes = 0;
+    for (int t = 0; t < model->spec.towers; t++)
+        for (int mode = 0; mode < MODES; mode++)
+            bytes += program_weights_to_load(&model->tower_branches[mode][t].program);
+    return bytes;
+}
+
 void model_macs(const struct model *model, double *inference, double *training)
 {
     double macs[MODES] = { 0 };

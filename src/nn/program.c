@@ -299,6 +299,20 @@ size_t program_plan_bytes(const struct program *program)
     return bytes;
 }
 
+size_t program_weights_to_load(const struct program *program)
+{
+    size_t bytes = 0;
+    for (int n = 0; n < program->count; n++) {
+        const struct instruction *i = &program->instructions[n];
+        const struct op *op = &i->op;
+        const int channels = op->weights_c ? op->weights_c : op->x.c;
+        if (i->folded && program->backend->ops->plan_bytes(i->plan) == 0)
+            bytes += (size_t)op->y.c * (size_t)op->kernel_h * (size_t)op->kernel_w *
+                     (size_t)channels * sizeof(float);
+    }
+    return bytes;
+}
+
 double program_op_macs(const struct program *program, int index)
 {
     const bool chunked = index >= program->chunk_first && index < program->chunk_end;

@@ -92,6 +92,8 @@ struct program *model_program(struct model *model, int tower, bool training);
 struct program_values model_program_values(const struct model *model, int tower);
 
 size_t program_plan_bytes(const struct program *program);
+/* Folded weights that plans will take a copy of, where they keep none yet; bytes. */
+size_t program_weights_to_load(const struct program *program);
 double program_macs(const struct program *program);
 double program_op_macs(const struct program *program, int index); /* of the whole batch */
 

@@ -168,6 +168,7 @@ bool memory_plan_init(struct memory_plan *plan, const struct config *config,
                                    .batch = model_spec(model)->batch,
                                    .use.libraries = libraries,
                                    .use.plans = model_memory(model).plans };
+    if (own_memory) plan->use.plans += model_weights_to_load(model);
     for (int q = 0; q < TOWERS_MAX; q++) plan->use.scratch += dry->scratch_bytes[q];
     use_model(plan, config, model);
     fusion_count(model, &plan->fusion);

@@ -39,8 +39,11 @@ state::state() : random(0), memory_limit(models[0].memory), model(&models[0])
         fail_prefix += '('; /* just that name */
         fail_at = colon ? atoll(colon + 1) : 1;
     }
-    if (const char *mib = getenv("MICROMET_SIMULATED_MEMORY"))
+    if (const char *mib = getenv("MICROMET_SIMULATED_MEMORY")) {
+        const char *colon = strchr(mib, ':');
         memory_limit = strtoull(mib, nullptr, 0) << 20;
+        memory_later = colon ? strtoull(colon + 1, nullptr, 0) << 20 : 0;
+    }
     if (const char *seed = getenv("MICROMET_SIMULATED_SEED")) {
         random = strtoull(seed, nullptr, 0);
         eager = random % 4 == 3;
@@ -394,6 +397,7 @@ cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total_bytes)
     return api(__func__, cudaErrorInitializationError, [&] {
         *total_bytes = sim.memory_limit;
         *free_bytes = sim.memory_taken < sim.memory_limit ? sim.memory_limit - sim.memory_taken : 0;
+        if (sim.memory_later > 0) sim.memory_limit = sim.memory_later;
         return cudaSuccess;
     });
 }

@@ -120,6 +120,7 @@ struct state {
     int64_t fail_at = 0, fail_calls = 0;
 
     size_t memory_limit, memory_taken = 0;
+    size_t memory_later = 0; /* the limit once the program has asked for it; 0 = the same */
     const device_model *model;
     bool no_device = false;
 

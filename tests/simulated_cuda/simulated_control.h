@@ -21,8 +21,8 @@ void simulated_seed(uint64_t seed);
  * process. */
 void simulated_fail(const char *prefix, int64_t nth);
 int64_t simulated_calls(const char *prefix); /* since the last simulated_fail() or the start */
-/* Device memory that there is (also MICROMET_SIMULATED_MEMORY, in MiB, in the environment), and
- * that is taken. */
+/* Device memory that there is, and that is taken. Also MICROMET_SIMULATED_MEMORY in the environment,
+ * in MiB; "800:500" says 800 when first asked, but then there are 500: another process was quicker. */
 void simulated_memory_limit(size_t bytes);
 size_t simulated_memory_taken(void);
 /* Memory, streams, events, graphs and handles that were never given back: their number, and a list in `report`. */

@@ -127,6 +127,9 @@ struct model_memory {
         batches;
 };
 struct model_memory model_memory(const struct model *model);
+/* What `plans` will grow by when a planned model is refreshed for the first time, on a device with
+ * memory of its own; bytes. */
+size_t model_weights_to_load(const struct model *model);
 /* Multiply-adds of one example: forward of the inference program, and forward + backward of training. */
 void model_macs(const struct model *model, double *inference, double *training);
 
