@@ -13,7 +13,8 @@ import statistics
 import sys
 import time
 
-WARM_UP = 2
+WARM_UP = 5  # what is compiled or recorded takes the first ones
+TOGETHER = 8  # runs queued on a GPU before it is waited for
 SHARE_MIN = 0.9  # of the processors that others must leave to a measurement
 
 
@@ -24,13 +25,17 @@ def processor_seconds():
     return (ticks[3] + ticks[4]) / os.sysconf("SC_CLK_TCK"), sum(ticks) / os.sysconf("SC_CLK_TCK")
 
 
-def rate(work, batch, seconds):
+def rate(work, wait, batch, seconds):
     for _ in range(WARM_UP):
         work()
+    wait()
     (idle, all_s), own, started, count = processor_seconds(), time.process_time(), time.perf_counter(), 0
     while count < 3 or time.perf_counter() - started < seconds:
         work()
         count += 1
+        if count % TOGETHER == 0:
+            wait()
+    wait()
     elapsed = time.perf_counter() - started
     idle, all_s = (now - then for now, then in zip(processor_seconds(), (idle, all_s)))
     others = (all_s - idle - (time.process_time() - own)) / elapsed / (os.cpu_count() or 1)
@@ -52,24 +57,31 @@ def measure(options):
     from dual_inception import DualInception
     torch.set_num_threads(options.threads)
     torch.manual_seed(1)
-    net = DualInception().to(memory_format=torch.channels_last)
+    net = DualInception().to(options.device, memory_format=torch.channels_last)
     size = (options.batch, 3, options.px, options.px)
-    windows = [torch.rand(size).mul(2).sub(1).to(memory_format=torch.channels_last) for _ in range(2)]
-    labels = torch.randint(0, 2, (options.batch, 1)).float()
+    windows = [torch.rand(size).mul(2).sub(1).to(options.device, memory_format=torch.channels_last) for _ in range(2)]
+    labels = torch.randint(0, 2, (options.batch, 1)).float().to(options.device)
     optimizer = adam(net.trained_parameters())
+    run = torch.compile(net, mode=options.compile) if options.compile else net
+    wait = torch.cuda.synchronize if options.device == "cuda" else lambda: None
+
+    def precision():
+        return torch.autocast(options.device, torch.bfloat16, enabled=options.precision == "bf16")
 
     def infer():
-        with torch.inference_mode():
-            net(windows)
+        with torch.inference_mode(), precision():
+            run(windows)
 
     def train():
         optimizer.zero_grad(set_to_none=True)
-        torch.nn.functional.binary_cross_entropy_with_logits(net(windows), labels).backward()
+        with precision():
+            logits = run(windows)
+        torch.nn.functional.binary_cross_entropy_with_logits(logits.float(), labels).backward()
         optimizer.step()
 
     for what, work in (("infer", infer), ("train", train)):
         net.train(what == "train")
-        pairs_per_s = rate(work, options.batch, options.seconds)
+        pairs_per_s = rate(work, wait, options.batch, options.seconds)
         print(json.dumps({"what": what, "px": options.px, "batch": options.batch, "threads": options.threads,
                           "pairs_per_s": round(pairs_per_s, 3), "torch": torch.__version__}), flush=True)
 
@@ -104,6 +116,9 @@ def main():
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=5)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="bf16: autocast")
+    parser.add_argument("--compile", metavar="MODE", choices=("default", "reduce-overhead", "max-autotune"))
     parser.add_argument("--summary", metavar="FILE", help="table of lines 'PROGRAM JSON'")
     options = parser.parse_args()
     if options.summary:

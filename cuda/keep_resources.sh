@@ -1,0 +1,16 @@
+#!/bin/sh
+# A compiler launcher: keep_resources.sh COMPILER ... -o OBJECT ...
+# What ptxas says of each kernel (registers, shared and local memory) goes to OBJECT.resources, where
+# tools/kernel-report reads it; what else the compiler says is passed on.
+previous= object=
+for argument; do
+    [ "$previous" = -o ] && object=$argument
+    previous=$argument
+done
+said=$object.said status=0
+"$@" 2>"$said" || status=$?
+ptxas='^ptxas info|^ *[0-9]+ bytes stack frame'
+grep -E "$ptxas" "$said" >"$object.resources"
+grep -Ev "$ptxas" "$said" >&2
+rm -f "$said"
+exit $status
