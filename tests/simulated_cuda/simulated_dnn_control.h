@@ -2,6 +2,7 @@
 #ifndef MICROMET_TESTS_SIMULATED_DNN_CONTROL_H
 #define MICROMET_TESTS_SIMULATED_DNN_CONTROL_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #ifdef __cplusplus
@@ -26,6 +27,11 @@ void simulated_dnn_refuse(enum simulated_dnn_form form, int percent);
 /* Which engines come first, and which are refused. Also MICROMET_SIMULATED_DNN_SEED in the
  * environment. */
 void simulated_dnn_seed(uint64_t seed);
+/* Keep executions of plans, inputs and outputs, as far as they fit into `bytes`: one whose inputs
+ * are an earlier one's, bit for bit, leaves what that left and is not computed again. Nothing is
+ * kept unless asked for. */
+void simulated_dnn_remember(size_t bytes);
+int64_t simulated_dnn_remembered(void); /* executions that were not computed again */
 
 #ifdef __cplusplus
 }
