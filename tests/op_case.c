@@ -2,6 +2,7 @@
 #include "op_case.h"
 
 #include <criterion/criterion.h>
+#include <dlfcn.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -89,11 +90,15 @@ static const char *const role_names[ROLE_COUNT] = {
     "gradients",
 };
 
-struct backend *op_case_backend(int queues)
+static bool is_cuda(void)
 {
     const char *name = getenv("MICROMET_TEST_BACKEND");
-    const bool cuda = name && strcmp(name, "cuda") == 0;
-    const struct config_compute compute = { .backend = cuda ? BACKEND_CUDA : BACKEND_CPU,
+    return name && strcmp(name, "cuda") == 0;
+}
+
+struct backend *op_case_backend(int queues)
+{
+    const struct config_compute compute = { .backend = is_cuda() ? BACKEND_CUDA : BACKEND_CPU,
                                             .threads = 2,
                                             .workspace = 256 };
     struct backend *backend;
@@ -101,6 +106,42 @@ struct backend *op_case_backend(int queues)
     struct error err = { 0 };
     cr_assert(backend_open(&compute, queues, &backend, why_not, &err), "%s", err.message);
     return backend;
+}
+
+int op_case_queues(void)
+{
+    return is_cuda() ? 2 : 1;
+}
+
+/* --- orders -------------------------------------------------------------------------------------
+ */
+
+/* Enough for the cases that run at once: their sums are the same in all orders. */
+static const size_t remembered_bytes = (size_t)512 << 20;
+
+/* A function of the simulated device (tests/simulated_cuda); NULL where the backend is another. */
+static void *simulated(const char *name)
+{
+    const char *path = getenv("MICROMET_CUDA_LIBRARY");
+    void *library = is_cuda() && path ? dlopen(path, RTLD_NOW | RTLD_NOLOAD) : NULL;
+    return library ? dlsym(library, name) : NULL;
+}
+
+int op_case_orders(void)
+{
+    const char *orders = getenv("MICROMET_TEST_ORDERS");
+    return orders && simulated("simulated_seed") ? atoi(orders) : 1;
+}
+
+void op_case_order(int order)
+{
+    void (*seed)(uint64_t), (*remember)(size_t);
+    void *symbols[] = { simulated("simulated_seed"), simulated("simulated_dnn_remember") };
+    if (op_case_orders() == 1) return;
+    memcpy(&seed, &symbols[0], sizeof seed);
+    memcpy(&remember, &symbols[1], sizeof remember);
+    remember(remembered_bytes);
+    seed((uint64_t)order);
 }
 
 static void set_pointer(struct op_buffers *buffers, enum role role, void *address)
@@ -255,46 +296,147 @@ void *op_case_after(struct op_case *test, enum role role)
     return test->arrays[role].after + test->arrays[role].first;
 }
 
-bool op_case_run_plan(struct op_case *test, struct backend *backend, struct plan *plan,
-                      struct error *err)
+/* --- running ------------------------------------------------------------------------------------
+ */
+
+static bool place(struct op_case *test, struct backend *backend, struct error *err)
 {
     const struct backend_ops *ops = backend->ops;
     const int queue = test->op->queue;
-    struct op_buffers buffers = test->before;
-    void *values = NULL;
-    bool ok = ops->alloc(backend, sizeof test->values, &values, err) &&
-              ops->copy(backend, queue, values, &test->values, sizeof test->values, err);
-    buffers.values = values;
+    bool ok = ops->alloc(backend, sizeof test->values, &test->device_values, err) &&
+              ops->copy(backend, queue, test->device_values, &test->values, sizeof test->values,
+                        err);
     for (int role = 0; role < ROLE_COUNT && ok; role++) {
         struct op_array *a = &test->arrays[role];
-        if (a->bytes == 0) continue;
-        ok = ops->alloc(backend, a->bytes, (void **)&a->device, err) &&
-             ops->copy(backend, queue, a->device, a->before, a->bytes, err);
-        if (ok) set_pointer(&buffers, (enum role)role, a->device + a->first);
+        if (a->bytes) ok = ops->alloc(backend, a->bytes, (void **)&a->device, err);
+    }
+    return ok;
+}
+
+static void displace(struct op_case *test, struct backend *backend)
+{
+    const struct backend_ops *ops = backend->ops;
+    ops->free(backend, test->device_values);
+    test->device_values = NULL;
+    for (int role = 0; role < ROLE_COUNT; role++) {
+        struct op_array *a = &test->arrays[role];
+        ops->free(backend, a->device);
+        free(a->again);
+        a->device = a->again = NULL;
+    }
+}
+
+/* What the order before this one has not left as it was. */
+static bool upload(struct op_case *test, int order, struct backend *backend, struct error *err)
+{
+    bool ok = true;
+    for (int role = 0; role < ROLE_COUNT && ok; role++) {
+        struct op_array *a = &test->arrays[role];
+        if (a->bytes && (order == 1 || a->writes))
+            ok = backend->ops->copy(backend, test->op->queue, a->device, a->before, a->bytes, err);
+    }
+    return ok;
+}
+
+/* The version of the weights changes, so that they are packed in every order. */
+static bool start(struct op_case *test, int order, struct plan *plan, struct backend *backend,
+                  struct error *err)
+{
+    struct op_buffers buffers = test->before;
+    buffers.values = test->device_values;
+    buffers.weights_version += (uint64_t)(order - 1) << 32;
+    for (int role = 0; role < ROLE_COUNT; role++) {
+        struct op_array *a = &test->arrays[role];
+        if (a->bytes) set_pointer(&buffers, (enum role)role, a->device + a->first);
     }
     if (test->loads) buffers.weights = NULL;
-    if (test->loads) ok = ok && ops->plan_load(plan, test->before.weights, err);
-    ok = ok && ops->run(plan, &buffers, err);
+    return (!test->loads || backend->ops->plan_load(plan, test->before.weights, err)) &&
+           backend->ops->run(plan, &buffers, err);
+}
+
+/* All arrays in the first and the last order, in between those that are written. */
+static bool is_fetched(const struct op_array *a, int order)
+{
+    return a->bytes && (a->writes || order == 1 || order == op_case_orders());
+}
+
+static bool download(struct op_case *test, int order, struct backend *backend, struct error *err)
+{
+    bool ok = true;
     for (int role = 0; role < ROLE_COUNT && ok; role++) {
         struct op_array *a = &test->arrays[role];
-        if (a->bytes) ok = ops->copy(backend, queue, a->after, a->device, a->bytes, err);
+        if (!is_fetched(a, order)) continue;
+        if (order > 1 && !a->again) CHECK((a->again = malloc(a->bytes)) != NULL);
+        ok = backend->ops->copy(backend, test->op->queue, order == 1 ? a->after : a->again,
+                                a->device, a->bytes, err);
     }
-    ok = ops->synchronize(backend, err) && ok;
-    ops->free(backend, values);
+    return ok;
+}
+
+static bool same_bits(const struct op_case *test, int order, struct error *err)
+{
+    const struct op *op = test->op;
     for (int role = 0; role < ROLE_COUNT; role++) {
-        ops->free(backend, test->arrays[role].device);
-        test->arrays[role].device = NULL;
+        const struct op_array *a = &test->arrays[role];
+        if (!is_fetched(a, order) || memcmp(a->after, a->again, a->bytes) == 0) continue;
+        size_t i = 0;
+        while (a->after[i] == a->again[i]) i++;
+        return error_set(err, EXIT_CODE_FAILED,
+                         "%s %s: in order %d byte %td behind the first element of %s is not what "
+                         "it is in order 1",
+                         op_kind_name(op->kind), op->name ? op->name : "", order,
+                         (ptrdiff_t)i - (ptrdiff_t)a->first, role_names[role]);
     }
+    return true;
+}
+
+static bool run_in_order(struct op_case *tests, struct plan **plans, int count, int order,
+                         struct backend *backend, struct error *err)
+{
+    bool ok = true;
+    op_case_order(order);
+    for (int i = 0; i < count && ok; i++) ok = upload(&tests[i], order, backend, err);
+    for (int i = 0; i < count && ok; i++) ok = start(&tests[i], order, plans[i], backend, err);
+    for (int i = 0; i < count && ok; i++) ok = download(&tests[i], order, backend, err);
+    ok = backend->ops->synchronize(backend, err) && ok;
+    for (int i = 0; i < count && ok && order > 1; i++) ok = same_bits(&tests[i], order, err);
+    return ok;
+}
+
+static bool run_plans(struct op_case *tests, struct plan **plans, int count,
+                      struct backend *backend, struct error *err)
+{
+    bool ok = true;
+    for (int i = 0; i < count && ok; i++) ok = place(&tests[i], backend, err);
+    for (int order = 1; order <= op_case_orders() && ok; order++)
+        ok = run_in_order(tests, plans, count, order, backend, err);
+    for (int i = 0; i < count; i++) displace(&tests[i], backend);
+    return ok;
+}
+
+bool op_case_run_plan(struct op_case *test, struct backend *backend, struct plan *plan,
+                      struct error *err)
+{
+    return run_plans(test, &plan, 1, backend, err);
+}
+
+bool op_cases_run(struct op_case *tests, int count, struct backend *backend, struct error *err)
+{
+    struct plan **plans = calloc((size_t)count, sizeof *plans);
+    CHECK(plans);
+    bool ok = true;
+    for (int i = 0; i < count && ok; i++)
+        ok = backend->ops->plan(backend, tests[i].op, &plans[i], err);
+    ok = ok && run_plans(tests, plans, count, backend, err);
+    for (int i = 0; i < count; i++)
+        if (plans[i]) backend->ops->plan_release(plans[i]);
+    free(plans);
     return ok;
 }
 
 bool op_case_run(struct op_case *test, struct backend *backend, struct error *err)
 {
-    struct plan *plan;
-    if (!backend->ops->plan(backend, test->op, &plan, err)) return false;
-    const bool ok = op_case_run_plan(test, backend, plan, err);
-    backend->ops->plan_release(plan);
-    return ok;
+    return op_cases_run(test, 1, backend, err);
 }
 
 void op_case_advance(struct op_case *test)

@@ -21,20 +21,31 @@ struct op_array {
     bool reads, writes;
     size_t bytes, first;           /* of the whole memory with guards; of the first element in it */
     unsigned char *before, *after; /* host copies */
+    unsigned char *again;          /* what another order left */
     unsigned char *device;
 };
 
 struct op_case {
     const struct op *op;
     struct op_array arrays[ROLE_COUNT]; /* bytes = 0: not used by the op */
-    struct op_buffers before; /* pointing into the host copies */
-    struct step_values values; /* may be changed before a run */
+    struct op_buffers before;           /* pointing into the host copies */
+    struct step_values values;          /* may be changed before a run */
+    void *device_values;
     bool loads; /* the weights go to the plan before the run, which gets none */
 };
 
 /* The backend under test: the CPU's, or CUDA's with MICROMET_TEST_BACKEND=cuda in the environment.
  * Ends the test where it cannot be opened. */
 struct backend *op_case_backend(int queues);
+/* Queues for ops that may run beside each other: 2, but 1 on the CPU, whose threads one op shall
+ * share. */
+int op_case_queues(void);
+
+/* On the simulated device every run is repeated in the orders that the seeds 1, 2, ... of its
+ * scheduler give, MICROMET_TEST_ORDERS of them (1 if that is not set, and on real devices). */
+int op_case_orders(void);
+/* From now on the device goes by this order; real ones have no choice. */
+void op_case_order(int order);
 
 /* Random data for the op. */
 void op_case_init(struct op_case *test, const struct op *op, uint64_t seed);
@@ -43,8 +54,11 @@ void op_case_release(struct op_case *test);
 void *op_case_before(struct op_case *test, enum role role);
 void *op_case_after(struct op_case *test, enum role role);
 
-/* Copy to the backend, plan, run, copy back. */
+/* Copy to the backend, plan, run, copy back. All orders must leave the same bits, in guards, gaps
+ * and inputs too; `after` is what the first one left. */
 bool op_case_run(struct op_case *test, struct backend *backend, struct error *err);
+/* Several at once, each on its op's queue. */
+bool op_cases_run(struct op_case *tests, int count, struct backend *backend, struct error *err);
 /* The same with the caller's plan. */
 bool op_case_run_plan(struct op_case *test, struct backend *backend, struct plan *plan,
                       struct error *err);

@@ -51,8 +51,7 @@ static const struct variant pools[VARIANTS] = {
     { .kind = OP_POOL },
 };
 
-static double check_variant(struct backend *backend, const struct shape *shape,
-                            const struct variant *v, enum dtype dtype, uint64_t seed)
+static struct op variant_op(const struct shape *shape, const struct variant *v, enum dtype dtype)
 {
     struct op op = shape_op(shape, v->kind, dtype);
     op.bias = v->bias;
@@ -62,15 +61,40 @@ static double check_variant(struct backend *backend, const struct shape *shape,
     op.unbiased_moving = v->unbiased_moving;
     op.gamma = v->gamma;
     op.exclude_padding = v->exclude_padding;
+    return op;
+}
+
+static void check_variant(const struct op_case *test, double *worst)
+{
+    const struct op *op = test->op;
     struct error err = { 0 };
-    double share = 0;
-    const bool holds = op_case_holds(&op, backend, seed, &share, &err);
-    cr_expect(holds, "%s, %s, %s%s%s%s%s%s%s: %s", op_kind_name(op.kind), shape->name,
-              dtype == DTYPE_F32 ? "float32" : "bfloat16", op.bias ? ", bias" : "",
-              op.relu ? ", ReLU" : "", op.accumulate ? ", accumulate" : "",
-              op.frozen ? ", frozen" : "", op.gamma ? ", gamma" : "",
-              op.exclude_padding ? ", padding excluded" : "", err.message);
-    return share;
+    const bool holds = op_case_check(test, worst, &err);
+    cr_expect(holds, "%s, %s, %s%s%s%s%s%s%s: %s", op_kind_name(op->kind), op->name,
+              op->x.dtype == DTYPE_F32 ? "float32" : "bfloat16", op->bias ? ", bias" : "",
+              op->relu ? ", ReLU" : "", op->accumulate ? ", accumulate" : "",
+              op->frozen ? ", frozen" : "", op->gamma ? ", gamma" : "",
+              op->exclude_padding ? ", padding excluded" : "", err.message);
+}
+
+/* All at once, on all queues in turn. */
+static void check_variants(struct backend *backend, const struct shape *shape,
+                           const struct variant *variants, int count, enum dtype dtype,
+                           uint64_t seed, double *worst)
+{
+    struct op ops[VARIANTS];
+    struct op_case tests[VARIANTS];
+    struct error err = { 0 };
+    for (int v = 0; v < count; v++) {
+        ops[v] = variant_op(shape, &variants[v], dtype);
+        ops[v].queue = v % backend->facts.queues;
+        op_case_init(&tests[v], &ops[v], seed + (uint64_t)v);
+    }
+    const bool ran = op_cases_run(tests, count, backend, &err);
+    cr_expect(ran, "%s: %s", shape->name, err.message);
+    for (int v = 0; v < count; v++) {
+        if (ran) check_variant(&tests[v], worst);
+        op_case_release(&tests[v]);
+    }
 }
 
 enum coverage { EVERY_VARIANT, HALF_OF_THE_VARIANTS };
@@ -80,25 +104,24 @@ static void check_shapes(const struct shapes *shapes, bool of_convolutions,
                          const struct variant variants[VARIANTS], enum coverage coverage,
                          enum dtype dtype)
 {
-    struct backend *backend = op_case_backend(1);
+    struct backend *backend = op_case_backend(op_case_queues());
     double worst = 0;
     int checked = 0;
     for (int i = 0; i < shapes->count; i++) {
         const struct shape *shape = &shapes->items[i];
         if ((shape->kind == INCEPTION_CONVOLUTION) != of_convolutions) continue;
         const int first = coverage == EVERY_VARIANT ? 0 : i % 2 * VARIANTS / 2;
-        const int end = coverage == EVERY_VARIANT ? VARIANTS : first + VARIANTS / 2;
-        for (int v = first; v < end; v++, checked++) {
-            const double share = check_variant(backend, shape, &variants[v], dtype,
-                                               (uint64_t)(i * VARIANTS + v));
-            worst = share > worst ? share : worst;
-        }
+        const int count = coverage == EVERY_VARIANT ? VARIANTS : VARIANTS / 2;
+        check_variants(backend, shape, variants + first, count, dtype,
+                       (uint64_t)(i * VARIANTS + first), &worst);
+        checked += count;
     }
     backend_close(backend);
     cr_expect(checked > 0);
     if (getenv("MICROMET_TEST_REPORT"))
-        printf("%s of %s: %d ops, largest error %.3f of its tolerance\n",
-               dtype == DTYPE_F32 ? "float32" : "bfloat16", shapes->items[0].name, checked, worst);
+        printf("%s of %s: %d ops in %d orders, largest error %.3f of its tolerance\n",
+               dtype == DTYPE_F32 ? "float32" : "bfloat16", shapes->items[0].name, checked,
+               op_case_orders(), worst);
 }
 
 static const struct shapes *inception(int window)
@@ -330,6 +353,7 @@ Test(backend, a_queue_goes_on_only_after_the_one_it_waits_for)
     cr_assert(host && ops->alloc(backend, BYTES, (void **)&memory, &err));
     cr_assert(ops->alloc(backend, BYTES, (void **)&copy, &err));
     for (int round = 1; round <= ROUNDS; round++) {
+        op_case_order(round);
         memset(host, round, BYTES);
         cr_assert(ops->copy(backend, 0, memory, host, BYTES, &err));
         uint64_t ticket;

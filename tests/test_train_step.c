@@ -16,10 +16,11 @@
 #include "micromet/format/weights.h"
 #include "micromet/nn/model.h"
 #include "op_case.h"
+#include "step_start.h"
 #include "support.h"
 
 /* Epochs of the Philox streams, as in train_step.py. */
-enum { VECTORS = 1, PIXELS, EARLIER, SKETCH, REDRAW = 16, SKETCH_SIZE = 64, TOWERS = 2 };
+enum { SKETCH = 4, REDRAW = 16, SKETCH_SIZE = 64, TOWERS = 2 };
 
 static const double loss_off = 1e-5, relative_off = 1e-3, logit_off = 2e-4;
 
@@ -81,12 +82,6 @@ static struct model_spec spec_of(const struct step *s)
     return spec;
 }
 
-static bool ends_with(const char *name, const char *end)
-{
-    const size_t length = strlen(name), tail = strlen(end);
-    return length >= tail && strcmp(name + length - tail, end) == 0;
-}
-
 static float *allocate(int64_t count)
 {
     float *values = malloc((size_t)count * sizeof *values);
@@ -94,32 +89,7 @@ static float *allocate(int64_t count)
     return values;
 }
 
-static float *read_array(struct model *model, int index, enum parameter_part part)
-{
-    struct error err = { 0 };
-    float *values = allocate(model_parameter(model, index)->count);
-    cr_assert(model_read(model, index, part, values, &err), "%s", err.message);
-    return values;
-}
-
 /* --- the start ------------------------------------------------------------------------------- */
-
-static void draw_vector(const struct parameter *p, uint64_t seed, int index, float *values)
-{
-    static const struct {
-        const char *end;
-        float low, high;
-    } ranges[] = { { ".running_mean", -0.2f, 0.2f },
-                   { ".running_var", 0.5f, 1.5f },
-                   { ".bn.weight", 0.75f, 1.25f },
-                   { ".bn.bias", 0.3f, 0.7f },
-                   { ".bias", -0.1f, 0.1f } };
-    struct random random = random_init(seed, VECTORS, (uint64_t)index, RANDOM_TEST);
-    int kind = 0;
-    while (!ends_with(p->name, ranges[kind].end)) kind++;
-    for (int64_t i = 0; i < p->count; i++)
-        values[i] = random_uniform(&random, ranges[kind].low, ranges[kind].high);
-}
 
 static void redraw_filter(const struct parameter *p, struct random random, float *filter)
 {
@@ -136,42 +106,21 @@ static void settle_filters(const struct step *s, const struct parameter *p, int 
 {
     const uint8_t *attempts = find(s, p->name, "redraws", NULL);
     const int64_t size = p->count / p->torch_shape[0];
-    for (int64_t k = 0; k < p->torch_shape[0]; k++) {
-        float *filter = values + k * size;
-        double sum = 0;
+    for (int64_t k = 0; k < p->torch_shape[0]; k++)
         if (attempts && attempts[k])
             redraw_filter(p,
                           random_init(s->seed, REDRAW + attempts[k], (uint64_t)(4096 * index + k),
                                       RANDOM_TEST),
-                          filter);
-        if (p->dims != 4) continue;
-        for (int64_t i = 0; i < size; i++) sum += filter[i];
-        for (int64_t i = 0; i < size; i++) filter[i] -= (float)(sum / (double)size);
-    }
+                          values + k * size);
+    step_centre_filters(p, values);
 }
 
-/* Adam as one earlier step left it. */
 static void start_optimizer(struct step *s, int index)
 {
-    struct error err = { 0 };
     const struct parameter *p = model_parameter(s->model, index);
     const float *gradient = find(s, p->name, "gradient", NULL);
     cr_assert(gradient, "%s: the fixture has no gradient of %s", s->name, p->name);
-    const float scale = (float)(gradient[0] / sqrt((double)p->count));
-    const float new1 = (float)(1 - s->spec.optimizer.beta1);
-    const float new2 = (float)(1 - s->spec.optimizer.beta2);
-    struct random random = random_init(s->seed, EARLIER, (uint64_t)index, RANDOM_TEST);
-    float *m = allocate(p->count), *v = allocate(p->count);
-    for (int64_t i = 0; i < p->count; i++) {
-        const float u = random_uniform(&random, -1, 1);
-        const float g = scale * (u + copysignf(0.5f, u));
-        m[i] = new1 * g;
-        v[i] = new2 * g * g;
-    }
-    cr_assert(model_write(s->model, index, PART_STATE1, m, &err), "%s", err.message);
-    cr_assert(model_write(s->model, index, PART_STATE2, v, &err), "%s", err.message);
-    free(m);
-    free(v);
+    step_start_adam(s->model, index, s->seed, (float)(gradient[0] / sqrt((double)p->count)));
 }
 
 static void start_model(struct step *s)
@@ -181,12 +130,12 @@ static void start_model(struct step *s)
     s->before = calloc((size_t)model_parameter_count(s->model), sizeof *s->before);
     for (int i = 0; i < model_parameter_count(s->model); i++) {
         const struct parameter *p = model_parameter(s->model, i);
-        float *values = read_array(s->model, i, PART_VALUE);
+        float *values = step_read(s->model, i, PART_VALUE);
         if (p->dims == 1)
-            draw_vector(p, s->seed, i, values);
+            step_draw_vector(p, s->seed, i, values);
         else
             settle_filters(s, p, i, values);
-        cr_assert(model_write(s->model, i, PART_VALUE, values, &err), "%s", err.message);
+        step_write(s->model, i, PART_VALUE, values);
         if (p->trains) start_optimizer(s, i);
         if (p->trains || (p->statistic && !p->host))
             s->before[i] = values;
@@ -194,20 +143,6 @@ static void start_model(struct step *s)
             free(values);
     }
     cr_assert(model_refresh(s->model, &err), "%s", err.message);
-}
-
-static void draw_window(const struct step *s, int tower, int n, uint8_t *pixels)
-{
-    struct random random = random_init(s->seed, PIXELS, (uint64_t)(tower * s->spec.batch + n),
-                                       RANDOM_TEST);
-    const int side = s->spec.window;
-    uint32_t word = 0;
-    for (int i = 0; i < side * side * 3; i++) {
-        const int x = i / 3 % side, y = i / 3 / side, channel = i % 3;
-        word = i % 4 == 0 ? random_u32(&random) : word >> 8;
-        pixels[i] = (uint8_t)(((word & 0xff) >> 1) +
-                              ((x * (n + 1) + y * (tower + 2) + 40 * channel) & 127));
-    }
 }
 
 static void draw_batch(struct step *s)
@@ -225,7 +160,7 @@ static void draw_batch(struct step *s)
     for (int t = 0; t < s->spec.towers; t++) {
         s->pixels[t] = malloc(n * bytes);
         for (int i = 0; i < s->spec.batch; i++)
-            draw_window(s, t, i, s->pixels[t] + (size_t)i * bytes);
+            step_draw_window(&s->spec, s->seed, t, i, s->pixels[t] + (size_t)i * bytes);
         s->batch.pixels[t] = s->pixels[t];
         s->batch.draws[t] = s->draws;
     }
@@ -308,7 +243,7 @@ static void check_array(const struct step *s, int index, const char *what, const
 
 static float *update_of(const struct step *s, int index)
 {
-    float *update = read_array(s->model, index, PART_VALUE);
+    float *update = step_read(s->model, index, PART_VALUE);
     for (int64_t i = 0; i < model_parameter(s->model, index)->count; i++)
         update[i] -= s->before[index][i];
     return update;
@@ -320,7 +255,7 @@ static void check_arrays(const struct step *s)
     for (int i = 0; i < model_parameter_count(s->model); i++) {
         if (!s->before[i]) continue;
         if (model_parameter(s->model, i)->trains) {
-            float *gradient = read_array(s->model, i, PART_GRADIENT);
+            float *gradient = step_read(s->model, i, PART_GRADIENT);
             check_array(s, i, "gradient", gradient);
             free(gradient);
         }
@@ -346,9 +281,8 @@ static bool fill(void *context, int index, void *values, struct error *err)
     (void)err;
     const struct dump *dump = context;
     const int parameter = dump->indices[index];
-    float *source = dump->is_update[index]
-                        ? update_of(dump->step, parameter)
-                        : read_array(dump->step->model, parameter, PART_GRADIENT);
+    float *source = dump->is_update[index] ? update_of(dump->step, parameter)
+                                           : step_read(dump->step->model, parameter, PART_GRADIENT);
     memcpy(values, source, (size_t)dump->arrays[index].count * sizeof *source);
     free(source);
     return true;

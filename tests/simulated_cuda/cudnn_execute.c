@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cudnn_memo.h"
 #include "cudnn_plan.h"
 
 static const char handle_kind[] = "cuDNN handle";
@@ -177,6 +178,61 @@ static void compute(const struct execution *e)
     free(x);
 }
 
+static void *output_address(const struct execution *e)
+{
+    const struct problem *problem = &e->plan.problem;
+    const struct problem_tensor *out = problem_output(problem);
+    return out == &problem->x ? e->x : out == &problem->w ? e->w : e->y;
+}
+
+/* The channels of all pixels, from a strided tensor to a dense array or back. */
+static void copy_output(const struct execution *e, char *dense, bool to_dense)
+{
+    const struct problem_tensor *t = problem_output(&e->plan.problem);
+    const size_t element = element_of(t->type) == ELEMENT_BF16 ? 2 : 4;
+    const size_t channels = (size_t)t->dims[1] * element, step = (size_t)t->strides[3] * element;
+    const int64_t pixels = t->dims[0] * t->dims[2] * t->dims[3];
+    char *strided = output_address(e);
+    for (int64_t p = 0; p < pixels; p++, dense += channels, strided += step)
+        memcpy(to_dense ? dense : strided, to_dense ? strided : dense, channels);
+}
+
+/* All that the result depends on. */
+static int inputs_of(const struct execution *e, struct memo_part parts[MEMO_PARTS_MAX])
+{
+    const struct problem *problem = &e->plan.problem;
+    const struct problem_tensor *out = problem_output(problem);
+    const struct {
+        const struct problem_tensor *tensor;
+        const void *data;
+    } tensors[] = { { &problem->x, e->x }, { &problem->w, e->w }, { &problem->y, e->y } };
+    int count = 0;
+    parts[count++] = (struct memo_part) { &e->plan, sizeof e->plan };
+    for (int i = 0; i < 3; i++)
+        if (tensors[i].tensor != out || problem->beta != 0)
+            parts[count++] = (struct memo_part) { tensors[i].data,
+                                                  tensor_extent(tensors[i].tensor) };
+    if (e->bias) parts[count++] = (struct memo_part) { e->bias, tensor_extent(&problem->bias) };
+    return count;
+}
+
+static void compute_or_remember(const struct execution *e)
+{
+    const struct problem_tensor *out = problem_output(&e->plan.problem);
+    const int64_t elements = out->dims[0] * out->dims[1] * out->dims[2] * out->dims[3];
+    const size_t bytes = (size_t)elements * (element_of(out->type) == ELEMENT_BF16 ? 2 : 4);
+    struct memo_part parts[MEMO_PARTS_MAX];
+    const int count = inputs_of(e, parts);
+    const void *known = memo_find(parts, count);
+    if (known) {
+        copy_output(e, (char *)(uintptr_t)known, false);
+        return;
+    }
+    char *kept = e->plan.nondeterministic ? NULL : memo_keep(parts, count, bytes);
+    compute(e);
+    if (kept) copy_output(e, kept, true);
+}
+
 static void execute(void *argument)
 {
     const struct execution *e = argument;
@@ -190,7 +246,7 @@ static void execute(void *argument)
         sim_expect_device(e->workspace, e->plan.workspace_bytes, "the workspace of a cuDNN plan");
         memset(e->workspace, 0xff, e->plan.workspace_bytes);
     }
-    compute(e);
+    compute_or_remember(e);
 }
 
 /* --- the call --- */

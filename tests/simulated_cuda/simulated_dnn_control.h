@@ -3,6 +3,7 @@
 #define MICROMET_TESTS_SIMULATED_DNN_CONTROL_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #ifdef __cplusplus
@@ -29,6 +30,11 @@ void simulated_dnn_refuse_slices(bool x, bool y);
 /* Which engines come first, and which are refused. Also MICROMET_SIMULATED_DNN_SEED in the
  * environment. */
 void simulated_dnn_seed(uint64_t seed);
+/* Keep executions of plans, inputs and outputs, as far as they fit into `bytes`: one whose inputs
+ * are an earlier one's, bit for bit, leaves what that left and is not computed again. Nothing is
+ * kept unless asked for. */
+void simulated_dnn_remember(size_t bytes);
+int64_t simulated_dnn_remembered(void); /* executions that were not computed again */
 
 #ifdef __cplusplus
 }

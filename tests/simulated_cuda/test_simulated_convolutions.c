@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "convolution_problem.h"
+#include "simulated_dnn_control.h"
 
 /* One element, by the definition. `at` is (n, y, x, c) of the output, (k, r, s, c) of a filter
  * gradient. */
@@ -165,6 +166,47 @@ Test(simulated_convolutions, the_fallback_is_exact)
     descriptor_destroy(graph);
     problem_release(&p);
     expect_cudnn(cudnnDestroy(handle));
+    expect_no_leaks();
+}
+
+/* Changes the last element that is computed with. */
+static void change(struct array *a)
+{
+    const size_t last = a->bytes - (size_t)(a->tensor.pixel_stride - a->first - a->tensor.c + 1) *
+                                       dtype_bytes(a->tensor.dtype);
+    a->host[last + dtype_bytes(a->tensor.dtype) - 1] ^= 0x80; /* its sign */
+    expect_cuda(cudaMemcpy(a->device, a->host, a->bytes, cudaMemcpyHostToDevice));
+}
+
+static int64_t remembered_in_a_run(struct problem *p)
+{
+    const int64_t before = simulated_dnn_remembered();
+    cr_expect(run_all(p, 0x1p-8) >= 3);
+    return simulated_dnn_remembered() - before;
+}
+
+Test(simulated_convolutions, executions_are_remembered_for_the_same_inputs_alone)
+{
+    simulated_dnn_remember((size_t)1 << 26);
+    for (int direction = FORWARD; direction <= BACKWARD_FILTER; direction++) {
+        struct problem p = problem_make((enum direction)direction, DTYPE_BF16, 8);
+        p.has_bias = direction == FORWARD;
+        p.accumulate = direction == BACKWARD_DATA;
+        struct array *inputs[] = { &p.x, &p.w, &p.y };
+        const int64_t alike = remembered_in_a_run(&p); /* engines with the same arithmetic */
+        cr_expect_gt(remembered_in_a_run(&p), alike + 2);
+        for (int i = 0; i < 3; i++) { /* an output too, which is added to or written over */
+            const bool matters = p.accumulate || i != (direction == FORWARD         ? 2
+                                                       : direction == BACKWARD_DATA ? 0
+                                                                                    : 1);
+            change(inputs[i]);
+            const int64_t known = remembered_in_a_run(&p);
+            cr_expect(matters ? known == alike : known > alike + 2, "direction %d, input %d: %d",
+                      direction, i, (int)known);
+        }
+        problem_release(&p);
+    }
+    simulated_dnn_remember(0);
     expect_no_leaks();
 }
 
