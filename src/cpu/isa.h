@@ -96,7 +96,9 @@ struct isa {
      */
     void (*combine)(const float *factors, int terms, const float *from, size_t stride, int count,
                     float *to);
-    void (*pool[2])(const struct pool_pixel *); /* [input is bfloat16] */
+    /* [input is bfloat16] Returns how many channels are done, from the first on; those that do not
+     * fill two vectors are left. */
+    int (*pool[2])(const struct pool_pixel *);
     void (*winograd_input[WINOGRAD_KIND_COUNT])(const struct winograd_input *);
     void (*winograd_output[WINOGRAD_KIND_COUNT])(const struct winograd_output *);
 };

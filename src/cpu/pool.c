@@ -27,10 +27,11 @@ static inline int64_t pixel_at(const struct tensor *t, int n, int y, int x)
     return ((int64_t)n * t->h + y) * t->w + x;
 }
 
-/* The plain loop, for processors without one of isa.h's instruction sets. */
-static void reduce_plain(const struct pool_pixel *p, bool bf16)
+/* The plain loop: for channels that fill no vector, and for processors without one of isa.h's
+ * instruction sets. */
+static void reduce_plain(const struct pool_pixel *p, int first, bool bf16)
 {
-    for (int c = 0; c < p->channels; c++) {
+    for (int c = first; c < p->channels; c++) {
         float sum = p->average ? 0 : -INFINITY;
         for (int t = 0; t < p->taps; t++) {
             const float value = bf16 ? bf16_to_float(((const uint16_t *)p->pixels[t])[c])
@@ -63,10 +64,7 @@ static void forward_pixel(const struct op *op, const struct op_buffers *b, int n
             pixels[pixel.taps++] =
                 (const char *)b->x + (size_t)(pixel_at(&op->x, n, y, x) * op->x.pixel_stride) *
                                          dtype_bytes(op->x.dtype);
-    if (isa)
-        isa->pool[bf16](&pixel);
-    else
-        reduce_plain(&pixel, bf16);
+    reduce_plain(&pixel, isa ? isa->pool[bf16](&pixel) : 0, bf16);
     row_store(&op->y, b->out, target, pixel.y);
 }
 
