@@ -14,20 +14,30 @@ struct inspection {
 };
 
 /* What a file holds, by its first bytes. Whatever is unknown is left to OpenSlide to judge. */
-enum file_kind { FILE_SLIDE, FILE_PACK, FILE_CHECKPOINT };
+enum file_kind { FILE_SLIDE, FILE_PACK, FILE_WEIGHTS };
 
 static enum file_kind kind_of(const char *path)
 {
-    static const uint8_t pack[8] = "MMPACK\r\n";
+    static const struct {
+        enum file_kind kind;
+        size_t at, length;
+        const char *bytes;
+    } starts[] = {
+        { FILE_PACK, 0, 8, "MMPACK\r\n" },
+        { FILE_WEIGHTS, 4, 5, "\0\0\0\0{" },      /* safetensors: u64 below 4 GB, JSON */
+        { FILE_WEIGHTS, 0, 8, "\x89HDF\r\n\x1a\n" }, /* Keras */
+        { FILE_WEIGHTS, 0, 4, "PK\3\4" },          /* Keras 3, PyTorch */
+    };
     uint8_t head[9] = { 0 };
-    uint64_t json_bytes = 0;
     FILE *file = fopen(path, "rb");
     if (!file) return FILE_SLIDE;
     const size_t count = fread(head, 1, sizeof head, file);
     fclose(file);
-    if (count >= sizeof pack && !memcmp(head, pack, sizeof pack)) return FILE_PACK;
-    for (int i = 0; i < 8; i++) json_bytes |= (uint64_t)head[i] << (8 * i);
-    return head[8] == '{' && json_bytes < (uint64_t)1 << 32 ? FILE_CHECKPOINT : FILE_SLIDE;
+    for (size_t i = 0; i < sizeof starts / sizeof starts[0]; i++)
+        if (count >= starts[i].at + starts[i].length &&
+            memcmp(head + starts[i].at, starts[i].bytes, starts[i].length) == 0)
+            return starts[i].kind;
+    return FILE_SLIDE;
 }
 
 static bool inspect_file(const struct inspection *inspection, const char *path, struct error *err)
@@ -35,8 +45,8 @@ static bool inspect_file(const struct inspection *inspection, const char *path, 
     switch (kind_of(path)) {
     case FILE_PACK:
         return inspect_pack(path, inspection->out_folder, err);
-    case FILE_CHECKPOINT:
-        return inspect_checkpoint(path, inspection->out_folder, err);
+    case FILE_WEIGHTS:
+        return inspect_weights(path, err);
     default:
         return inspect_slide(path, inspection->annotation, inspection->mpp, inspection->out_folder,
                              err);
@@ -91,7 +101,7 @@ static enum exit_code run(int argc, char **argv, struct error *err)
 
 const struct subcommand command_inspect = {
     .name = "inspect",
-    .summary = "say what a slide, pack or checkpoint holds, and draw it",
+    .summary = "say what a slide, pack, checkpoint or file of weights holds, and draw it",
     .help =
         "usage: micromet inspect PATH... [--annotation FILE] [--mpp X] [--out FOLDER]\n"
         "\n"
@@ -101,6 +111,7 @@ const struct subcommand command_inspect = {
         "the\n"
         "slide with tissue outlined in blue and tumor in red.\n"
         "A pack: its parameters, checksum and a sheet of its windows. A checkpoint: its model.\n"
+        "Weights of Keras or PyTorch: what of them `micromet import` takes.\n"
         "\n"
         "What a file is, its first bytes decide. A file that cannot be read is reported and the\n"
         "others go on; the exit code is then 3 (1 when all failed).\n"

@@ -11,12 +11,12 @@
 #include "micromet/base/thread.h"
 #include "micromet/data/augment.h"
 #include "micromet/data/loader.h"
-#include "micromet/nn/pretrained.h"
 #include "micromet/run/metrics.h"
 #include "micromet/run/predict.h"
 #include "data_record.h"
 #include "run_folder.h"
 #include "micromet/run/session.h"
+#include "start_weights.h"
 
 enum { LOG_STEPS = 10 };
 static const size_t reader_cache_bytes = (size_t)128 << 20;
@@ -39,6 +39,7 @@ static void catch_signals(void)
 
 struct trainer {
     const struct config *config;
+    struct config resolved; /* what `config` points to: "auto" has become what it is */
     struct session session;
     struct manifest manifest;
     struct dataset train, validation;
@@ -129,12 +130,12 @@ static bool open_data(struct trainer *t, struct error *err)
 
 /* Before the data: a slip in model.weights must not cost a walk over all slides. A run that goes on has its weights in
  * the checkpoint. */
-static bool open_model(struct trainer *t, struct error *err)
+static bool open_model(struct trainer *t, bool verbose, struct error *err)
 {
     const struct config *config = t->config;
     const bool given = !t->resumed && strcmp(config->model.weights, "random") != 0;
     struct pretrained pretrained = { 0 };
-    if (given && !pretrained_open(&pretrained, config->model.weights, err)) return false;
+    if (given && !start_weights_open(&pretrained, &t->resolved, err)) return false;
     const struct model_spec spec =
         model_spec_from_config(config, t->session.activations,
                                t->resumed ? t->start.gamma : pretrained.gamma, true);
@@ -142,12 +143,15 @@ static bool open_model(struct trainer *t, struct error *err)
     bool ok = model_init(&t->model, t->session.backend, &spec, err) &&
               model_randomize(t->model, config->seed, err) &&
               (!given || pretrained_apply(&pretrained, t->model, &head_taken, err));
+    if (ok && given) start_weights_log(&pretrained, spec.towers, head_taken, verbose);
     pretrained_release(&pretrained);
     if (ok)
-        log_info("model: %lld values, %lld train; weights: %s%s",
+        log_info("model: %lld values, %lld train; %s; average pools %s padding",
                  (long long)model_values(t->model), (long long)model_trainable_values(t->model),
-                 t->resumed ? "of the checkpoint" : config->model.weights,
-                 given && !head_taken ? " (towers), new head" : "");
+                 given        ? "weights as above"
+                 : t->resumed ? "weights of the checkpoint"
+                              : "random weights",
+                 spec.model.pool_padding == POOL_PADDING_EXCLUDE ? "exclude" : "include");
     return ok;
 }
 
@@ -198,6 +202,8 @@ static bool find_start(struct trainer *t, bool required, struct error *err)
     if (!t->resumed) return true;
     if (!checkpoint_open(&t->start, path, err))
         return error_prefix(err, "cannot resume (without this file from the one before it)");
+    if (t->resolved.model.pool_padding == POOL_PADDING_AUTO)
+        t->resolved.model.pool_padding = t->start.config.model.pool_padding;
     return check_same_run(&t->start, t->config, err);
 }
 
@@ -477,7 +483,7 @@ static bool prepare_run(struct trainer *t, const struct train_options *options, 
     if (!options->dry_run && !find_start(t, options->resume, err)) return false;
     if (!session_init(&t->session, &t->config->compute, t->config->data.level_count,
                       t->config->data.reader_threads, err) ||
-        !manifest_load(&t->manifest, t->config->data.manifest, err) || !open_model(t, err) ||
+        !manifest_load(&t->manifest, t->config->data.manifest, err) || !open_model(t, options->verbose, err) ||
         !open_data(t, err) || !allocate(t, err))
         return false;
     t->expected_bytes = memory_plan_print(
@@ -491,7 +497,8 @@ static bool prepare_run(struct trainer *t, const struct train_options *options, 
 bool train_run(const struct config *config, const struct train_options *options,
                struct train_result *result, struct error *err)
 {
-    struct trainer trainer = { .config = config };
+    struct trainer trainer = { .resolved = *config };
+    trainer.config = &trainer.resolved;
     *result = (struct train_result){ .code = EXIT_CODE_OK, .best_auc = NAN };
     catch_signals();
     bool ok = prepare_run(&trainer, options, err);
