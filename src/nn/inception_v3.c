@@ -14,7 +14,7 @@
 #define VALID        false
 
 const char inception_v3_output[] = "Mixed_7c";
-const float inception_v3_epsilon = 1e-3f;
+const float inception_epsilon = 1e-3f;
 
 /* clang-format off */
 const struct inception_layer inception_v3[INCEPTION_LAYERS] = {

@@ -128,7 +128,7 @@ static bool find_epsilon(struct pretrained *p, struct error *err)
 {
     const char *said = weights_metadata(&p->weights, "onnx.epsilon");
     char *end = NULL;
-    p->epsilon = said ? strtof(said, &end) : inception_v3_epsilon;
+    p->epsilon = said ? strtof(said, &end) : inception_epsilon;
     return !said || (*said && !*end) ||
            error_set(err, EXIT_CODE_FAILED,
                      "%s: its batch norms add different epsilons; fold them into their "
@@ -236,7 +236,7 @@ static void from_hwio(const int64_t oihw[4], const float *from, float *to)
 /* What a batch norm without this part does: nothing, and so one that was folded away comes back as nothing. */
 static float neutral_value(enum unit_part part)
 {
-    return part == UNIT_GAMMA ? 1 : part == UNIT_VARIANCE ? 1 - inception_v3_epsilon : 0;
+    return part == UNIT_GAMMA ? 1 : part == UNIT_VARIANCE ? 1 - inception_epsilon : 0;
 }
 
 static bool subtract(float *values, const struct weight_array *array, struct error *err)
@@ -269,7 +269,7 @@ bool pretrained_part_values(const struct pretrained *p, int tower, int unit, enu
         memcpy(values, from, (size_t)array->count * sizeof *values);
     }
     free(converted);
-    const float more = part == UNIT_VARIANCE ? p->epsilon - inception_v3_epsilon : 0;
+    const float more = part == UNIT_VARIANCE ? p->epsilon - inception_epsilon : 0;
     for (int64_t i = 0; i < array->count && more != 0; i++) values[i] += more;
     /* A bias before a batch norm: (wx + b) - mean = wx - (mean - b). */
     return part != UNIT_MEAN || !bias || subtract(values, bias, err);

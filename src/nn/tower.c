@@ -144,7 +144,7 @@ static bool unit_fold(const struct tower *tower, const struct unit *u, float *sc
     if (u->gamma >= 0 && !parameters_load(parameters, u->gamma, PART_VALUE, gamma, err))
         return false;
     for (int k = 0; k < channels; k++) {
-        const double scale = gamma[k] / sqrt((double)variance[k] + inception_v3_epsilon);
+        const double scale = gamma[k] / sqrt((double)variance[k] + inception_epsilon);
         for (int64_t i = 0; i < row; i++) w[k * row + i] = (float)(w[k * row + i] * scale);
         bias[k] = (float)(bias[k] - mean[k] * scale);
     }
