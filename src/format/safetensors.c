@@ -7,17 +7,15 @@
  * Files that we write carry a checksum of all their bytes as metadata; it is taken with its own
  * digits as zeros, so one pass writes the file and a second look only puts the digits in place. */
 #include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 #include <xxhash.h>
 
 #include "micromet/base/file.h"
 #include "micromet/format/weights.h"
+#include "weights_parts.h"
 
 enum { HEADER_BYTES_MAX = 100 * 1000 * 1000, LENGTH_BYTES = 8, BUFFER_ALIGNMENT = 64 };
 
@@ -38,33 +36,6 @@ struct buffer {
 static bool refuse(struct error *err, const char *path, const char *tensor, const char *reason)
 {
     return error_set(err, EXIT_CODE_FAILED, "%s: tensor '%.200s': %s", path, tensor, reason);
-}
-
-static bool map_file(struct weights *weights, const char *path, struct error *err)
-{
-    struct stat facts;
-    int file = open(path, O_RDONLY | O_CLOEXEC);
-    if (file < 0 || fstat(file, &facts) != 0) {
-        error_set(err, EXIT_CODE_FAILED, "%s: cannot open: %s", path, strerror(errno));
-        goto fail;
-    }
-    if (!S_ISREG(facts.st_mode) || facts.st_size < LENGTH_BYTES) {
-        error_set(err, EXIT_CODE_FAILED, "%s: not a safetensors file: too short", path);
-        goto fail;
-    }
-    void *bytes = mmap(NULL, (size_t)facts.st_size, PROT_READ, MAP_PRIVATE, file, 0);
-    if (bytes == MAP_FAILED) {
-        error_set(err, EXIT_CODE_FAILED, "%s: cannot map: %s", path, strerror(errno));
-        goto fail;
-    }
-    close(file);
-    weights->storage = bytes;
-    weights->storage_bytes = (size_t)facts.st_size;
-    weights->storage_is_mapping = true;
-    return true;
-fail:
-    if (file >= 0) close(file);
-    return false;
 }
 
 /* The header as a JSON object (the caller's to release), NULL on error; `buffer` gets what follows
@@ -273,7 +244,12 @@ bool safetensors_read(struct weights *weights, const char *path, struct error *e
     *weights = (struct weights) { 0 };
     json_t *header = NULL;
     struct buffer buffer;
-    if (!map_file(weights, path, err)) goto fail;
+    if (!weights_map(weights, path, err)) goto fail;
+    weights->format = WEIGHTS_SAFETENSORS;
+    if (weights->storage_bytes < LENGTH_BYTES) {
+        error_set(err, EXIT_CODE_FAILED, "%s: not a safetensors file: too short", path);
+        goto fail;
+    }
     header = read_header(weights, path, &buffer, err);
     if (!header) goto fail;
     if (!read_metadata(weights, path, json_object_get(header, metadata_key), err)) goto fail;

@@ -24,7 +24,8 @@ static bool starts_as_safetensors(const struct start *start)
     return start->bytes[8] == '{' && memcmp(start->bytes + 4, "\0\0\0", 4) == 0;
 }
 
-/* The reader may know better than the first bytes do: then it sets the format itself. */
+/* The first row whose sniff() agrees reads the file. Formats without one are told apart by the reader of another row, which
+ * sets weights->format. */
 static const struct {
     enum weights_format format;
     const char *name;
@@ -33,6 +34,7 @@ static const struct {
 } formats[] = {
     { WEIGHTS_SAFETENSORS, "safetensors", starts_as_safetensors, safetensors_read },
     { WEIGHTS_KERAS2_HDF5, "Keras 2 HDF5", starts_as_hdf5, keras_hdf5_read },
+    { WEIGHTS_KERAS3_HDF5, "Keras 3 HDF5", NULL, NULL },
 };
 enum { FORMATS = sizeof formats / sizeof *formats };
 
@@ -61,9 +63,9 @@ bool weights_read(struct weights *weights, const char *path, struct error *err)
     if (!read_start(&start, path, err)) return false;
     for (int i = 0; i < FORMATS; i++) {
         if (!formats[i].sniff || !formats[i].sniff(&start)) continue;
-        if (!formats[i].read(weights, path, err)) return false;
-        if (weights->format == WEIGHTS_UNKNOWN) weights->format = formats[i].format;
-        return true;
+        const bool done = formats[i].read(weights, path, err);
+        if (done && weights->format == WEIGHTS_UNKNOWN) weights->format = formats[i].format;
+        return done;
     }
     return error_set(err, EXIT_CODE_FAILED,
                      "%s: is no file of weights that this program knows: neither Keras' HDF5 nor "
