@@ -124,6 +124,7 @@ struct reader {
     size_t capacity;
     bool has_epsilon, epsilon_differs;
     float epsilon;
+    const char *pool_padding; /* of the average pools that have any; NULL as long as there is none */
     struct error *err;
 };
 
@@ -284,6 +285,30 @@ static void note_epsilon(struct reader *reader, const Onnx__NodeProto *node)
     reader->epsilon = epsilon;
 }
 
+static const Onnx__NodeProto *producer(const struct reader *reader, const char *name)
+{
+    for (size_t i = 0; i < reader->graph->n_node; i++)
+        for (size_t o = 0; o < reader->graph->node[i]->n_output; o++)
+            if (strcmp(reader->graph->node[i]->output[o], name) == 0) return reader->graph->node[i];
+    return NULL;
+}
+
+/* Whether average pools of more than a pixel count their padding: they say so, or stand behind a node that pads. The first
+ * one speaks for all. */
+static void note_pool_padding(struct reader *reader, const Onnx__NodeProto *node)
+{
+    const Onnx__AttributeProto *pads = attribute(node, "pads");
+    const Onnx__AttributeProto *automatic = attribute(node, "auto_pad");
+    const Onnx__AttributeProto *counts = attribute(node, "count_include_pad");
+    const Onnx__NodeProto *before = node->n_input > 0 ? producer(reader, node->input[0]) : NULL;
+    int64_t padded = 0;
+    for (size_t i = 0; pads && i < pads->n_ints; i++) padded += pads->ints[i];
+    padded += automatic && automatic->s.len >= 4 && memcmp(automatic->s.data, "SAME", 4) == 0;
+    if (reader->pool_padding) return;
+    if (padded > 0) reader->pool_padding = counts && counts->i ? "include" : "exclude";
+    if (padded == 0 && before && is_op(before, "Pad")) reader->pool_padding = "include";
+}
+
 /* Inputs that are weights; the first of them must be there, and those up to `needed`. */
 static const struct {
     const char *op;
@@ -295,6 +320,7 @@ static const struct {
 
 static bool read_node(struct reader *reader, const Onnx__NodeProto *node)
 {
+    if (is_op(node, "AveragePool")) note_pool_padding(reader, node);
     for (size_t l = 0; l < sizeof layers / sizeof *layers; l++) {
         if (!is_op(node, layers[l].op)) continue;
         if (node->n_input <= layers[l].needed)
@@ -317,20 +343,24 @@ static bool add_metadata(struct reader *reader, const char *key, const char *val
 
 static bool read_metadata(struct reader *reader, const Onnx__ModelProto *model)
 {
-    static const char epsilon_key[] = "onnx.epsilon";
-    reader->weights->metadata = calloc(2 * model->n_metadata_props + 3,
+    static const char own_keys[] = "onnx.";
+    reader->weights->metadata = calloc(2 * model->n_metadata_props + 5,
                                        sizeof *reader->weights->metadata);
     if (!reader->weights->metadata) return refuse(reader, "metadata", "no memory");
     size_t count = 0;
     for (size_t i = 0; i < model->n_metadata_props; i++) {
         const Onnx__StringStringEntryProto *entry = model->metadata_props[i];
-        if (!entry->key || !entry->value || strcmp(entry->key, epsilon_key) == 0) continue;
+        if (!entry->key || !entry->value || strncmp(entry->key, own_keys, strlen(own_keys)) == 0)
+            continue;
         if (!add_metadata(reader, entry->key, entry->value, &count)) return false;
     }
+    if (reader->pool_padding &&
+        !add_metadata(reader, "onnx.pool_padding", reader->pool_padding, &count))
+        return false;
     if (!reader->has_epsilon) return true;
     char text[32] = "mixed";
     if (!reader->epsilon_differs) snprintf(text, sizeof text, "%.9g", reader->epsilon);
-    return add_metadata(reader, epsilon_key, text, &count);
+    return add_metadata(reader, "onnx.epsilon", text, &count);
 }
 
 /* After all checks, since an array that two nodes use must be packed once. */

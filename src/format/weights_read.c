@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "micromet/format/onnx.h"
 #include "micromet/format/weights.h"
 
 /* The first bytes of a file, and zeros where it is shorter. */
@@ -24,6 +25,14 @@ static bool starts_as_safetensors(const struct start *start)
     return start->bytes[8] == '{' && memcmp(start->bytes + 4, "\0\0\0", 4) == 0;
 }
 
+/* A protobuf: field 1 (ir_version), a small number, and another field of the model. */
+static bool starts_as_onnx(const struct start *start)
+{
+    static const char tags[] = "\x12\x1a\x22\x28\x32\x3a\x42\x72";
+    return start->bytes[0] == 0x08 && start->bytes[1] >= 1 && start->bytes[1] < 64 &&
+           start->bytes[2] && strchr(tags, start->bytes[2]);
+}
+
 /* The first row whose sniff() agrees reads the file. Formats without one are told apart by the reader of another row, which
  * sets weights->format. */
 static const struct {
@@ -35,6 +44,7 @@ static const struct {
     { WEIGHTS_SAFETENSORS, "safetensors", starts_as_safetensors, safetensors_read },
     { WEIGHTS_KERAS2_HDF5, "Keras 2 HDF5", starts_as_hdf5, keras_hdf5_read },
     { WEIGHTS_KERAS3_HDF5, "Keras 3 HDF5", NULL, NULL },
+    { WEIGHTS_ONNX, "ONNX", starts_as_onnx, onnx_read_weights },
 };
 enum { FORMATS = sizeof formats / sizeof *formats };
 

@@ -118,6 +118,7 @@ static void take_places(struct pretrained *p, const struct array_place *places)
 static enum pool_padding pool_padding_of(const struct pretrained *p)
 {
     const char *said = weights_metadata(&p->weights, "pool_padding");
+    if (!said) said = weights_metadata(&p->weights, "onnx.pool_padding");
     if (said && strcmp(said, "exclude") == 0) return POOL_PADDING_EXCLUDE;
     if (said && strcmp(said, "include") == 0) return POOL_PADDING_INCLUDE;
     return weights_are_keras(&p->weights) ? POOL_PADDING_EXCLUDE : POOL_PADDING_INCLUDE;

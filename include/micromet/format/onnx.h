@@ -14,7 +14,8 @@
  * Identity and Constant nodes are looked through. Types are F32 and F16, as stored.
  *
  * Metadata: the model's own properties, and "onnx.epsilon", of its batch norms, as "%.9g" ("mixed"
- * where they differ; absent where there are none).
+ * where they differ; absent where there are none), and "onnx.pool_padding", include or exclude, of
+ * its average pools (absent where none has any).
  *
  * Refused by name: data in other files, arrays of other types, sizes that the bytes do not fit, and
  * weights that the graph computes (quantized models). */
