@@ -146,7 +146,7 @@ static bool check_preprocessing(const struct pretrained *p, struct error *err)
                      p->path, said, model_preprocessing);
 }
 
-static bool match(struct pretrained *p, struct error *err)
+bool pretrained_take(struct pretrained *p, struct error *err)
 {
     const size_t count = (size_t)p->weights.count + 1;
     struct array_place *places = calloc(count, sizeof *places);
@@ -155,6 +155,7 @@ static bool match(struct pretrained *p, struct error *err)
     if (ok) take_places(p, places);
     free(places);
     if (!ok || !check_units(p, err)) return false;
+    for (int t = 0; t < TOWERS_MAX; t++) p->from[t] = t < p->towers ? t : p->towers - 1;
     const char *format = weights_metadata(&p->weights, "format");
     p->ours = format && strncmp(format, "micromet ", 9) == 0;
     p->pool_padding = pool_padding_of(p);
@@ -166,9 +167,7 @@ bool pretrained_open(struct pretrained *pretrained, const char *path, struct err
     *pretrained = (struct pretrained){ 0 };
     snprintf(pretrained->path, sizeof pretrained->path, "%s", path);
     bool ok = weights_read(&pretrained->weights, path, err);
-    ok = ok && match(pretrained, err);
-    for (int t = 0; t < TOWERS_MAX; t++)
-        pretrained->from[t] = t < pretrained->towers ? t : pretrained->towers - 1;
+    ok = ok && pretrained_take(pretrained, err);
     if (!ok) pretrained_release(pretrained);
     return ok;
 }
@@ -221,14 +220,14 @@ bool pretrained_check_strict(const struct pretrained *p, struct error *err)
 
 /* --- values --------------------------------------------------------------------------------------- */
 
-/* HWIO, which is (T*I) x O, -> OIHW; in squares that stay in the cache. */
+/* HWIO, which is (T*I) x O, -> OIHW; in squares of I x O, all T of which stay in the cache. */
 static void from_hwio(const int64_t oihw[4], const float *from, float *to)
 {
     enum { SIDE = 16 };
     const int64_t outputs = oihw[0], inputs = oihw[1], taps = oihw[2] * oihw[3];
-    for (int64_t t = 0; t < taps; t++)
+    for (int64_t o0 = 0; o0 < outputs; o0 += SIDE)
         for (int64_t i0 = 0; i0 < inputs; i0 += SIDE)
-            for (int64_t o0 = 0; o0 < outputs; o0 += SIDE)
+            for (int64_t t = 0; t < taps; t++)
                 for (int64_t i = i0; i < inputs && i < i0 + SIDE; i++)
                     for (int64_t o = o0; o < outputs && o < o0 + SIDE; o++)
                         to[(o * inputs + i) * taps + t] = from[(t * inputs + i) * outputs + o];

@@ -19,6 +19,9 @@ const char *unit_part_name(enum unit_part part);
 /* Find a place for every array of the file, one each in `places`; sets matching and towers. */
 bool pretrained_match(struct pretrained *pretrained, struct array_place *places, struct error *err);
 
+/* Match and check what pretrained->weights holds: all of opening but the reading. */
+bool pretrained_take(struct pretrained *pretrained, struct error *err);
+
 /* The values of a part of the file's tower in torch's order. */
 bool pretrained_part_values(const struct pretrained *pretrained, int tower, int unit,
                             enum unit_part part, float *values, struct error *err);
