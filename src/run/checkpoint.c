@@ -270,9 +270,9 @@ static bool checkpoint_parse(struct checkpoint *c, struct error *err)
     snprintf(c->program, sizeof c->program, "%s", weights_metadata(&c->weights, "program"));
     config_defaults(&c->config);
     return config_parse(&c->config, yaml, strlen(yaml), c->path, err) &&
-           state_parse(weights_metadata(&c->weights, "state"), c->path, &c->state, err) &&
            towers_parse(weights_metadata(&c->weights, "towers"), c->path, c, err) &&
-           input_parse(c, err);
+           input_parse(c, err) &&
+           state_parse(weights_metadata(&c->weights, "state"), c->path, &c->state, err);
 }
 
 bool checkpoint_open(struct checkpoint *checkpoint, const char *path, struct error *err)
