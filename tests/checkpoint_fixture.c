@@ -26,11 +26,16 @@ void checkpoint_fixture_config(struct config *config)
 
 struct training_state checkpoint_fixture_state(void)
 {
-    return (struct training_state){ .step = 123456789012, .epoch = 7, .examples = 48,
-                                    .best_epoch = 5, .stale_epochs = 2, .best_auc = 0.1 + 0.7,
-                                    .threshold = 1.0 / 3, .loss_sum = 0x1.123456789abcdp-3,
-                                    .schedule = { .plateau_rate = 1e-4, .best = 0.3,
-                                                  .bad_epochs = 2 } };
+    return (struct training_state) { .step = 123456789012,
+                                     .epoch = 7,
+                                     .examples = 48,
+                                     .best_epoch = 5,
+                                     .stale_epochs = 2,
+                                     .best_auc = 0.1 + 0.7,
+                                     .threshold = 1.0 / 3,
+                                     .loss_sum = 0x1.123456789abcdp-3,
+                                     .schedule = {
+                                         .plateau_rate = 1e-4, .best = 0.3, .bad_epochs = 2 } };
 }
 
 bool checkpoint_fixture_predict(struct model *model, float probabilities[FIXTURE_BATCH],

@@ -1,5 +1,5 @@
-/* What the stored checkpoints of tests/fixtures hold, one for each version: make_checkpoint writes it, test_checkpoint
- * looks for it. */
+/* What the stored checkpoints of tests/fixtures hold, one for each version: make_checkpoint writes
+ * it, test_checkpoint looks for it. */
 #ifndef MICROMET_TESTS_CHECKPOINT_FIXTURE_H
 #define MICROMET_TESTS_CHECKPOINT_FIXTURE_H
 

@@ -1,6 +1,6 @@
-/* features WEIGHTS PX INPUT.f32 OUTPUT.f32: what tools/check-import compares. Runs a tower with any file of weights that a
- * training takes, on inputs in [-1,1] of (N, PX, PX, 3) float32, and writes the pooled features (N, 2048) likewise. Prints
- * the summary of the import and how long it took. */
+/* features WEIGHTS PX INPUT.f32 OUTPUT.f32: what tools/check-import compares. Runs a tower with any
+ * file of weights that a training takes, on inputs in [-1,1] of (N, PX, PX, 3) float32, and writes
+ * the pooled features (N, 2048) likewise. Prints the summary of the import and how long it took. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -23,16 +23,15 @@ static bool load(struct model **model, const char *path, int px, int count, stru
     config.data.window = px;
     config.train.batch = count;
     config.model.pool_padding = pretrained.pool_padding;
-    const struct model_spec spec =
-        model_spec_from_config(&config, DTYPE_F32, pretrained.gamma, false);
+    const struct model_spec spec = model_spec_from_config(&config, DTYPE_F32, pretrained.gamma,
+                                                          false);
     if (!cpu_backend_open(&config.compute, 1, &backend, err) ||
         !model_init(model, backend, &spec, err))
         return false;
     const double made_s = clock_seconds();
     if (!pretrained_apply(&pretrained, *model, &head, err)) return false;
     pretrained_summary(&pretrained, 1, head, stdout);
-    printf("\nopened in %.3f s, applied in %.3f s\n", opened_s - start_s,
-           clock_seconds() - made_s);
+    printf("\nopened in %.3f s, applied in %.3f s\n", opened_s - start_s, clock_seconds() - made_s);
     pretrained_release(&pretrained);
     return true;
 }
@@ -51,8 +50,8 @@ static bool run(const char *weights, int px, const char *input, const char *outp
         !model_activation(model, 0, (const float *)(const void *)values, "features", &features,
                           shape, err))
         return false;
-    const bool ok = file_write_atomic(output, features,
-                                      (size_t)shape[0] * INCEPTION_FEATURES * sizeof *features, err);
+    const bool ok = file_write_atomic(
+        output, features, (size_t)shape[0] * INCEPTION_FEATURES * sizeof *features, err);
     free(features);
     free(values);
     struct backend *backend = model_backend(model);

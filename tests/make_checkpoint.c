@@ -1,8 +1,9 @@
-/* make_checkpoint OUT.safetensors: a checkpoint as this program writes it, for tests/fixtures: it is kept there under its
- * version's number before the next version's first is written, so that older ones are read for ever (test_checkpoint).
+/* make_checkpoint OUT.safetensors: a checkpoint as this program writes it, for tests/fixtures: it
+ * is kept there under its version's number before the next version's first is written, so that
+ * older ones are read for ever (test_checkpoint).
  *
- * Two whole towers of 88 MB, of numbers that repeat, so that `xz -9` leaves some 20 KB of them. Prints what test_checkpoint
- * shall find. */
+ * Two whole towers of 88 MB, of numbers that repeat, so that `xz -9` leaves some 20 KB of them.
+ * Prints what test_checkpoint shall find. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

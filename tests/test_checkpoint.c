@@ -1,5 +1,6 @@
-/* Checkpoints of every version that was ever written are read: tests/fixtures keeps one of each, as make_checkpoint of its
- * day wrote it, packed by `xz -9`. A new version needs its row here and its file there. */
+/* Checkpoints of every version that was ever written are read: tests/fixtures keeps one of each, as
+ * make_checkpoint of its day wrote it, packed by `xz -9`. A new version needs its row here and its
+ * file there. */
 #include <math.h>
 
 #include "checkpoint_fixture.h"
@@ -117,12 +118,30 @@ Test(checkpoint, every_version_has_its_file)
 static void expect_refused(const char *key, const char *value, const char *reason)
 {
     const float zero = 0;
-    const char *metadata[] = { "format", "micromet checkpoint", "version", "1", "program", "p",
-                               "config", "name: n\n", "state", "{}", "towers",
-                               "[{\"downsample\": 1}, {\"downsample\": 2}]", "gamma", "false", "precision", "fp32", "preprocessing", "rgb/255*2-1",
-                               "class_names", "[\"normal\",\"tumor\"]", NULL };
-    const struct weight_array array = { .name = "a", .dims = 1, .shape = { 1 }, .count = 1,
-                                        .data = &zero, .dtype = "F32" };
+    const char *metadata[] = { "format",
+                               "micromet checkpoint",
+                               "version",
+                               "1",
+                               "program",
+                               "p",
+                               "config",
+                               "name: n\n",
+                               "state",
+                               "{}",
+                               "towers",
+                               "[{\"downsample\": 1}, {\"downsample\": 2}]",
+                               "gamma",
+                               "false",
+                               "precision",
+                               "fp32",
+                               "preprocessing",
+                               "rgb/255*2-1",
+                               "class_names",
+                               "[\"normal\",\"tumor\"]",
+                               NULL };
+    const struct weight_array array = {
+        .name = "a", .dims = 1, .shape = { 1 }, .count = 1, .data = &zero, .dtype = "F32"
+    };
     struct checkpoint checkpoint;
     struct error err = { 0 };
     for (int i = 0; metadata[i]; i += 2)

@@ -1,8 +1,9 @@
-/* Files of weights matched to towers: by torchvision's names, by the rank of Keras' numbers and by the order of a graph;
- * what is made of folded batch norms; and runs that begin with another run's checkpoint.
+/* Files of weights matched to towers: by torchvision's names, by the rank of Keras' numbers and by
+ * the order of a graph; what is made of folded batch norms; and runs that begin with another run's
+ * checkpoint.
  *
- * Arrays of most tests are made in memory, each a window of one block of random numbers, so that every place has values of
- * its own. */
+ * Arrays of most tests are made in memory, each a window of one block of random numbers, so that
+ * every place has values of its own. */
 #include <math.h>
 
 #include "micromet/base/random.h"
@@ -26,7 +27,8 @@ static const float *block(void)
     return values;
 }
 
-/* --- files in memory ------------------------------------------------------------------------------- */
+/* --- files in memory
+ * ------------------------------------------------------------------------------- */
 
 enum layout { OIHW, HWIO };
 
@@ -34,7 +36,8 @@ static void add(struct weights *w, const char *name, int dims, const int64_t *sh
 {
     w->arrays = realloc(w->arrays, ((size_t)w->count + 1) * sizeof *w->arrays);
     struct weight_array *array = &w->arrays[w->count];
-    *array = (struct weight_array){ .name = strdup(name), .dims = dims, .count = 1, .dtype = "F32" };
+    *array =
+        (struct weight_array) { .name = strdup(name), .dims = dims, .count = 1, .dtype = "F32" };
     for (int d = 0; d < dims; d++) array->count *= array->shape[d] = shape[d];
     array->data = block() + w->count++ * 37;
 }
@@ -70,7 +73,8 @@ static const enum unit_part torch_parts[] = { UNIT_WEIGHT, UNIT_GAMMA, UNIT_BETA
                                               UNIT_VARIANCE };
 static const enum unit_part folded_parts[] = { UNIT_WEIGHT, UNIT_BIAS };
 
-/* Keras': convolutions numbered from `first`, batch norms from `first_norm`, the last unit first. */
+/* Keras': convolutions numbered from `first`, batch norms from `first_norm`, the last unit first.
+ */
 static void add_keras(struct weights *w, int units, int first, int first_norm)
 {
     static const char *const leaves[] = { "beta", "moving_mean", "moving_variance" };
@@ -124,7 +128,8 @@ static const char *name_at(const struct pretrained *p, int tower, int unit, enum
     return array ? array->name : "";
 }
 
-/* --- matching --------------------------------------------------------------------------------------- */
+/* --- matching
+ * --------------------------------------------------------------------------------------- */
 
 Test(pretrained, torchvision_names_behind_any_prefix)
 {
@@ -210,7 +215,7 @@ Test(pretrained, keras_numbers_count_by_rank)
 Test(pretrained, a_convolution_too_many_shows_by_its_shape)
 {
     struct pretrained p = { .weights.format = WEIGHTS_KERAS2_HDF5 };
-    add(&p.weights, "conv2d/kernel:0", 4, (int64_t[]){ 1, 1, 6, 3 }); /* before the first */
+    add(&p.weights, "conv2d/kernel:0", 4, (int64_t[]) { 1, 1, 6, 3 }); /* before the first */
     add_keras(&p.weights, INCEPTION_CONVOLUTIONS, 1, 1);
     expect_refused(&p, "'conv2d/kernel:0' has shape 1x1x6x3 where Conv2d_1a_3x3.conv.weight wants "
                        "32x3x3x3 (as OIHW)");
@@ -305,13 +310,14 @@ Test(pretrained, strict_knows_what_may_be_left_out)
     strcpy(unscaled.weights.arrays[6].name, "fc.weight"); /* was the second layer's bn.weight */
     take(&unscaled);
     cr_expect_eq(unscaled.scales_missing, 1);
-    err = (struct error){ 0 };
+    err = (struct error) { 0 };
     cr_expect(!pretrained_check_strict(&unscaled, &err));
     cr_expect(strstr(err.message, "1 batch norms have no scale"), "%s", err.message);
     pretrained_release(&unscaled);
 }
 
-/* --- values ------------------------------------------------------------------------------------------- */
+/* --- values
+ * ------------------------------------------------------------------------------------------- */
 
 static float *values_of(const struct pretrained *p, int unit, enum unit_part part)
 {
@@ -397,7 +403,8 @@ Test(pretrained, a_bias_before_batch_norm_and_another_epsilon_are_made_up_for)
     expect_refused(&p, "its batch norms add different epsilons");
 }
 
-/* --- models --------------------------------------------------------------------------------------------- */
+/* --- models
+ * --------------------------------------------------------------------------------------------- */
 
 static void configure(struct config *config, int towers, int head)
 {
@@ -412,7 +419,8 @@ static void configure(struct config *config, int towers, int head)
     config->compute.threads = 2;
 }
 
-/* Values of its own for every seed, of He's size where they are weights; no batch norm is neutral. */
+/* Values of its own for every seed, of He's size where they are weights; no batch norm is neutral.
+ */
 static void fill(struct model *model, int seed)
 {
     struct error err = { 0 };
@@ -573,10 +581,10 @@ Test(pretrained, towers_go_from_one_to_another)
     cr_expect(strstr(err.message, "has no tower 2"), "%s", err.message);
     static const char *const bad[] = { "", "x", "1,", "0,1,0,1,0", "-1", "0;1" };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-        err = (struct error){ 0 };
+        err = (struct error) { 0 };
         cr_expect(!pretrained_choose_towers(&p, bad[i], &err), "'%s'", bad[i]);
     }
-    err = (struct error){ 0 };
+    err = (struct error) { 0 };
     pretrained_release(&p);
 
     /* plain names, as torchvision has them; one tower fills one, or all */

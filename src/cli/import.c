@@ -26,7 +26,8 @@ static const char help[] =
     "examples:\n"
     "  micromet import inception_v3_google-0cc3c7bd.pth -o inception_v3.safetensors\n"
     "  micromet import inception.weights.h5 --towers 2 -o two-towers.safetensors --strict\n"
-    "  micromet import runs/seed/checkpoints/best.safetensors --from-tower 1 --towers 1 -o coarse.safetensors\n";
+    "  micromet import runs/seed/checkpoints/best.safetensors --from-tower 1 --towers 1 -o "
+    "coarse.safetensors\n";
 
 struct arguments {
     const char *out, *from;
@@ -60,9 +61,10 @@ static enum exit_code run(int argc, char **argv, struct error *err)
     if (!options_parse(argc, argv, specs, sizeof specs / sizeof specs[0], &count, err))
         return err->code;
     if (count != 1 || !a.out) {
-        error_set(err, EXIT_CODE_USAGE,
-                  "import: %s? For example `micromet import inception_v3.pth -o weights.safetensors`",
-                  count == 1 ? "into which file" : "which one file");
+        error_set(
+            err, EXIT_CODE_USAGE,
+            "import: %s? For example `micromet import inception_v3.pth -o weights.safetensors`",
+            count == 1 ? "into which file" : "which one file");
         return err->code;
     }
     struct pretrained pretrained;

@@ -1,6 +1,6 @@
-/* Opening a file of weights, and copying what was matched into a model or another file. The idea: one function gives the
- * values of any part of any unit in torch's order, from the file where they are there and of a neutral batch norm where
- * they are not. */
+/* Opening a file of weights, and copying what was matched into a model or another file. The idea:
+ * one function gives the values of any part of any unit in torch's order, from the file where they
+ * are there and of a neutral batch norm where they are not. */
 #include "micromet/nn/pretrained.h"
 
 #include <stdio.h>
@@ -9,7 +9,8 @@
 
 #include "pretrained_parts.h"
 
-/* --- opening ----------------------------------------------------------------------------------------- */
+/* --- opening
+ * ----------------------------------------------------------------------------------------- */
 
 static const char *tower_text(const struct pretrained *p, int tower, char text[24])
 {
@@ -43,9 +44,8 @@ static bool check_shape(const struct pretrained *p, int tower, int unit, enum un
     char has[96], wants[96], which[24];
     shape_text(array->shape, array->dims, has);
     shape_text(shape, dims, wants);
-    return error_set(err, EXIT_CODE_FAILED,
-                     "%s: %s'%s' has shape %s where %s.%s wants %s%s: %s", p->path,
-                     tower_text(p, tower, which), array->name, has, layer->name,
+    return error_set(err, EXIT_CODE_FAILED, "%s: %s'%s' has shape %s where %s.%s wants %s%s: %s",
+                     p->path, tower_text(p, tower, which), array->name, has, layer->name,
                      unit_part_name(part), wants, order == hwio && dims == 4 ? " (as OIHW)" : "",
                      p->matching == MATCHING_ORDER
                          ? "not an InceptionV3, or its convolutions stand in another order"
@@ -74,15 +74,14 @@ static bool check_unit(struct pretrained *p, int tower, int unit, struct error *
     const struct unit_arrays *arrays = &p->units[tower][unit];
     const enum unit_part missing = missing_part(arrays);
     char which[24];
-    if (missing != UNIT_PARTS)
-        return error_set(err, EXIT_CODE_FAILED,
-                         "%s: %shas no %s.%s%s; it is not a whole InceptionV3", p->path,
-                         tower_text(p, tower, which), inception_convolution(unit)->name,
-                         unit_part_name(missing),
-                         p->matching == MATCHING_NUMBERS ? " (by the rank of Keras' number)" : "");
     for (int part = 0; part < UNIT_PARTS; part++)
         if (arrays->parts[part] && !check_shape(p, tower, unit, (enum unit_part)part, err))
             return false;
+    if (missing != UNIT_PARTS)
+        return error_set(
+            err, EXIT_CODE_FAILED, "%s: %shas no %s.%s%s; it is not a whole InceptionV3", p->path,
+            tower_text(p, tower, which), inception_convolution(unit)->name, unit_part_name(missing),
+            p->matching == MATCHING_NUMBERS ? " (by the rank of Keras' number)" : "");
     p->gamma |= arrays->parts[UNIT_GAMMA] != NULL;
     p->folded += is_folded(arrays);
     return true;
@@ -114,7 +113,8 @@ static void take_places(struct pretrained *p, const struct array_place *places)
     }
 }
 
-/* Keras' average pools leave padding out, PyTorch's count it, and our files and graphs say so themselves. */
+/* Keras' average pools leave padding out, PyTorch's count it, and our files and graphs say so
+ * themselves. */
 static enum pool_padding pool_padding_of(const struct pretrained *p)
 {
     const char *said = weights_metadata(&p->weights, "pool_padding");
@@ -164,7 +164,7 @@ bool pretrained_take(struct pretrained *p, struct error *err)
 
 bool pretrained_open(struct pretrained *pretrained, const char *path, struct error *err)
 {
-    *pretrained = (struct pretrained){ 0 };
+    *pretrained = (struct pretrained) { 0 };
     snprintf(pretrained->path, sizeof pretrained->path, "%s", path);
     bool ok = weights_read(&pretrained->weights, path, err);
     ok = ok && pretrained_take(pretrained, err);
@@ -175,7 +175,7 @@ bool pretrained_open(struct pretrained *pretrained, const char *path, struct err
 void pretrained_release(struct pretrained *pretrained)
 {
     weights_release(&pretrained->weights);
-    *pretrained = (struct pretrained){ 0 };
+    *pretrained = (struct pretrained) { 0 };
 }
 
 bool pretrained_choose_towers(struct pretrained *pretrained, const char *list, struct error *err)
@@ -218,7 +218,8 @@ bool pretrained_check_strict(const struct pretrained *p, struct error *err)
                      p->scales_missing);
 }
 
-/* --- values --------------------------------------------------------------------------------------- */
+/* --- values
+ * --------------------------------------------------------------------------------------- */
 
 /* HWIO, which is (T*I) x O, -> OIHW; in squares of I x O, all T of which stay in the cache. */
 static void from_hwio(const int64_t oihw[4], const float *from, float *to)
@@ -233,7 +234,8 @@ static void from_hwio(const int64_t oihw[4], const float *from, float *to)
                         to[(o * inputs + i) * taps + t] = from[(t * inputs + i) * outputs + o];
 }
 
-/* What a batch norm without this part does: nothing, and so one that was folded away comes back as nothing. */
+/* What a batch norm without this part does: nothing, and so one that was folded away comes back as
+ * nothing. */
 static float neutral_value(enum unit_part part)
 {
     return part == UNIT_GAMMA ? 1 : part == UNIT_VARIANCE ? 1 - inception_epsilon : 0;
@@ -253,8 +255,8 @@ bool pretrained_part_values(const struct pretrained *p, int tower, int unit, enu
 {
     const struct unit_arrays *arrays = &p->units[tower][unit];
     const struct weight_array *bias = arrays->parts[UNIT_BIAS];
-    const struct weight_array *array =
-        part == UNIT_BETA && is_folded(arrays) ? bias : arrays->parts[part];
+    const struct weight_array *array = part == UNIT_BETA && is_folded(arrays) ? bias
+                                                                              : arrays->parts[part];
     const struct inception_layer *layer = inception_convolution(unit);
     for (int k = 0; k < layer->channels && !array; k++) values[k] = neutral_value(part);
     if (!array) return true;
@@ -269,13 +271,15 @@ bool pretrained_part_values(const struct pretrained *p, int tower, int unit, enu
         memcpy(values, from, (size_t)array->count * sizeof *values);
     }
     free(converted);
+    weights_let_go(&p->weights, array);
     const float more = part == UNIT_VARIANCE ? p->epsilon - inception_epsilon : 0;
     for (int64_t i = 0; i < array->count && more != 0; i++) values[i] += more;
     /* A bias before a batch norm: (wx + b) - mean = wx - (mean - b). */
     return part != UNIT_MEAN || !bias || subtract(values, bias, err);
 }
 
-/* --- into a model ------------------------------------------------------------------------------------ */
+/* --- into a model
+ * ------------------------------------------------------------------------------------ */
 
 static bool is_head(const char *name)
 {
@@ -310,6 +314,7 @@ bool pretrained_head_values(const struct pretrained *pretrained, const char *nam
     const float *from = weights_floats(array, &converted, err);
     if (from) memcpy(values, from, (size_t)array->count * sizeof *values);
     free(converted);
+    weights_let_go(&pretrained->weights, array);
     return from != NULL;
 }
 

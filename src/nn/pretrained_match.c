@@ -1,6 +1,6 @@
-/* Where each array of a file belongs. The idea: three ways to tell (torchvision's names, the rank of Keras' layer numbers,
- * the order in an ONNX graph), each of which gives every array a place; whether the places are filled and the shapes right
- * is looked at afterwards, the same for all. */
+/* Where each array of a file belongs. The idea: three ways to tell (torchvision's names, the rank
+ * of Keras' layer numbers, the order in an ONNX graph), each of which gives every array a place;
+ * whether the places are filled and the shapes right is looked at afterwards, the same for all. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -73,7 +73,8 @@ bool unit_find(const char *name, int *unit, enum unit_part *part)
     return false;
 }
 
-/* --- torchvision's names ------------------------------------------------------------------------- */
+/* --- torchvision's names -------------------------------------------------------------------------
+ */
 
 struct prefixes {
     const char *names[TOWERS_MAX]; /* of these only the first `lengths` bytes */
@@ -87,8 +88,8 @@ static bool is_numbered(const char *prefix, size_t length)
     return length >= 2 && prefix[length - 1] == '.' && strchr("0123456789", prefix[length - 2]);
 }
 
-/* Towers are told by what stands before the name of their first array; several only if these are numbered, for a second
- * set of weights beside the first may be its moving average. */
+/* Towers are told by what stands before the name of their first array; several only if these are
+ * numbered, for a second set of weights beside the first may be its moving average. */
 static struct prefixes find_prefixes(const struct weights *weights)
 {
     struct prefixes found = { 0 };
@@ -96,8 +97,8 @@ static struct prefixes find_prefixes(const struct weights *weights)
         const char *name = weights->arrays[i].name;
         if (!ends_with(name, first_weight) || known_use(name) != USE_OTHER) continue;
         const size_t length = strlen(name) - strlen(first_weight);
-        if (found.count > 0 && !(is_numbered(found.names[0], found.lengths[0]) &&
-                                 is_numbered(name, length)))
+        if (found.count > 0 &&
+            !(is_numbered(found.names[0], found.lengths[0]) && is_numbered(name, length)))
             continue;
         int at = found.count++;
         for (; at > 0 && strcmp(name, found.names[at - 1]) < 0; at--) {
@@ -139,17 +140,18 @@ static int towers_of(int convolutions)
 
 static struct array_place place_by_rank(int rank, int towers, enum unit_part part)
 {
-    if (rank >= towers * INCEPTION_CONVOLUTIONS) return (struct array_place){ .use = USE_OTHER };
-    return (struct array_place){ .use = USE_TOWER,
-                                 .tower = rank / INCEPTION_CONVOLUTIONS,
-                                 .unit = rank % INCEPTION_CONVOLUTIONS,
-                                 .part = part };
+    if (rank >= towers * INCEPTION_CONVOLUTIONS) return (struct array_place) { .use = USE_OTHER };
+    return (struct array_place) { .use = USE_TOWER,
+                                  .tower = rank / INCEPTION_CONVOLUTIONS,
+                                  .unit = rank % INCEPTION_CONVOLUTIONS,
+                                  .part = part };
 }
 
-/* --- Keras' numbers -------------------------------------------------------------------------------- */
+/* --- Keras' numbers
+ * -------------------------------------------------------------------------------- */
 
-/* "inception_v3/conv2d_17/kernel:0" of part UNIT_WEIGHT -> 17; "conv2d/kernel" (Keras 3 counts from nothing) -> 0; -1 if it
- * is no such part. */
+/* "inception_v3/conv2d_17/kernel:0" of part UNIT_WEIGHT -> 17; "conv2d/kernel" (Keras 3 counts from
+ * nothing) -> 0; -1 if it is no such part. */
 static long layer_number(const char *name, enum unit_part part)
 {
     const char *stem = part_names[part].stem, *leaf = strrchr(name, '/');
@@ -181,13 +183,13 @@ static int sorted_numbers(const struct weights *weights, enum unit_part part, lo
     return count;
 }
 
-/* Convolutions and batch norms are numbered apart, each in the order of creation: the n-th of one belongs to the n-th of
- * the other. */
+/* Convolutions and batch norms are numbered apart, each in the order of creation: the n-th of one
+ * belongs to the n-th of the other. */
 static int match_numbers(const struct weights *weights, struct array_place *places, long *numbers)
 {
     const int towers = towers_of(sorted_numbers(weights, UNIT_WEIGHT, numbers));
     for (int i = 0; i < weights->count; i++)
-        places[i] = (struct array_place){ .use = known_use(weights->arrays[i].name) };
+        places[i] = (struct array_place) { .use = known_use(weights->arrays[i].name) };
     for (int p = 0; p < UNIT_PARTS; p++) {
         const enum unit_part part = (enum unit_part)p;
         const enum unit_part everywhere = part <= UNIT_BIAS ? UNIT_WEIGHT : UNIT_BETA;
@@ -195,15 +197,16 @@ static int match_numbers(const struct weights *weights, struct array_place *plac
         for (int i = 0; i < weights->count; i++) {
             const long number = layer_number(weights->arrays[i].name, part);
             if (number < 0) continue;
-            const long *found =
-                bsearch(&number, numbers, (size_t)count, sizeof number, compare_numbers);
+            const long *found = bsearch(&number, numbers, (size_t)count, sizeof number,
+                                        compare_numbers);
             if (found) places[i] = place_by_rank((int)(found - numbers), towers, part);
         }
     }
     return towers;
 }
 
-/* --- the order of an ONNX graph ---------------------------------------------------------------------- */
+/* --- the order of an ONNX graph
+ * ---------------------------------------------------------------------- */
 
 /* Which parts the vectors behind a convolution's weights are, by how many there are. */
 static const struct {
@@ -215,15 +218,16 @@ static const struct {
     { 5, { UNIT_BIAS, UNIT_GAMMA, UNIT_BETA, UNIT_MEAN, UNIT_VARIANCE } },
 };
 
-/* Where each convolution's weights belong, and behind them the vectors that go with them: an array that several nodes
- * share stands behind each of them under one name. Towers are told by names or not at all. */
+/* Where each convolution's weights belong, and behind them the vectors that go with them: an array
+ * that several nodes share stands behind each of them under one name. Towers are told by names or
+ * not at all. */
 static int match_graph(const struct weights *weights, const struct prefixes *prefixes,
                        struct array_place *places)
 {
     const struct weight_array *arrays = weights->arrays;
     int convolutions = 0, rank = 0;
     for (int i = 0; i < weights->count; i++) {
-        places[i] = (struct array_place){ .use = USE_OTHER };
+        places[i] = (struct array_place) { .use = USE_OTHER };
         convolutions += arrays[i].dims == 4;
     }
     const int towers = prefixes->count ? prefixes->count : towers_of(convolutions);
@@ -242,7 +246,8 @@ static int match_graph(const struct weights *weights, const struct prefixes *pre
     return towers;
 }
 
-/* ----------------------------------------------------------------------------------------------------- */
+/* -----------------------------------------------------------------------------------------------------
+ */
 
 static bool refuse(const struct pretrained *p, struct error *err)
 {

@@ -1,4 +1,5 @@
-/* What was made of a file of weights, for people: everything in several lines, or what matters in one. */
+/* What was made of a file of weights, for people: everything in several lines, or what matters in
+ * one. */
 #include <inttypes.h>
 #include <string.h>
 
@@ -61,15 +62,14 @@ static void print_ignored(const struct pretrained *p, bool head_taken, FILE *str
 static const char *head_text(const struct pretrained *p, int towers, bool head_taken)
 {
     if (head_taken) return "the file's";
-    if (p->uses[USE_HEAD] == 0) return "new, the file has none";
+    if (p->uses[USE_HEAD] == 0) return "new, none in the file";
     return pretrained_same_towers(p, towers) ? "new, the file's has another shape"
                                              : "new, the file's is of other towers";
 }
 
 static void print_towers(const struct pretrained *p, int towers, FILE *stream)
 {
-    for (int t = 0; t < towers; t++)
-        fprintf(stream, "%s%d from %d", t ? ", " : "", t, p->from[t]);
+    for (int t = 0; t < towers; t++) fprintf(stream, "%s%d from %d", t ? ", " : "", t, p->from[t]);
 }
 
 void pretrained_report(const struct pretrained *p, int towers, bool head_taken, FILE *stream)
@@ -78,8 +78,7 @@ void pretrained_report(const struct pretrained *p, int towers, bool head_taken, 
     fprintf(stream, "format        %s, %s\n", weights_format_name(p->weights.format), origin(p));
     fprintf(stream, "matched       %s\n", matching_text(p));
     fprintf(stream, "taken         %d arrays, %" PRId64 " values, of %d tower%s\n",
-            p->uses[USE_TOWER] + (head_taken ? p->uses[USE_HEAD] : 0), tower_values(p), p->towers,
-            p->towers == 1 ? "" : "s");
+            p->uses[USE_TOWER], tower_values(p), p->towers, p->towers == 1 ? "" : "s");
     fprintf(stream, "ignored       ");
     print_ignored(p, head_taken, stream);
     fprintf(stream, "\nmissing       ");
@@ -92,8 +91,9 @@ void pretrained_report(const struct pretrained *p, int towers, bool head_taken, 
     fprintf(stream, "\nhead          %s\n", head_text(p, towers, head_taken));
     fprintf(stream, "batch norm    %s", p->gamma ? "with scale (gamma)" : "without scale");
     if (p->folded)
-        fprintf(stream, "; %d of %d folded into their convolutions: where they train, "
-                        "model.batch_norm=frozen keeps what they do",
+        fprintf(stream,
+                "; %d of %d folded into their convolutions: where they train, "
+                "model.batch_norm=frozen keeps what they do",
                 p->folded, p->towers * INCEPTION_CONVOLUTIONS);
     fprintf(stream, "\naverage pools %s padding\n", pool_text(p));
     fprintf(stream, "input         RGB scaled to [-1, 1]\n");

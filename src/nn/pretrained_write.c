@@ -24,7 +24,8 @@ static bool add(struct writing *w, const char *name, int dims, const int64_t *sh
                 struct array_place place)
 {
     struct weight_array *array = &w->arrays[w->count];
-    *array = (struct weight_array){ .name = strdup(name), .dims = dims, .count = 1, .dtype = "F32" };
+    *array =
+        (struct weight_array) { .name = strdup(name), .dims = dims, .count = 1, .dtype = "F32" };
     if (!array->name) return false;
     for (int d = 0; d < dims; d++) {
         array->shape[d] = shape[d];
@@ -58,9 +59,8 @@ static bool add_head(struct writing *w)
     const struct weights *weights = &w->pretrained->weights;
     for (int i = 0; i < weights->count; i++) {
         const struct weight_array *array = &weights->arrays[i];
-        if (strncmp(array->name, "head.", 5) == 0 &&
-            !add(w, array->name, array->dims, array->shape,
-                 (struct array_place){ .use = USE_HEAD }))
+        if (strncmp(array->name, "head.", 5) == 0 && !add(w, array->name, array->dims, array->shape,
+                                                          (struct array_place) { .use = USE_HEAD }))
             return false;
     }
     return true;
@@ -71,9 +71,10 @@ static bool writing_init(struct writing *w, const struct pretrained *p, int towe
 {
     const size_t most = (size_t)towers * INCEPTION_CONVOLUTIONS * UNIT_PARTS +
                         (size_t)p->uses[USE_HEAD];
-    *w = (struct writing){ .pretrained = p, .towers = towers,
-                           .arrays = calloc(most, sizeof *w->arrays),
-                           .places = calloc(most, sizeof *w->places) };
+    *w = (struct writing) { .pretrained = p,
+                            .towers = towers,
+                            .arrays = calloc(most, sizeof *w->arrays),
+                            .places = calloc(most, sizeof *w->places) };
     bool ok = w->arrays && w->places;
     for (int t = 0; t < towers && ok; t++)
         for (int u = 0; u < INCEPTION_CONVOLUTIONS && ok; u++) ok = add_unit(w, t, u);
@@ -104,13 +105,13 @@ bool pretrained_write(const struct pretrained *p, const char *path, int towers, 
     static const char *const carried[] = { "towers", "class_names", "threshold", "precision" };
     const bool same = pretrained_same_towers(p, towers);
     const char *metadata[2 * (8 + sizeof carried / sizeof carried[0]) + 1] = {
-        "format", "micromet weights",
-        "version", "1",
-        "program", "micromet " MICROMET_VERSION " " MICROMET_GIT,
-        "source", file_name(p->path),
+        "format",        "micromet weights",
+        "version",       "1",
+        "program",       "micromet " MICROMET_VERSION " " MICROMET_GIT,
+        "source",        file_name(p->path),
         "source_format", weights_format_name(p->weights.format),
         "preprocessing", model_preprocessing,
-        "pool_padding", p->pool_padding == POOL_PADDING_EXCLUDE ? "exclude" : "include",
+        "pool_padding",  p->pool_padding == POOL_PADDING_EXCLUDE ? "exclude" : "include",
     };
     size_t at = 0;
     while (metadata[at]) at += 2;

@@ -36,7 +36,7 @@ static void warn_of_levels(const struct pretrained *pretrained, const struct con
 bool start_weights_open(struct pretrained *pretrained, struct config *config, struct error *err)
 {
     if (!pretrained_open(pretrained, config->model.weights, err))
-        return error_prefix(err, "model.weights");
+        return error_prefix(err, "model.weights (a file, or 'random')");
     if (config->model.pool_padding == POOL_PADDING_AUTO)
         config->model.pool_padding = pretrained->pool_padding;
     warn_of_pools(pretrained, config);

@@ -1,9 +1,10 @@
-/* Weights that others have written, taken for towers: any file that weights_read() opens, matched to the table of
- * InceptionV3 when it is opened, so that what follows only copies.
+/* Weights that others have written, taken for towers: any file that weights_read() opens, matched
+ * to the table of InceptionV3 when it is opened, so that what follows only copies.
  *
- * An array is matched by torchvision's name, behind any prefix ("tower1.", "module."); in Keras' files by the rank of its
- * layer's number; in ONNX graphs without these names by the order of the convolutions. Shapes are checked. A batch norm
- * that is folded into its convolution's bias becomes one that leaves w and b as they are. */
+ * An array is matched by torchvision's name, behind any prefix ("tower1.", "module."); in Keras'
+ * files by the rank of its layer's number; in ONNX graphs without these names by the order of the
+ * convolutions. Shapes are checked. A batch norm that is folded into its convolution's bias becomes
+ * one that leaves w and b as they are. */
 #ifndef MICROMET_NN_PRETRAINED_H
 #define MICROMET_NN_PRETRAINED_H
 
@@ -12,7 +13,15 @@
 #include "micromet/nn/model.h"
 
 /* Arrays of a convolution with its batch norm. */
-enum unit_part { UNIT_WEIGHT, UNIT_BIAS, UNIT_GAMMA, UNIT_BETA, UNIT_MEAN, UNIT_VARIANCE, UNIT_PARTS };
+enum unit_part {
+    UNIT_WEIGHT,
+    UNIT_BIAS,
+    UNIT_GAMMA,
+    UNIT_BETA,
+    UNIT_MEAN,
+    UNIT_VARIANCE,
+    UNIT_PARTS
+};
 
 enum matching { MATCHING_NAMES, MATCHING_NUMBERS, MATCHING_ORDER };
 
@@ -43,30 +52,32 @@ struct pretrained {
     int towers;                     /* in the file */
     int from[TOWERS_MAX];           /* the file's tower for each of a model */
     struct unit_arrays units[TOWERS_MAX][INCEPTION_CONVOLUTIONS];
-    int uses[USES];                 /* arrays */
-    int scales_missing, folded;     /* convolutions, over all towers */
-    const char *other;              /* name of the first array that is ignored and unknown; NULL if none is */
+    int uses[USES];             /* arrays */
+    int scales_missing, folded; /* convolutions, over all towers */
+    const char *other; /* name of the first array that is ignored and unknown; NULL if none is */
 };
 
-/* Reads and matches; refuses what is no whole InceptionV3 by naming what is missing or misshapen. */
+/* Reads and matches; refuses what is no whole InceptionV3 by naming what is missing or misshapen.
+ */
 bool pretrained_open(struct pretrained *pretrained, const char *path, struct error *err);
 void pretrained_release(struct pretrained *pretrained);
 
-/* "1,0": the file's towers for towers 0, 1, …; the last one counts for all that follow. Without a choice tower t is the
- * file's tower t, or its last. */
+/* "1,0": the file's towers for towers 0, 1, …; the last one counts for all that follow. Without a
+ * choice tower t is the file's tower t, or its last. */
 bool pretrained_choose_towers(struct pretrained *pretrained, const char *list, struct error *err);
 
-/* Fill every tower, and the head where the file's was made for the same towers and has the same shape. Calls
- * model_refresh(). *head_taken tells whether the head came from the file. */
+/* Fill every tower, and the head where the file's was made for the same towers and has the same
+ * shape. Calls model_refresh(). *head_taken tells whether the head came from the file. */
 bool pretrained_apply(const struct pretrained *pretrained, struct model *model, bool *head_taken,
                       struct error *err);
 
-/* A safetensors file of `towers` towers with torchvision's names, behind "towerN." if there are several. The head goes
- * along as in pretrained_apply(). */
+/* A safetensors file of `towers` towers with torchvision's names, behind "towerN." if there are
+ * several. The head goes along as in pretrained_apply(). */
 bool pretrained_write(const struct pretrained *pretrained, const char *path, int towers,
                       bool *head_taken, struct error *err);
 
-/* Nothing was ignored but what is known to be of no use, and nothing is missing; else *err says what. */
+/* Nothing was ignored but what is known to be of no use, and nothing is missing; else *err says
+ * what. */
 bool pretrained_check_strict(const struct pretrained *pretrained, struct error *err);
 
 /* What was made of the file: several lines, or one without a line's end. */
