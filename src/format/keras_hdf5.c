@@ -141,18 +141,11 @@ static char *array_name(const struct group *group, const struct survey_entry *en
     return printed >= 0 ? name : NULL;
 }
 
-static bool is_plain(const char *name)
-{
-    for (const char *c = name; *c; c++)
-        if ((unsigned char)*c < ' ' || *c == 0x7f) return false;
-    return *name != '\0';
-}
-
 static bool is_plain_entry(const struct survey_entry *entry)
 {
     return memchr(entry->name, '\0', sizeof entry->name) &&
-           memchr(entry->layer, '\0', sizeof entry->layer) && is_plain(entry->name) &&
-           (!entry->layer[0] || is_plain(entry->layer));
+           memchr(entry->layer, '\0', sizeof entry->layer) && weights_plain_name(entry->name) &&
+           (!entry->layer[0] || weights_plain_name(entry->layer));
 }
 
 /* --- What the child says, checked --------------------------------------------------------------- */
@@ -189,26 +182,6 @@ static const char *take_values(struct weight_array *array, const struct survey_e
         return "lies outside the file";
     array->data = image->bytes + at;
     return NULL;
-}
-
-static int by_name(const void *left, const void *right)
-{
-    return strcmp(*(char *const *)left, *(char *const *)right);
-}
-
-static bool check_duplicates(const struct weights *weights, const char *path, struct error *err)
-{
-    size_t count = (size_t)weights->count;
-    char **names = calloc(count + 1, sizeof *names);
-    if (!names) return error_set(err, EXIT_CODE_FAILED, "%s: no memory for its names", path);
-    for (size_t i = 0; i < count; i++) names[i] = weights->arrays[i].name;
-    qsort(names, count, sizeof *names, by_name);
-    bool done = true;
-    for (size_t i = 1; i < count && done; i++)
-        if (strcmp(names[i - 1], names[i]) == 0)
-            done = refuse(err, path, names[i], "two weights have this name");
-    free(names);
-    return done;
 }
 
 /* The group's entry `index`, as the next array. */
@@ -257,7 +230,7 @@ bool keras_name_arrays(struct weights *weights, const struct hdf5_image *image,
         for (int i = 0; i < groups[g].count && done; i++)
             done = take_entry(weights, image, survey, values, &groups[g], i, err);
     free(groups);
-    return done && check_duplicates(weights, image->path, err);
+    return done && weights_check_names(weights, image->path, err);
 }
 
 /* --- The child ------------------------------------------------------------------------------------ */

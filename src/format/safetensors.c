@@ -181,17 +181,10 @@ static const char *read_place(struct weight_array *array, json_t *entry, uint64_
     return NULL;
 }
 
-static bool is_plain_name(const char *name)
-{
-    for (const char *c = name; *c; c++)
-        if ((unsigned char)*c < ' ' || *c == 0x7f) return false;
-    return *name != '\0';
-}
-
 static bool read_tensor(struct weights *weights, const char *name, json_t *entry,
                         const struct buffer *buffer, struct error *err)
 {
-    if (!is_plain_name(name))
+    if (!weights_plain_name(name))
         return error_set(err, EXIT_CODE_FAILED,
                          "%s: tensor %d has an empty name or one with control characters",
                          buffer->path, weights->count + 1);
@@ -290,7 +283,7 @@ static bool describe_tensor(json_t *header, const struct weight_array *array, ui
     *offset += (uint64_t)count * weights_dtype_bytes(array->dtype);
     json_t *entry = json_pack("{s:s, s:o, s:[I, I]}", "dtype", array->dtype, "shape", shape,
                               "data_offsets", (json_int_t)begin, (json_int_t)*offset);
-    bool taken = json_object_get(header, array->name) || !is_plain_name(array->name);
+    bool taken = json_object_get(header, array->name) || !weights_plain_name(array->name);
     if (!taken && json_object_set(header, array->name, entry) != 0) taken = true;
     json_decref(entry);
     if (taken) refuse(err, path, array->name, "its name is taken, or is not plain UTF-8 text");

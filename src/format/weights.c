@@ -123,6 +123,34 @@ bool weights_map(struct weights *weights, const char *path, struct error *err)
     return !wrong || error_set(err, EXIT_CODE_FAILED, "%s: cannot be opened: %s", path, wrong);
 }
 
+bool weights_plain_name(const char *name)
+{
+    for (const char *c = name; *c; c++)
+        if ((unsigned char)*c < ' ' || *c == 0x7f) return false;
+    return *name != '\0';
+}
+
+static int by_name(const void *left, const void *right)
+{
+    return strcmp(*(char *const *)left, *(char *const *)right);
+}
+
+bool weights_check_names(const struct weights *weights, const char *path, struct error *err)
+{
+    size_t count = (size_t)weights->count;
+    char **names = calloc(count + 1, sizeof *names);
+    if (!names) return error_set(err, EXIT_CODE_FAILED, "%s: no memory for its names", path);
+    for (size_t i = 0; i < count; i++) names[i] = weights->arrays[i].name;
+    qsort(names, count, sizeof *names, by_name);
+    bool done = true;
+    for (size_t i = 1; i < count && done; i++)
+        if (strcmp(names[i - 1], names[i]) == 0)
+            done = error_set(err, EXIT_CODE_FAILED, "%s: '%.200s': two weights have this name", path,
+                             names[i]);
+    free(names);
+    return done;
+}
+
 void weights_let_go(const struct weights *weights, const struct weight_array *array)
 {
     if (!weights->storage_is_mapping) return;
