@@ -161,7 +161,23 @@ def write_half(folder, random):
     return torch_features(without_head(model.float())), [("half.pth", NAMES)]
 
 
-WRITERS = {"keras": [write_keras], "torchvision": [write_torchvision, write_half], "timm": [write_timm]}
+def write_gluon(folder, random):
+    """timm's gluon_in1k normalises as ImageNet: README's lines give the difference to the first layer."""
+    import safetensors.torch
+    import timm
+    tower = without_head(randomize_torch(timm.create_model("inception_v3", pretrained=False), random))
+    mean, std = torch.tensor([.485, .456, .406]).view(3, 1, 1), torch.tensor([.229, .224, .225]).view(3, 1, 1)
+    w = {name: tensor.clone() for name, tensor in tower.state_dict().items()}
+    w["Conv2d_1a_3x3.bn.running_mean"] -= (w["Conv2d_1a_3x3.conv.weight"] * (0.5 - mean) / std).sum((1, 2, 3))
+    w["Conv2d_1a_3x3.conv.weight"] /= 2 * std
+    safetensors.torch.save_file(w, os.path.join(folder, "gluon.safetensors"))
+    unit = torch_features(tower)
+    to_normalized = [t.view(1, 1, 1, 3).numpy() for t in (mean, std)]
+    return (lambda px, inputs: unit(px, ((inputs + 1) / 2 - to_normalized[0]) / to_normalized[1]),
+            [("gluon.safetensors", NAMES)])
+
+
+WRITERS = {"keras": [write_keras], "torchvision": [write_torchvision, write_half], "timm": [write_timm, write_gluon]}
 
 
 # --- comparison ---------------------------------------------------------------------------------------------------------
