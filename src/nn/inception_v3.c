@@ -1,7 +1,9 @@
 /* The InceptionV3 table; see the header. */
 #include "micromet/nn/inception_v3.h"
 
+#include <math.h>
 #include <stddef.h>
+#include <string.h>
 #include <strings.h>
 
 #define CONVOLUTION  INCEPTION_CONVOLUTION
@@ -11,6 +13,7 @@
 #define VALID        false
 
 const char inception_v3_output[] = "Mixed_7c";
+const float inception_epsilon = 1e-3f;
 
 /* clang-format off */
 const struct inception_layer inception_v3[INCEPTION_LAYERS] = {
@@ -124,6 +127,23 @@ const struct inception_layer inception_v3[INCEPTION_LAYERS] = {
     { CONVOLUTION, "Mixed_7c.branch_pool", "Mixed_7c.pool", "Mixed_7c", 192, 1, 1, 1, SAME, 299, 305 },
 };
 /* clang-format on */
+
+int inception_channels(const char *tensor)
+{
+    if (strcmp(tensor, "input") == 0) return 3;
+    int sum = 0;
+    for (int i = 0; i < INCEPTION_LAYERS; i++) {
+        const struct inception_layer *l = &inception_v3[i];
+        if (strcmp(l->into ? l->into : l->name, tensor) != 0) continue;
+        sum += l->channels ? l->channels : inception_channels(l->from);
+    }
+    return sum;
+}
+
+double inception_fold_scale(float gamma, float variance)
+{
+    return gamma / sqrt((double)variance + inception_epsilon);
+}
 
 int inception_block_end(const char *block)
 {

@@ -30,6 +30,14 @@ enum {
 
 extern const struct inception_layer inception_v3[INCEPTION_LAYERS];
 extern const char inception_v3_output[]; /* name of the last tensor */
+extern const float inception_epsilon;    /* of every batch norm */
+
+/* Channels of a tensor of the table. */
+int inception_channels(const char *tensor);
+
+/* What a batch norm multiplies its convolution's weights with when it is folded into them:
+ * w' = w*s, b' = beta - mean*s with s = gamma / sqrt(variance + epsilon). */
+double inception_fold_scale(float gamma, float variance);
 
 /* Index in model.layers of the first layer behind a block ("mixed_6d"), as `freeze: mixed_6d` freezes up to and including
  * that block; -1 if there is no such block. */
