@@ -36,6 +36,68 @@ const char *weights_metadata(const struct weights *weights, const char *key)
     return NULL;
 }
 
+bool weights_are_keras(const struct weights *weights)
+{
+    return weights->format == WEIGHTS_KERAS2_HDF5 || weights->format == WEIGHTS_KERAS3_HDF5 ||
+           weights->format == WEIGHTS_KERAS_ZIP;
+}
+
+static float from_bits(uint32_t bits)
+{
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+static float from_half(uint16_t half)
+{
+    const uint32_t sign = (uint32_t)(half & 0x8000u) << 16, magnitude = half & 0x7fffu;
+    if (magnitude >= 0x7c00u) return from_bits(sign | 0x7f800000u | (magnitude & 0x3ffu) << 13);
+    /* The exponent is rebased by a product, which makes subnormals right as well. */
+    return from_bits(sign | magnitude << 13) * 0x1p112f;
+}
+
+static void from_f64(const void *from, int64_t count, float *to)
+{
+    const double *values = from;
+    for (int64_t i = 0; i < count; i++) to[i] = (float)values[i];
+}
+
+static void from_f16(const void *from, int64_t count, float *to)
+{
+    const uint16_t *values = from;
+    for (int64_t i = 0; i < count; i++) to[i] = from_half(values[i]);
+}
+
+static void from_bf16(const void *from, int64_t count, float *to)
+{
+    const uint16_t *values = from;
+    for (int64_t i = 0; i < count; i++) to[i] = from_bits((uint32_t)values[i] << 16);
+}
+
+static const struct {
+    const char *dtype;
+    void (*convert)(const void *from, int64_t count, float *to);
+} conversions[] = { { "F64", from_f64 }, { "F16", from_f16 }, { "BF16", from_bf16 } };
+
+const float *weights_floats(const struct weight_array *array, float **converted, struct error *err)
+{
+    *converted = NULL;
+    if (strcmp(array->dtype, "F32") == 0) return array->data;
+    for (size_t i = 0; i < sizeof conversions / sizeof *conversions; i++) {
+        if (strcmp(array->dtype, conversions[i].dtype) != 0) continue;
+        *converted = malloc((size_t)array->count * sizeof **converted + 1);
+        if (*converted)
+            conversions[i].convert(array->data, array->count, *converted);
+        else
+            error_set(err, EXIT_CODE_FAILED, "'%.200s': no memory for its values", array->name);
+        return *converted;
+    }
+    error_set(err, EXIT_CODE_FAILED, "'%.200s' holds %s where floats are wanted (F32, F64, F16, BF16)",
+              array->name, array->dtype);
+    return NULL;
+}
+
 void weights_let_go(const struct weights *weights, const struct weight_array *array)
 {
     if (!weights->storage_is_mapping) return;

@@ -1,4 +1,4 @@
-/* Named float arrays from a file of weights: one shape for every reader (safetensors, Keras HDF5).
+/* Named arrays from a file of weights: one shape for every reader, and one door, weights_read().
  *
  * Files are untrusted: every size and offset is checked against the file before memory of that size
  * is taken. */
@@ -22,8 +22,19 @@ struct weight_array {
     char dtype[8];    /* safetensors' names: F32, BF16, F16, I64, U8 … */
 };
 
+enum weights_format {
+    WEIGHTS_UNKNOWN,
+    WEIGHTS_SAFETENSORS,
+    WEIGHTS_KERAS2_HDF5, /* .h5: notop, or a whole model */
+    WEIGHTS_KERAS3_HDF5, /* .weights.h5 */
+    WEIGHTS_KERAS_ZIP,   /* .keras */
+    WEIGHTS_TORCH_ZIP,   /* torch.save(): .pth, .pt, .ckpt */
+    WEIGHTS_ONNX,
+};
+
 /* Arrays stand in the file's order: Keras by layer, safetensors by offset. */
 struct weights {
+    enum weights_format format;
     struct weight_array *arrays;
     int count;
     char **metadata; /* safetensors: key, value, key, value …, NULL-terminated; may be NULL */
@@ -31,6 +42,16 @@ struct weights {
     size_t storage_bytes;
     bool storage_is_mapping;
 };
+
+/* Read a file of any of these formats; its content tells which, not its name. */
+bool weights_read(struct weights *weights, const char *path, struct error *err);
+const char *weights_format_name(enum weights_format format); /* for people: "Keras 3 HDF5" */
+/* Are kernels HWIO, under Keras' names ("conv2d_1/kernel:0")? Else they are OIHW, under torchvision's. */
+bool weights_are_keras(const struct weights *weights);
+
+/* The values of an array as (count) float32: in place where they are F32, else (F64, F16, BF16) converted into
+ * memory of their own, which *converted then is: free() it after use. NULL and an error for whole numbers. */
+const float *weights_floats(const struct weight_array *array, float **converted, struct error *err);
 
 const struct weight_array *weights_find(const struct weights *weights, const char *name);
 const char *weights_metadata(const struct weights *weights, const char *key); /* NULL if absent */
