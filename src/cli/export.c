@@ -36,9 +36,11 @@ static const char help[] =
     "\n"
     "examples:\n"
     "  micromet export best.safetensors --format onnx -o model.onnx\n"
-    "  micromet export best.safetensors --format onnx --single-input --precision fp16 -o viewer.onnx\n"
+    "  micromet export best.safetensors --format onnx --single-input --precision fp16 -o "
+    "viewer.onnx\n"
     "  micromet export best.safetensors --format safetensors -o tumor.safetensors\n"
-    "  micromet export best.safetensors --format wsinfer -o wsinfer/ && python wsinfer/make_torchscript.py\n"
+    "  micromet export best.safetensors --format wsinfer -o wsinfer/ && python "
+    "wsinfer/make_torchscript.py\n"
     "  micromet export best.safetensors --format triton -o /srv/models\n";
 
 struct arguments {
@@ -116,7 +118,8 @@ static enum exit_code run(int argc, char **argv, struct error *err)
     if (count != 1)
         error_set(err, EXIT_CODE_USAGE,
                   "export: give one checkpoint; see `micromet export --help`");
-    if (err->code || !read_options(&a, &options, err) || !checkpoint_open(&checkpoint, argv[1], err))
+    if (err->code || !read_options(&a, &options, err) ||
+        !checkpoint_open(&checkpoint, argv[1], err))
         return err->code;
     if (export_write(&checkpoint, &options, a.out, written, err)) puts(written);
     checkpoint_release(&checkpoint);

@@ -1,6 +1,6 @@
-/* One table of formats; what they share: the facts about the model, and that nothing is written over
- * unasked. A folder's last file is the one that makes it a model to its readers, and the one that
- * tells that an export is there. */
+/* One table of formats; what they share: the facts about the model, and that nothing is written
+ * over unasked. A folder's last file is the one that makes it a model to its readers, and the one
+ * that tells that an export is there. */
 #include "micromet/run/export.h"
 
 #include <ctype.h>
@@ -52,8 +52,8 @@ static void add_config(struct export_facts *facts, const struct config *config)
     char levels[64], head[64];
     list_text(levels, config->data.levels, config->data.level_count);
     list_text(head, config->model.head, config->model.head_count);
-    const char *padding =
-        config->model.pool_padding == POOL_PADDING_EXCLUDE ? "exclude" : "include";
+    const char *padding = config->model.pool_padding == POOL_PADDING_EXCLUDE ? "exclude"
+                                                                             : "include";
     add_fact(facts, "pool_padding", "%s", padding);
     add_fact(facts, "config",
              "data: {levels: %s, window: %d, center: %d}\n"
@@ -215,11 +215,15 @@ static bool write_wsinfer_config(const struct job *job, const char *path, struct
         "spacing_um_px", job->checkpoint->input.um_per_px[0], "transform", "name", "Resize",
         "arguments", "size", side, "name", "ToTensor", "name", "Normalize", "arguments", "mean",
         0.5, 0.5, 0.5, "std", 0.5, 0.5, 0.5);
-    char *text = config ? json_dumps(config, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) : NULL;
-    const bool done = text ? file_write_atomic(path, text, strlen(text), err)
-                           : error_set(err, EXIT_CODE_FAILED, "%s: no memory", path);
-    free(text);
+    char *text = config ? json_dumps(config, JSON_INDENT(2) | JSON_REAL_PRECISION(6)) : NULL;
     json_decref(config);
+    if (!text) return error_set(err, EXIT_CODE_FAILED, "%s: no memory", path);
+    struct atomic_file file = { 0 };
+    bool done = atomic_file_open(&file, path, err);
+    if (done) fprintf(file.stream, "%s\n", text);
+    done = done && atomic_file_commit(&file, err);
+    atomic_file_release(&file);
+    free(text);
     return done;
 }
 
@@ -277,17 +281,19 @@ static void put_triton_config(FILE *stream, const struct job *job)
             fprintf(stream, "window");
         else
             fprintf(stream, "tower%d", t);
-        fprintf(stream, bytes ? "\" data_type: TYPE_UINT8 dims: [%d, %d, 3] }\n"
-                              : "\" data_type: TYPE_FP32 dims: [3, %d, %d] }\n",
+        fprintf(stream,
+                bytes ? "\" data_type: TYPE_UINT8 dims: [%d, %d, 3] }\n"
+                      : "\" data_type: TYPE_FP32 dims: [3, %d, %d] }\n",
                 side, side);
     }
-    fprintf(stream, "output { name: \"logit\" data_type: TYPE_FP32 dims: [1] }\n"
-                    "output { name: \"probability\" data_type: TYPE_FP32 dims: [1] }\n"
-                    "dynamic_batching { max_queue_delay_microseconds: %d }\n",
+    fprintf(stream,
+            "output { name: \"logit\" data_type: TYPE_FP32 dims: [1] }\n"
+            "output { name: \"probability\" data_type: TYPE_FP32 dims: [1] }\n"
+            "dynamic_batching { max_queue_delay_microseconds: %d }\n",
             TRITON_DELAY_US);
     for (int i = 0; i < job->facts->count; i++) {
-        fprintf(stream, "parameters { key: \"%s\" value { string_value: ",
-                job->facts->pairs[2 * i]);
+        fprintf(stream,
+                "parameters { key: \"%s\" value { string_value: ", job->facts->pairs[2 * i]);
         put_quoted(stream, job->facts->pairs[2 * i + 1]);
         fprintf(stream, " } }\n");
     }

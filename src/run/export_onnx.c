@@ -337,7 +337,7 @@ static bool build(struct builder *b, const struct onnx_value *inputs)
 {
     const int towers = b->checkpoint->config.data.level_count;
     const bool single = b->options->single_input;
-    const char *features[TOWERS_MAX];
+    const char *features[TOWERS_MAX] = { 0 };
     add_constants(b);
     const char *window = single ? unpack(b, inputs[0].name) : NULL;
     for (int t = 0; t < towers; t++) {
@@ -368,7 +368,7 @@ static bool half_from_float(float value, uint16_t *half)
     }
     bits &= 0x7fffffff;
     bits += 0xfff + (bits >> 13 & 1);
-    *half = (uint16_t)(sign | (bits >> 13) - ((127 - 15) << 10));
+    *half = (uint16_t)(sign | ((bits >> 13) - ((127 - 15) << 10)));
     return true;
 }
 
@@ -410,8 +410,8 @@ static bool fill(void *context, int index, void *values, struct error *err)
     for (int64_t k = 0; k < channels && done; k++) {
         const double scale_by = channel_scale(source, k);
         for (int64_t i = k * each; i < (k + 1) * each && done; i++) {
-            const float value =
-                source->is_bias ? channel_bias(source, k) : (float)(from[i] * scale_by);
+            const float value = source->is_bias ? channel_bias(source, k)
+                                                : (float)(from[i] * scale_by);
             done = store(b, index, values, i, value, err);
         }
     }

@@ -8,18 +8,6 @@
 #include "micromet/nn/inception_v3.h"
 #include "micromet/run/export.h"
 
-/* Every ONNX file begins with the field ir_version of its model, or has no such magic at all;
- * checkpoints begin with a length and '{'. */
-bool export_is_onnx(const char *path)
-{
-    char start[9] = "";
-    FILE *file = fopen(path, "rb");
-    if (!file) return false;
-    const size_t got = fread(start, 1, sizeof start, file);
-    fclose(file);
-    return got == sizeof start && start[0] == 0x08 && start[8] != '{';
-}
-
 bool export_open(struct checkpoint *checkpoint, const char *path, struct error *err)
 {
     *checkpoint = (struct checkpoint) { 0 };
@@ -42,21 +30,6 @@ fail:
     return false;
 }
 
-/* The exact values of half floats. */
-static void floats_from_halves(const uint16_t *halves, int64_t count, float *floats)
-{
-    for (int64_t i = 0; i < count; i++) {
-        const uint32_t sign = (uint32_t)(halves[i] & 0x8000) << 16, rest = halves[i] & 0x7fff;
-        uint32_t bits = sign | ((rest << 13) + ((127 - 15) << 23));
-        if (rest < 0x400) { /* subnormal */
-            const float value = (float)rest * 0x1p-24f;
-            memcpy(&bits, &value, sizeof bits);
-            bits |= sign;
-        }
-        memcpy(&floats[i], &bits, sizeof bits);
-    }
-}
-
 /* Copy an array of the file, whatever its trailing dimensions of 1, into the model's. */
 static bool write_array(struct checkpoint *c, struct model *model, int index, const char *name,
                         struct error *err)
@@ -70,13 +43,10 @@ static bool write_array(struct checkpoint *c, struct model *model, int index, co
                          "%s: its array '%s' is missing or of another shape; was the graph changed "
                          "after `micromet export`?",
                          c->path, name);
-    if (strcmp(array->dtype, "F32") == 0)
-        return model_write(model, index, PART_VALUE, array->data, err);
-    float *floats = malloc((size_t)p->count * sizeof *floats);
-    if (!floats) return error_set(err, EXIT_CODE_FAILED, "no memory for %s", name);
-    floats_from_halves(array->data, p->count, floats);
-    const bool done = model_write(model, index, PART_VALUE, floats, err);
-    free(floats);
+    float *converted;
+    const float *values = weights_floats(array, &converted, err);
+    const bool done = values && model_write(model, index, PART_VALUE, values, err);
+    free(converted);
     return done;
 }
 
@@ -91,8 +61,7 @@ static bool write_constant(struct model *model, int index, float value, struct e
     return done;
 }
 
-static bool write_parameter(struct checkpoint *c, struct model *model, int index,
-                            struct error *err)
+static bool write_parameter(struct checkpoint *c, struct model *model, int index, struct error *err)
 {
     static const struct {
         const char *ours, *graphs; /* NULL: the constant */
@@ -109,8 +78,7 @@ static bool write_parameter(struct checkpoint *c, struct model *model, int index
         char graphs[128];
         if (length < tail || strcmp(name + length - tail, parts[i].ours) != 0) continue;
         if (!parts[i].graphs)
-            return write_constant(
-                model, index, parts[i].constant ? 1 - inception_epsilon : 0, err);
+            return write_constant(model, index, parts[i].constant ? 1 - inception_epsilon : 0, err);
         snprintf(graphs, sizeof graphs, "%.*s%s", (int)(length - tail), name, parts[i].graphs);
         return write_array(c, model, index, graphs, err);
     }

@@ -40,8 +40,7 @@ bool export_arrays(struct checkpoint *checkpoint, const struct export_facts *fac
         copy.arrays[count] = array;
         arrays[count++] = *array;
     }
-    done = done &&
-           safetensors_write_filled(path, arrays, count, facts->pairs, fill, &copy, err);
+    done = done && safetensors_write_filled(path, arrays, count, facts->pairs, fill, &copy, err);
     free(copy.arrays);
     free(arrays);
     return done;

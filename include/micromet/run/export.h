@@ -45,12 +45,10 @@ struct single_window {
 bool single_window_of(const struct checkpoint *checkpoint, struct single_window *single,
                       struct error *err);
 
-/* Is this an ONNX file rather than a checkpoint? By its first bytes. */
-bool export_is_onnx(const char *path);
 /* Read an ONNX file that export_write() made, whatever its options; refuses others. The batch norms
  * are folded into its convolutions, and half floats stay as rounded. */
 bool export_open(struct checkpoint *checkpoint, const char *path, struct error *err);
-/* A fixed inference model of it, planned for `batch` windows. */
+/* A fixed inference model of what export_open() read, planned for `batch` windows. */
 bool export_model(struct checkpoint *checkpoint, struct backend *backend, int batch,
                   struct model **model, struct error *err);
 
