@@ -327,7 +327,8 @@ static void add_constants(struct builder *b)
     add_number(b, name_of(b, "scale"), b->scale);
     add_number(b, name_of(b, "offset"), b->offset);
     memcpy(b->axes, (const int64_t[]) { 2, 3 }, sizeof b->axes);
-    if (b->options->single_input) add_integers(b, name_of(b, "axes"), 2, b->axes);
+    const bool cuts = b->options->single_input && b->checkpoint->config.data.level_count > 1;
+    if (cuts) add_integers(b, name_of(b, "axes"), 2, b->axes);
     memcpy(b->pads, (const int64_t[]) { 0, 0, 1, 1, 0, 0, 1, 1 }, sizeof b->pads);
     if (b->checkpoint->config.model.pool_padding == POOL_PADDING_INCLUDE)
         add_integers(b, name_of(b, "pads"), 8, b->pads);
