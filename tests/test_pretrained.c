@@ -10,6 +10,7 @@
 #include "micromet/data/augment.h"
 #include "micromet/nn/pretrained.h"
 #include "micromet/run/checkpoint.h"
+#include "micromet/run/export.h"
 #include "nn/pretrained_parts.h"
 #include "temporary.h"
 
@@ -137,7 +138,9 @@ Test(pretrained, torchvision_names_behind_any_prefix)
     for (int i = 0; i < 4; i++) {
         struct pretrained p = { .weights.format = WEIGHTS_TORCH_ZIP };
         char expected[128];
-        add_vector(&p.weights, "AuxLogits.conv0.bn.num_batches_tracked", 1);
+        snprintf(expected, sizeof expected, "%sAuxLogits.conv0.bn.num_batches_tracked",
+                 prefixes[i]);
+        add_vector(&p.weights, expected, 1);
         add_torch(&p.weights, prefixes[i], torch_parts, 5);
         add_vector(&p.weights, "optimizer.state1.tower0.Conv2d_1a_3x3.conv.weight", 1);
         take(&p);
@@ -543,6 +546,56 @@ Test(pretrained, a_run_goes_on_from_another_runs_model_bit_for_bit)
         cr_expect_eq(before[1], after[1], "%s: %.9g and %.9g", files[i], before[1], after[1]);
         cr_expect_eq(p.pool_padding, POOL_PADDING_INCLUDE);
         cr_expect(strstr(weights_metadata(&p.weights, "towers"), "\"level\":1"), "levels go along");
+        pretrained_release(&p);
+    }
+    release_model(model);
+}
+
+static void export(const char *checkpoint_path, enum export_format format, const char *path)
+{
+    struct checkpoint checkpoint;
+    struct error err = { 0 };
+    char written[2 * PATH_MAX_BYTES];
+    const struct export_options options = { .format = format };
+    cr_assert(checkpoint_open(&checkpoint, checkpoint_path, &err), "%s", err.message);
+    cr_assert(export_write(&checkpoint, &options, path, written, &err), "%s", err.message);
+    checkpoint_release(&checkpoint);
+}
+
+Test(pretrained, a_run_goes_on_from_an_export)
+{
+    static const struct {
+        const char *name;
+        enum export_format format;
+        double off;
+    } exports[] = { { "model.safetensors", EXPORT_SAFETENSORS, 0 },
+                    { "model.onnx", EXPORT_ONNX, 1e-5 } };
+    struct config config;
+    float before[2], after[2];
+    bool head;
+    configure(&config, 2, 5);
+    config.model.pool_padding = POOL_PADDING_INCLUDE;
+    struct model *model = make_model(&config, false, 3); /* a folded batch norm has no scale */
+    predict(model, before);
+    write_checkpoint(temporary_path("run.safetensors"), model, &config);
+    for (int i = 0; i < 2; i++) {
+        struct pretrained p;
+        struct error err = { 0 };
+        export(temporary_path("run.safetensors"), exports[i].format,
+               temporary_path(exports[i].name));
+        cr_assert(pretrained_open(&p, temporary_path(exports[i].name), &err), "%s", err.message);
+        cr_expect(p.ours);
+        cr_expect_eq(p.towers, 2);
+        cr_expect_eq(p.matching, MATCHING_NAMES);
+        cr_expect_eq(p.pool_padding, POOL_PADDING_INCLUDE);
+        cr_expect(pretrained_check_strict(&p, &err), "%s", err.message);
+        fill(model, 4);
+        cr_assert(pretrained_apply(&p, model, &head, &err), "%s", err.message);
+        predict(model, after);
+        cr_expect(head);
+        for (int k = 0; k < 2; k++)
+            cr_expect_leq(fabs((double)after[k] - before[k]), exports[i].off, "%s: %.9g and %.9g",
+                          exports[i].name, before[k], after[k]);
         pretrained_release(&p);
     }
     release_model(model);

@@ -18,7 +18,8 @@ struct subcommand {
 };
 
 extern const struct subcommand command_synth, command_inspect, command_prepare, command_train,
-    command_evaluate, command_heatmap, command_import, command_bench, command_plan, command_config;
+    command_evaluate, command_heatmap, command_import, command_export, command_predict,
+    command_bench, command_plan, command_config;
 
 /* Options as a table: "--name VALUE" or "--flag". Everything else is positional (key=value overrides too). */
 enum option_kind { OPTION_FLAG, OPTION_INT, OPTION_DOUBLE, OPTION_STRING };

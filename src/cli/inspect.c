@@ -7,6 +7,7 @@
 
 #include "cli.h"
 #include "micromet/base/log.h"
+#include "micromet/format/weights.h"
 
 struct inspection {
     const char *annotation, *out_folder;
@@ -18,26 +19,17 @@ enum file_kind { FILE_SLIDE, FILE_PACK, FILE_WEIGHTS };
 
 static enum file_kind kind_of(const char *path)
 {
-    static const struct {
-        enum file_kind kind;
-        size_t at, length;
-        const char *bytes;
-    } starts[] = {
-        { FILE_PACK, 0, 8, "MMPACK\r\n" },
-        { FILE_WEIGHTS, 4, 5, "\0\0\0\0{" },      /* safetensors: u64 below 4 GB, JSON */
-        { FILE_WEIGHTS, 0, 8, "\x89HDF\r\n\x1a\n" }, /* Keras */
-        { FILE_WEIGHTS, 0, 4, "PK\3\4" },          /* Keras 3, PyTorch */
-    };
-    uint8_t head[9] = { 0 };
+    static const char pack[8] = "MMPACK\r\n";
+    char head[sizeof pack] = "";
+    struct error ignored = { 0 };
+    enum weights_format format = WEIGHTS_UNKNOWN;
     FILE *file = fopen(path, "rb");
     if (!file) return FILE_SLIDE;
     const size_t count = fread(head, 1, sizeof head, file);
     fclose(file);
-    for (size_t i = 0; i < sizeof starts / sizeof starts[0]; i++)
-        if (count >= starts[i].at + starts[i].length &&
-            memcmp(head + starts[i].at, starts[i].bytes, starts[i].length) == 0)
-            return starts[i].kind;
-    return FILE_SLIDE;
+    if (count == sizeof pack && memcmp(head, pack, sizeof pack) == 0) return FILE_PACK;
+    return weights_sniff(&format, path, &ignored) && format != WEIGHTS_UNKNOWN ? FILE_WEIGHTS
+                                                                               : FILE_SLIDE;
 }
 
 static bool inspect_file(const struct inspection *inspection, const char *path, struct error *err)
@@ -111,7 +103,7 @@ const struct subcommand command_inspect = {
         "the\n"
         "slide with tissue outlined in blue and tumor in red.\n"
         "A pack: its parameters, checksum and a sheet of its windows. A checkpoint: its model.\n"
-        "Weights of Keras or PyTorch: what of them `micromet import` takes.\n"
+        "Weights of Keras, PyTorch or ONNX: what of them `micromet import` takes.\n"
         "\n"
         "What a file is, its first bytes decide. A file that cannot be read is reported and the\n"
         "others go on; the exit code is then 3 (1 when all failed).\n"

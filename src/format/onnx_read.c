@@ -387,7 +387,7 @@ static bool read_graph(struct reader *reader, const Onnx__ModelProto *model)
 
 bool onnx_read_weights(struct weights *weights, const char *path, struct error *err)
 {
-    *weights = (struct weights) { 0 };
+    *weights = (struct weights) { .format = WEIGHTS_ONNX };
     struct block block = { 0 };
     if (!map_file(&block, path, err)) return false;
     const Onnx__ModelProto *model = parse(&block, path, err);

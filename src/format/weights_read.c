@@ -114,19 +114,35 @@ static bool read_start(struct start *start, const char *path, struct error *err)
            error_set(err, EXIT_CODE_FAILED, "%s: cannot be opened: %s", path, strerror(reason));
 }
 
+/* The row of the table, or -1. */
+static int find_format(const struct start *start)
+{
+    for (int i = 0; i < FORMATS; i++)
+        if (formats[i].sniff && formats[i].sniff(start)) return i;
+    return -1;
+}
+
+bool weights_sniff(enum weights_format *format, const char *path, struct error *err)
+{
+    struct start start;
+    if (!read_start(&start, path, err)) return false;
+    const int found = find_format(&start);
+    *format = found < 0 ? WEIGHTS_UNKNOWN : formats[found].format;
+    return true;
+}
+
 bool weights_read(struct weights *weights, const char *path, struct error *err)
 {
     *weights = (struct weights) { 0 };
     struct start start;
     if (!read_start(&start, path, err)) return false;
-    for (int i = 0; i < FORMATS; i++) {
-        if (!formats[i].sniff || !formats[i].sniff(&start)) continue;
-        const bool done = formats[i].read(weights, path, err);
-        if (done && weights->format == WEIGHTS_UNKNOWN) weights->format = formats[i].format;
-        return done;
-    }
-    return error_set(err, EXIT_CODE_FAILED,
-                     "%s: is no file of weights that this program knows (safetensors, Keras' .h5 and "
-                     ".keras, PyTorch's .pth)",
-                     path);
+    const int i = find_format(&start);
+    if (i < 0)
+        return error_set(err, EXIT_CODE_FAILED,
+                         "%s: is no file of weights that this program knows: safetensors, "
+                         "Keras' .h5 and .keras, PyTorch's .pth, ONNX",
+                         path);
+    const bool done = formats[i].read(weights, path, err);
+    if (done && weights->format == WEIGHTS_UNKNOWN) weights->format = formats[i].format;
+    return done;
 }

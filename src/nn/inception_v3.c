@@ -1,6 +1,7 @@
 /* The InceptionV3 table; see the header. */
 #include "micromet/nn/inception_v3.h"
 
+#include <math.h>
 #include <stddef.h>
 #include <string.h>
 #include <strings.h>
@@ -154,6 +155,11 @@ void inception_weight_shape(const struct inception_layer *layer, int64_t shape[4
     const int64_t values[4] = { layer->channels, inception_channels(layer->from), layer->kernel_h,
                                 layer->kernel_w };
     memcpy(shape, values, sizeof values);
+}
+
+double inception_fold_scale(float gamma, float variance)
+{
+    return gamma / sqrt((double)variance + inception_epsilon);
 }
 
 int inception_block_end(const char *block)

@@ -286,10 +286,13 @@ static bool is_head(const char *name)
     return strncmp(name, "head.", 5) == 0;
 }
 
+/* A dense layer may come as a convolution of one pixel. */
 static bool same_shape(const struct parameter *p, const struct weight_array *array)
 {
-    return array && array->dims == p->dims &&
-           memcmp(array->shape, p->torch_shape, (size_t)p->dims * sizeof *array->shape) == 0;
+    if (!array || array->dims < p->dims) return false;
+    for (int d = 0; d < array->dims; d++)
+        if (array->shape[d] != (d < p->dims ? p->torch_shape[d] : 1)) return false;
+    return true;
 }
 
 /* All of it or nothing: half a head is none. */

@@ -30,7 +30,12 @@ static const struct {
     { USE_HEAD, "head.", "" },
 };
 
-static const char first_weight[] = "Conv2d_1a_3x3.conv.weight";
+/* A convolution that has swallowed its batch norm may go by its layer's name alone. */
+static const char *const folded_names[UNIT_PARTS] = {
+    [UNIT_WEIGHT] = "weight", [UNIT_BIAS] = "bias"
+};
+
+static const char *const first_weights[] = { "Conv2d_1a_3x3.conv.weight", "Conv2d_1a_3x3.weight" };
 
 static bool starts_with(const char *text, const char *start)
 {
@@ -67,7 +72,9 @@ bool unit_find(const char *name, int *unit, enum unit_part *part)
         if (strncmp(name, layer, length) != 0 || name[length] != '.') continue;
         for (int p = 0; p < UNIT_PARTS; p++) {
             *part = (enum unit_part)p;
-            if (strcmp(name + length + 1, part_names[p].torch) == 0) return true;
+            if (strcmp(name + length + 1, part_names[p].torch) == 0 ||
+                (folded_names[p] && strcmp(name + length + 1, folded_names[p]) == 0))
+                return true;
         }
     }
     return false;
@@ -88,6 +95,15 @@ static bool is_numbered(const char *prefix, size_t length)
     return length >= 2 && prefix[length - 1] == '.' && strchr("0123456789", prefix[length - 2]);
 }
 
+/* Bytes before the name of a tower's first array; -1 if this is none. */
+static long prefix_length(const char *name)
+{
+    for (size_t i = 0; i < sizeof first_weights / sizeof first_weights[0]; i++)
+        if (ends_with(name, first_weights[i]))
+            return (long)(strlen(name) - strlen(first_weights[i]));
+    return -1;
+}
+
 /* Towers are told by what stands before the name of their first array; several only if these are
  * numbered, for a second set of weights beside the first may be its moving average. */
 static struct prefixes find_prefixes(const struct weights *weights)
@@ -95,8 +111,8 @@ static struct prefixes find_prefixes(const struct weights *weights)
     struct prefixes found = { 0 };
     for (int i = 0; i < weights->count && found.count < TOWERS_MAX; i++) {
         const char *name = weights->arrays[i].name;
-        if (!ends_with(name, first_weight) || known_use(name) != USE_OTHER) continue;
-        const size_t length = strlen(name) - strlen(first_weight);
+        if (prefix_length(name) < 0 || known_use(name) != USE_OTHER) continue;
+        const size_t length = (size_t)prefix_length(name);
         if (found.count > 0 &&
             !(is_numbered(found.names[0], found.lengths[0]) && is_numbered(name, length)))
             continue;
@@ -114,11 +130,13 @@ static struct prefixes find_prefixes(const struct weights *weights)
 static struct array_place place_by_name(const struct prefixes *prefixes, const char *name)
 {
     struct array_place place = { .use = known_use(name) };
-    for (int t = 0; t < prefixes->count && place.use == USE_OTHER; t++) {
+    for (int t = 0; t < prefixes->count; t++) {
         if (strncmp(name, prefixes->names[t], prefixes->lengths[t]) != 0) continue;
         const char *bare = name + prefixes->lengths[t];
-        place.tower = t;
-        place.use = unit_find(bare, &place.unit, &place.part) ? USE_TOWER : known_use(bare);
+        const enum array_use use = known_use(bare);
+        if (unit_find(bare, &place.unit, &place.part))
+            return (struct array_place) { USE_TOWER, t, place.unit, place.part };
+        if (use != USE_OTHER) place.use = use;
     }
     return place;
 }

@@ -2,7 +2,6 @@
 #include "tower.h"
 
 #include <limits.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -125,8 +124,7 @@ void tower_release(struct tower *tower)
     *tower = (struct tower){ 0 };
 }
 
-/* w' = w*s, b' = beta - mean*s with s = gamma / sqrt(variance + epsilon). All arrays in scratch, w'
- * first; b' is copied over. */
+/* All arrays in scratch, the folded weights first; the folded bias is copied over. */
 static bool unit_fold(const struct tower *tower, const struct unit *u, float *scratch,
                       struct error *err)
 {
@@ -144,7 +142,7 @@ static bool unit_fold(const struct tower *tower, const struct unit *u, float *sc
     if (u->gamma >= 0 && !parameters_load(parameters, u->gamma, PART_VALUE, gamma, err))
         return false;
     for (int k = 0; k < channels; k++) {
-        const double scale = gamma[k] / sqrt((double)variance[k] + inception_epsilon);
+        const double scale = inception_fold_scale(gamma[k], variance[k]);
         for (int64_t i = 0; i < row; i++) w[k * row + i] = (float)(w[k * row + i] * scale);
         bias[k] = (float)(bias[k] - mean[k] * scale);
     }

@@ -100,7 +100,7 @@ static char *config_text(const struct config *config, const struct model_spec *s
     return NULL;
 }
 
-static char *towers_text(const struct config *config, const struct checkpoint_input *input)
+char *checkpoint_towers_text(const struct config *config, const struct checkpoint_input *input)
 {
     json_t *towers = json_array();
     for (int t = 0; t < config->data.level_count; t++)
@@ -213,7 +213,7 @@ bool checkpoint_write(const char *path, struct model *model, const struct config
     const struct model_spec *spec = model_spec(model);
     struct listed list = { 0 };
     char *config_yaml = config_text(config, spec, err);
-    char *state_json = state_text(state), *towers_json = towers_text(config, input);
+    char *state_json = state_text(state), *towers_json = checkpoint_towers_text(config, input);
     char version[16], threshold[64];
     snprintf(version, sizeof version, "%d", CHECKPOINT_VERSION);
     snprintf(threshold, sizeof threshold, "%.17g", state->threshold);
@@ -245,11 +245,11 @@ void checkpoint_release(struct checkpoint *checkpoint)
     checkpoint->input.slides = NULL; /* it was text of the file */
 }
 
-static bool checkpoint_parse(struct checkpoint *c, struct error *err)
+bool checkpoint_parse_model(struct checkpoint *c, struct error *err)
 {
-    static const char *const needed[] = { "format", "version", "program",   "config",
-                                          "state",  "towers",  "gamma",     "precision",
-                                          "preprocessing",     "class_names" };
+    static const char *const needed[] = { "format",        "version",   "program",
+                                          "config",        "towers",    "gamma",
+                                          "preprocessing", "precision", "class_names" };
     for (size_t i = 0; i < sizeof needed / sizeof needed[0]; i++)
         if (!weights_metadata(&c->weights, needed[i]))
             return error_set(err, EXIT_CODE_FAILED,
@@ -271,8 +271,18 @@ static bool checkpoint_parse(struct checkpoint *c, struct error *err)
     config_defaults(&c->config);
     return config_parse(&c->config, yaml, strlen(yaml), c->path, err) &&
            towers_parse(weights_metadata(&c->weights, "towers"), c->path, c, err) &&
-           input_parse(c, err) &&
-           state_parse(weights_metadata(&c->weights, "state"), c->path, &c->state, err);
+           input_parse(c, err);
+}
+
+static bool checkpoint_parse(struct checkpoint *c, struct error *err)
+{
+    if (!checkpoint_parse_model(c, err)) return false;
+    const char *state = weights_metadata(&c->weights, "state");
+    if (!state)
+        return error_set(err, EXIT_CODE_FAILED,
+                         "%s: holds a model, but is not a checkpoint: it has no training state",
+                         c->path);
+    return state_parse(state, c->path, &c->state, err);
 }
 
 bool checkpoint_open(struct checkpoint *checkpoint, const char *path, struct error *err)

@@ -134,10 +134,8 @@ def write_torchvision(folder, random):
     write_onnx(tower, path("folded.onnx"), dynamo=False)
     write_onnx(tower, path("unfolded.onnx"), dynamo=False, training=keep, do_constant_folding=False)
     write_onnx(tower, path("dynamo.onnx"), dynamo=True, external_data=False)
-    write_onnx(tower, path("dynamo_plain.onnx"), dynamo=True, external_data=False, optimize=False)
     return torch_features(tower), [("state.pth", NAMES), ("trained.pth", NAMES), ("state.safetensors", NAMES),
-                                   ("folded.onnx", FOLDED), ("unfolded.onnx", NAMES), ("dynamo.onnx", ""),
-                                   ("dynamo_plain.onnx", NAMES)]
+                                   ("folded.onnx", FOLDED), ("unfolded.onnx", NAMES), ("dynamo.onnx", FOLDED)]
 
 
 def write_timm(folder, random):

@@ -47,6 +47,8 @@ struct weights {
 
 /* Read a file of any of these formats; its content tells which, not its name. */
 bool weights_read(struct weights *weights, const char *path, struct error *err);
+/* What its first bytes say that a file is, WEIGHTS_UNKNOWN if none of these. */
+bool weights_sniff(enum weights_format *format, const char *path, struct error *err);
 const char *weights_format_name(enum weights_format format); /* for people: "Keras 3 HDF5" */
 /* Are kernels HWIO, under Keras' names ("conv2d_1/kernel:0")? Else they are OIHW, under torchvision's. */
 bool weights_are_keras(const struct weights *weights);

@@ -40,6 +40,10 @@ const struct inception_layer *inception_convolution(int rank);
 /* (K,C,R,S) of a convolution's weights. */
 void inception_weight_shape(const struct inception_layer *layer, int64_t shape[4]);
 
+/* What a batch norm multiplies its convolution's weights with when it is folded into them:
+ * w' = w*s, b' = beta - mean*s with s = gamma / sqrt(variance + epsilon). */
+double inception_fold_scale(float gamma, float variance);
+
 /* Index in model.layers of the first layer behind a block ("mixed_6d"), as `freeze: mixed_6d` freezes up to and including
  * that block; -1 if there is no such block. */
 int inception_block_end(const char *block);

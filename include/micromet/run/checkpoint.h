@@ -53,6 +53,14 @@ bool checkpoint_write(const char *path, struct model *model, const struct config
                       const struct training_state *state, const struct checkpoint_input *input,
                       struct error *err);
 
+/* Fill config, input, gamma, precision, program and version from the metadata of checkpoint->weights:
+ * what files that hold a model, whatever their format, say of it. */
+bool checkpoint_parse_model(struct checkpoint *checkpoint, struct error *err);
+
+/* The metadata "towers": a malloc'ed JSON array of level, downsample and um_per_px; NULL without
+ * memory. */
+char *checkpoint_towers_text(const struct config *config, const struct checkpoint_input *input);
+
 /* Reads and checks the metadata; arrays stay in the mapped file until checkpoint_apply(). */
 bool checkpoint_open(struct checkpoint *checkpoint, const char *path, struct error *err);
 /* Copy the arrays into a model of the same shape, and let go of their memory; refuses another
