@@ -98,8 +98,9 @@ static void lower_limit(__rlimit_resource_t resource, rlim_t value)
 {
     struct rlimit limit;
     if (getrlimit(resource, &limit) != 0) return;
-    if (limit.rlim_max != RLIM_INFINITY && limit.rlim_max < value) value = limit.rlim_max;
-    setrlimit(resource, &(struct rlimit) { value, value + (resource == RLIMIT_CPU) }); /* SIGXCPU, not SIGKILL */
+    if (limit.rlim_max > value) limit.rlim_max = value + 1; /* SIGXCPU comes before SIGKILL */
+    limit.rlim_cur = limit.rlim_max < value ? limit.rlim_max : value;
+    setrlimit(resource, &limit);
 }
 
 /* AddressSanitizer's own work would be taken for the file's: there the child is only a child. */
