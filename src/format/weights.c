@@ -1,10 +1,15 @@
-/* What all readers of weights share: look-up by name, the table of value types, release. */
+/* What all readers of weights share: the mapped file, look-up by name, the table of value types, release. */
 #include "micromet/format/weights.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+#include "weights_parts.h"
 
 static const struct {
     const char *name;
@@ -98,6 +103,54 @@ const float *weights_floats(const struct weight_array *array, float **converted,
     return NULL;
 }
 
+bool weights_map(struct weights *weights, const char *path, struct error *err)
+{
+    struct stat facts;
+    const int file = open(path, O_RDONLY | O_CLOEXEC);
+    const char *wrong = file < 0 || fstat(file, &facts) != 0 ? strerror(errno) : NULL;
+    if (!wrong && !S_ISREG(facts.st_mode)) wrong = "not a regular file";
+    if (!wrong && facts.st_size > 0) {
+        void *bytes = mmap(NULL, (size_t)facts.st_size, PROT_READ, MAP_PRIVATE, file, 0);
+        if (bytes == MAP_FAILED) {
+            wrong = strerror(errno);
+        } else {
+            weights->storage = bytes;
+            weights->storage_bytes = (size_t)facts.st_size;
+            weights->storage_is_mapping = true;
+        }
+    }
+    if (file >= 0) close(file);
+    return !wrong || error_set(err, EXIT_CODE_FAILED, "%s: cannot be opened: %s", path, wrong);
+}
+
+bool weights_plain_name(const char *name)
+{
+    for (const char *c = name; *c; c++)
+        if ((unsigned char)*c < ' ' || *c == 0x7f) return false;
+    return *name != '\0';
+}
+
+static int by_name(const void *left, const void *right)
+{
+    return strcmp(*(char *const *)left, *(char *const *)right);
+}
+
+bool weights_check_names(const struct weights *weights, const char *path, struct error *err)
+{
+    size_t count = (size_t)weights->count;
+    char **names = calloc(count + 1, sizeof *names);
+    if (!names) return error_set(err, EXIT_CODE_FAILED, "%s: no memory for its names", path);
+    for (size_t i = 0; i < count; i++) names[i] = weights->arrays[i].name;
+    qsort(names, count, sizeof *names, by_name);
+    bool done = true;
+    for (size_t i = 1; i < count && done; i++)
+        if (strcmp(names[i - 1], names[i]) == 0)
+            done = error_set(err, EXIT_CODE_FAILED, "%s: '%.200s': two weights have this name", path,
+                             names[i]);
+    free(names);
+    return done;
+}
+
 void weights_let_go(const struct weights *weights, const struct weight_array *array)
 {
     if (!weights->storage_is_mapping) return;
@@ -117,5 +170,6 @@ void weights_release(struct weights *weights)
         munmap(weights->storage, weights->storage_bytes);
     else
         free(weights->storage);
+    if (weights->converted) munmap(weights->converted, weights->converted_bytes);
     *weights = (struct weights) { 0 };
 }

@@ -41,6 +41,8 @@ struct weights {
     void *storage;   /* owned memory or mapping */
     size_t storage_bytes;
     bool storage_is_mapping;
+    void *converted; /* owned memory of what could not be used in place (Keras' HDF5); may be NULL */
+    size_t converted_bytes;
 };
 
 /* Read a file of any of these formats; its content tells which, not its name. */
@@ -84,11 +86,20 @@ bool safetensors_write_filled(const char *path, const struct weight_array *array
                               const char *const *metadata, weights_fill fill, void *context,
                               struct error *err);
 
-/* Keras 2 HDF5 (notop.h5 or full .h5 with a model_weights group): arrays named "conv2d_1/kernel:0",
- * in the order of layer_names and weight_names (long attributes split into layer_names0,
- * layer_names1 …), converted to float32. Soft and external links, external and virtual storage are
- * refused. libhdf5 is not thread-safe: call from one thread at a time. Nor is it hardened against
- * forged metadata (1.10 can read outside its buffers): from strangers, take safetensors. */
+/* Keras HDF5: of Keras 2 (notop.h5, or full .h5 with a model_weights group) and of Keras 3 (.weights.h5), under the same
+ * names: "conv2d_1/kernel:0", kernels HWIO, all float32 (other types are converted).
+ *
+ * Keras 2 files name their weights in the order of layer_names and weight_names (long attributes split into layer_names0,
+ * layer_names1 …). Keras 3 files keep the variables of a layer as layers/<class>_<K>/vars/<i>: K counts layers of one class in
+ * the order of model.layers, which is *not* the order of their creation (InceptionV3's conv2d_8 is the sixth), so arrays
+ * are named after the layer itself: the attribute "name" of vars (from Keras 3.6 on). Variable i is the i-th of the layer's
+ * trainable, then its other variables: kernel, bias; gamma, beta, moving_mean, moving_variance. Batch norm with scale=False
+ * lacks gamma, so that three variables are beta, moving_mean, moving_variance (taken also for center=False, which
+ * lacks beta instead: the file does not tell the two apart). Layers come in the order of their names, numbers by value.
+ * Variables of unknown classes are called "<layer>/vars/<i>:0". The optimizer's are left out.
+ *
+ * Soft and external links, external and virtual storage are refused. libhdf5 1.10 is not hardened against forged metadata:
+ * it runs in a child process that can do nothing but compute, and whose crash is an error here. */
 bool keras_hdf5_read(struct weights *weights, const char *path, struct error *err);
 
 #endif
