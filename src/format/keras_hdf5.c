@@ -14,8 +14,6 @@
 #include "sandbox.h"
 #include "weights_parts.h"
 
-enum { LIBRARY_BYTES = 256 << 20 }; /* what libhdf5 may take beside the values */
-
 static bool refuse(struct error *err, const char *path, const char *name, const char *reason)
 {
     return error_set(err, EXIT_CODE_FAILED, "%s: '%.200s': %s", path, name, reason);
@@ -266,8 +264,7 @@ bool keras_image_read(struct weights *weights, const struct hdf5_image *image,
     struct task task = { image, sandbox_share(sizeof *task.survey), sandbox_share(bytes) };
     bool done = (task.survey && task.values) ||
                 error_set(err, EXIT_CODE_FAILED, "%s: no memory for its arrays", image->path);
-    done = done && sandbox_run(image->path, hdf5_prepare, work, &task,
-                               LIBRARY_BYTES + SURVEY_INFLATION_MAX * image->size, err);
+    done = done && sandbox_run(image->path, image->size, hdf5_prepare, work, &task, err);
     if (done && task.survey->err.message[0]) {
         task.survey->err.message[sizeof task.survey->err.message - 1] = '\0';
         done = error_set(err, EXIT_CODE_FAILED, "%s", task.survey->err.message);

@@ -17,7 +17,8 @@
 
 enum {
     BLOCK_ALIGNMENT = 16,
-    BLOCK_BYTES_MIN = 16 << 20, /* messages without weights are larger than their bytes */
+    MESSAGE_BYTES_MAX = 16 << 20, /* of messages beside their weights: */
+    MESSAGE_GROWTH = 32,          /* these are that many times larger than in the file */
     LET_GO_BYTES = 4 << 20,
     STACK_BYTES_MAX = 128 << 10,
     ALIASES_MAX = 16, /* Identity of Identity of … */
@@ -89,7 +90,9 @@ fail:
 /* NULL on error. The message lives in the block. */
 static const Onnx__ModelProto *parse(struct block *block, const char *path, struct error *err)
 {
-    block->size = block->mapping_bytes + block->mapping_bytes / 4 + BLOCK_BYTES_MIN;
+    const size_t file = block->mapping_bytes;
+    const bool small = file < MESSAGE_BYTES_MAX / MESSAGE_GROWTH;
+    block->size = file + file / 4 + (small ? MESSAGE_GROWTH * file : MESSAGE_BYTES_MAX);
     block->bytes = malloc(block->size); /* pages that are never written take no memory */
     block->let_go_at = LET_GO_BYTES;
     block->stack = __builtin_frame_address(0);

@@ -20,7 +20,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { DONE = 42, CPU_SECONDS_MAX = 300 };
+enum {
+    DONE = 42,
+    MEMORY_BYTES = 256 << 20, /* beside what this process has, and: */
+    MEMORY_PER_BYTE = 16,
+    CPU_SECONDS = 10, /* and: */
+    BYTES_PER_CPU_SECOND = 4 << 20,
+};
 
 void *sandbox_share(size_t bytes)
 {
@@ -92,25 +98,26 @@ static void lower_limit(__rlimit_resource_t resource, rlim_t value)
 {
     struct rlimit limit;
     if (getrlimit(resource, &limit) != 0) return;
-    if (limit.rlim_max != RLIM_INFINITY && limit.rlim_max < value) value = limit.rlim_max;
-    setrlimit(resource, &(struct rlimit) { value, value });
+    if (limit.rlim_max > value) limit.rlim_max = value + 1; /* SIGXCPU comes before SIGKILL */
+    limit.rlim_cur = limit.rlim_max < value ? limit.rlim_max : value;
+    setrlimit(resource, &limit);
 }
 
 /* AddressSanitizer's own work would be taken for the file's: there the child is only a child. */
 extern void __asan_init(void) __attribute__((weak));
 
-static void confine(size_t memory_bytes)
+static void confine(size_t file_bytes)
 {
     lower_limit(RLIMIT_CORE, 0);
-    lower_limit(RLIMIT_CPU, CPU_SECONDS_MAX);
+    lower_limit(RLIMIT_CPU, CPU_SECONDS + file_bytes / BYTES_PER_CPU_SECOND);
     if (__asan_init) return;
     const size_t now = data_bytes();
-    if (now) lower_limit(RLIMIT_DATA, now + memory_bytes);
+    if (now) lower_limit(RLIMIT_DATA, now + MEMORY_BYTES + MEMORY_PER_BYTE * file_bytes);
     close_range(STDERR_FILENO + 1, ~0u, 0); /* the locks on files stay with the parent */
     filter_system_calls();
 }
 
-static void become_child(pid_t parent, size_t memory_bytes, void (*prepare)(void))
+static void become_child(pid_t parent, size_t file_bytes, void (*prepare)(void))
 {
     static const int crashes[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGXCPU };
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -118,18 +125,18 @@ static void become_child(pid_t parent, size_t memory_bytes, void (*prepare)(void
     for (size_t i = 0; i < sizeof crashes / sizeof *crashes && !__asan_init; i++)
         signal(crashes[i], SIG_DFL);
     prepare();
-    confine(memory_bytes);
+    confine(file_bytes);
 }
 
-bool sandbox_run(const char *path, void (*prepare)(void), void (*work)(void *context),
-                 void *context, size_t memory_bytes, struct error *err)
+bool sandbox_run(const char *path, size_t file_bytes, void (*prepare)(void),
+                 void (*work)(void *context), void *context, struct error *err)
 {
     const pid_t parent = getpid(), child = fork();
     if (child < 0)
         return error_set(err, EXIT_CODE_FAILED, "%s: cannot start a process to read it: %s", path,
                          strerror(errno));
     if (child == 0) {
-        become_child(parent, memory_bytes, prepare);
+        become_child(parent, file_bytes, prepare);
         work(context);
         _exit(DONE);
     }

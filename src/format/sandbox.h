@@ -15,10 +15,10 @@
 /* Zeroed memory that the child's writes reach the caller through; pages are taken as they are written. NULL on failure. */
 void *sandbox_share(size_t bytes);
 
-/* Run work(context) in a child that may take `memory_bytes` beside what this process has. prepare() is called there
- * first, while everything is still allowed; it must not look at the file. Errors, work() not coming to its end among
- * them, are set with `path`. */
-bool sandbox_run(const char *path, void (*prepare)(void), void (*work)(void *context),
-                 void *context, size_t memory_bytes, struct error *err);
+/* Run work(context) in a child whose memory and processor time are bounded by what a file of `file_bytes` may need.
+ * prepare() is called there first, while everything is still allowed; it must not look at the file. Errors, work() not
+ * coming to its end among them, are set with `path`. */
+bool sandbox_run(const char *path, size_t file_bytes, void (*prepare)(void),
+                 void (*work)(void *context), void *context, struct error *err);
 
 #endif

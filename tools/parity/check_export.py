@@ -105,7 +105,8 @@ def floats(pixels):
 def larger_windows(pixels, module):
     """Windows of SIDE px at the finest level: the coarsest tower's, enlarged, with the finest one in the middle."""
     large = pixels[:, -1].repeat(module.RATIOS[-1], 1).repeat(module.RATIOS[-1], 2)
-    corner, size = module.CORNERS[0], module.WINDOW
+    size = module.WINDOW
+    corner = (large.shape[1] - size) // 2
     large[:, corner:corner + size, corner:corner + size] = pixels[:, 0]
     return np.ascontiguousarray(large)
 
@@ -113,8 +114,9 @@ def larger_windows(pixels, module):
 def cut(large, module):
     """The towers' windows of them, float NCHW in [0, 1]: plain numpy, beside the graph's own slices and pools."""
     windows = []
-    for corner, ratio in zip(module.CORNERS, module.RATIOS):
+    for ratio in module.RATIOS:
         size = ratio * module.WINDOW
+        corner = (large.shape[1] - size) // 2
         part = floats(large)[:, :, corner:corner + size, corner:corner + size].astype(np.float64)
         parts = part.reshape(len(part), 3, module.WINDOW, ratio, module.WINDOW, ratio)
         windows.append(parts.mean((3, 5)).astype(np.float32))
