@@ -19,7 +19,7 @@
 #include "format/sandbox.h"
 #include "fuzz.h"
 
-enum { SECONDS_MAX = 2, INPUTS_PER_CHILD = 200, INPUT_BYTES_MAX = 1 << 20 };
+enum { SECONDS_MAX = 1, INPUTS_PER_CHILD = 200, INPUT_BYTES_MAX = 1 << 20 };
 
 /* In memory that both processes see. */
 struct exchange {
