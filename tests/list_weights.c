@@ -2,14 +2,15 @@
  *
  * One line a file: its format, how many arrays, how long reading took and how far the resident size
  * rose meanwhile; with
- * --arrays each array's name, type, shape and the XXH3-64 of its values as float32 (as they are,
+ * --arrays each array's name, type, shape and the CRC-32 of its values as float32 (as they are,
  * where they are whole numbers). Exit status 1 if a file was refused; tools/check-weights holds the
  * figures against their bounds. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
-#include <xxhash.h>
+#include <zlib.h>
 
 #include "micromet/base/thread.h"
 #include "micromet/format/weights.h"
@@ -24,7 +25,7 @@ static void list_array(const struct weight_array *array)
     printf("%s %s [", array->name, array->dtype);
     for (int d = 0; d < array->dims; d++)
         printf("%s%lld", d ? "," : "", (long long)array->shape[d]);
-    printf("] %016llx\n", (unsigned long long)XXH3_64bits(values ? values : array->data, bytes));
+    printf("] %08lx\n", crc32_z(0, values ? values : array->data, bytes));
     free(converted);
 }
 
@@ -37,6 +38,18 @@ static void reset_peak(void)
     fclose(stream);
 }
 
+static double processor_seconds(void)
+{
+    double seconds = 0;
+    for (int who = RUSAGE_CHILDREN; who <= RUSAGE_SELF; who++) {
+        struct rusage usage;
+        getrusage(who, &usage);
+        seconds += (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+                   (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1e-6;
+    }
+    return seconds;
+}
+
 static bool list_file(const char *path, bool arrays)
 {
     struct stat facts = { 0 };
@@ -45,16 +58,18 @@ static bool list_file(const char *path, bool arrays)
     stat(path, &facts);
     reset_peak();
     const int64_t before = memory_peak_bytes();
-    const double start = clock_seconds();
+    const double start = clock_seconds(), processor_start = processor_seconds();
     if (!weights_read(&weights, path, &err)) {
         fprintf(stderr, "%s\n", err.message);
         return false;
     }
     const double seconds = clock_seconds() - start;
+    const double processor = processor_seconds() - processor_start;
     const double growth = (double)(memory_peak_bytes() - before);
-    printf("%s: %s, %d arrays, %.3f s, %.1f MB of memory for %.1f MB of file\n", path,
-           weights_format_name(weights.format), weights.count, seconds, growth / 1e6,
-           (double)facts.st_size / 1e6);
+    printf(
+        "%s: %s, %d arrays, %.3f s (%.3f on processors), %.1f MB of memory for a file of %.1f MB\n",
+        path, weights_format_name(weights.format), weights.count, seconds, processor, growth / 1e6,
+        (double)facts.st_size / 1e6);
     for (int i = 0; i < weights.count && arrays; i++) list_array(&weights.arrays[i]);
     weights_release(&weights);
     return true;

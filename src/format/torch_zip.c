@@ -13,18 +13,27 @@ enum {
     PICKLE_BYTES_MAX = 16 << 20,
     TENSORS_MAX = 1 << 16,
     ALIGNMENT = 64,
-    COPIES_MAX = 16, /* tensors that must be copied may take so many times the file's bytes */
+    COPIES_MAX = 16, /* views and their storages may take so many times the file's bytes */
     NAME_BYTES_MAX = 1024,
 };
 static const char pickle_entry[] = "/data.pkl";
+
+/* A tensor of the state dict, and where its values go in weights->storage. */
+struct found {
+    const struct pickle_tensor *tensor;
+    uint64_t at;
+};
 
 struct reader {
     const struct archive *archive;
     struct weights *weights;
     char folder[NAME_BYTES_MAX]; /* all entries lie in one: "archive" */
+    struct found *found;         /* by array */
     uint64_t *places;            /* by entry: 1 + where its values go; 0 = nowhere */
     uint64_t bytes;              /* of all values so far */
-    uint64_t copied_bytes;
+    char *scratch;               /* a storage that only views are copied from, */
+    int scratch_entry;           /* this one */
+    uint64_t scratch_bytes;      /* of all storages that were read so */
     struct error *err;
 };
 
@@ -74,7 +83,8 @@ static bool check_order(struct reader *reader)
     return little;
 }
 
-/* --- Finding the tensors --------------------------------------------------------------------------- */
+/* --- Finding the tensors
+ * --------------------------------------------------------------------------- */
 
 static bool has_tensors(const struct pickle_value *value)
 {
@@ -145,12 +155,13 @@ static const char *take_shape(struct weight_array *array, const struct pickle_te
     return NULL;
 }
 
-/* Give the storage's entry a place, unless it has one. */
-static const char *take_storage(struct reader *reader, const struct pickle_storage *storage, int *entry)
+/* The storage's entry, which must have the size that is announced. */
+static const char *find_storage(const struct reader *reader, const struct pickle_storage *storage,
+                                int *entry)
 {
     char name[NAME_BYTES_MAX];
-    const int length = snprintf(name, sizeof name, "data/%.*s",
-                                (int)(storage->key.length < NAME_BYTES_MAX ? storage->key.length : 0),
+    const size_t key_length = storage->key.length < NAME_BYTES_MAX ? storage->key.length : 0;
+    const int length = snprintf(name, sizeof name, "data/%.*s", (int)key_length,
                                 storage->key.bytes);
     *entry = find_entry(reader, name, (size_t)length);
     if (*entry < 0) return "its values are not in the archive";
@@ -158,46 +169,83 @@ static const char *take_storage(struct reader *reader, const struct pickle_stora
     if ((uint64_t)storage->count > UINT64_MAX / 8 ||
         bytes != (uint64_t)storage->count * weights_dtype_bytes(storage->dtype))
         return "its values do not have the size that is announced";
-    if (reader->places[*entry]) return NULL;
-    reader->places[*entry] = 1 + reader->bytes;
-    reader->bytes += (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     return NULL;
+}
+
+static uint64_t aligned(uint64_t bytes)
+{
+    return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+}
+
+/* Make room for a contiguous tensor's storage, once, or for the copy of a view. */
+static const char *take_place(struct reader *reader, const struct weight_array *array,
+                              struct found *found)
+{
+    int entry;
+    const struct pickle_tensor *tensor = found->tensor;
+    const uint64_t value_bytes = weights_dtype_bytes(array->dtype);
+    const char *wrong = find_storage(reader, &tensor->storage, &entry);
+    if (wrong) return wrong;
+    if (!is_contiguous(tensor, array->count)) {
+        found->at = reader->bytes;
+        reader->bytes += aligned((uint64_t)array->count * value_bytes);
+    } else {
+        if (!reader->places[entry]) {
+            reader->places[entry] = 1 + reader->bytes;
+            reader->bytes += aligned(archive_bytes(reader->archive, entry));
+        }
+        found->at = reader->places[entry] - 1 + (uint64_t)tensor->offset * value_bytes;
+    }
+    return reader->bytes / COPIES_MAX > reader->archive->file_bytes
+               ? "its views unpack to more than the file can hold"
+               : NULL;
+}
+
+static bool survey_tensor(struct reader *reader, struct pickle_text name,
+                          const struct pickle_tensor *tensor)
+{
+    struct weights *weights = reader->weights;
+    struct weight_array *array = &weights->arrays[weights->count];
+    struct found *found = &reader->found[weights->count];
+    found->tensor = tensor;
+    array->name = strndup(name.bytes, name.length);
+    if (!array->name) return refuse(reader, "data.pkl", "no memory");
+    weights->count++;
+    const char *wrong = weights_plain_name(array->name) && strlen(array->name) == name.length
+                            ? take_shape(array, tensor)
+                            : "has an empty or unprintable name";
+    if (!wrong) wrong = take_place(reader, array, found);
+    return !wrong || refuse(reader, array->name, wrong);
 }
 
 /* The state dict's tensors as arrays without values. */
 static bool survey(struct reader *reader, const struct pickle_value *state)
 {
     struct weights *weights = reader->weights;
-    const int pairs = state->list.count / 2;
-    weights->arrays = calloc((size_t)pairs + 1, sizeof *weights->arrays);
-    if (!weights->arrays || pairs > TENSORS_MAX) return refuse(reader, "data.pkl", "is too large");
-    for (int i = 0; i < pairs; i++) {
-        const struct pickle_value *key = state->list.items[2 * i], *value = state->list.items[2 * i + 1];
-        if (key->kind != PICKLE_STRING || value->kind != PICKLE_TENSOR) continue;
-        struct weight_array *array = &weights->arrays[weights->count];
-        array->name = strndup(key->text.bytes, key->text.length);
-        if (!array->name) return refuse(reader, "data.pkl", "no memory");
-        weights->count++;
-        int entry;
-        const char *wrong = weights_plain_name(array->name) && strlen(array->name) == key->text.length
-                                ? take_shape(array, value->tensor)
-                                : "has an empty or unprintable name";
-        if (!wrong) wrong = take_storage(reader, &value->tensor->storage, &entry);
-        if (wrong) return refuse(reader, array->name, wrong);
-        if (!is_contiguous(value->tensor, array->count))
-            reader->copied_bytes += (uint64_t)array->count * weights_dtype_bytes(array->dtype) + ALIGNMENT;
-        if (reader->copied_bytes / COPIES_MAX > reader->archive->file_bytes)
-            return refuse(reader, array->name, "its views unpack to more than the file can hold");
+    const size_t pairs = (size_t)state->list.count / 2;
+    weights->arrays = calloc(pairs + 1, sizeof *weights->arrays);
+    reader->found = calloc(pairs + 1, sizeof *reader->found);
+    reader->places = calloc((size_t)reader->archive->count, sizeof *reader->places);
+    if (!weights->arrays || !reader->found || !reader->places || pairs > TENSORS_MAX)
+        return refuse(reader, "data.pkl", "is too large");
+    for (size_t i = 0; i < pairs; i++) {
+        const struct pickle_value *const *pair =
+            (const struct pickle_value *const *)state->list.items + 2 * i;
+        if (pair[0]->kind == PICKLE_STRING && pair[1]->kind == PICKLE_TENSOR &&
+            !survey_tensor(reader, pair[0]->text, pair[1]->tensor))
+            return false;
     }
     return weights_check_names(weights, reader->archive->path, reader->err);
 }
 
-/* --- Reading the values ---------------------------------------------------------------------------- */
+/* --- Reading the values
+ * ---------------------------------------------------------------------------- */
 
+/* Storages that are used as they are, each straight into its place. */
 static bool read_storages(struct reader *reader)
 {
     struct weights *weights = reader->weights;
-    weights->storage_bytes = (size_t)(reader->bytes + reader->copied_bytes + ALIGNMENT);
+    weights->storage_bytes = (size_t)reader->bytes + ALIGNMENT;
     if (posix_memalign(&weights->storage, ALIGNMENT, weights->storage_bytes) != 0) {
         weights->storage = NULL;
         return refuse(reader, "data", "no memory for the values");
@@ -210,52 +258,74 @@ static bool read_storages(struct reader *reader)
     return true;
 }
 
+/* The storage that a view looks at, into reader->scratch: one at a time, for views copy what they
+ * need of it. */
+static bool read_scratch(struct reader *reader, const struct found *found)
+{
+    int entry;
+    size_t size;
+    CHECK(!find_storage(reader, &found->tensor->storage, &entry));
+    if (reader->scratch && entry == reader->scratch_entry) return true;
+    free(reader->scratch);
+    reader->scratch = archive_read_new(reader->archive, entry, UINT64_MAX, &size, reader->err);
+    reader->scratch_entry = entry;
+    reader->scratch_bytes += size;
+    return reader->scratch &&
+           (reader->scratch_bytes / COPIES_MAX <= reader->archive->file_bytes ||
+            refuse(reader, "data.pkl", "its views look at one storage after the other too often"));
+}
+
+/* `count` values that lie `stride` values apart. */
+static void copy_row(const char *from, int64_t stride, size_t bytes, char *to, int64_t count)
+{
+    if (bytes == sizeof(uint32_t))
+        for (int64_t i = 0; i < count; i++)
+            memcpy(to + i * 4, from + i * stride * 4, sizeof(uint32_t));
+    else
+        for (size_t i = 0; i < (size_t)count; i++)
+            memcpy(to + i * bytes, from + i * (size_t)stride * bytes, bytes);
+}
+
 /* The view's values in the order of its shape. */
 static void copy_view(const struct pickle_tensor *tensor, const char *from, size_t bytes, char *to,
                       int64_t count)
 {
+    const int last = tensor->dims - 1;
+    const int64_t row = tensor->shape[last];
     int64_t index[ARRAY_DIMS_MAX] = { 0 };
-    for (int64_t i = 0; i < count; i++) {
-        int64_t at = 0;
-        for (int d = 0; d < tensor->dims; d++) at += index[d] * tensor->stride[d];
-        memcpy(to + (size_t)i * bytes, from + (size_t)at * bytes, bytes);
-        for (int d = tensor->dims - 1; d >= 0 && ++index[d] == tensor->shape[d]; d--) index[d] = 0;
+    for (int64_t i = 0; i < count; i += row) {
+        int64_t at = tensor->offset;
+        for (int d = 0; d < last; d++) at += index[d] * tensor->stride[d];
+        copy_row(from + (size_t)at * bytes, tensor->stride[last], bytes, to + (size_t)i * bytes,
+                 row);
+        for (int d = last - 1; d >= 0 && ++index[d] == tensor->shape[d]; d--) index[d] = 0;
     }
 }
 
-static void place_arrays(struct reader *reader, const struct pickle_value *state)
+static bool place_arrays(struct reader *reader)
 {
-    char *values = reader->weights->storage, *copies = values + reader->bytes;
-    struct weight_array *array = reader->weights->arrays;
-    for (int i = 0; i + 1 < state->list.count; i += 2) {
-        if (state->list.items[i]->kind != PICKLE_STRING ||
-            state->list.items[i + 1]->kind != PICKLE_TENSOR)
-            continue;
-        const struct pickle_tensor *tensor = state->list.items[i + 1]->tensor;
-        const size_t bytes = weights_dtype_bytes(array->dtype);
-        int entry;
-        CHECK(!take_storage(reader, &tensor->storage, &entry));
-        const char *from = values + reader->places[entry] - 1 + (size_t)tensor->offset * bytes;
-        array->data = from;
-        if (!is_contiguous(tensor, array->count)) {
-            copy_view(tensor, from, bytes, copies, array->count);
-            array->data = copies;
-            copies += ((size_t)array->count * bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-        }
-        array++;
+    for (int i = 0; i < reader->weights->count; i++) {
+        struct weight_array *array = &reader->weights->arrays[i];
+        const struct found *found = &reader->found[i];
+        char *values = (char *)reader->weights->storage + found->at;
+        array->data = values;
+        if (is_contiguous(found->tensor, array->count)) continue;
+        if (!read_scratch(reader, found)) return false;
+        copy_view(found->tensor, reader->scratch, weights_dtype_bytes(array->dtype), values,
+                  array->count);
     }
+    return true;
 }
 
 static bool read_state(struct reader *reader, const struct pickle_value *root)
 {
     const struct pickle_value *state = find_state(root);
     if (!state)
-        return refuse(reader, "data.pkl",
-                      "is no state dict, nor has it one as state_dict, model_state_dict or model; save "
-                      "model.state_dict()");
-    if (!survey(reader, state) || !read_storages(reader)) return false;
-    place_arrays(reader, state);
-    return true;
+        return refuse(
+            reader, "data.pkl",
+            "is no state dict, nor has it one as state_dict, model_state_dict or model; save "
+            "model.state_dict()");
+    return survey(reader, state) && read_storages(reader) && place_arrays(reader);
 }
 
 bool torch_zip_read(struct weights *weights, const struct archive *archive, struct error *err)
@@ -266,13 +336,14 @@ bool torch_zip_read(struct weights *weights, const struct archive *archive, stru
     const int entry = find_pickle(archive, reader.folder);
     CHECK(entry >= 0);
     weights->format = WEIGHTS_TORCH_ZIP;
-    reader.places = calloc((size_t)archive->count, sizeof *reader.places);
-    bool done = (reader.places && check_order(&reader)) || refuse(&reader, "data.pkl", "no memory");
+    bool done = check_order(&reader);
     char *bytes = done ? archive_read_new(archive, entry, PICKLE_BYTES_MAX, &size, err) : NULL;
     done = bytes && pickle_read(&pickle, bytes, size, archive->path, err) &&
            read_state(&reader, pickle.root);
     pickle_release(&pickle);
     free(bytes);
+    free(reader.scratch);
+    free(reader.found);
     free(reader.places);
     return done;
 }

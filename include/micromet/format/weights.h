@@ -102,4 +102,14 @@ bool safetensors_write_filled(const char *path, const struct weight_array *array
  * it runs in a child process that can do nothing but compute, and whose crash is an error here. */
 bool keras_hdf5_read(struct weights *weights, const char *path, struct error *err);
 
+/* Zip archives, through weights_read() alone; no two entries may have one name, and all must fit the file's size.
+ *
+ * .keras: config.json and model.weights.h5, which is read as above; where a file from before Keras 3.6 lacks the layers'
+ * names, config.json has them.
+ *
+ * torch.save() (PyTorch 1.6 and later): the tensors of a state dict, or of one under "state_dict", "model_state_dict" or
+ * "model", in its order and with their own types; views are copied out in the order of their shape. data.pkl is read by a
+ * pickle machine that runs nothing: every function and class that a state dict does not need is refused by name. Files of
+ * earlier PyTorch are refused with the way to convert them. */
+
 #endif
