@@ -293,9 +293,9 @@ Test(safetensors, announced_header_lengths_are_bounded)
     temporary_write("long", length, sizeof length);
     cr_assert_eq(truncate(temporary_path("long"), 200000000), 0);
     expect_refusal("long", "100000001 bytes is announced");
-    expect_refusal("absent", "cannot open");
+    expect_refusal("absent", "cannot be opened");
     cr_assert_eq(mkdir(temporary_path("folder"), 0700), 0);
-    expect_refusal("folder", "not a safetensors file");
+    expect_refusal("folder", "not a regular file");
 }
 
 Test(safetensors, writer_refuses_names_it_could_not_read_back)

@@ -8,7 +8,7 @@ static const char *const data_sources[] = { "packs", "slides", NULL };
 static const char *const samplings[] = { "class_then_slide", "shuffle", NULL };
 static const char *const tissue_methods[] = { "gray", "otsu", NULL };
 static const char *const no_paths[] = { "random", NULL };
-static const char *const pool_paddings[] = { "exclude", "include", NULL };
+static const char *const pool_paddings[] = { "auto", "exclude", "include", NULL };
 static const char *const batch_norm_modes[] = { "batch", "frozen", NULL };
 static const char *const optimizers[] = { "adam", "rmsprop", "sgd", NULL };
 static const char *const schedules[] = { "constant", "exponential", "plateau", "cosine", NULL };
@@ -74,9 +74,9 @@ const struct config_key config_keys[] = {
     BOOL(augment.per_tower, "false", "draw colours for each tower"),
 
     WEIGHTS(model.weights, "inception_v3_notop.h5",
-        "Keras notop .h5, torchvision-named .safetensors, or random"),
-    CHOICE(model.pool_padding, pool_paddings, "exclude",
-        "average pools: exclude padding (Keras) or include it (torchvision)"),
+        "file of Keras, torchvision, timm, ONNX, a checkpoint; or random"),
+    CHOICE(model.pool_padding, pool_paddings, "auto",
+        "average pools: exclude padding (Keras), include it (PyTorch); auto: as the weights' writer"),
     TEXT(model.freeze, "keras:150",
         "keras:N (layers below N), a block such as mixed_6d, none or all"),
     INTS(model.head, model.head_count, 1, 65536, "[256, 128]",

@@ -18,12 +18,14 @@ struct subcommand {
 };
 
 extern const struct subcommand command_synth, command_inspect, command_prepare, command_train,
-    command_evaluate, command_heatmap, command_bench, command_plan, command_config;
+    command_evaluate, command_heatmap, command_import, command_export, command_predict,
+    command_bench, command_plan, command_config;
 
 /* Options as a table: "--name VALUE" or "--flag". Everything else is positional (key=value overrides too). */
 enum option_kind { OPTION_FLAG, OPTION_INT, OPTION_DOUBLE, OPTION_STRING };
 struct option_spec {
     const char *name; /* without dashes */
+    char letter;      /* of "-x VALUE", if it has one */
     enum option_kind kind;
     void *value; /* bool*, int64_t*, double*, const char** */
     double min, max; /* numbers: inclusive range; both 0 = unbounded */

@@ -7,6 +7,7 @@
 
 #include "cli.h"
 #include "micromet/base/log.h"
+#include "micromet/format/weights.h"
 
 struct inspection {
     const char *annotation, *out_folder;
@@ -14,20 +15,21 @@ struct inspection {
 };
 
 /* What a file holds, by its first bytes. Whatever is unknown is left to OpenSlide to judge. */
-enum file_kind { FILE_SLIDE, FILE_PACK, FILE_CHECKPOINT };
+enum file_kind { FILE_SLIDE, FILE_PACK, FILE_WEIGHTS };
 
 static enum file_kind kind_of(const char *path)
 {
-    static const uint8_t pack[8] = "MMPACK\r\n";
-    uint8_t head[9] = { 0 };
-    uint64_t json_bytes = 0;
+    static const char pack[8] = "MMPACK\r\n";
+    char head[sizeof pack] = "";
+    struct error ignored = { 0 };
+    enum weights_format format = WEIGHTS_UNKNOWN;
     FILE *file = fopen(path, "rb");
     if (!file) return FILE_SLIDE;
     const size_t count = fread(head, 1, sizeof head, file);
     fclose(file);
-    if (count >= sizeof pack && !memcmp(head, pack, sizeof pack)) return FILE_PACK;
-    for (int i = 0; i < 8; i++) json_bytes |= (uint64_t)head[i] << (8 * i);
-    return head[8] == '{' && json_bytes < (uint64_t)1 << 32 ? FILE_CHECKPOINT : FILE_SLIDE;
+    if (count == sizeof pack && memcmp(head, pack, sizeof pack) == 0) return FILE_PACK;
+    return weights_sniff(&format, path, &ignored) && format != WEIGHTS_UNKNOWN ? FILE_WEIGHTS
+                                                                               : FILE_SLIDE;
 }
 
 static bool inspect_file(const struct inspection *inspection, const char *path, struct error *err)
@@ -35,8 +37,8 @@ static bool inspect_file(const struct inspection *inspection, const char *path, 
     switch (kind_of(path)) {
     case FILE_PACK:
         return inspect_pack(path, inspection->out_folder, err);
-    case FILE_CHECKPOINT:
-        return inspect_checkpoint(path, inspection->out_folder, err);
+    case FILE_WEIGHTS:
+        return inspect_weights(path, err);
     default:
         return inspect_slide(path, inspection->annotation, inspection->mpp, inspection->out_folder,
                              err);
@@ -91,7 +93,7 @@ static enum exit_code run(int argc, char **argv, struct error *err)
 
 const struct subcommand command_inspect = {
     .name = "inspect",
-    .summary = "say what a slide, pack or checkpoint holds, and draw it",
+    .summary = "say what a slide, pack, checkpoint or file of weights holds, and draw it",
     .help =
         "usage: micromet inspect PATH... [--annotation FILE] [--mpp X] [--out FOLDER]\n"
         "\n"
@@ -101,6 +103,7 @@ const struct subcommand command_inspect = {
         "the\n"
         "slide with tissue outlined in blue and tumor in red.\n"
         "A pack: its parameters, checksum and a sheet of its windows. A checkpoint: its model.\n"
+        "Weights of Keras, PyTorch or ONNX: what of them `micromet import` takes.\n"
         "\n"
         "What a file is, its first bytes decide. A file that cannot be read is reported and the\n"
         "others go on; the exit code is then 3 (1 when all failed).\n"

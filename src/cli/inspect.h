@@ -12,7 +12,7 @@ bool inspect_slide(const char *path, const char *annotation, double mpp, const c
                    struct error *err);
 /* inspect_pack.c */
 bool inspect_pack(const char *path, const char *out_folder, struct error *err);
-/* inspect_checkpoint.c: a safetensors file. */
-bool inspect_checkpoint(const char *path, const char *out_folder, struct error *err);
+/* inspect_checkpoint.c: a checkpoint, or weights that a training could start from. */
+bool inspect_weights(const char *path, struct error *err);
 
 #endif

@@ -1,5 +1,5 @@
 /* What is in a checkpoint: who wrote it and when in training, what its model sees, how large it is,
- * and the configuration it was trained with. */
+ * and the configuration it was trained with. What others' weights are good for. */
 #include "inspect.h"
 
 #include <math.h>
@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "micromet/nn/pretrained.h"
 #include "micromet/run/checkpoint.h"
 
 static const char state_prefix[] = "optimizer.";
@@ -44,6 +45,8 @@ static void print_training(const struct checkpoint *c)
     printf("training      step %lld, epoch %lld", (long long)state->step, (long long)state->epoch);
     if (state->examples) printf(" and %lld examples of the next one", (long long)state->examples);
     printf("\n");
+    printf("sampler       no state: its order of epoch %lld follows from seed %llu\n",
+           (long long)state->epoch + 1, (unsigned long long)c->config.seed);
     print_figure("best AUC", state->best_auc, "none: nothing was validated yet");
     if (!isnan(state->best_auc))
         printf("best epoch    %lld, %lld since\n", (long long)state->best_epoch,
@@ -60,8 +63,10 @@ static void print_model(const struct checkpoint *c)
         if (c->input.um_per_px[tower] > 0) printf(", %.4g µm/px", c->input.um_per_px[tower]);
         printf("\n");
     }
-    printf("window        %d px, RGB scaled to [-1, 1]; the central %d px decide the label\n",
-           c->config.data.window, c->config.data.center);
+    printf("window        %d px; the central %d px decide the label\n", c->config.data.window,
+           c->config.data.center);
+    printf("preprocessing %s\n", c->preprocessing);
+    printf("classes       0 %s, 1 %s\n", c->class_names[0], c->class_names[1]);
     printf("average pools %s padding\n",
            model->pool_padding == POOL_PADDING_EXCLUDE ? "exclude" : "include");
     printf("freeze        %s\n", model->freeze);
@@ -85,10 +90,9 @@ static bool print_size(const struct checkpoint *c, struct error *err)
     return true;
 }
 
-bool inspect_checkpoint(const char *path, const char *out_folder, struct error *err)
+static bool print_checkpoint(const char *path, struct error *err)
 {
     struct checkpoint checkpoint;
-    (void)out_folder; /* nothing to draw */
     if (!checkpoint_open(&checkpoint, path, err)) return false;
     print_training(&checkpoint);
     print_model(&checkpoint);
@@ -97,4 +101,24 @@ bool inspect_checkpoint(const char *path, const char *out_folder, struct error *
     ok = ok && config_write(&checkpoint.config, stdout, err);
     checkpoint_release(&checkpoint);
     return ok;
+}
+
+static bool is_checkpoint(const struct weights *weights)
+{
+    const char *format = weights_metadata(weights, "format");
+    return format && strcmp(format, "micromet checkpoint") == 0;
+}
+
+bool inspect_weights(const char *path, struct error *err)
+{
+    struct weights weights;
+    struct pretrained pretrained;
+    if (!weights_read(&weights, path, err)) return false;
+    const bool checkpoint = is_checkpoint(&weights);
+    weights_release(&weights);
+    if (checkpoint) return print_checkpoint(path, err);
+    if (!pretrained_open(&pretrained, path, err)) return false;
+    pretrained_report(&pretrained, pretrained.towers, pretrained.uses[USE_HEAD] > 0, stdout);
+    pretrained_release(&pretrained);
+    return true;
 }

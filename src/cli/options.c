@@ -58,11 +58,16 @@ static bool store(const struct option_spec *spec, const char *text, struct error
     return error_set(err, EXIT_CODE_USAGE, "--%s takes no value", spec->name);
 }
 
-static const struct option_spec *find(const struct option_spec *specs, int count, const char *name,
-                                      size_t length)
+/* "--name", "--name=value" or "-x". */
+static const struct option_spec *find(const struct option_spec *specs, int count,
+                                      const char *argument)
 {
+    const bool letter = argument[1] != '-';
+    const char *name = argument + 1 + !letter;
+    const size_t length = letter ? strlen(name) : strcspn(name, "=");
     for (int i = 0; i < count; i++)
-        if (strlen(specs[i].name) == length && memcmp(specs[i].name, name, length) == 0)
+        if (letter ? length == 1 && specs[i].letter == *name
+                   : strlen(specs[i].name) == length && memcmp(specs[i].name, name, length) == 0)
             return &specs[i];
     return NULL;
 }
@@ -87,11 +92,9 @@ static bool fail_unknown(const char *command, const struct option_spec *specs, i
 static bool read_option(char **argv, int argc, int *at, const struct option_spec *specs, int count,
                         struct error *err)
 {
-    const char *argument = argv[*at];
-    const char *name = argument + 2, *equals = strchr(argument, '=');
-    const size_t length = equals ? (size_t)(equals - name) : strlen(name);
-    const struct option_spec *spec = find(specs, count, name, length);
-    if (argument[1] != '-' || !spec) return fail_unknown(argv[0], specs, count, argument, err);
+    const char *argument = argv[*at], *equals = strchr(argument, '=');
+    const struct option_spec *spec = find(specs, count, argument);
+    if (!spec) return fail_unknown(argv[0], specs, count, argument, err);
 
     if (equals) return store(spec, equals + 1, err);
     if (spec->kind == OPTION_FLAG) {

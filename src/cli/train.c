@@ -5,13 +5,14 @@
 #include "micromet/run/train.h"
 
 static const char help[] =
-    "usage: micromet train CONFIG [key=value ...] [--resume] [--dry-run]\n"
+    "usage: micromet train CONFIG [key=value ...] [--resume] [--dry-run] [--verbose]\n"
     "\n"
     "Trains the model that CONFIG describes on the packs that `micromet prepare` made (or straight from the\n"
     "slides with data.source=slides). Everything of the run lies in <train.run>/<name>.\n"
     "\n"
     "  --resume    go on from the newest checkpoint of the run, bit for bit\n"
     "  --dry-run   plan the memory, print the plan and the largest batch that fits, and stop\n"
+    "  --verbose   tell what was taken from model.weights, and what not\n"
     "\n"
     "A batch that does not fit into the memory of the GPU or the machine is refused before any work.\n"
     "SIGINT, SIGTERM and SIGUSR1 finish the step, write a checkpoint and exit with code 75.\n"
@@ -20,6 +21,7 @@ static const char help[] =
     "  micromet train configs/seed.yaml\n"
     "  micromet train configs/seed.yaml optimizer.learning_rate=1e-4 data.levels=[3,4] name=levels-3-4\n"
     "  micromet train configs/seed.yaml --resume\n"
+    "  micromet train configs/seed.yaml name=more model.weights=runs/seed/checkpoints/best.safetensors\n"
     "  tensorboard --logdir runs\n";
 
 static enum exit_code run(int argc, char **argv, struct error *err)
@@ -28,6 +30,7 @@ static enum exit_code run(int argc, char **argv, struct error *err)
     const struct option_spec specs[] = {
         { .name = "resume", .kind = OPTION_FLAG, .value = &options.resume },
         { .name = "dry-run", .kind = OPTION_FLAG, .value = &options.dry_run },
+        { .name = "verbose", .kind = OPTION_FLAG, .value = &options.verbose },
     };
     struct config config;
     struct train_result result;

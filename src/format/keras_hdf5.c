@@ -1,345 +1,303 @@
-/* Weights that Keras saved as HDF5. The idea: walk the names twice, first to check every dataset
- * and add up the sizes, then to read each straight into its place of one allocation.
- *
- * The file is untrusted: only hard links are followed (so nothing outside the file is opened), and
- * no memory is taken for values that the file is too small to hold. */
-#include <hdf5.h>
+/* Weights that Keras saved as HDF5. The idea: libhdf5 looks at the file in a child process, where a
+ * forged file can do no harm, and says where each array lies; here that is checked against the file,
+ * and the arrays get their names. Float32 stays where it is in the mapped file. */
+#include "keras_hdf5.h"
+
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
-#include "micromet/format/weights.h"
+#include "keras_layers.h"
+#include "sandbox.h"
+#include "weights_parts.h"
 
-enum {
-    NAME_BYTES_MAX = 1024,
-    NAMES_MAX = 1 << 16,
-    ATTRIBUTE_BYTES_MAX = 64 << 20,
-    INFLATION_MAX = 16, /* values may take so many times the file's bytes (half floats, deflate) */
-};
-static const int64_t dataset_bytes_max = INT64_C(1) << 30;
+static bool refuse(struct error *err, const char *path, const char *name, const char *reason)
+{
+    return error_set(err, EXIT_CODE_FAILED, "%s: '%.200s': %s", path, name, reason);
+}
 
-struct reader {
-    const char *path;
-    int64_t file_bytes;
-    int64_t values; /* of all datasets so far */
-    hid_t file, root;
-    struct weights *weights;
-    char **places; /* per array: path of its dataset below `root` */
-    struct error *err;
-};
+/* --- Names --------------------------------------------------------------------------------------- */
 
-struct names {
-    char **items;
+enum { VARIABLES_MAX = 4 };
+
+/* Variables of a layer in the order in which Keras 3 numbers them: what trains comes first. */
+static const struct {
+    const char *kind; /* the class's name as the path has it, without its number */
     int count;
+    const char *variables[VARIABLES_MAX];
+} kinds[] = {
+    { "batch_normalization", 4, { "gamma", "beta", "moving_mean", "moving_variance" } },
+    { "batch_normalization", 3, { "beta", "moving_mean", "moving_variance" } }, /* scale=False */
+    { "batch_normalization", 2, { "moving_mean", "moving_variance" } },
+    { "conv2d", 2, { "kernel", "bias" } },
+    { "conv2d", 1, { "kernel" } },
+    { "dense", 2, { "kernel", "bias" } },
+    { "dense", 1, { "kernel" } },
+    { "depthwise_conv2d", 2, { "kernel", "bias" } },
+    { "depthwise_conv2d", 1, { "kernel" } },
+    { "separable_conv2d", 3, { "depthwise_kernel", "pointwise_kernel", "bias" } },
+    { "separable_conv2d", 2, { "depthwise_kernel", "pointwise_kernel" } },
+    { "layer_normalization", 2, { "gamma", "beta" } },
 };
+enum { KINDS = sizeof kinds / sizeof *kinds };
 
-static void names_release(struct names *names)
+/* Length of "layers/conv2d_1" in "layers/conv2d_1/vars/0". */
+static size_t place_length(const char *path)
 {
-    for (int i = 0; i < names->count; i++) free(names->items[i]);
-    free(names->items);
-    *names = (struct names) { 0 };
+    size_t length = strlen(path);
+    for (int slashes = 0; length > 0 && slashes < 2;) slashes += path[--length] == '/';
+    return length;
 }
 
-static bool refuse(struct reader *reader, const char *what, const char *reason)
+/* "batch_normalization_3" -> the length of "batch_normalization". */
+static size_t kind_length(const char *group, size_t length)
 {
-    return error_set(reader->err, EXIT_CODE_FAILED, "%s: '%.200s': %s", reader->path, what, reason);
+    size_t kind = length;
+    while (kind > 0 && isdigit((unsigned char)group[kind - 1])) kind--;
+    return kind > 0 && kind < length && group[kind - 1] == '_' ? kind - 1 : length;
 }
 
-static bool names_append(struct names *names, const char *name, size_t bytes_max)
+/* What variable `index` of `count` of the layer saved in `group` is called; NULL if the kind is unknown. */
+static const char *variable_name(const char *group, size_t length, int index, int count)
 {
-    size_t length = strnlen(name, bytes_max);
-    if (length == 0 || length > NAME_BYTES_MAX || names->count == NAMES_MAX) return false;
-    char **items = realloc(names->items, ((size_t)names->count + 1) * sizeof *items);
-    if (!items) return false;
-    names->items = items;
-    items[names->count] = strndup(name, length);
-    if (!items[names->count]) return false;
-    for (const char *c = items[names->count++]; *c; c++)
-        if ((unsigned char)*c < ' ' || *c == 0x7f) return false;
-    return true;
-}
-
-/* Values of an open string attribute, fixed or variable length. Returns NULL, or what is wrong. */
-static const char *read_strings(hid_t attribute, hid_t type, hid_t space, struct names *names)
-{
-    hssize_t count = H5Sget_simple_extent_npoints(space);
-    if (count == 0) return NULL; /* h5py stores an empty list as an empty array of doubles */
-    if (H5Tget_class(type) != H5T_STRING) return "is not a list of strings";
-    bool variable = H5Tis_variable_str(type) > 0;
-    size_t size = variable ? sizeof(char *) : H5Tget_size(type);
-    if (count < 0 || count > NAMES_MAX || size == 0 || size > ATTRIBUTE_BYTES_MAX / (size_t)count)
-        return "is too large";
-    char *values = calloc((size_t)count, size);
-    hid_t memory = H5Tcopy(type);
-    const char *wrong = NULL;
-    if (!values || memory < 0 || H5Aread(attribute, memory, values) < 0)
-        wrong = "cannot be read; the file is damaged";
-    for (hssize_t i = 0; i < count && !wrong; i++) {
-        const char *name = values + (size_t)i * size;
-        size_t bytes_max = size;
-        if (variable) {
-            memcpy(&name, values + (size_t)i * size, sizeof name);
-            bytes_max = SIZE_MAX;
-        }
-        if (!name || !names_append(names, name, bytes_max))
-            wrong = "holds an empty, very long or unprintable name";
-    }
-    if (variable && values && memory >= 0) H5Dvlen_reclaim(memory, space, H5P_DEFAULT, values);
-    if (memory >= 0) H5Tclose(memory);
-    free(values);
-    return wrong;
-}
-
-static bool read_attribute(struct reader *reader, hid_t object, const char *attribute_name,
-                           struct names *names)
-{
-    hid_t type = -1, space = -1;
-    const char *wrong = "cannot be read; the file is damaged";
-    hid_t attribute = H5Aopen(object, attribute_name, H5P_DEFAULT);
-    if (attribute >= 0) type = H5Aget_type(attribute);
-    if (type >= 0) space = H5Aget_space(attribute);
-    if (space >= 0) wrong = read_strings(attribute, type, space, names);
-    if (space >= 0) H5Sclose(space);
-    if (type >= 0) H5Tclose(type);
-    if (attribute >= 0) H5Aclose(attribute);
-    return wrong ? refuse(reader, attribute_name, wrong) : true;
-}
-
-/* Attributes over 64 KB are split: name0, name1 … */
-static bool read_names(struct reader *reader, hid_t object, const char *attribute,
-                       struct names *names)
-{
-    if (H5Aexists(object, attribute) > 0) return read_attribute(reader, object, attribute, names);
-    for (int part = 0; part < NAMES_MAX; part++) {
-        char name[64];
-        snprintf(name, sizeof name, "%s%d", attribute, part);
-        if (H5Aexists(object, name) > 0) {
-            if (!read_attribute(reader, object, name, names)) return false;
-        } else {
-            return part > 0 || refuse(reader, attribute,
-                                      "attribute is missing; these are not the "
-                                      "weights of a Keras 2 model");
-        }
-    }
-    return true;
-}
-
-/* Does every link on the way to `place` stay inside the file? */
-static bool check_links(struct reader *reader, const char *place)
-{
-    char prefix[2 * NAME_BYTES_MAX + 2];
-    for (const char *end = place; *end; end += *end == '/') {
-        end += strcspn(end, "/");
-        size_t length = (size_t)(end - place);
-        CHECK(length < sizeof prefix);
-        memcpy(prefix, place, length);
-        prefix[length] = '\0';
-        if (length == 0 || place[length - 1] == '/') continue;
-        H5L_info_t link;
-        if (H5Lexists(reader->root, prefix, H5P_DEFAULT) <= 0 ||
-            H5Lget_info(reader->root, prefix, &link, H5P_DEFAULT) < 0)
-            return refuse(reader, prefix, "is named but not there");
-        if (link.type == H5L_TYPE_EXTERNAL)
-            return refuse(reader, prefix, "is a link to another file, which is not followed");
-        if (link.type != H5L_TYPE_HARD)
-            return refuse(reader, prefix, "is a soft link, which is not followed");
-    }
-    return true;
-}
-
-/* Where and how the values are stored. Returns NULL, or what is wrong. */
-static const char *check_storage(hid_t dataset)
-{
-    hid_t creation = H5Dget_create_plist(dataset);
-    if (creation < 0) return "cannot be read; the file is damaged";
-    H5D_layout_t layout = H5Pget_layout(creation);
-    int external = H5Pget_external_count(creation);
-    H5Pclose(creation);
-    if (external != 0) return "keeps its values in another file, which is not followed";
-    if (layout == H5D_VIRTUAL) return "is a virtual dataset, which is not followed";
-    return layout < 0 ? "cannot be read; the file is damaged" : NULL;
-}
-
-static const char *check_shape(struct weight_array *array, hid_t type, hid_t space)
-{
-    H5T_class_t class = H5Tget_class(type);
-    hsize_t shape[H5S_MAX_RANK] = { 0 };
-    int dims = H5Sget_simple_extent_ndims(space);
-    if (class != H5T_FLOAT && class != H5T_INTEGER) return "does not hold numbers";
-    if (H5Sget_simple_extent_type(space) == H5S_NULL) return "holds no values";
-    if (dims < 0 || dims > ARRAY_DIMS_MAX) return "has more than 8 dimensions";
-    if (H5Sget_simple_extent_dims(space, shape, NULL) < 0) return "has no readable shape";
-    array->dims = dims;
-    array->count = 1;
-    for (int i = 0; i < dims; i++) {
-        array->shape[i] = (int64_t)shape[i];
-        if (shape[i] > INT64_MAX ||
-            __builtin_mul_overflow(array->count, array->shape[i], &array->count))
-            return "is too large";
-    }
-    if (array->count > dataset_bytes_max / (int64_t)sizeof(float)) return "is larger than 1 GiB";
+    const size_t kind = kind_length(group, length);
+    for (int i = 0; i < KINDS; i++)
+        if (strlen(kinds[i].kind) == kind && memcmp(kinds[i].kind, group, kind) == 0 &&
+            kinds[i].count == count)
+            return kinds[i].variables[index];
     return NULL;
 }
 
-/* Check the dataset at `place` and take down its shape. */
-static bool survey_dataset(struct reader *reader, const char *place, struct weight_array *array)
+/* Entries of one layer; of a Keras 2 file, all entries. */
+struct group {
+    char place[SURVEY_NAME_BYTES]; /* Keras 3: "layers/conv2d_1" */
+    const char *layer;             /* Keras 3: what the layer is called */
+    int first, count;
+};
+
+/* Entries from `first` on that lie in the same place. */
+static int count_group(const struct survey *survey, int first)
 {
-    if (!check_links(reader, place)) return false;
-    hid_t type = -1, space = -1;
-    const char *wrong = "is not a dataset";
-    hid_t dataset = H5Dopen2(reader->root, place, H5P_DEFAULT);
-    if (dataset >= 0) type = H5Dget_type(dataset);
-    if (type >= 0) space = H5Dget_space(dataset);
-    if (space >= 0) wrong = check_storage(dataset);
-    if (space >= 0 && !wrong) wrong = check_shape(array, type, space);
-    if (!wrong && array->count && H5Dget_storage_size(dataset) == 0) wrong = "holds no values";
-    if (space >= 0) H5Sclose(space);
-    if (type >= 0) H5Tclose(type);
-    if (dataset >= 0) H5Dclose(dataset);
-    if (wrong) return refuse(reader, place, wrong);
-    reader->values += array->count;
-    if (reader->values > reader->file_bytes / (int64_t)sizeof(float) * INFLATION_MAX)
-        return refuse(reader, place, "more values are announced than the file can hold");
+    const size_t length = place_length(survey->entries[first].name);
+    int count = 1;
+    while (first + count < survey->count &&
+           place_length(survey->entries[first + count].name) == length &&
+           memcmp(survey->entries[first].name, survey->entries[first + count].name, length) == 0)
+        count++;
+    return count;
+}
+
+static bool find_layer(struct group *group, const struct survey_entry *entry, const char *path,
+                       const struct keras_layers *layers, struct error *err)
+{
+    snprintf(group->place, sizeof group->place, "%.*s", (int)place_length(entry->name), entry->name);
+    group->layer = entry->layer[0] ? entry->layer : NULL;
+    if (!group->layer && layers) group->layer = keras_layers_name(layers, group->place);
+    return group->layer ||
+           refuse(err, path, group->place,
+                  "the file lacks the layer's name (Keras before 3.6 left it out), and layers of one "
+                  "kind cannot be told apart by their numbers; save the model as .keras, or its "
+                  "weights with a newer Keras");
+}
+
+/* "conv2d_9" before "conv2d_10": numbers count by value. */
+static int by_layer(const void *left, const void *right)
+{
+    return strverscmp(((const struct group *)left)->layer, ((const struct group *)right)->layer);
+}
+
+/* As many groups as there are, in the order of their arrays; -1 on errors. */
+static int find_groups(struct group *groups, const struct survey *survey, const char *path,
+                       const struct keras_layers *layers, struct error *err)
+{
+    if (survey->format == WEIGHTS_KERAS2_HDF5) {
+        groups[0] = (struct group) { .count = survey->count };
+        return 1;
+    }
+    int count = 0;
+    for (int first = 0; first < survey->count; first += groups[count++].count) {
+        groups[count].first = first;
+        groups[count].count = count_group(survey, first);
+        if (!find_layer(&groups[count], &survey->entries[first], path, layers, err)) return -1;
+    }
+    qsort(groups, (size_t)count, sizeof *groups, by_layer);
+    return count;
+}
+
+/* The name of the group's entry `index` as Keras 2 would give it: "conv2d_17/kernel:0". NULL: no memory. */
+static char *array_name(const struct group *group, const struct survey_entry *entry, int index)
+{
+    if (!group->layer) return strdup(entry->name);
+    const char *slash = strrchr(group->place, '/'), *kind = slash ? slash + 1 : group->place;
+    const char *variable = variable_name(kind, strlen(kind), index, group->count);
+    char *name;
+    const int printed = variable ? asprintf(&name, "%s/%s:0", group->layer, variable)
+                                 : asprintf(&name, "%s/vars/%d:0", group->layer, index);
+    return printed >= 0 ? name : NULL;
+}
+
+static bool is_plain_entry(const struct survey_entry *entry)
+{
+    return memchr(entry->name, '\0', sizeof entry->name) &&
+           memchr(entry->layer, '\0', sizeof entry->layer) && weights_plain_name(entry->name) &&
+           (!entry->layer[0] || weights_plain_name(entry->layer));
+}
+
+/* --- What the child says, checked --------------------------------------------------------------- */
+
+static const char *take_shape(struct weight_array *array, const struct survey_entry *entry)
+{
+    if (entry->dims < 0 || entry->dims > ARRAY_DIMS_MAX) return "has more than 8 dimensions";
+    array->dims = entry->dims;
+    array->count = 1;
+    for (int i = 0; i < entry->dims; i++) {
+        array->shape[i] = entry->shape[i];
+        if (array->shape[i] < 0 ||
+            __builtin_mul_overflow(array->count, array->shape[i], &array->count))
+            return "is too large";
+    }
     strcpy(array->dtype, "F32");
-    return true;
+    return NULL;
 }
 
-static bool add_weight(struct reader *reader, const char *layer, const char *name)
+static const char *take_values(struct weight_array *array, const struct survey_entry *entry,
+                               const struct hdf5_image *image, int64_t converted_count,
+                               const float *values)
 {
-    struct weights *weights = reader->weights;
-    if (weights->count == NAMES_MAX) return refuse(reader, name, "the file names too many weights");
-    size_t count = (size_t)weights->count;
-    if ((count & (count - 1)) == 0) { /* grow at powers of two */
-        size_t room = count ? 2 * count : 1;
-        void *arrays = realloc(weights->arrays, room * sizeof *weights->arrays);
-        if (arrays) weights->arrays = arrays;
-        char **places = realloc(reader->places, room * sizeof *places);
-        if (places) reader->places = places;
-        if (!arrays || !places) return refuse(reader, name, "no memory");
+    const int64_t size = (int64_t)image->size, at = entry->at;
+    if (array->count > size / (int64_t)sizeof(float) * SURVEY_INFLATION_MAX) return "is too large";
+    if (entry->converted) {
+        if (at < 0 || at > converted_count || array->count > converted_count - at)
+            return "lies outside the values";
+        array->data = values + at;
+        return NULL;
     }
-    struct weight_array *array = &weights->arrays[count];
-    *array = (struct weight_array) { .name = strdup(name) };
-    reader->places[count] = NULL;
+    const int64_t bytes = array->count * (int64_t)sizeof(float);
+    if (at < 0 || at % (int64_t)sizeof(float) != 0 || at > size || bytes > size - at)
+        return "lies outside the file";
+    array->data = image->bytes + at;
+    return NULL;
+}
+
+/* The group's entry `index`, as the next array. */
+static bool take_entry(struct weights *weights, const struct hdf5_image *image,
+                       const struct survey *survey, const float *values,
+                       const struct group *group, int index, struct error *err)
+{
+    const struct survey_entry *entry = &survey->entries[group->first + index];
+    struct weight_array *array = &weights->arrays[weights->count];
+    const char *wrong = take_shape(array, entry);
+    if (!wrong) wrong = take_values(array, entry, image, survey->converted_count, values);
+    if (wrong) return refuse(err, image->path, entry->name, wrong);
+    array->name = array_name(group, entry, index);
+    if (!array->name) return refuse(err, image->path, entry->name, "no memory");
     weights->count++;
-    if (!array->name || asprintf(&reader->places[count], "%s/%s", layer, name) < 0) {
-        reader->places[count] = NULL;
-        return refuse(reader, name, "no memory");
-    }
-    return survey_dataset(reader, reader->places[count], array);
-}
-
-static bool survey_layer(struct reader *reader, const char *layer)
-{
-    if (!check_links(reader, layer)) return false;
-    hid_t group = H5Gopen2(reader->root, layer, H5P_DEFAULT);
-    if (group < 0) return refuse(reader, layer, "is not a group");
-    struct names names = { 0 };
-    bool done = read_names(reader, group, "weight_names", &names);
-    for (int i = 0; i < names.count && done; i++) done = add_weight(reader, layer, names.items[i]);
-    names_release(&names);
-    H5Gclose(group);
-    return done;
-}
-
-static int by_name(const void *left, const void *right)
-{
-    return strcmp(*(char *const *)left, *(char *const *)right);
-}
-
-static bool check_duplicates(struct reader *reader)
-{
-    size_t count = (size_t)reader->weights->count;
-    char **names = calloc(count + 1, sizeof *names);
-    if (!names) return refuse(reader, "weight_names", "no memory");
-    for (size_t i = 0; i < count; i++) names[i] = reader->weights->arrays[i].name;
-    qsort(names, count, sizeof *names, by_name);
-    bool done = true;
-    for (size_t i = 1; i < count && done; i++)
-        if (strcmp(names[i - 1], names[i]) == 0)
-            done = refuse(reader, names[i], "two weights have this name");
-    free(names);
-    return done;
-}
-
-static bool survey(struct reader *reader)
-{
-    struct names layers = { 0 };
-    bool done = read_names(reader, reader->root, "layer_names", &layers);
-    for (int i = 0; i < layers.count && done; i++) done = survey_layer(reader, layers.items[i]);
-    names_release(&layers);
-    return done && check_duplicates(reader);
-}
-
-static bool read_values(struct reader *reader)
-{
-    struct weights *weights = reader->weights;
-    weights->storage_bytes = (size_t)reader->values * sizeof(float);
-    weights->storage = malloc(weights->storage_bytes + 1);
-    if (!weights->storage) return refuse(reader, "weights", "no memory for the values");
-    float *values = weights->storage;
-    for (int i = 0; i < weights->count; i++) {
-        hid_t dataset = H5Dopen2(reader->root, reader->places[i], H5P_DEFAULT);
-        herr_t status = H5Dread(dataset, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, values);
-        if (dataset >= 0) H5Dclose(dataset);
-        if (status < 0)
-            return refuse(reader, reader->places[i],
-                          "cannot be read; the file is cut short or "
-                          "damaged, fetch it again");
-        weights->arrays[i].data = values;
-        values += weights->arrays[i].count;
-    }
     return true;
 }
 
-/* Files lie on shared, read-only storage where locks may be refused; reading needs none. */
-static hid_t open_unlocked(const char *path)
+static bool check_survey(const struct survey *survey, const struct hdf5_image *image,
+                         struct error *err)
 {
-    hid_t access = H5Pcreate(H5P_FILE_ACCESS);
-    if (access < 0) return -1;
-    H5Pset_file_locking(access, false, true);
-    hid_t file = H5Fopen(path, H5F_ACC_RDONLY, access);
-    H5Pclose(access);
-    return file;
+    const int count = survey->count;
+    if (count < 0 || count > SURVEY_ENTRIES_MAX || survey->converted_count < 0 ||
+        survey->converted_count > survey_values_max(image))
+        return error_set(err, EXIT_CODE_FAILED, "%s: is damaged or forged", image->path);
+    for (int i = 0; i < count; i++)
+        if (!is_plain_entry(&survey->entries[i]))
+            return error_set(err, EXIT_CODE_FAILED, "%s: weight %d has an unprintable name",
+                             image->path, i + 1);
+    return true;
 }
 
-static bool open_file(struct reader *reader)
+bool keras_name_arrays(struct weights *weights, const struct hdf5_image *image,
+                       const struct survey *survey, const float *values,
+                       const struct keras_layers *layers, struct error *err)
 {
-    struct stat facts;
-    if (stat(reader->path, &facts) != 0 || !S_ISREG(facts.st_mode))
-        return error_set(reader->err, EXIT_CODE_FAILED, "%s: no such file", reader->path);
-    reader->file_bytes = facts.st_size;
-    if (H5Fis_hdf5(reader->path) <= 0)
-        return error_set(reader->err, EXIT_CODE_FAILED,
-                         "%s: not an HDF5 file; expected the weights of a Keras 2 model (.h5)",
-                         reader->path);
-    reader->file = open_unlocked(reader->path);
-    if (reader->file < 0)
-        return error_set(reader->err, EXIT_CODE_FAILED,
-                         "%s: HDF5 file is cut short or damaged, fetch it again", reader->path);
-    reader->root = reader->file;
-    if (H5Lexists(reader->file, "model_weights", H5P_DEFAULT) <= 0) return true;
-    if (!check_links(reader, "model_weights")) return false;
-    reader->root = H5Gopen2(reader->file, "model_weights", H5P_DEFAULT);
-    return reader->root >= 0 || refuse(reader, "model_weights", "is not a group");
+    if (!check_survey(survey, image, err)) return false;
+    weights->format = survey->format;
+    weights->arrays = calloc((size_t)survey->count + 1, sizeof *weights->arrays);
+    struct group *groups = calloc((size_t)survey->count + 1, sizeof *groups);
+    bool done = (weights->arrays && groups) ||
+                error_set(err, EXIT_CODE_FAILED, "%s: no memory for its names", image->path);
+    const int count = done ? find_groups(groups, survey, image->path, layers, err) : -1;
+    done = count >= 0;
+    for (int g = 0; g < count && done; g++)
+        for (int i = 0; i < groups[g].count && done; i++)
+            done = take_entry(weights, image, survey, values, &groups[g], i, err);
+    free(groups);
+    return done && weights_check_names(weights, image->path, err);
+}
+
+/* --- The child ------------------------------------------------------------------------------------ */
+
+struct task {
+    const struct hdf5_image *image;
+    struct survey *survey;
+    float *values;
+};
+
+static void work(void *context)
+{
+    const struct task *task = context;
+    hdf5_survey(task->image, task->survey, task->values);
+}
+
+/* Keep as much of the values as there are, as weights->converted. */
+static void keep_values(struct weights *weights, float *values, size_t bytes, int64_t count)
+{
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    const size_t used = ((size_t)count * sizeof *values + page - 1) / page * page;
+    if (used < bytes) munmap((char *)values + used, bytes - used);
+    if (used) {
+        weights->converted = values;
+        weights->converted_bytes = used < bytes ? used : bytes;
+    }
+}
+
+bool keras_image_read(struct weights *weights, const struct hdf5_image *image,
+                      const struct keras_layers *layers, struct error *err)
+{
+    const size_t bytes = (size_t)survey_values_max(image) * sizeof(float) + 1;
+    struct task task = { image, sandbox_share(sizeof *task.survey), sandbox_share(bytes) };
+    bool done = (task.survey && task.values) ||
+                error_set(err, EXIT_CODE_FAILED, "%s: no memory for its arrays", image->path);
+    done = done && sandbox_run(image->path, image->size, hdf5_prepare, work, &task, err);
+    if (done && task.survey->err.message[0]) {
+        task.survey->err.message[sizeof task.survey->err.message - 1] = '\0';
+        done = error_set(err, EXIT_CODE_FAILED, "%s", task.survey->err.message);
+    }
+    done = done && keras_name_arrays(weights, image, task.survey, task.values, layers, err);
+    if (done)
+        keep_values(weights, task.values, bytes, task.survey->converted_count);
+    else if (task.values)
+        munmap(task.values, bytes);
+    if (task.survey) munmap(task.survey, sizeof *task.survey);
+    return done;
+}
+
+/* --- The file ------------------------------------------------------------------------------------- */
+
+/* HDF5 begins with its signature, or has it behind a block of the user's that is a power of two from 512 on. */
+static bool is_hdf5(const struct hdf5_image *image)
+{
+    static const char signature[8] = "\x89HDF\r\n\x1a\n";
+    for (size_t at = 0; at + sizeof signature <= image->size; at = at ? 2 * at : 512)
+        if (memcmp(image->bytes + at, signature, sizeof signature) == 0) return true;
+    return false;
 }
 
 bool keras_hdf5_read(struct weights *weights, const char *path, struct error *err)
 {
     *weights = (struct weights) { 0 };
-    H5E_auto2_t print;
-    void *print_context;
-    H5Eget_auto2(H5E_DEFAULT, &print, &print_context);
-    H5Eset_auto2(H5E_DEFAULT, NULL, NULL); /* this program reports errors in its own words */
-
-    struct reader reader = { .path = path, .file = -1, .root = -1, .weights = weights, .err = err };
-    bool done = open_file(&reader) && survey(&reader) && read_values(&reader);
-    if (reader.root >= 0 && reader.root != reader.file) H5Gclose(reader.root);
-    if (reader.file >= 0) H5Fclose(reader.file);
-    for (int i = 0; i < weights->count && reader.places; i++) free(reader.places[i]);
-    free(reader.places);
+    if (!weights_map(weights, path, err)) return false;
+    const struct hdf5_image image = { path, weights->storage, weights->storage_bytes };
+    bool done = is_hdf5(&image) ||
+                error_set(err, EXIT_CODE_FAILED,
+                          "%s: not an HDF5 file; expected the weights of a Keras model (.h5)", path);
+    done = done && keras_image_read(weights, &image, NULL, err);
     if (!done) weights_release(weights);
-
-    H5Eset_auto2(H5E_DEFAULT, print, print_context);
     return done;
 }

@@ -7,17 +7,15 @@
  * Files that we write carry a checksum of all their bytes as metadata; it is taken with its own
  * digits as zeros, so one pass writes the file and a second look only puts the digits in place. */
 #include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 #include <xxhash.h>
 
 #include "micromet/base/file.h"
 #include "micromet/format/weights.h"
+#include "weights_parts.h"
 
 enum { HEADER_BYTES_MAX = 100 * 1000 * 1000, LENGTH_BYTES = 8, BUFFER_ALIGNMENT = 64 };
 
@@ -38,33 +36,6 @@ struct buffer {
 static bool refuse(struct error *err, const char *path, const char *tensor, const char *reason)
 {
     return error_set(err, EXIT_CODE_FAILED, "%s: tensor '%.200s': %s", path, tensor, reason);
-}
-
-static bool map_file(struct weights *weights, const char *path, struct error *err)
-{
-    struct stat facts;
-    int file = open(path, O_RDONLY | O_CLOEXEC);
-    if (file < 0 || fstat(file, &facts) != 0) {
-        error_set(err, EXIT_CODE_FAILED, "%s: cannot open: %s", path, strerror(errno));
-        goto fail;
-    }
-    if (!S_ISREG(facts.st_mode) || facts.st_size < LENGTH_BYTES) {
-        error_set(err, EXIT_CODE_FAILED, "%s: not a safetensors file: too short", path);
-        goto fail;
-    }
-    void *bytes = mmap(NULL, (size_t)facts.st_size, PROT_READ, MAP_PRIVATE, file, 0);
-    if (bytes == MAP_FAILED) {
-        error_set(err, EXIT_CODE_FAILED, "%s: cannot map: %s", path, strerror(errno));
-        goto fail;
-    }
-    close(file);
-    weights->storage = bytes;
-    weights->storage_bytes = (size_t)facts.st_size;
-    weights->storage_is_mapping = true;
-    return true;
-fail:
-    if (file >= 0) close(file);
-    return false;
 }
 
 /* The header as a JSON object (the caller's to release), NULL on error; `buffer` gets what follows
@@ -210,17 +181,10 @@ static const char *read_place(struct weight_array *array, json_t *entry, uint64_
     return NULL;
 }
 
-static bool is_plain_name(const char *name)
-{
-    for (const char *c = name; *c; c++)
-        if ((unsigned char)*c < ' ' || *c == 0x7f) return false;
-    return *name != '\0';
-}
-
 static bool read_tensor(struct weights *weights, const char *name, json_t *entry,
                         const struct buffer *buffer, struct error *err)
 {
-    if (!is_plain_name(name))
+    if (!weights_plain_name(name))
         return error_set(err, EXIT_CODE_FAILED,
                          "%s: tensor %d has an empty name or one with control characters",
                          buffer->path, weights->count + 1);
@@ -273,7 +237,12 @@ bool safetensors_read(struct weights *weights, const char *path, struct error *e
     *weights = (struct weights) { 0 };
     json_t *header = NULL;
     struct buffer buffer;
-    if (!map_file(weights, path, err)) goto fail;
+    if (!weights_map(weights, path, err)) goto fail;
+    weights->format = WEIGHTS_SAFETENSORS;
+    if (weights->storage_bytes < LENGTH_BYTES) {
+        error_set(err, EXIT_CODE_FAILED, "%s: not a safetensors file: too short", path);
+        goto fail;
+    }
     header = read_header(weights, path, &buffer, err);
     if (!header) goto fail;
     if (!read_metadata(weights, path, json_object_get(header, metadata_key), err)) goto fail;
@@ -314,7 +283,7 @@ static bool describe_tensor(json_t *header, const struct weight_array *array, ui
     *offset += (uint64_t)count * weights_dtype_bytes(array->dtype);
     json_t *entry = json_pack("{s:s, s:o, s:[I, I]}", "dtype", array->dtype, "shape", shape,
                               "data_offsets", (json_int_t)begin, (json_int_t)*offset);
-    bool taken = json_object_get(header, array->name) || !is_plain_name(array->name);
+    bool taken = json_object_get(header, array->name) || !weights_plain_name(array->name);
     if (!taken && json_object_set(header, array->name, entry) != 0) taken = true;
     json_decref(entry);
     if (taken) refuse(err, path, array->name, "its name is taken, or is not plain UTF-8 text");

@@ -1,8 +1,12 @@
 /* The InceptionV3 table; see the header. */
 #include "micromet/nn/inception_v3.h"
 
+#include <math.h>
 #include <stddef.h>
+#include <string.h>
 #include <strings.h>
+
+#include "micromet/base/error.h"
 
 #define CONVOLUTION  INCEPTION_CONVOLUTION
 #define MAX_POOL     INCEPTION_MAX_POOL
@@ -11,6 +15,7 @@
 #define VALID        false
 
 const char inception_v3_output[] = "Mixed_7c";
+const float inception_epsilon = 1e-3f;
 
 /* clang-format off */
 const struct inception_layer inception_v3[INCEPTION_LAYERS] = {
@@ -124,6 +129,38 @@ const struct inception_layer inception_v3[INCEPTION_LAYERS] = {
     { CONVOLUTION, "Mixed_7c.branch_pool", "Mixed_7c.pool", "Mixed_7c", 192, 1, 1, 1, SAME, 299, 305 },
 };
 /* clang-format on */
+
+int inception_channels(const char *tensor)
+{
+    if (strcmp(tensor, "input") == 0) return 3;
+    int sum = 0;
+    for (int i = 0; i < INCEPTION_LAYERS; i++) {
+        const struct inception_layer *l = &inception_v3[i];
+        if (strcmp(l->into ? l->into : l->name, tensor) != 0) continue;
+        sum += l->channels ? l->channels : inception_channels(l->from);
+    }
+    return sum;
+}
+
+const struct inception_layer *inception_convolution(int rank)
+{
+    for (int i = 0; i < INCEPTION_LAYERS; i++)
+        if (inception_v3[i].kind == INCEPTION_CONVOLUTION && rank-- == 0) return &inception_v3[i];
+    CHECK(!"a convolution beyond the last");
+    return NULL;
+}
+
+void inception_weight_shape(const struct inception_layer *layer, int64_t shape[4])
+{
+    const int64_t values[4] = { layer->channels, inception_channels(layer->from), layer->kernel_h,
+                                layer->kernel_w };
+    memcpy(shape, values, sizeof values);
+}
+
+double inception_fold_scale(float gamma, float variance)
+{
+    return gamma / sqrt((double)variance + inception_epsilon);
+}
 
 int inception_block_end(const char *block)
 {

@@ -8,6 +8,8 @@
 #include "micromet/nn/optimizer.h"
 #include "model_parts.h"
 
+const char model_preprocessing[] = "rgb/255*2-1";
+
 static struct view tower_features(struct program *program, const struct model *model, int tower,
                                   float *memory)
 {
@@ -127,6 +129,7 @@ bool model_init(struct model **out, struct backend *backend, const struct model_
     *out = NULL;
     CHECK(spec->towers >= 1 && spec->towers <= TOWERS_MAX && spec->batch >= 1);
     CHECK(!(spec->training && spec->fixed));
+    CHECK(spec->model.pool_padding != POOL_PADDING_AUTO);
     if (spec->window < INCEPTION_WINDOW_MIN)
         return error_set(err, EXIT_CODE_USAGE,
                          "data.window: %d px is below InceptionV3's smallest input of %d px",

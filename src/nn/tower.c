@@ -2,11 +2,8 @@
 #include "tower.h"
 
 #include <limits.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-static const float batch_norm_epsilon = 1e-3f;
 
 bool freeze_parse(const char *freeze, int *first_trained, struct error *err)
 {
@@ -26,24 +23,12 @@ bool freeze_parse(const char *freeze, int *first_trained, struct error *err)
                      freeze);
 }
 
-/* Channels of a tensor of the table. */
-static int channels_of(const char *name)
-{
-    if (strcmp(name, "input") == 0) return 3;
-    int sum = 0;
-    for (int i = 0; i < INCEPTION_LAYERS; i++) {
-        const struct inception_layer *l = &inception_v3[i];
-        if (strcmp(l->into ? l->into : l->name, name) != 0) continue;
-        sum += l->channels ? l->channels : channels_of(l->from);
-    }
-    return sum;
-}
-
 static bool unit_register(struct unit *u, int tower, int queue, const struct model_spec *spec,
                           struct parameters *parameters, struct error *err)
 {
     const struct inception_layer *l = u->layer;
-    const int64_t weight_shape[4] = { l->channels, u->in_channels, l->kernel_h, l->kernel_w };
+    int64_t weight_shape[4];
+    inception_weight_shape(l, weight_shape);
     const int64_t channel_shape[1] = { l->channels };
     const enum parameter_place norm = u->norm_trains ? PLACE_TRAINED : PLACE_HOST;
     const struct {
@@ -85,7 +70,7 @@ bool tower_register(struct tower *tower, int index, int queue, const struct mode
         const struct inception_layer *l = &inception_v3[i];
         if (l->kind != INCEPTION_CONVOLUTION) continue;
         struct unit *u = &tower->units[count++];
-        *u = (struct unit){ .layer = l, .in_channels = channels_of(l->from),
+        *u = (struct unit){ .layer = l, .in_channels = inception_channels(l->from),
                             .weights_train = spec->training && l->keras_convolution >= first_trained,
                             .norm_trains = spec->training && l->keras_batch_norm >= first_trained };
         if (!unit_register(u, index, queue, spec, parameters, err)) return false;
@@ -139,8 +124,7 @@ void tower_release(struct tower *tower)
     *tower = (struct tower){ 0 };
 }
 
-/* w' = w*s, b' = beta - mean*s with s = gamma / sqrt(variance + epsilon). All arrays in scratch, w'
- * first; b' is copied over. */
+/* All arrays in scratch, the folded weights first; the folded bias is copied over. */
 static bool unit_fold(const struct tower *tower, const struct unit *u, float *scratch,
                       struct error *err)
 {
@@ -158,7 +142,7 @@ static bool unit_fold(const struct tower *tower, const struct unit *u, float *sc
     if (u->gamma >= 0 && !parameters_load(parameters, u->gamma, PART_VALUE, gamma, err))
         return false;
     for (int k = 0; k < channels; k++) {
-        const double scale = gamma[k] / sqrt((double)variance[k] + batch_norm_epsilon);
+        const double scale = inception_fold_scale(gamma[k], variance[k]);
         for (int64_t i = 0; i < row; i++) w[k * row + i] = (float)(w[k * row + i] * scale);
         bias[k] = (float)(bias[k] - mean[k] * scale);
     }

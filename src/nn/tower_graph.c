@@ -116,7 +116,7 @@ static struct op norm_op(const struct record *r, enum op_kind kind, const struct
                         .relu = true,
                         .gamma = r->unit->gamma >= 0,
                         .frozen = spec->model.batch_norm == BATCH_NORM_FROZEN,
-                        .epsilon = 1e-3f,
+                        .epsilon = inception_epsilon,
                         .momentum = (float)spec->model.batch_norm_momentum,
                         .queue = queue,
                         .name = r->layer->name };

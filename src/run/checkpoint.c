@@ -78,7 +78,8 @@ static bool state_parse(const char *text, const char *path, struct training_stat
 }
 
 /* Where a run's files lie and how it was started does not belong to the model. */
-static char *config_text(const struct config *config, struct error *err)
+static char *config_text(const struct config *config, const struct model_spec *spec,
+                         struct error *err)
 {
     struct config kept = *config, defaults;
     char *text = NULL;
@@ -86,6 +87,7 @@ static char *config_text(const struct config *config, struct error *err)
     config_defaults(&defaults);
     memcpy(kept.train.run, defaults.train.run, sizeof kept.train.run);
     kept.train.resume = RESUME_NEVER;
+    kept.model.pool_padding = spec->model.pool_padding; /* resolved */
     FILE *stream = open_memstream(&text, &size);
     if (!stream) {
         error_set(err, EXIT_CODE_FAILED, "no memory for the configuration");
@@ -98,7 +100,7 @@ static char *config_text(const struct config *config, struct error *err)
     return NULL;
 }
 
-static char *towers_text(const struct config *config, const struct checkpoint_input *input)
+char *checkpoint_towers_text(const struct config *config, const struct checkpoint_input *input)
 {
     json_t *towers = json_array();
     for (int t = 0; t < config->data.level_count; t++)
@@ -125,6 +127,26 @@ static bool towers_parse(const char *text, const char *path, struct checkpoint *
     }
     json_decref(towers);
     return ok || error_set(err, EXIT_CODE_FAILED, "%s: its towers cannot be read", path);
+}
+
+static const char class_names[] = "[\"normal\",\"tumor\"]";
+
+static bool input_parse(struct checkpoint *c, struct error *err)
+{
+    const char *said = weights_metadata(&c->weights, "preprocessing");
+    const char *names = weights_metadata(&c->weights, "class_names");
+    const char *pair[2];
+    snprintf(c->preprocessing, sizeof c->preprocessing, "%s", said);
+    if (strcmp(said, model_preprocessing) != 0)
+        return error_set(err, EXIT_CODE_FAILED,
+                         "%s: its model wants pixels prepared as '%.80s'; this program gives '%s'",
+                         c->path, said, model_preprocessing);
+    json_t *list = json_loads(names, 0, NULL);
+    const bool ok = json_unpack(list, "[ss!]", &pair[0], &pair[1]) == 0;
+    for (int i = 0; i < 2 && ok; i++)
+        snprintf(c->class_names[i], sizeof c->class_names[i], "%s", pair[i]);
+    json_decref(list);
+    return ok || error_set(err, EXIT_CODE_FAILED, "%s: its class names cannot be read", c->path);
 }
 
 struct listed {
@@ -190,8 +212,8 @@ bool checkpoint_write(const char *path, struct model *model, const struct config
 {
     const struct model_spec *spec = model_spec(model);
     struct listed list = { 0 };
-    char *config_yaml = config_text(config, err);
-    char *state_json = state_text(state), *towers_json = towers_text(config, input);
+    char *config_yaml = config_text(config, spec, err);
+    char *state_json = state_text(state), *towers_json = checkpoint_towers_text(config, input);
     char version[16], threshold[64];
     snprintf(version, sizeof version, "%d", CHECKPOINT_VERSION);
     snprintf(threshold, sizeof threshold, "%.17g", state->threshold);
@@ -199,9 +221,9 @@ bool checkpoint_write(const char *path, struct model *model, const struct config
         "format", "micromet checkpoint", "version", version, "program",
         "micromet " MICROMET_VERSION " " MICROMET_GIT, "config",
         config_yaml ? config_yaml : "", "state", state_json ? state_json : "", "towers",
-        towers_json ? towers_json : "", "preprocessing", "rgb/255*2-1", "pool_padding",
-        config->model.pool_padding == POOL_PADDING_EXCLUDE ? "exclude" : "include",
-        "class_names", "[\"normal\",\"tumor\"]", "threshold", threshold, "gamma",
+        towers_json ? towers_json : "", "preprocessing", model_preprocessing, "pool_padding",
+        spec->model.pool_padding == POOL_PADDING_EXCLUDE ? "exclude" : "include",
+        "class_names", class_names, "threshold", threshold, "gamma",
         spec->gamma ? "true" : "false", "precision",
         spec->activations == DTYPE_BF16 ? "bf16" : "fp32", input->slides ? "slides" : NULL,
         input->slides, NULL
@@ -223,10 +245,11 @@ void checkpoint_release(struct checkpoint *checkpoint)
     checkpoint->input.slides = NULL; /* it was text of the file */
 }
 
-static bool checkpoint_parse(struct checkpoint *c, struct error *err)
+bool checkpoint_parse_model(struct checkpoint *c, struct error *err)
 {
-    static const char *const needed[] = { "format",  "version", "program", "config", "state",
-                                          "towers",  "gamma",   "precision" };
+    static const char *const needed[] = { "format",        "version",   "program",
+                                          "config",        "towers",    "gamma",
+                                          "preprocessing", "precision", "class_names" };
     for (size_t i = 0; i < sizeof needed / sizeof needed[0]; i++)
         if (!weights_metadata(&c->weights, needed[i]))
             return error_set(err, EXIT_CODE_FAILED,
@@ -247,8 +270,19 @@ static bool checkpoint_parse(struct checkpoint *c, struct error *err)
     snprintf(c->program, sizeof c->program, "%s", weights_metadata(&c->weights, "program"));
     config_defaults(&c->config);
     return config_parse(&c->config, yaml, strlen(yaml), c->path, err) &&
-           state_parse(weights_metadata(&c->weights, "state"), c->path, &c->state, err) &&
-           towers_parse(weights_metadata(&c->weights, "towers"), c->path, c, err);
+           towers_parse(weights_metadata(&c->weights, "towers"), c->path, c, err) &&
+           input_parse(c, err);
+}
+
+static bool checkpoint_parse(struct checkpoint *c, struct error *err)
+{
+    if (!checkpoint_parse_model(c, err)) return false;
+    const char *state = weights_metadata(&c->weights, "state");
+    if (!state)
+        return error_set(err, EXIT_CODE_FAILED,
+                         "%s: holds a model, but is not a checkpoint: it has no training state",
+                         c->path);
+    return state_parse(state, c->path, &c->state, err);
 }
 
 bool checkpoint_open(struct checkpoint *checkpoint, const char *path, struct error *err)
@@ -313,13 +347,15 @@ bool checkpoint_apply(struct checkpoint *checkpoint, struct model *model, bool w
 struct model_spec model_spec_from_config(const struct config *config, enum dtype activations,
                                          bool gamma, bool training)
 {
+    struct config_model model = config->model;
+    if (model.pool_padding == POOL_PADDING_AUTO) model.pool_padding = POOL_PADDING_EXCLUDE;
     return (struct model_spec){ .towers = config->data.level_count,
                                 .window = config->data.window,
                                 .batch = config->train.batch,
                                 .training = training,
                                 .activations = activations,
                                 .gamma = gamma,
-                                .model = config->model,
+                                .model = model,
                                 .optimizer = config->optimizer };
 }
 

@@ -12,12 +12,12 @@
 #include "micromet/base/thread.h"
 #include "micromet/data/augment.h"
 #include "micromet/data/loader.h"
-#include "micromet/nn/pretrained.h"
 #include "micromet/run/memory_plan.h"
 #include "micromet/run/metrics.h"
 #include "micromet/run/predict.h"
 #include "micromet/run/session.h"
 #include "run_folder.h"
+#include "start_weights.h"
 
 enum { LOG_STEPS = 10 };
 static const size_t reader_cache_bytes = (size_t)128 << 20;
@@ -40,6 +40,7 @@ static void catch_signals(void)
 
 struct trainer {
     const struct config *config;
+    struct config resolved; /* what `config` points to: "auto" has become what it is */
     struct session session;
     struct manifest manifest;
     struct dataset train, validation;
@@ -143,12 +144,12 @@ static bool plan_memory(struct trainer *t, struct error *err)
 
 /* Before the data: a slip in model.weights must not cost a walk over all slides. A run that goes on has its weights in
  * the checkpoint. */
-static bool open_model(struct trainer *t, struct error *err)
+static bool open_model(struct trainer *t, bool verbose, struct error *err)
 {
     const struct config *config = t->config;
     const bool given = !t->resumed && strcmp(config->model.weights, "random") != 0;
     struct pretrained pretrained = { 0 };
-    if (given && !pretrained_open(&pretrained, config->model.weights, err)) return false;
+    if (given && !start_weights_open(&pretrained, &t->resolved, err)) return false;
     const struct model_spec spec =
         model_spec_from_config(config, t->session.activations,
                                t->resumed ? t->start.gamma : pretrained.gamma, true);
@@ -158,12 +159,15 @@ static bool open_model(struct trainer *t, struct error *err)
                    ? model_refresh(t->model, err) /* its plans then hold all that they will */
                    : model_randomize(t->model, config->seed, err)) &&
               (!given || pretrained_apply(&pretrained, t->model, &head_taken, err));
+    if (ok && given) start_weights_log(&pretrained, spec.towers, head_taken, verbose);
     pretrained_release(&pretrained);
     if (ok)
-        log_info("model: %lld values, %lld train; weights: %s%s",
+        log_info("model: %lld values, %lld train; %s; average pools %s padding",
                  (long long)model_values(t->model), (long long)model_trainable_values(t->model),
-                 t->resumed ? "of the checkpoint" : config->model.weights,
-                 given && !head_taken ? " (towers), new head" : "");
+                 given        ? "weights as above"
+                 : t->resumed ? "weights of the checkpoint"
+                              : "random weights",
+                 spec.model.pool_padding == POOL_PADDING_EXCLUDE ? "exclude" : "include");
     return ok;
 }
 
@@ -214,6 +218,8 @@ static bool find_start(struct trainer *t, bool required, struct error *err)
     if (!t->resumed) return true;
     if (!checkpoint_open(&t->start, path, err))
         return error_prefix(err, "cannot resume (without this file from the one before it)");
+    if (t->resolved.model.pool_padding == POOL_PADDING_AUTO)
+        t->resolved.model.pool_padding = t->start.config.model.pool_padding;
     return check_same_run(&t->start, t->config, err);
 }
 
@@ -494,7 +500,7 @@ static bool prepare_run(struct trainer *t, const struct train_options *options, 
     if (!session_init(&t->session, &t->config->compute, t->config->data.level_count,
                       t->config->data.reader_threads, err) ||
         !manifest_load(&t->manifest, t->config->data.manifest, err) || !plan_memory(t, err) ||
-        !open_model(t, err) || !open_data(t, err) ||
+        !open_model(t, options->verbose, err) || !open_data(t, err) ||
         !memory_plan_complete(
             &t->memory, t->config, t->model,
             dataset_cached_bytes(&t->train, &t->validation, reader_cache_bytes), err))
@@ -524,7 +530,8 @@ static void advise_batch(const struct trainer *t, struct error *err)
 bool train_run(const struct config *config, const struct train_options *options,
                struct train_result *result, struct error *err)
 {
-    struct trainer trainer = { .config = config };
+    struct trainer trainer = { .resolved = *config };
+    trainer.config = &trainer.resolved;
     *result = (struct train_result){ .code = EXIT_CODE_OK, .best_auc = NAN };
     catch_signals();
     bool ok = prepare_run(&trainer, options, err);

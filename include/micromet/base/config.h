@@ -17,7 +17,7 @@ enum { TOWERS_MAX = 4, HEAD_LAYERS_MAX = 4 };
 enum data_source { DATA_SOURCE_PACKS, DATA_SOURCE_SLIDES };
 enum sampling { SAMPLING_CLASS_THEN_SLIDE, SAMPLING_SHUFFLE };
 enum tissue_method { TISSUE_GRAY, TISSUE_OTSU };
-enum pool_padding { POOL_PADDING_EXCLUDE, POOL_PADDING_INCLUDE };
+enum pool_padding { POOL_PADDING_AUTO, POOL_PADDING_EXCLUDE, POOL_PADDING_INCLUDE };
 enum optimizer_name { OPTIMIZER_ADAM, OPTIMIZER_RMSPROP, OPTIMIZER_SGD };
 enum schedule_name { SCHEDULE_CONSTANT, SCHEDULE_EXPONENTIAL, SCHEDULE_PLATEAU, SCHEDULE_COSINE };
 enum resume_mode { RESUME_NEVER, RESUME_AUTO };
@@ -58,8 +58,8 @@ struct config_augment {
 };
 
 struct config_model {
-    char weights[PATH_MAX_BYTES]; /* Keras notop .h5, torchvision-named .safetensors, or "random" */
-    enum pool_padding pool_padding;
+    char weights[PATH_MAX_BYTES]; /* of Keras, torchvision, timm, ONNX or a checkpoint; or "random" */
+    enum pool_padding pool_padding; /* auto: as whoever wrote the weights; random ones: exclude */
     char freeze[64]; /* keras:N, a block's name (mixed_6d), none or all */
     int head[HEAD_LAYERS_MAX];
     int head_count;

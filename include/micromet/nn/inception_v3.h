@@ -8,6 +8,7 @@
 #define MICROMET_NN_INCEPTION_V3_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 enum inception_kind { INCEPTION_CONVOLUTION, INCEPTION_MAX_POOL, INCEPTION_AVERAGE_POOL };
 
@@ -30,6 +31,18 @@ enum {
 
 extern const struct inception_layer inception_v3[INCEPTION_LAYERS];
 extern const char inception_v3_output[]; /* name of the last tensor */
+extern const float inception_epsilon; /* of every batch norm */
+
+/* Channels of a tensor of the table, which may be "input". */
+int inception_channels(const char *tensor);
+/* The convolution that was created as the rank-th, from 0. */
+const struct inception_layer *inception_convolution(int rank);
+/* (K,C,R,S) of a convolution's weights. */
+void inception_weight_shape(const struct inception_layer *layer, int64_t shape[4]);
+
+/* What a batch norm multiplies its convolution's weights with when it is folded into them:
+ * w' = w*s, b' = beta - mean*s with s = gamma / sqrt(variance + epsilon). */
+double inception_fold_scale(float gamma, float variance);
 
 /* Index in model.layers of the first layer behind a block ("mixed_6d"), as `freeze: mixed_6d` freezes up to and including
  * that block; -1 if there is no such block. */

@@ -8,6 +8,9 @@
 
 #include "micromet/nn/backend.h"
 
+/* What becomes of 8-bit pixels before the first convolution, as files of ours say it. */
+extern const char model_preprocessing[];
+
 struct model_spec {
     int towers;
     int window; /* px, at least 75 */

@@ -8,9 +8,13 @@
 #include "micromet/nn/model.h"
 #include "micromet/nn/schedule.h"
 
+/* Raised where a program that knows only the version before would misread the file, which it then refuses. Metadata that
+ * such a program may pass over are no reason, and programs read all versions before their own: tests/fixtures keeps a file
+ * of each (made by make_checkpoint before the step to the next). */
 enum { CHECKPOINT_VERSION = 1 };
 
-/* Where training stands. Everything that later steps depend on beside the arrays. */
+/* Where training stands. Everything that later steps depend on beside the arrays: the sampler has no state of its own, its
+ * order of an epoch follows from seed and epoch, and `examples` of it are done. */
 struct training_state {
     int64_t step;             /* optimizer steps done */
     int64_t epoch;            /* epochs completed */
@@ -39,6 +43,8 @@ struct checkpoint {
     bool gamma;
     enum precision precision; /* fp32 or bf16 */
     char program[64];         /* git version that wrote it */
+    char preprocessing[64];   /* model_preprocessing */
+    char class_names[2][32];  /* of probability 0 and 1 */
     int version;
     uint64_t identity; /* hash of the header and the arrays that checkpoint_apply() has copied */
 };
@@ -46,6 +52,14 @@ struct checkpoint {
 bool checkpoint_write(const char *path, struct model *model, const struct config *config,
                       const struct training_state *state, const struct checkpoint_input *input,
                       struct error *err);
+
+/* Fill config, input, gamma, precision, program and version from the metadata of checkpoint->weights:
+ * what files that hold a model, whatever their format, say of it. */
+bool checkpoint_parse_model(struct checkpoint *checkpoint, struct error *err);
+
+/* The metadata "towers": a malloc'ed JSON array of level, downsample and um_per_px; NULL without
+ * memory. */
+char *checkpoint_towers_text(const struct config *config, const struct checkpoint_input *input);
 
 /* Reads and checks the metadata; arrays stay in the mapped file until checkpoint_apply(). */
 bool checkpoint_open(struct checkpoint *checkpoint, const char *path, struct error *err);
@@ -65,7 +79,7 @@ bool checkpoint_check_scale(const struct checkpoint *checkpoint, const char *sli
 bool checkpoint_model(struct checkpoint *checkpoint, struct backend *backend, int batch,
                       struct model **model, struct error *err);
 
-/* The model_spec of a configuration. */
+/* The model_spec of a configuration. model.pool_padding=auto is what random weights get. */
 struct model_spec model_spec_from_config(const struct config *config, enum dtype activations,
                                          bool gamma, bool training);
 

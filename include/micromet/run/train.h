@@ -14,6 +14,7 @@
 struct train_options {
     bool resume;  /* --resume: fail when there is nothing to go on from (auto starts anew) */
     bool dry_run; /* plan memory, print it, stop */
+    bool verbose; /* --verbose: all about the weights that the run begins with */
 };
 
 struct train_result {

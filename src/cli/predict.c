@@ -1,0 +1,108 @@
+/* micromet predict */
+#include <stdio.h>
+
+#include "cli.h"
+#include "micromet/run/export.h"
+#include "micromet/run/predict_files.h"
+#include "micromet/run/session.h"
+
+static const char help[] =
+    "usage: micromet predict FILE ... --model MODEL [options]\n"
+    "\n"
+    "Prints the tumour probability of windows: what this program computes, to compare an\n"
+    "exported model in another runtime with. A FILE is a pack of `micromet prepare`, or PNG\n"
+    "pictures of windows: one for each tower, finest first, one after another, or one larger\n"
+    "as the models of `micromet export --single-input` take it.\n"
+    "\n"
+    "  --model MODEL         a checkpoint, or an ONNX file of `micromet export`\n"
+    "  --out FILE            default: standard output\n"
+    "  --orientations 1|4|8  average over rotations and mirrors (default: 1)\n"
+    "  --batch N             windows computed at once (default: 32)\n"
+    "  --threads N           processors to use (default: as trained)\n"
+    "\n"
+    "The lines read file,window,x_level0,y_level0,probability; pictures have no coordinates.\n"
+    "\n"
+    "examples:\n"
+    "  micromet predict packs/tumor_091.pack --model best.safetensors --out tumor_091.csv\n"
+    "  micromet predict packs/tumor_091.pack --model model.onnx\n"
+    "  micromet predict a-level2.png a-level3.png b-level2.png b-level3.png --model model.onnx\n";
+
+struct arguments {
+    const char *model, *out;
+    int64_t orientations, batch, threads;
+};
+
+static bool predict(struct checkpoint *checkpoint, const struct session *session,
+                    const struct arguments *a, int count, char *const *paths, FILE *csv,
+                    struct error *err)
+{
+    const struct predict_files_options options = { (int)a->orientations, session->reader_threads };
+    struct model *model = NULL;
+    const bool onnx = checkpoint->weights.format == WEIGHTS_ONNX;
+    const bool done = (onnx ? export_model : checkpoint_model)(checkpoint, session->backend,
+                                                               (int)a->batch, &model, err) &&
+                      predict_files(checkpoint, model, paths, count, &options, csv, err);
+    model_release(model);
+    return done;
+}
+
+static bool predict_to(struct checkpoint *checkpoint, const struct session *session,
+                       const struct arguments *a, int count, char *const *paths, struct error *err)
+{
+    if (!*a->out) return predict(checkpoint, session, a, count, paths, stdout, err);
+    struct atomic_file file = { 0 };
+    const bool done = atomic_file_open(&file, a->out, err) &&
+                      predict(checkpoint, session, a, count, paths, file.stream, err) &&
+                      atomic_file_commit(&file, err);
+    atomic_file_release(&file);
+    return done;
+}
+
+static bool open_model(struct checkpoint *checkpoint, const char *path, struct error *err)
+{
+    enum weights_format format;
+    if (!weights_sniff(&format, path, err)) return false;
+    return (format == WEIGHTS_ONNX ? export_open : checkpoint_open)(checkpoint, path, err);
+}
+
+static enum exit_code run(int argc, char **argv, struct error *err)
+{
+    struct arguments a = { .model = "", .out = "", .orientations = 1, .batch = 32 };
+    const struct option_spec specs[] = {
+        { .name = "model", .kind = OPTION_STRING, .value = &a.model },
+        { .name = "out", .letter = 'o', .kind = OPTION_STRING, .value = &a.out },
+        { .name = "orientations",
+          .kind = OPTION_INT,
+          .value = &a.orientations,
+          .min = 1,
+          .max = 8 },
+        { .name = "batch", .kind = OPTION_INT, .value = &a.batch, .min = 1, .max = 4096 },
+        { .name = "threads", .kind = OPTION_INT, .value = &a.threads, .min = 1, .max = 1024 },
+    };
+    struct checkpoint checkpoint;
+    struct session session;
+    int count;
+    if (!options_parse(argc, argv, specs, sizeof specs / sizeof *specs, &count, err))
+        return err->code;
+    if (count < 1 || !*a.model)
+        error_set(err, EXIT_CODE_USAGE,
+                  "predict: give packs or pictures, and --model; see `micromet predict --help`");
+    else if (a.orientations != 1 && a.orientations != 4 && a.orientations != 8)
+        error_set(err, EXIT_CODE_USAGE, "--orientations: choose 1, 4 or 8");
+    if (err->code || !open_model(&checkpoint, a.model, err)) return err->code;
+    struct config_compute compute = checkpoint.config.compute;
+    if (compute.backend == BACKEND_CUDA) compute.backend = BACKEND_AUTO; /* any machine will do */
+    if (a.threads > 0) compute.threads = (int)a.threads;
+    if (session_init(&session, &compute, checkpoint.config.data.level_count, 0, err))
+        predict_to(&checkpoint, &session, &a, count, argv + 1, err);
+    session_release(&session);
+    checkpoint_release(&checkpoint);
+    return err->code;
+}
+
+const struct subcommand command_predict = {
+    .name = "predict",
+    .summary = "print the tumour probability of windows in packs and pictures",
+    .help = help,
+    .run = run,
+};

@@ -1,0 +1,349 @@
+/* Files of torch.save(): an archive of data.pkl, the object, and of data/<key>, the values of its
+ * tensors. The idea: look at all tensors first, so that every size is known and checked before one
+ * allocation takes the values, each storage read once and straight into its place. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "archive.h"
+#include "pickle.h"
+#include "weights_parts.h"
+
+enum {
+    PICKLE_BYTES_MAX = 16 << 20,
+    TENSORS_MAX = 1 << 16,
+    ALIGNMENT = 64,
+    COPIES_MAX = 16, /* views and their storages may take so many times the file's bytes */
+    NAME_BYTES_MAX = 1024,
+};
+static const char pickle_entry[] = "/data.pkl";
+
+/* A tensor of the state dict, and where its values go in weights->storage. */
+struct found {
+    const struct pickle_tensor *tensor;
+    uint64_t at;
+};
+
+struct reader {
+    const struct archive *archive;
+    struct weights *weights;
+    char folder[NAME_BYTES_MAX]; /* all entries lie in one: "archive" */
+    struct found *found;         /* by array */
+    uint64_t *places;            /* by entry: 1 + where its values go; 0 = nowhere */
+    uint64_t bytes;              /* of all values so far */
+    char *scratch;               /* a storage that only views are copied from, */
+    int scratch_entry;           /* this one */
+    uint64_t scratch_bytes;      /* of all storages that were read so */
+    struct error *err;
+};
+
+static bool refuse(struct reader *reader, const char *what, const char *reason)
+{
+    return error_set(reader->err, EXIT_CODE_FAILED, "%s: '%.200s': %s", reader->archive->path, what,
+                     reason);
+}
+
+/* The entry "<folder>/data.pkl"; -1 if there is none. */
+static int find_pickle(const struct archive *archive, char folder[NAME_BYTES_MAX])
+{
+    for (int i = 0; i < archive->count; i++) {
+        const char *name = archive_name(archive, i), *slash = strchr(name, '/');
+        if (!slash || strcmp(slash, pickle_entry) != 0 || slash - name >= NAME_BYTES_MAX) continue;
+        snprintf(folder, NAME_BYTES_MAX, "%.*s", (int)(slash - name), name);
+        return i;
+    }
+    return -1;
+}
+
+bool torch_zip_sniff(const struct archive *archive)
+{
+    char folder[NAME_BYTES_MAX];
+    return find_pickle(archive, folder) >= 0;
+}
+
+static int find_entry(const struct reader *reader, const char *name, size_t length)
+{
+    char path[2 * NAME_BYTES_MAX];
+    const int printed = snprintf(path, sizeof path, "%s/%.*s", reader->folder, (int)length, name);
+    if (length >= NAME_BYTES_MAX || printed >= (int)sizeof path || memchr(name, '\0', length))
+        return -1;
+    return archive_find(reader->archive, path);
+}
+
+static bool check_order(struct reader *reader)
+{
+    static const char name[] = "byteorder";
+    const int entry = find_entry(reader, name, sizeof name - 1);
+    if (entry < 0) return true; /* earlier than PyTorch 2.1: little */
+    size_t size;
+    char *order = archive_read_new(reader->archive, entry, 16, &size, reader->err);
+    const bool little = order && strcmp(order, "little") == 0;
+    if (order && !little) refuse(reader, name, "is not little; save the file on another machine");
+    free(order);
+    return little;
+}
+
+/* --- Finding the tensors
+ * --------------------------------------------------------------------------- */
+
+static bool has_tensors(const struct pickle_value *value)
+{
+    if (!value || value->kind != PICKLE_DICT) return false;
+    for (int i = 0; i + 1 < value->list.count; i += 2)
+        if (value->list.items[i]->kind == PICKLE_STRING &&
+            value->list.items[i + 1]->kind == PICKLE_TENSOR)
+            return true;
+    return false;
+}
+
+/* Checkpoints of Lightning, timm and others keep the state dict beside the optimizer's. */
+static const struct pickle_value *find_state(const struct pickle_value *root)
+{
+    static const char *const keys[] = { "state_dict", "model_state_dict", "model" };
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        const struct pickle_value *state = pickle_get(root, keys[i]);
+        if (has_tensors(state)) return state;
+    }
+    return has_tensors(root) ? root : NULL;
+}
+
+/* Values from the first to one behind the last; false if they do not fit in 64 bits. */
+static bool tensor_extent(const struct pickle_tensor *tensor, int64_t *extent)
+{
+    *extent = 1;
+    for (int i = 0; i < tensor->dims; i++) {
+        int64_t step;
+        if (tensor->shape[i] == 0) {
+            *extent = 0;
+            return true;
+        }
+        if (__builtin_mul_overflow(tensor->shape[i] - 1, tensor->stride[i], &step) ||
+            __builtin_add_overflow(*extent, step, extent))
+            return false;
+    }
+    return true;
+}
+
+static bool is_contiguous(const struct pickle_tensor *tensor, int64_t count)
+{
+    int64_t expected = 1; /* at most `count`, which fits */
+    if (count == 0) return true;
+    for (int i = tensor->dims - 1; i >= 0; i--) {
+        if (tensor->shape[i] != 1 && tensor->stride[i] != expected) return false;
+        expected *= tensor->shape[i];
+    }
+    return true;
+}
+
+static const char *take_shape(struct weight_array *array, const struct pickle_tensor *tensor)
+{
+    int64_t extent;
+    strcpy(array->dtype, tensor->storage.dtype);
+    array->dims = tensor->dims;
+    array->count = 1;
+    for (int i = 0; i < tensor->dims; i++) {
+        array->shape[i] = tensor->shape[i];
+        if (__builtin_mul_overflow(array->count, array->shape[i], &array->count))
+            return "is too large";
+    }
+    if (!tensor_extent(tensor, &extent) || tensor->offset > tensor->storage.count ||
+        extent > tensor->storage.count - tensor->offset)
+        return "lies outside its storage";
+    /* A view may repeat values: then it is larger than what it looks at. */
+    if (array->count > tensor->storage.count)
+        return "is an expanded view; save tensor.contiguous() instead";
+    return NULL;
+}
+
+/* The storage's entry, which must have the size that is announced. */
+static const char *find_storage(const struct reader *reader, const struct pickle_storage *storage,
+                                int *entry)
+{
+    char name[NAME_BYTES_MAX];
+    const size_t key_length = storage->key.length < NAME_BYTES_MAX ? storage->key.length : 0;
+    const int length = snprintf(name, sizeof name, "data/%.*s", (int)key_length,
+                                storage->key.bytes);
+    *entry = find_entry(reader, name, (size_t)length);
+    if (*entry < 0) return "its values are not in the archive";
+    const uint64_t bytes = archive_bytes(reader->archive, *entry);
+    if ((uint64_t)storage->count > UINT64_MAX / 8 ||
+        bytes != (uint64_t)storage->count * weights_dtype_bytes(storage->dtype))
+        return "its values do not have the size that is announced";
+    return NULL;
+}
+
+static uint64_t aligned(uint64_t bytes)
+{
+    return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+}
+
+/* Make room for a contiguous tensor's storage, once, or for the copy of a view. */
+static const char *take_place(struct reader *reader, const struct weight_array *array,
+                              struct found *found)
+{
+    int entry;
+    const struct pickle_tensor *tensor = found->tensor;
+    const uint64_t value_bytes = weights_dtype_bytes(array->dtype);
+    const char *wrong = find_storage(reader, &tensor->storage, &entry);
+    if (wrong) return wrong;
+    if (!is_contiguous(tensor, array->count)) {
+        found->at = reader->bytes;
+        reader->bytes += aligned((uint64_t)array->count * value_bytes);
+    } else {
+        if (!reader->places[entry]) {
+            reader->places[entry] = 1 + reader->bytes;
+            reader->bytes += aligned(archive_bytes(reader->archive, entry));
+        }
+        found->at = reader->places[entry] - 1 + (uint64_t)tensor->offset * value_bytes;
+    }
+    return reader->bytes / COPIES_MAX > reader->archive->file_bytes
+               ? "its views unpack to more than the file can hold"
+               : NULL;
+}
+
+static bool survey_tensor(struct reader *reader, struct pickle_text name,
+                          const struct pickle_tensor *tensor)
+{
+    struct weights *weights = reader->weights;
+    struct weight_array *array = &weights->arrays[weights->count];
+    struct found *found = &reader->found[weights->count];
+    found->tensor = tensor;
+    array->name = strndup(name.bytes, name.length);
+    if (!array->name) return refuse(reader, "data.pkl", "no memory");
+    weights->count++;
+    const char *wrong = weights_plain_name(array->name) && strlen(array->name) == name.length
+                            ? take_shape(array, tensor)
+                            : "has an empty or unprintable name";
+    if (!wrong) wrong = take_place(reader, array, found);
+    return !wrong || refuse(reader, array->name, wrong);
+}
+
+/* The state dict's tensors as arrays without values. */
+static bool survey(struct reader *reader, const struct pickle_value *state)
+{
+    struct weights *weights = reader->weights;
+    const size_t pairs = (size_t)state->list.count / 2;
+    weights->arrays = calloc(pairs + 1, sizeof *weights->arrays);
+    reader->found = calloc(pairs + 1, sizeof *reader->found);
+    reader->places = calloc((size_t)reader->archive->count, sizeof *reader->places);
+    if (!weights->arrays || !reader->found || !reader->places || pairs > TENSORS_MAX)
+        return refuse(reader, "data.pkl", "is too large");
+    for (size_t i = 0; i < pairs; i++) {
+        const struct pickle_value *const *pair =
+            (const struct pickle_value *const *)state->list.items + 2 * i;
+        if (pair[0]->kind == PICKLE_STRING && pair[1]->kind == PICKLE_TENSOR &&
+            !survey_tensor(reader, pair[0]->text, pair[1]->tensor))
+            return false;
+    }
+    return weights_check_names(weights, reader->archive->path, reader->err);
+}
+
+/* --- Reading the values
+ * ---------------------------------------------------------------------------- */
+
+/* Storages that are used as they are, each straight into its place. */
+static bool read_storages(struct reader *reader)
+{
+    struct weights *weights = reader->weights;
+    weights->storage_bytes = (size_t)reader->bytes + ALIGNMENT;
+    if (posix_memalign(&weights->storage, ALIGNMENT, weights->storage_bytes) != 0) {
+        weights->storage = NULL;
+        return refuse(reader, "data", "no memory for the values");
+    }
+    for (int i = 0; i < reader->archive->count; i++)
+        if (reader->places[i] &&
+            !archive_read(reader->archive, i, (char *)weights->storage + reader->places[i] - 1,
+                          reader->err))
+            return false;
+    return true;
+}
+
+/* The storage that a view looks at, into reader->scratch: one at a time, for views copy what they
+ * need of it. */
+static bool read_scratch(struct reader *reader, const struct found *found)
+{
+    int entry;
+    size_t size;
+    CHECK(!find_storage(reader, &found->tensor->storage, &entry));
+    if (reader->scratch && entry == reader->scratch_entry) return true;
+    free(reader->scratch);
+    reader->scratch = archive_read_new(reader->archive, entry, UINT64_MAX, &size, reader->err);
+    reader->scratch_entry = entry;
+    reader->scratch_bytes += size;
+    return reader->scratch &&
+           (reader->scratch_bytes / COPIES_MAX <= reader->archive->file_bytes ||
+            refuse(reader, "data.pkl", "its views look at one storage after the other too often"));
+}
+
+/* `count` values that lie `stride` values apart. */
+static void copy_row(const char *from, int64_t stride, size_t bytes, char *to, int64_t count)
+{
+    if (bytes == sizeof(uint32_t))
+        for (int64_t i = 0; i < count; i++)
+            memcpy(to + i * 4, from + i * stride * 4, sizeof(uint32_t));
+    else
+        for (size_t i = 0; i < (size_t)count; i++)
+            memcpy(to + i * bytes, from + i * (size_t)stride * bytes, bytes);
+}
+
+/* The view's values in the order of its shape. */
+static void copy_view(const struct pickle_tensor *tensor, const char *from, size_t bytes, char *to,
+                      int64_t count)
+{
+    const int last = tensor->dims - 1;
+    const int64_t row = tensor->shape[last];
+    int64_t index[ARRAY_DIMS_MAX] = { 0 };
+    for (int64_t i = 0; i < count; i += row) {
+        int64_t at = tensor->offset;
+        for (int d = 0; d < last; d++) at += index[d] * tensor->stride[d];
+        copy_row(from + (size_t)at * bytes, tensor->stride[last], bytes, to + (size_t)i * bytes,
+                 row);
+        for (int d = last - 1; d >= 0 && ++index[d] == tensor->shape[d]; d--) index[d] = 0;
+    }
+}
+
+static bool place_arrays(struct reader *reader)
+{
+    for (int i = 0; i < reader->weights->count; i++) {
+        struct weight_array *array = &reader->weights->arrays[i];
+        const struct found *found = &reader->found[i];
+        char *values = (char *)reader->weights->storage + found->at;
+        array->data = values;
+        if (is_contiguous(found->tensor, array->count)) continue;
+        if (!read_scratch(reader, found)) return false;
+        copy_view(found->tensor, reader->scratch, weights_dtype_bytes(array->dtype), values,
+                  array->count);
+    }
+    return true;
+}
+
+static bool read_state(struct reader *reader, const struct pickle_value *root)
+{
+    const struct pickle_value *state = find_state(root);
+    if (!state)
+        return refuse(
+            reader, "data.pkl",
+            "is no state dict, nor has it one as state_dict, model_state_dict or model; save "
+            "model.state_dict()");
+    return survey(reader, state) && read_storages(reader) && place_arrays(reader);
+}
+
+bool torch_zip_read(struct weights *weights, const struct archive *archive, struct error *err)
+{
+    struct reader reader = { .archive = archive, .weights = weights, .err = err };
+    struct pickle pickle = { 0 };
+    size_t size;
+    const int entry = find_pickle(archive, reader.folder);
+    CHECK(entry >= 0);
+    weights->format = WEIGHTS_TORCH_ZIP;
+    bool done = check_order(&reader);
+    char *bytes = done ? archive_read_new(archive, entry, PICKLE_BYTES_MAX, &size, err) : NULL;
+    done = bytes && pickle_read(&pickle, bytes, size, archive->path, err) &&
+           read_state(&reader, pickle.root);
+    pickle_release(&pickle);
+    free(bytes);
+    free(reader.scratch);
+    free(reader.found);
+    free(reader.places);
+    return done;
+}

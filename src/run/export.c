@@ -1,0 +1,364 @@
+/* One table of formats; what they share: the facts about the model, and that nothing is written
+ * over unasked. A folder's last file is the one that makes it a model to its readers, and the one
+ * that tells that an export is there. */
+#include "micromet/run/export.h"
+
+#include <ctype.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "export_parts.h"
+#include "export_torchscript.h"
+#include "micromet/base/log.h"
+
+enum { TRITON_BATCH_MAX = 64, TRITON_DELAY_US = 1000 };
+
+/* --- Facts ----------------------------------------------------------------------------------- */
+
+static void add_fact(struct export_facts *facts, const char *key, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static void add_fact(struct export_facts *facts, const char *key, const char *format, ...)
+{
+    char *text = facts->text + facts->used;
+    const size_t left = sizeof facts->text - facts->used;
+    CHECK(facts->count < EXPORT_KEYS_MAX);
+    facts->pairs[2 * facts->count] = key;
+    facts->pairs[2 * facts->count + 1] = text;
+    facts->count++;
+    va_list arguments;
+    va_start(arguments, format);
+    const int length = vsnprintf(text, left, format, arguments);
+    va_end(arguments);
+    CHECK(length >= 0 && (size_t)length < left);
+    facts->used += (size_t)length + 1;
+}
+
+static void list_text(char text[64], const int *values, int count)
+{
+    int at = snprintf(text, 64, "[");
+    for (int i = 0; i < count; i++)
+        at += snprintf(text + at, 64 - (size_t)at, "%s%d", i ? ", " : "", values[i]);
+    snprintf(text + at, 64 - (size_t)at, "]");
+}
+
+/* As much of the configuration as the model is made of. */
+static void add_config(struct export_facts *facts, const struct config *config)
+{
+    char levels[64], head[64];
+    list_text(levels, config->data.levels, config->data.level_count);
+    list_text(head, config->model.head, config->model.head_count);
+    const char *padding = config->model.pool_padding == POOL_PADDING_EXCLUDE ? "exclude"
+                                                                             : "include";
+    add_fact(facts, "pool_padding", "%s", padding);
+    add_fact(facts, "config",
+             "data: {levels: %s, window: %d, center: %d}\n"
+             "model: {pool_padding: %s, head: %s, dropout: %.9g}\n",
+             levels, config->data.window, config->data.center, padding, head,
+             config->model.dropout);
+}
+
+static void add_single(struct export_facts *facts, int towers)
+{
+    char ratios[64];
+    list_text(ratios, facts->single.ratios, towers);
+    add_fact(facts, "single_input_px", "%d", facts->single.side);
+    add_fact(facts, "single_input_ratios", "%s", ratios);
+}
+
+static bool is_graph(const struct export_options *options)
+{
+    return options->format == EXPORT_ONNX || options->format == EXPORT_TRITON;
+}
+
+static bool collect_facts(struct checkpoint *c, const struct export_options *options,
+                          struct export_facts *facts, struct error *err)
+{
+    const bool graph = is_graph(options), floats = options->input == EXPORT_FLOAT;
+    struct error ignored = { 0 };
+    const bool needs_single = options->single_input || options->format == EXPORT_WSINFER;
+    facts->has_single = single_window_of(c, &facts->single, needs_single ? err : &ignored);
+    if (needs_single && !facts->has_single) return false;
+    char *towers = checkpoint_towers_text(&c->config, &c->input);
+    if (!towers) return error_set(err, EXIT_CODE_FAILED, "no memory for metadata");
+    add_fact(facts, "format", "micromet model");
+    add_fact(facts, "version", "%d", CHECKPOINT_VERSION);
+    add_fact(facts, "name", "%s", c->config.name);
+    add_fact(facts, "program", "%s", c->program);
+    add_fact(facts, "exporter", "micromet %s %s", MICROMET_VERSION, MICROMET_GIT);
+    add_config(facts, &c->config);
+    add_fact(facts, "towers", "%s", towers);
+    free(towers);
+    add_fact(facts, "window", "%d", c->config.data.window);
+    add_fact(facts, "preprocessing", "rgb/255*2-1");
+    add_fact(facts, "class_names", "[\"normal\",\"tumor\"]");
+    if (!isnan(c->state.threshold)) add_fact(facts, "threshold", "%.17g", c->state.threshold);
+    add_fact(facts, "gamma", "%s", c->gamma && !graph ? "true" : "false");
+    add_fact(facts, "precision", "%s", graph && options->half ? "fp16" : "fp32");
+    if (graph)
+        add_fact(facts, "input", "%s", floats ? "float32 NCHW RGB 0..1" : "uint8 NHWC RGB 0..255");
+    if (options->single_input) add_single(facts, c->config.data.level_count);
+    return true;
+}
+
+bool single_window_of(const struct checkpoint *checkpoint, struct single_window *single,
+                      struct error *err)
+{
+    const struct config_data *data = &checkpoint->config.data;
+    const double *downsamples = checkpoint->input.downsamples;
+    *single = (struct single_window) { 0 };
+    for (int t = 0; t < data->level_count; t++) {
+        const double ratio = downsamples[t] / downsamples[0];
+        single->ratios[t] = (int)lround(ratio);
+        if (!(fabs(ratio / single->ratios[t] - 1) <= 0.01))
+            return error_set(err, EXIT_CODE_FAILED,
+                             "%s: level %d is shrunk %.6g times against level %d; one window can "
+                             "be cut for all towers only where that is an integer",
+                             checkpoint->path, data->levels[t], ratio, data->levels[0]);
+    }
+    /* The centre of a window is its pixel window/2: an odd one reaches further up than down. */
+    const int towers = data->level_count, even = towers > 1 ? data->window % 2 : 0;
+    single->side = (data->window + even) * single->ratios[towers - 1];
+    for (int t = 0; t < towers; t++)
+        single->corners[t] = single->side / 2 - data->window / 2 * single->ratios[t];
+    return true;
+}
+
+const struct weight_array *export_array(const struct checkpoint *checkpoint, const char *name,
+                                        int dims, const int64_t *shape, struct error *err)
+{
+    const struct weight_array *array = weights_find(&checkpoint->weights, name);
+    bool fits = array && array->dims == dims && strcmp(array->dtype, "F32") == 0;
+    for (int d = 0; d < dims && fits; d++) fits = array->shape[d] == shape[d];
+    if (fits) return array;
+    error_set(err, EXIT_CODE_FAILED, "%s: its array '%s' is missing or of another shape",
+              checkpoint->path, name);
+    return NULL;
+}
+
+/* --- Formats --------------------------------------------------------------------------------- */
+
+struct job {
+    struct checkpoint *checkpoint;
+    const struct export_options *options;
+    const struct export_facts *facts;
+    char paths[5][PATH_MAX_BYTES]; /* of its files, the last one to be written last */
+    int path_count;
+};
+
+/* One more file of the job: folder/name, or the path itself without a name. */
+static bool plan_file(struct job *job, const char *folder, const char *name, struct error *err)
+{
+    char *path = job->paths[job->path_count++];
+    if (name) return path_join(path, folder, name, err);
+    snprintf(path, PATH_MAX_BYTES, "%s", folder);
+    return true;
+}
+
+static bool plan_onnx(struct job *job, const char *path, struct error *err)
+{
+    return plan_file(job, path, NULL, err);
+}
+
+static bool write_onnx(struct job *job, struct error *err)
+{
+    return export_onnx(job->checkpoint, job->options, job->facts, job->paths[0], err);
+}
+
+/* The module stands beside the weights under their name. */
+static bool plan_safetensors(struct job *job, const char *path, struct error *err)
+{
+    static const char suffix[] = ".safetensors";
+    char module[PATH_MAX_BYTES];
+    const size_t length = strlen(path), cut = sizeof suffix - 1;
+    if (length <= cut || strcmp(path + length - cut, suffix) != 0)
+        return error_set(err, EXIT_CODE_USAGE, "%s: name a file that ends in %s", path, suffix);
+    snprintf(module, sizeof module, "%.*s.py", (int)(length - cut), path);
+    return plan_file(job, module, NULL, err) && plan_file(job, path, NULL, err);
+}
+
+static bool write_safetensors(struct job *job, struct error *err)
+{
+    const char *weights = strrchr(job->paths[1], '/');
+    weights = weights ? weights + 1 : job->paths[1];
+    return export_module(job->checkpoint, job->facts, job->paths[0], weights, err) &&
+           export_arrays(job->checkpoint, job->facts, job->paths[1], err);
+}
+
+static bool plan_wsinfer(struct job *job, const char *folder, struct error *err)
+{
+    static const char *const names[] = { "model.py", "make_torchscript.py", "model.safetensors",
+                                         "config.json" };
+    if (!(job->checkpoint->input.um_per_px[0] > 0))
+        return error_set(err, EXIT_CODE_FAILED,
+                         "%s: WSInfer needs the µm/px of the windows, which the slides that the "
+                         "model was trained on do not tell; give --mpp, µm per level-0 px",
+                         job->checkpoint->path);
+    for (int i = 0; i < 4; i++)
+        if (!plan_file(job, folder, names[i], err)) return false;
+    return folder_create(folder, err);
+}
+
+/* wsinfer-zoo's model-config.schema.json, version 1.0. */
+static bool write_wsinfer_config(const struct job *job, const char *path, struct error *err)
+{
+    const int side = job->facts->single.side;
+    json_t *config = json_pack(
+        "{s:s, s:s, s:s, s:i, s:[s,s], s:i, s:f, s:[{s:s, s:{s:i}}, {s:s}, {s:s, s:{s:[fff], "
+        "s:[fff]}}]}",
+        "spec_version", "1.0", "name", job->checkpoint->config.name, "architecture", "inception_v3",
+        "num_classes", 2, "class_names", "normal", "tumor", "patch_size_pixels", side,
+        "spacing_um_px", job->checkpoint->input.um_per_px[0], "transform", "name", "Resize",
+        "arguments", "size", side, "name", "ToTensor", "name", "Normalize", "arguments", "mean",
+        0.5, 0.5, 0.5, "std", 0.5, 0.5, 0.5);
+    char *text = config ? json_dumps(config, JSON_INDENT(2) | JSON_REAL_PRECISION(6)) : NULL;
+    json_decref(config);
+    if (!text) return error_set(err, EXIT_CODE_FAILED, "%s: no memory", path);
+    struct atomic_file file = { 0 };
+    bool done = atomic_file_open(&file, path, err);
+    if (done) fprintf(file.stream, "%s\n", text);
+    done = done && atomic_file_commit(&file, err);
+    atomic_file_release(&file);
+    free(text);
+    return done;
+}
+
+static bool write_wsinfer(struct job *job, struct error *err)
+{
+    return export_module(job->checkpoint, job->facts, job->paths[0], "model.safetensors", err) &&
+           file_write_atomic(job->paths[1], export_torchscript_text,
+                             strlen(export_torchscript_text), err) &&
+           export_arrays(job->checkpoint, job->facts, job->paths[2], err) &&
+           write_wsinfer_config(job, job->paths[3], err);
+}
+
+/* The model's name as a folder's. */
+static void triton_name(const struct checkpoint *checkpoint, char name[128])
+{
+    snprintf(name, 128, "%s", checkpoint->config.name[0] ? checkpoint->config.name : "micromet");
+    for (char *c = name; *c; c++)
+        if (!isalnum((unsigned char)*c) && !strchr("_-.", *c)) *c = '_';
+    if (name[0] == '.') name[0] = '_';
+}
+
+static bool plan_triton(struct job *job, const char *repository, struct error *err)
+{
+    char name[128], model[PATH_MAX_BYTES], version[PATH_MAX_BYTES];
+    triton_name(job->checkpoint, name);
+    return path_join(model, repository, name, err) && path_join(version, model, "1", err) &&
+           plan_file(job, version, "model.onnx", err) &&
+           plan_file(job, model, "config.pbtxt", err) && folder_create(version, err);
+}
+
+/* A string of protobuf's text format. */
+static void put_quoted(FILE *stream, const char *text)
+{
+    putc('"', stream);
+    for (; *text; text++)
+        if (*text == '\n')
+            fputs("\\n", stream);
+        else
+            fprintf(stream, "%s%c", strchr("\"\\", *text) ? "\\" : "", *text);
+    putc('"', stream);
+}
+
+static void put_triton_config(FILE *stream, const struct job *job)
+{
+    const struct config_data *data = &job->checkpoint->config.data;
+    const bool bytes = job->options->input == EXPORT_UINT8, single = job->options->single_input;
+    const int side = single ? job->facts->single.side : data->window;
+    char name[128];
+    triton_name(job->checkpoint, name);
+    fprintf(stream, "name: \"%s\"\nbackend: \"onnxruntime\"\nmax_batch_size: %d\n", name,
+            TRITON_BATCH_MAX);
+    for (int t = 0; t < (single ? 1 : data->level_count); t++) {
+        fprintf(stream, "input { name: \"");
+        if (single)
+            fprintf(stream, "window");
+        else
+            fprintf(stream, "tower%d", t);
+        fprintf(stream,
+                bytes ? "\" data_type: TYPE_UINT8 dims: [%d, %d, 3] }\n"
+                      : "\" data_type: TYPE_FP32 dims: [3, %d, %d] }\n",
+                side, side);
+    }
+    fprintf(stream,
+            "output { name: \"logit\" data_type: TYPE_FP32 dims: [1] }\n"
+            "output { name: \"probability\" data_type: TYPE_FP32 dims: [1] }\n"
+            "dynamic_batching { max_queue_delay_microseconds: %d }\n",
+            TRITON_DELAY_US);
+    for (int i = 0; i < job->facts->count; i++) {
+        fprintf(stream,
+                "parameters { key: \"%s\" value { string_value: ", job->facts->pairs[2 * i]);
+        put_quoted(stream, job->facts->pairs[2 * i + 1]);
+        fprintf(stream, " } }\n");
+    }
+}
+
+static bool write_triton(struct job *job, struct error *err)
+{
+    struct atomic_file file = { 0 };
+    if (!export_onnx(job->checkpoint, job->options, job->facts, job->paths[0], err) ||
+        !atomic_file_open(&file, job->paths[1], err))
+        return false;
+    put_triton_config(file.stream, job);
+    const bool done = atomic_file_commit(&file, err);
+    atomic_file_release(&file);
+    return done;
+}
+
+static const struct {
+    const char *name;
+    bool (*plan)(struct job *, const char *path, struct error *);
+    bool (*write)(struct job *, struct error *);
+} formats[EXPORT_FORMATS] = {
+    [EXPORT_ONNX] = { "onnx", plan_onnx, write_onnx },
+    [EXPORT_SAFETENSORS] = { "safetensors", plan_safetensors, write_safetensors },
+    [EXPORT_WSINFER] = { "wsinfer", plan_wsinfer, write_wsinfer },
+    [EXPORT_TRITON] = { "triton", plan_triton, write_triton },
+};
+
+const char *export_format_name(enum export_format format)
+{
+    return formats[format].name;
+}
+
+/* Without the last file the others are no export, should this one not come to its end. */
+static bool make_room(const struct job *job, bool force, struct error *err)
+{
+    for (int i = job->path_count - 1; i >= 0; i--) {
+        if (!file_exists(job->paths[i])) continue;
+        if (!force)
+            return error_set(err, EXIT_CODE_FAILED,
+                             "%s: is there already; --force writes over it, or name another output",
+                             job->paths[i]);
+        if (i == job->path_count - 1 && i > 0 && unlink(job->paths[i]) != 0)
+            return error_set(err, EXIT_CODE_FAILED, "%s: cannot be removed: %m", job->paths[i]);
+    }
+    return true;
+}
+
+bool export_write(struct checkpoint *checkpoint, const struct export_options *options,
+                  const char *path, char written[2 * PATH_MAX_BYTES], struct error *err)
+{
+    struct export_facts facts = { 0 };
+    struct job job = { .checkpoint = checkpoint, .options = options, .facts = &facts };
+    for (int t = 0; t < checkpoint->config.data.level_count; t++)
+        if (!(checkpoint->input.um_per_px[t] > 0) && options->mpp > 0)
+            checkpoint->input.um_per_px[t] = options->mpp * checkpoint->input.downsamples[t];
+    if (!collect_facts(checkpoint, options, &facts, err) ||
+        !formats[options->format].plan(&job, path, err) || !make_room(&job, options->force, err) ||
+        !formats[options->format].write(&job, err))
+        return false;
+    int at = snprintf(written, 2 * PATH_MAX_BYTES, "written:");
+    for (int i = 0; i < job.path_count && at < PATH_MAX_BYTES; i++)
+        at += snprintf(written + at, 2 * PATH_MAX_BYTES - (size_t)at, " %s", job.paths[i]);
+    if (isnan(checkpoint->state.threshold))
+        log_warning("%s: training has chosen no threshold yet; the export names none",
+                    checkpoint->path);
+    return true;
+}

@@ -1,0 +1,501 @@
+/* The model as an ONNX graph: the table of InceptionV3 walked once a tower, batch norms folded.
+ *
+ * The operators are few and old (opset 13) and every option of theirs is one that runtimes agree
+ * on: a pool that counts its padding is a Pad and a pool without, a dense layer is a 1×1
+ * convolution of the 1×1 map, and a concatenation follows the last of its parts. Nodes and
+ * initializers are only listed here; onnx_write() asks for one array at a time. */
+#include <limits.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "export_parts.h"
+#include "micromet/format/onnx.h"
+#include "micromet/nn/inception_v3.h"
+
+enum {
+    OPSET = 13,
+    NODES_MAX = TOWERS_MAX * 3 * INCEPTION_LAYERS,
+    INITIALIZERS_MAX = TOWERS_MAX * 2 * INCEPTION_LAYERS,
+    NAMES_MAX = TOWERS_MAX * 8 * INCEPTION_LAYERS,
+    NAME_BYTES = 80,
+    ONNX_FLOAT = 1, /* of Cast */
+    ONNX_FLOAT16 = 10,
+};
+
+/* Where the values of an initializer come from; constants have data instead. */
+struct source {
+    const struct weight_array *array;
+    const struct weight_array *norm[4]; /* gamma (or NULL), beta, mean, variance; of weights and
+                                         * biases that a batch norm is folded into */
+    bool is_bias;
+};
+
+struct builder {
+    struct checkpoint *checkpoint;
+    const struct export_options *options;
+    const struct export_facts *facts;
+    struct onnx_node nodes[NODES_MAX];
+    struct weight_array initializers[INITIALIZERS_MAX];
+    struct source sources[INITIALIZERS_MAX];
+    char names[NAMES_MAX][NAME_BYTES];
+    int node_count, initializer_count, name_count;
+    float scale[1], offset[1]; /* preprocessing */
+    int64_t axes[2], pads[8];
+    int64_t corners[TOWERS_MAX][2], ends[TOWERS_MAX][2];
+    struct error *err;
+};
+
+/* --- Parts of a graph ------------------------------------------------------------------------ */
+
+static char *name_of(struct builder *b, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static char *name_of(struct builder *b, const char *format, ...)
+{
+    CHECK(b->name_count < NAMES_MAX);
+    char *name = b->names[b->name_count++];
+    va_list arguments;
+    va_start(arguments, format);
+    CHECK(vsnprintf(name, NAME_BYTES, format, arguments) < NAME_BYTES);
+    va_end(arguments);
+    return name;
+}
+
+static struct onnx_node *add_node(struct builder *b, const char *op, const char *output,
+                                  const char *input)
+{
+    CHECK(b->node_count < NODES_MAX);
+    struct onnx_node *node = &b->nodes[b->node_count++];
+    *node = (struct onnx_node) { .op = op, .inputs = { input }, .output = output };
+    return node;
+}
+
+static void add_input(struct onnx_node *node, const char *input)
+{
+    int i = 0;
+    while (node->inputs[i]) i++;
+    CHECK(i < ONNX_INPUTS_MAX);
+    node->inputs[i] = input;
+}
+
+/* count 0: one integer. */
+static void set(struct onnx_node *node, const char *name, int count, const int64_t *values)
+{
+    int i = 0;
+    while (node->attributes[i].name) i++;
+    CHECK(i < ONNX_ATTRIBUTES_MAX);
+    node->attributes[i] = (struct onnx_attribute) { .name = name, .count = count };
+    memcpy(node->attributes[i].values, values, (size_t)(count ? count : 1) * sizeof *values);
+}
+
+static void set_one(struct onnx_node *node, const char *name, int64_t value)
+{
+    set(node, name, 0, &value);
+}
+
+static const char *cast(struct builder *b, const char *output, const char *input, int type)
+{
+    set_one(add_node(b, "Cast", output, input), "to", type);
+    return output;
+}
+
+static const char *add_initializer(struct builder *b, char *name, const struct weight_array *like)
+{
+    CHECK(b->initializer_count < INITIALIZERS_MAX);
+    struct weight_array *array = &b->initializers[b->initializer_count++];
+    *array = *like;
+    array->name = name;
+    return name;
+}
+
+static const char *add_integers(struct builder *b, char *name, int count, const int64_t *values)
+{
+    return add_initializer(
+        b, name,
+        &(struct weight_array) {
+            .dims = 1, .shape = { count }, .count = count, .data = values, .dtype = "I64" });
+}
+
+static const char *add_number(struct builder *b, char *name, const float *value)
+{
+    return add_initializer(
+        b, name,
+        &(struct weight_array) {
+            .dims = 1, .shape = { 1 }, .count = 1, .data = value, .dtype = "F32" });
+}
+
+/* Shape as the graph wants it, values from `source` when the file is written. */
+static const char *add_weights(struct builder *b, char *name, int dims, const int64_t *shape,
+                               const struct source *source)
+{
+    struct weight_array array = { .dims = dims, .count = 1 };
+    strcpy(array.dtype, b->options->half ? "F16" : "F32");
+    for (int d = 0; d < dims; d++) {
+        array.shape[d] = shape[d];
+        array.count *= shape[d];
+    }
+    b->sources[b->initializer_count] = *source;
+    return add_initializer(b, name, &array);
+}
+
+/* --- Preprocessing --------------------------------------------------------------------------- */
+
+/* uint8 (N, H, W, 3) -> float (N, 3, H, W), values as they are. */
+static const char *unpack(struct builder *b, const char *input)
+{
+    if (b->options->input == EXPORT_FLOAT) return input;
+    const char *floats = cast(b, name_of(b, "%s.float", input), input, ONNX_FLOAT);
+    const char *planes = name_of(b, "%s.planes", input);
+    set(add_node(b, "Transpose", planes, floats), "perm", 4, (const int64_t[]) { 0, 3, 1, 2 });
+    return planes;
+}
+
+/* The tower's own window out of the single one: its centre, shrunk by a box filter. */
+static const char *cut(struct builder *b, const char *window, int tower)
+{
+    const struct single_window *single = &b->facts->single;
+    const int ratio = single->ratios[tower], size = ratio * b->checkpoint->config.data.window;
+    if (size < single->side) {
+        const char *center = name_of(b, "tower%d.center", tower);
+        struct onnx_node *node = add_node(b, "Slice", center, window);
+        for (int axis = 0; axis < 2; axis++) {
+            b->corners[tower][axis] = single->corners[tower];
+            b->ends[tower][axis] = single->corners[tower] + size;
+        }
+        add_input(node, add_integers(b, name_of(b, "tower%d.corner", tower), 2, b->corners[tower]));
+        add_input(node, add_integers(b, name_of(b, "tower%d.end", tower), 2, b->ends[tower]));
+        add_input(node, "axes");
+        window = center;
+    }
+    if (ratio == 1) return window;
+    const char *shrunk = name_of(b, "tower%d.shrunk", tower);
+    struct onnx_node *node = add_node(b, "AveragePool", shrunk, window);
+    set(node, "kernel_shape", 2, (const int64_t[]) { ratio, ratio });
+    set(node, "strides", 2, (const int64_t[]) { ratio, ratio });
+    return shrunk;
+}
+
+/* What a tower reads: [-1, 1]. */
+static const char *scale(struct builder *b, const char *window, int tower)
+{
+    const char *scaled = name_of(b, "tower%d.scaled", tower);
+    const char *input = name_of(b, "tower%d.input", tower);
+    add_input(add_node(b, "Mul", scaled, window), "scale");
+    add_input(add_node(b, "Add", input, scaled), "offset");
+    if (!b->options->half) return input;
+    return cast(b, name_of(b, "tower%d.input.half", tower), input, ONNX_FLOAT16);
+}
+
+/* --- Towers ---------------------------------------------------------------------------------- */
+
+/* What a convolution and its batch norm hold; false with *err set. */
+static bool find_unit(struct builder *b, const struct inception_layer *l, int tower,
+                      struct source *weights, struct source *bias)
+{
+    static const char *const norm[] = { "bn.weight", "bn.bias", "bn.running_mean",
+                                        "bn.running_var" };
+    const int64_t shape[] = { l->channels, inception_channels(l->from), l->kernel_h, l->kernel_w };
+    char name[NAME_BYTES];
+    snprintf(name, sizeof name, "tower%d.%s.conv.weight", tower, l->name);
+    *weights = (struct source) { .array = export_array(b->checkpoint, name, 4, shape, b->err) };
+    if (!weights->array) return false;
+    for (int i = b->checkpoint->gamma ? 0 : 1; i < 4; i++) {
+        snprintf(name, sizeof name, "tower%d.%s.%s", tower, l->name, norm[i]);
+        weights->norm[i] = export_array(b->checkpoint, name, 1, shape, b->err);
+        if (!weights->norm[i]) return false;
+    }
+    *bias = *weights;
+    bias->is_bias = true;
+    return true;
+}
+
+static bool add_convolution(struct builder *b, const struct inception_layer *l, int tower,
+                            const char *input, char *output)
+{
+    const int64_t shape[] = { l->channels, inception_channels(l->from), l->kernel_h, l->kernel_w };
+    const int64_t pad_h = l->same ? (l->kernel_h - 1) / 2 : 0;
+    const int64_t pad_w = l->same ? (l->kernel_w - 1) / 2 : 0;
+    struct source weights, bias;
+    if (!find_unit(b, l, tower, &weights, &bias)) return false;
+    struct onnx_node *node = add_node(b, "Conv", name_of(b, "%s.conv", output), input);
+    add_input(node, add_weights(b, name_of(b, "%s.weight", output), 4, shape, &weights));
+    add_input(node, add_weights(b, name_of(b, "%s.bias", output), 1, shape, &bias));
+    set(node, "kernel_shape", 2, shape + 2);
+    set(node, "strides", 2, (const int64_t[]) { l->stride, l->stride });
+    set(node, "pads", 4, (const int64_t[]) { pad_h, pad_w, pad_h, pad_w });
+    add_node(b, "Relu", output, node->output);
+    return true;
+}
+
+static void add_pool(struct builder *b, const struct inception_layer *l, const char *input,
+                     const char *output)
+{
+    const bool average = l->kind == INCEPTION_AVERAGE_POOL;
+    const bool include = b->checkpoint->config.model.pool_padding == POOL_PADDING_INCLUDE;
+    if (l->same && include) {
+        const char *padded = name_of(b, "%s.padded", output);
+        add_input(add_node(b, "Pad", padded, input), "pads");
+        input = padded;
+    }
+    struct onnx_node *node = add_node(b, average ? "AveragePool" : "MaxPool", output, input);
+    set(node, "kernel_shape", 2, (const int64_t[]) { l->kernel_h, l->kernel_w });
+    set(node, "strides", 2, (const int64_t[]) { l->stride, l->stride });
+    if (!l->same || include) return;
+    set(node, "pads", 4, (const int64_t[]) { 1, 1, 1, 1 });
+    set_one(node, "count_include_pad", 0);
+}
+
+static bool has_node(const struct builder *b, const char *output)
+{
+    for (int i = b->node_count - 1; i >= 0; i--)
+        if (strcmp(b->nodes[i].output, output) == 0) return true;
+    return false;
+}
+
+/* A tensor of the table by its name in the graph; a concatenation is added when first asked for. */
+static const char *tensor(struct builder *b, const char *name, int tower)
+{
+    const char *whole = name_of(b, "tower%d.%s", tower, name);
+    if (has_node(b, whole)) return whole;
+    struct onnx_node *node = add_node(b, "Concat", whole, NULL);
+    for (int i = 0; i < INCEPTION_LAYERS; i++)
+        if (inception_v3[i].into && strcmp(inception_v3[i].into, name) == 0)
+            add_input(node, name_of(b, "tower%d.%s", tower, inception_v3[i].name));
+    set_one(node, "axis", 1);
+    return whole;
+}
+
+/* Its pooled features, or NULL. */
+static const char *add_tower(struct builder *b, int tower, const char *window)
+{
+    const char *input = scale(b, window, tower);
+    for (int i = 0; i < INCEPTION_LAYERS; i++) {
+        const struct inception_layer *l = &inception_v3[i];
+        const char *from = strcmp(l->from, "input") == 0 ? input : tensor(b, l->from, tower);
+        char *output = name_of(b, "tower%d.%s", tower, l->name);
+        if (l->kind != INCEPTION_CONVOLUTION)
+            add_pool(b, l, from, output);
+        else if (!add_convolution(b, l, tower, from, output))
+            return NULL;
+    }
+    const char *features = name_of(b, "tower%d.features", tower);
+    add_node(b, "GlobalAveragePool", features, tensor(b, inception_v3_output, tower));
+    return features;
+}
+
+/* --- Head ------------------------------------------------------------------------------------ */
+
+static bool add_head(struct builder *b, const char *features)
+{
+    const struct config *config = &b->checkpoint->config;
+    int64_t inputs = (int64_t)INCEPTION_FEATURES * config->data.level_count;
+    for (int i = 0; i <= config->model.head_count; i++) {
+        const bool last = i == config->model.head_count;
+        const int64_t shape[] = { last ? 1 : config->model.head[i], inputs, 1, 1 };
+        char *weight = name_of(b, "head.%d.weight", i), *bias = name_of(b, "head.%d.bias", i);
+        const struct source sources[] = {
+            { .array = export_array(b->checkpoint, weight, 2, shape, b->err) },
+            { .array = export_array(b->checkpoint, bias, 1, shape, b->err) },
+        };
+        if (!sources[0].array || !sources[1].array) return false;
+        struct onnx_node *node = add_node(b, "Conv", name_of(b, "head.%d.conv", i), features);
+        add_input(node, add_weights(b, weight, 4, shape, &sources[0]));
+        add_input(node, add_weights(b, bias, 1, shape, &sources[1]));
+        set(node, "kernel_shape", 2, shape + 2);
+        features = node->output;
+        inputs = shape[0];
+        if (last) break;
+        features = name_of(b, "head.%d", i);
+        add_node(b, "Relu", features, node->output);
+    }
+    const char *logit = b->options->half ? "logit.half" : "logit";
+    set_one(add_node(b, "Flatten", logit, features), "axis", 1);
+    if (b->options->half) cast(b, "logit", logit, ONNX_FLOAT);
+    add_node(b, "Sigmoid", "probability", "logit");
+    return true;
+}
+
+/* --- The graph ------------------------------------------------------------------------------- */
+
+static void add_constants(struct builder *b)
+{
+    const bool bytes = b->options->input == EXPORT_UINT8;
+    b->scale[0] = bytes ? 2.0f / 255 : 2;
+    b->offset[0] = -1;
+    add_number(b, name_of(b, "scale"), b->scale);
+    add_number(b, name_of(b, "offset"), b->offset);
+    memcpy(b->axes, (const int64_t[]) { 2, 3 }, sizeof b->axes);
+    const bool cuts = b->options->single_input && b->checkpoint->config.data.level_count > 1;
+    if (cuts) add_integers(b, name_of(b, "axes"), 2, b->axes);
+    memcpy(b->pads, (const int64_t[]) { 0, 0, 1, 1, 0, 0, 1, 1 }, sizeof b->pads);
+    if (b->checkpoint->config.model.pool_padding == POOL_PADDING_INCLUDE)
+        add_integers(b, name_of(b, "pads"), 8, b->pads);
+}
+
+static bool build(struct builder *b, const struct onnx_value *inputs)
+{
+    const int towers = b->checkpoint->config.data.level_count;
+    const bool single = b->options->single_input;
+    const char *features[TOWERS_MAX] = { 0 };
+    add_constants(b);
+    const char *window = single ? unpack(b, inputs[0].name) : NULL;
+    for (int t = 0; t < towers; t++) {
+        const char *own = single ? cut(b, window, t) : unpack(b, inputs[t].name);
+        features[t] = add_tower(b, t, own);
+        if (!features[t]) return false;
+    }
+    if (towers == 1) return add_head(b, features[0]);
+    struct onnx_node *node = add_node(b, "Concat", "features", features[0]);
+    for (int t = 1; t < towers; t++) add_input(node, features[t]);
+    set_one(node, "axis", 1);
+    return add_head(b, "features");
+}
+
+/* --- Values ---------------------------------------------------------------------------------- */
+
+/* Round to the nearest half float, ties to even. False if it is too large for one. */
+static bool half_from_float(float value, uint16_t *half)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    const uint16_t sign = (uint16_t)(bits >> 16 & 0x8000);
+    const float magnitude = fabsf(value);
+    if (!(magnitude < 65520)) return false;
+    if (magnitude < 0x1p-14f) { /* subnormal: a multiple of 2^-24 */
+        *half = (uint16_t)(sign | (uint16_t)lrintf(magnitude * 0x1p24f));
+        return true;
+    }
+    bits &= 0x7fffffff;
+    bits += 0xfff + (bits >> 13 & 1);
+    *half = (uint16_t)(sign | ((bits >> 13) - ((127 - 15) << 10)));
+    return true;
+}
+
+/* What the values of channel k are multiplied with. */
+static double channel_scale(const struct source *source, int64_t k)
+{
+    if (!source->norm[1]) return 1;
+    const float *gamma = source->norm[0] ? source->norm[0]->data : NULL;
+    const float *variance = source->norm[3]->data;
+    return inception_fold_scale(gamma ? gamma[k] : 1, variance[k]);
+}
+
+static float channel_bias(const struct source *source, int64_t k)
+{
+    const float *beta = source->norm[1]->data, *mean = source->norm[2]->data;
+    return (float)(beta[k] - mean[k] * channel_scale(source, k));
+}
+
+static bool store(struct builder *b, int index, void *values, int64_t i, float value,
+                  struct error *err)
+{
+    if (!b->options->half)
+        ((float *)values)[i] = value;
+    else if (!half_from_float(value, &((uint16_t *)values)[i]))
+        return error_set(err, EXIT_CODE_FAILED,
+                         "%s: %s holds %g, which float16 cannot; export with --precision fp32",
+                         b->checkpoint->path, b->initializers[index].name, value);
+    return true;
+}
+
+static bool fill(void *context, int index, void *values, struct error *err)
+{
+    struct builder *b = context;
+    const struct source *source = &b->sources[index];
+    const float *from = source->array->data;
+    const int64_t channels = b->initializers[index].shape[0];
+    const int64_t each = b->initializers[index].count / channels;
+    bool done = true;
+    for (int64_t k = 0; k < channels && done; k++) {
+        const double scale_by = channel_scale(source, k);
+        for (int64_t i = k * each; i < (k + 1) * each && done; i++) {
+            const float value = source->is_bias ? channel_bias(source, k)
+                                                : (float)(from[i] * scale_by);
+            done = store(b, index, values, i, value, err);
+        }
+    }
+    weights_let_go(&b->checkpoint->weights, source->array);
+    return done;
+}
+
+/* --- The file -------------------------------------------------------------------------------- */
+
+static int describe_inputs(const struct builder *b, struct onnx_value *inputs,
+                           char docs[TOWERS_MAX][256])
+{
+    const struct checkpoint *c = b->checkpoint;
+    const bool bytes = b->options->input == EXPORT_UINT8, single = b->options->single_input;
+    static char *const names[] = { "tower0", "tower1", "tower2", "tower3" };
+    const int64_t side = single ? b->facts->single.side : c->config.data.window;
+    const int count = single ? 1 : c->config.data.level_count;
+    for (int t = 0; t < count; t++) {
+        char um[64] = "";
+        if (c->input.um_per_px[t] > 0)
+            snprintf(um, sizeof um, " (%.4g µm/px)", c->input.um_per_px[t]);
+        snprintf(docs[t], sizeof docs[t], "%s, RGB %s: %lld px at downsample %.6g%s%s",
+                 bytes ? "NHWC" : "NCHW", bytes ? "0 to 255" : "0 to 1", (long long)side,
+                 c->input.downsamples[t], um, count > 1 ? "; all windows have one centre" : "");
+        inputs[t] = (struct onnx_value) { .name = single ? "window" : names[t],
+                                          .doc = docs[t],
+                                          .dims = 4,
+                                          .dtype = bytes ? "U8" : "F32" };
+        const int64_t nhwc[] = { -1, side, side, 3 }, nchw[] = { -1, 3, side, side };
+        memcpy(inputs[t].shape, bytes ? nhwc : nchw, sizeof nhwc);
+    }
+    return count;
+}
+
+static bool write_graph(struct builder *b, const char *path)
+{
+    static const char doc[] =
+        "Probability that the centre of a window of a lymph-node slide holds tumour. Preprocessing "
+        "is inside the graph; what the windows must be stands at the inputs and in the metadata.";
+    struct onnx_value inputs[TOWERS_MAX];
+    char docs[TOWERS_MAX][256];
+    const struct onnx_value outputs[] = {
+        { .name = "logit",
+          .dtype = "F32",
+          .dims = 2,
+          .shape = { -1, 1 },
+          .doc = "of the tumour's probability" },
+        { .name = "probability",
+          .dtype = "F32",
+          .dims = 2,
+          .shape = { -1, 1 },
+          .doc = "of tumour; compare it with the metadata's threshold" },
+    };
+    struct onnx_graph graph = {
+        .name = b->checkpoint->config.name[0] ? b->checkpoint->config.name : "micromet",
+        .doc = doc,
+        .opset = OPSET,
+        .producer = "micromet",
+        .producer_version = MICROMET_VERSION,
+        .metadata = b->facts->pairs,
+        .inputs = inputs,
+        .outputs = outputs,
+        .output_count = 2,
+        .input_count = describe_inputs(b, inputs, docs),
+        .nodes = b->nodes,
+        .initializers = b->initializers,
+    };
+    if (!build(b, inputs)) return false;
+    graph.node_count = b->node_count;
+    graph.initializer_count = b->initializer_count;
+    return onnx_write(path, &graph, fill, b, b->err);
+}
+
+bool export_onnx(struct checkpoint *checkpoint, const struct export_options *options,
+                 const struct export_facts *facts, const char *path, struct error *err)
+{
+    struct builder *b = calloc(1, sizeof *b);
+    if (!b) return error_set(err, EXIT_CODE_FAILED, "%s: no memory for the graph", path);
+    b->checkpoint = checkpoint;
+    b->options = options;
+    b->facts = facts;
+    b->err = err;
+    const bool done = write_graph(b, path);
+    free(b);
+    return done;
+}

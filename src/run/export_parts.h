@@ -1,0 +1,35 @@
+/* What the files of the export share. */
+#ifndef MICROMET_RUN_EXPORT_PARTS_H
+#define MICROMET_RUN_EXPORT_PARTS_H
+
+#include <stdio.h>
+
+#include "micromet/run/export.h"
+
+enum { EXPORT_KEYS_MAX = 20, EXPORT_TEXT_BYTES = 8192 };
+
+/* What a model is and expects, as text; pairs point into `text` and the checkpoint. */
+struct export_facts {
+    const char *pairs[2 * EXPORT_KEYS_MAX + 1];
+    int count;
+    char text[EXPORT_TEXT_BYTES];
+    size_t used;
+    bool has_single; /* the single window is defined, or there is one tower */
+    struct single_window single;
+};
+
+/* An array of the checkpoint of just that shape, or an error that names it. */
+const struct weight_array *export_array(const struct checkpoint *checkpoint, const char *name,
+                                        int dims, const int64_t *shape, struct error *err);
+
+bool export_onnx(struct checkpoint *checkpoint, const struct export_options *options,
+                 const struct export_facts *facts, const char *path, struct error *err);
+
+/* The arrays of the model as they are in the checkpoint. */
+bool export_arrays(struct checkpoint *checkpoint, const struct export_facts *facts,
+                   const char *path, struct error *err);
+/* A PyTorch module that loads them; it finds `weights` (a file name) beside itself. */
+bool export_module(const struct checkpoint *checkpoint, const struct export_facts *facts,
+                   const char *path, const char *weights, struct error *err);
+
+#endif

@@ -1,0 +1,33 @@
+"""Makes torchscript_model.pt, the file that WSInfer and QuPath run, from model.safetensors beside this script.
+
+    python make_torchscript.py
+
+The patch (N, 3, SIDE, SIDE), scaled to [-1, 1] as config.json says, is cut into the towers' windows inside. There are two logits,
+0 and the tumour's: their softmax, which WSInfer and QuPath take, is the tumour's probability. Needs torch, torchvision and
+safetensors.
+"""
+import os
+from pathlib import Path
+
+import torch
+from torch import nn
+
+import model
+
+
+class Patch(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.model = model.load()
+
+    def forward(self, patch):
+        logit = self.model(*model.split(patch))
+        return torch.cat([torch.zeros_like(logit), logit], 1)
+
+
+folder = Path(__file__).parent
+with torch.inference_mode():
+    traced = torch.jit.trace(Patch().eval(), torch.zeros(2, 3, model.SIDE, model.SIDE))
+torch.jit.save(traced, folder / "torchscript_model.pt.partial")
+os.replace(folder / "torchscript_model.pt.partial", folder / "torchscript_model.pt")
+print("written:", folder / "torchscript_model.pt")

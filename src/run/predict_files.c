@@ -1,0 +1,206 @@
+/* Windows from files, in the order given: a pack is a dataset of one slide; pictures gather in a
+ * batch until it is full or a pack comes between. */
+#include "micromet/run/predict_files.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "micromet/format/image.h"
+#include "micromet/run/export.h"
+#include "micromet/run/predict.h"
+
+enum { RING = 2 };
+
+struct job {
+    const struct checkpoint *checkpoint;
+    const struct predict_files_options *options;
+    struct model *model;
+    struct predictor predictor;
+    struct single_window single;
+    bool has_single;
+    uint8_t *pixels[TOWERS_MAX]; /* (batch, window, window, 3) */
+    float *probabilities;        /* (batch) */
+    const char **names;          /* (batch): the first picture of each example */
+    int count, tower;            /* whole examples, and pictures of the next one */
+    FILE *csv;
+    struct error *err;
+};
+
+/* --- Packs ----------------------------------------------------------------------------------- */
+
+static bool check_pack(const struct job *job, const struct pack *pack)
+{
+    const struct pack_header *header = &pack->header;
+    const struct config_data *data = &job->checkpoint->config.data;
+    if (header->tower_count != data->level_count || header->window != data->window)
+        return error_set(job->err, EXIT_CODE_FAILED,
+                         "%s: holds windows of %d px for %d towers; the model takes %d px for %d",
+                         pack->path, header->window, header->tower_count, data->window,
+                         data->level_count);
+    return checkpoint_check_scale(job->checkpoint, pack->path, header->downsamples, header->mpp_x,
+                                  job->err);
+}
+
+static bool predict_windows(struct job *job, const struct pack *pack)
+{
+    struct dataset_slide slide = { .pack = *pack,
+                                   .windows = pack->windows,
+                                   .count = pack->header.count };
+    const struct dataset dataset = { .data = job->checkpoint->config.data,
+                                     .slides = &slide,
+                                     .slide_count = 1,
+                                     .count = slide.count };
+    struct predictions predictions = { 0 };
+    if (!slide.count) return true;
+    if (!predict_dataset(job->model, &dataset, job->options->orientations, job->options->threads,
+                         RING, NULL, &predictions, job->err))
+        return false;
+    for (int64_t i = 0; i < slide.count; i++)
+        fprintf(job->csv, "%s,%lld,%d,%d,%.9g\n", pack->path, (long long)i,
+                pack->windows[i].x_level0, pack->windows[i].y_level0, predictions.probabilities[i]);
+    predictions_release(&predictions);
+    return true;
+}
+
+static bool predict_pack(struct job *job, const char *path)
+{
+    struct pack pack;
+    if (!pack_open(&pack, path, false, job->err)) return false;
+    const bool done = check_pack(job, &pack) && predict_windows(job, &pack);
+    pack_release(&pack);
+    return done;
+}
+
+/* --- Pictures -------------------------------------------------------------------------------- */
+
+static bool flush(struct job *job)
+{
+    if (job->tower)
+        return error_set(job->err, EXIT_CODE_FAILED,
+                         "%s: the model has %d towers, and no picture for tower %d follows",
+                         job->names[job->count], job->checkpoint->config.data.level_count,
+                         job->tower);
+    const uint8_t *pixels[TOWERS_MAX];
+    memcpy(pixels, job->pixels, sizeof pixels);
+    if (!job->count) return true;
+    if (!predictor_run(&job->predictor, pixels, job->count, job->probabilities, job->err))
+        return false;
+    for (int i = 0; i < job->count; i++)
+        fprintf(job->csv, "%s,0,,,%.9g\n", job->names[i], job->probabilities[i]);
+    job->count = 0;
+    return true;
+}
+
+static size_t window_bytes(const struct job *job)
+{
+    const size_t window = (size_t)job->checkpoint->config.data.window;
+    return window * window * 3;
+}
+
+/* Mean of each ratio×ratio square, rounded. */
+static void shrink(const struct job *job, const uint8_t *rgb, int tower, uint8_t *out)
+{
+    const int side = job->single.side, ratio = job->single.ratios[tower];
+    const int corner = job->single.corners[tower], window = job->checkpoint->config.data.window;
+    const unsigned area = (unsigned)(ratio * ratio);
+    for (int y = 0; y < window; y++)
+        for (int x = 0; x < 3 * window; x++) {
+            unsigned sum = area / 2;
+            for (int j = 0; j < ratio; j++)
+                for (int i = 0; i < ratio; i++) {
+                    const size_t row = (size_t)(corner + y * ratio + j);
+                    const size_t column = (size_t)(corner + x / 3 * ratio + i);
+                    sum += rgb[(row * (size_t)side + column) * 3 + (size_t)(x % 3)];
+                }
+            out[y * 3 * window + x] = (uint8_t)(sum / area);
+        }
+}
+
+static bool take_picture(struct job *job, const char *path, const uint8_t *rgb, int width,
+                         int height)
+{
+    const int towers = job->checkpoint->config.data.level_count;
+    const int window = job->checkpoint->config.data.window, side = job->single.side;
+    const size_t at = (size_t)job->count * window_bytes(job);
+    if (job->tower == 0) job->names[job->count] = path;
+    if (width == window && height == window) {
+        memcpy(job->pixels[job->tower] + at, rgb, window_bytes(job));
+        job->tower = (job->tower + 1) % towers;
+    } else if (job->has_single && !job->tower && width == side && height == side) {
+        for (int t = 0; t < towers; t++) shrink(job, rgb, t, job->pixels[t] + at);
+    } else {
+        char single[80] = "";
+        if (job->has_single && side != window)
+            snprintf(single, sizeof single, ", or one of %d×%d px for all", side, side);
+        return error_set(job->err, EXIT_CODE_FAILED,
+                         "%s: is %d×%d px; the model takes a picture of %d×%d px for each of %d "
+                         "towers%s",
+                         path, width, height, window, window, towers, single);
+    }
+    if (job->tower == 0) job->count++;
+    return job->count < model_spec(job->model)->batch || flush(job);
+}
+
+static bool predict_picture(struct job *job, const char *path)
+{
+    uint8_t *rgb;
+    int width, height;
+    if (!image_read_png(path, &rgb, &width, &height, job->err)) return false;
+    const bool done = take_picture(job, path, rgb, width, height);
+    free(rgb);
+    return done;
+}
+
+/* --- All of them ----------------------------------------------------------------------------- */
+
+static bool is_pack(const char *path)
+{
+    char magic[8] = "";
+    FILE *file = fopen(path, "rb");
+    if (!file) return false; /* who opens it next will say why */
+    const size_t got = fread(magic, 1, sizeof magic, file);
+    fclose(file);
+    return got == sizeof magic && memcmp(magic, "MMPACK\r\n", sizeof magic) == 0;
+}
+
+static bool job_init(struct job *job)
+{
+    struct error ignored = { 0 };
+    const size_t batch = (size_t)model_spec(job->model)->batch;
+    job->has_single = single_window_of(job->checkpoint, &job->single, &ignored);
+    job->probabilities = malloc(batch * sizeof *job->probabilities);
+    job->names = malloc(batch * sizeof *job->names);
+    bool done = job->probabilities && job->names;
+    for (int t = 0; t < job->checkpoint->config.data.level_count && done; t++) {
+        job->pixels[t] = malloc(batch * window_bytes(job));
+        done = job->pixels[t] != NULL;
+    }
+    if (!done) return error_set(job->err, EXIT_CODE_FAILED, "no memory for a batch of pictures");
+    return predictor_init(&job->predictor, job->model, job->options->orientations, job->err);
+}
+
+static void job_release(struct job *job)
+{
+    predictor_release(&job->predictor);
+    for (int t = 0; t < TOWERS_MAX; t++) free(job->pixels[t]);
+    free(job->probabilities);
+    free(job->names);
+}
+
+bool predict_files(const struct checkpoint *checkpoint, struct model *model, char *const *paths,
+                   int count, const struct predict_files_options *options, FILE *csv,
+                   struct error *err)
+{
+    struct job job = {
+        .checkpoint = checkpoint, .model = model, .options = options, .csv = csv, .err = err
+    };
+    bool done = job_init(&job);
+    if (done) fputs("file,window,x_level0,y_level0,probability\n", csv);
+    for (int i = 0; i < count && done; i++)
+        done = is_pack(paths[i]) ? flush(&job) && predict_pack(&job, paths[i])
+                                 : predict_picture(&job, paths[i]);
+    done = done && flush(&job);
+    job_release(&job);
+    return done;
+}

@@ -1,0 +1,59 @@
+/* Opening the weights that a run begins with. */
+#include "start_weights.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "micromet/base/log.h"
+
+static void warn_of_pools(const struct pretrained *pretrained, const struct config *config)
+{
+    if (config->model.pool_padding == pretrained->pool_padding) return;
+    log_warning("%s: was trained with average pools that %s padding; model.pool_padding says "
+                "otherwise (auto does as the weights' writer did)",
+                pretrained->path,
+                pretrained->pool_padding == POOL_PADDING_EXCLUDE ? "exclude" : "include");
+}
+
+/* A tower may well go on with another magnification, but hardly by mistake. */
+static void warn_of_levels(const struct pretrained *pretrained, const struct config *config)
+{
+    const char *text = weights_metadata(&pretrained->weights, "towers");
+    json_t *towers = text && pretrained->ours ? json_loads(text, 0, NULL) : NULL;
+    for (int t = 0; t < config->data.level_count; t++) {
+        const int from = pretrained->from[t];
+        const json_t *level = json_object_get(json_array_get(towers, (size_t)from), "level");
+        if (json_is_integer(level) && json_integer_value(level) != config->data.levels[t])
+            log_warning("%s: its tower %d was trained on level %d; here tower %d goes on from it "
+                        "on level %d",
+                        pretrained->path, from, (int)json_integer_value(level), t,
+                        config->data.levels[t]);
+    }
+    json_decref(towers);
+}
+
+bool start_weights_open(struct pretrained *pretrained, struct config *config, struct error *err)
+{
+    if (!pretrained_open(pretrained, config->model.weights, err))
+        return error_prefix(err, "model.weights (a file, or 'random')");
+    if (config->model.pool_padding == POOL_PADDING_AUTO)
+        config->model.pool_padding = pretrained->pool_padding;
+    warn_of_pools(pretrained, config);
+    warn_of_levels(pretrained, config);
+    return true;
+}
+
+void start_weights_log(const struct pretrained *pretrained, int towers, bool head_taken,
+                       bool verbose)
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *stream = open_memstream(&text, &size);
+    if (!stream) return;
+    (verbose ? pretrained_report : pretrained_summary)(pretrained, towers, head_taken, stream);
+    fclose(stream);
+    for (char *rest = text, *line; (line = strsep(&rest, "\n")) != NULL;)
+        if (*line) log_info("%s", line);
+    free(text);
+}

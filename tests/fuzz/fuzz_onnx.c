@@ -1,0 +1,10 @@
+#include "fuzz.h"
+#include "micromet/format/onnx.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
+{
+    struct weights weights;
+    struct error err = { 0 };
+    if (onnx_read_weights(&weights, fuzz_file(bytes, size), &err)) fuzz_use(&weights);
+    return 0;
+}
