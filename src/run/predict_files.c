@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "micromet/data/loader.h"
 #include "micromet/format/image.h"
 #include "micromet/run/export.h"
 #include "micromet/run/predict.h"
@@ -19,10 +20,9 @@ struct job {
     struct predictor predictor;
     struct single_window single;
     bool has_single;
-    uint8_t *pixels[TOWERS_MAX]; /* (batch, window, window, 3) */
-    float *probabilities;        /* (batch) */
-    const char **names;          /* (batch): the first picture of each example */
-    int count, tower;            /* whole examples, and pictures of the next one */
+    struct loader_batch batch; /* whole examples */
+    const char **names;        /* (batch): the first picture of each example */
+    int tower;                 /* pictures of the next example */
     FILE *csv;
     struct error *err;
 };
@@ -79,16 +79,17 @@ static bool flush(struct job *job)
     if (job->tower)
         return error_set(job->err, EXIT_CODE_FAILED,
                          "%s: the model has %d towers, and no picture for tower %d follows",
-                         job->names[job->count], job->checkpoint->config.data.level_count,
+                         job->names[job->batch.count], job->checkpoint->config.data.level_count,
                          job->tower);
-    const uint8_t *pixels[TOWERS_MAX];
-    memcpy(pixels, job->pixels, sizeof pixels);
-    if (!job->count) return true;
-    if (!predictor_run(&job->predictor, pixels, job->count, job->probabilities, job->err))
+    struct loader_batch *done;
+    const float *probabilities;
+    if (!job->batch.count) return true;
+    if (!predictor_submit(&job->predictor, &job->batch, job->err) ||
+        !predictor_collect(&job->predictor, &done, &probabilities, job->err))
         return false;
-    for (int i = 0; i < job->count; i++)
-        fprintf(job->csv, "%s,0,,,%.9g\n", job->names[i], job->probabilities[i]);
-    job->count = 0;
+    for (int i = 0; i < done->count; i++)
+        fprintf(job->csv, "%s,0,,,%.9g\n", job->names[i], probabilities[i]);
+    done->count = 0;
     return true;
 }
 
@@ -122,13 +123,13 @@ static bool take_picture(struct job *job, const char *path, const uint8_t *rgb, 
 {
     const int towers = job->checkpoint->config.data.level_count;
     const int window = job->checkpoint->config.data.window, side = job->single.side;
-    const size_t at = (size_t)job->count * window_bytes(job);
-    if (job->tower == 0) job->names[job->count] = path;
+    const size_t at = (size_t)job->batch.count * window_bytes(job);
+    if (job->tower == 0) job->names[job->batch.count] = path;
     if (width == window && height == window) {
-        memcpy(job->pixels[job->tower] + at, rgb, window_bytes(job));
+        memcpy(job->batch.pixels[job->tower] + at, rgb, window_bytes(job));
         job->tower = (job->tower + 1) % towers;
     } else if (job->has_single && !job->tower && width == side && height == side) {
-        for (int t = 0; t < towers; t++) shrink(job, rgb, t, job->pixels[t] + at);
+        for (int t = 0; t < towers; t++) shrink(job, rgb, t, job->batch.pixels[t] + at);
     } else {
         char single[80] = "";
         if (job->has_single && side != window)
@@ -138,8 +139,8 @@ static bool take_picture(struct job *job, const char *path, const uint8_t *rgb, 
                          "towers%s",
                          path, width, height, window, window, towers, single);
     }
-    if (job->tower == 0) job->count++;
-    return job->count < model_spec(job->model)->batch || flush(job);
+    if (job->tower == 0) job->batch.count++;
+    return job->batch.count < model_spec(job->model)->batch || flush(job);
 }
 
 static bool predict_picture(struct job *job, const char *path)
@@ -169,12 +170,11 @@ static bool job_init(struct job *job)
     struct error ignored = { 0 };
     const size_t batch = (size_t)model_spec(job->model)->batch;
     job->has_single = single_window_of(job->checkpoint, &job->single, &ignored);
-    job->probabilities = malloc(batch * sizeof *job->probabilities);
     job->names = malloc(batch * sizeof *job->names);
-    bool done = job->probabilities && job->names;
+    bool done = job->names != NULL;
     for (int t = 0; t < job->checkpoint->config.data.level_count && done; t++) {
-        job->pixels[t] = malloc(batch * window_bytes(job));
-        done = job->pixels[t] != NULL;
+        job->batch.pixels[t] = malloc(batch * window_bytes(job));
+        done = job->batch.pixels[t] != NULL;
     }
     if (!done) return error_set(job->err, EXIT_CODE_FAILED, "no memory for a batch of pictures");
     return predictor_init(&job->predictor, job->model, job->options->orientations, job->err);
@@ -183,8 +183,7 @@ static bool job_init(struct job *job)
 static void job_release(struct job *job)
 {
     predictor_release(&job->predictor);
-    for (int t = 0; t < TOWERS_MAX; t++) free(job->pixels[t]);
-    free(job->probabilities);
+    for (int t = 0; t < TOWERS_MAX; t++) free(job->batch.pixels[t]);
     free(job->names);
 }
 
