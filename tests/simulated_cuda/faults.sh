@@ -137,6 +137,7 @@ awk '$1 != "site" { next }
     reference/report | sort -u -k 1,1 -k 2,2n | grep -E "${1:-.}" >faults
 echo "$(wc -l <faults) faults of $(cut -d ' ' -f 1 faults | sort -u | wc -l) entry points"
 xargs -P "$(nproc)" -L 1 bash -c 'fault "$@"' fault <faults
+[[ -z ${1:-} ]] || exit 0
 
 # --- memory that runs out: what it was for, how much, who holds the rest, and the batch that would do ---
 
