@@ -39,6 +39,16 @@ Test(error, prefix_goes_before_a_stored_message_only)
     cr_assert_str_eq(err.message, "");
 }
 
+Test(error, more_goes_behind_a_stored_message_only)
+{
+    struct error err = { 0 };
+    error_append(&err, "nothing");
+    cr_assert_str_eq(err.message, "");
+    error_set(&err, EXIT_CODE_FAILED, "no levels");
+    cr_assert_not(error_append(&err, " in %s", "slide.tif"));
+    cr_assert_str_eq(err.message, "no levels in slide.tif");
+}
+
 Test(error, long_messages_are_cut_and_stay_terminated)
 {
     char longer[3000];
@@ -47,6 +57,7 @@ Test(error, long_messages_are_cut_and_stay_terminated)
     struct error err = { 0 };
     error_set(&err, EXIT_CODE_FAILED, "%s", longer);
     cr_assert_eq(strlen(err.message), sizeof(err.message) - 1);
+    error_append(&err, "%s", longer);
     error_prefix(&err, "%s", longer);
     cr_assert_eq(strlen(err.message), sizeof(err.message) - 1);
 }
