@@ -30,7 +30,8 @@ static bool starts_as_zip(const struct start *start)
     return memcmp(start->bytes, "PK\3\4", 4) == 0;
 }
 
-/* What torch.save() wrote before PyTorch 1.6 (a number that is its mark), and any other bare pickle. */
+/* What torch.save() wrote before PyTorch 1.6 (a number that is its mark), and any other bare
+ * pickle. */
 static bool starts_as_pickle(const struct start *start)
 {
     return start->bytes[0] == 0x80 && start->bytes[1] >= 2 && start->bytes[1] <= 5;
@@ -39,15 +40,16 @@ static bool starts_as_pickle(const struct start *start)
 static bool refuse_pickle(struct weights *weights, const char *path, struct error *err)
 {
     (void)weights;
-    return error_set(err, EXIT_CODE_FAILED,
-                     "%s: is a file of PyTorch before 1.6, or a bare pickle; in Python, "
-                     "torch.save(torch.load(OLD, weights_only=True), NEW) makes one that is read here, "
-                     "and so does safetensors",
-                     path);
+    return error_set(
+        err, EXIT_CODE_FAILED,
+        "%s: is a file of PyTorch before 1.6, or a bare pickle; in Python, "
+        "torch.save(torch.load(OLD, weights_only=True), NEW) makes one that is read here, "
+        "and so does safetensors",
+        path);
 }
 
-/* The first row whose sniff() agrees reads the file. Formats without one are told apart by the reader of another row, which
- * sets weights->format. */
+/* The first row whose sniff() agrees reads the file. Formats without one are told apart by the
+ * reader of another row, which sets weights->format. */
 static const struct {
     enum weights_format format;
     const char *name;
@@ -60,7 +62,8 @@ static const struct {
     { WEIGHTS_TORCH_ZIP, "PyTorch", starts_as_zip, weights_zip_read },
     { WEIGHTS_KERAS_ZIP, "Keras 3 archive", NULL, NULL },
     { WEIGHTS_UNKNOWN, "bare pickle", starts_as_pickle, refuse_pickle },
-    /* ONNX has no mark of its own (it begins with field 1, a number: 0x08), so its row stands last. */
+    /* ONNX has no mark of its own (it begins with field 1, a number: 0x08), so its row stands last.
+     */
 };
 enum { FORMATS = sizeof formats / sizeof *formats };
 
@@ -115,8 +118,9 @@ bool weights_read(struct weights *weights, const char *path, struct error *err)
         if (done && weights->format == WEIGHTS_UNKNOWN) weights->format = formats[i].format;
         return done;
     }
-    return error_set(err, EXIT_CODE_FAILED,
-                     "%s: is no file of weights that this program knows (safetensors, Keras' .h5 and "
-                     ".keras, PyTorch's .pth)",
-                     path);
+    return error_set(
+        err, EXIT_CODE_FAILED,
+        "%s: is no file of weights that this program knows (safetensors, Keras' .h5 and "
+        ".keras, PyTorch's .pth)",
+        path);
 }
