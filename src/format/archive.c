@@ -1,5 +1,5 @@
-/* See archive.h. The idea: everything that an entry claims about itself is checked once, on opening,
- * against the one thing that is certain: how many bytes the file has. */
+/* See archive.h. The idea: everything that an entry claims about itself is checked once, on
+ * opening, against the one thing that is certain: how many bytes the file has. */
 #include "archive.h"
 
 #include <stdlib.h>
@@ -11,7 +11,7 @@
 
 enum {
     ENTRIES_MAX = 1 << 16,
-    INFLATION_MAX = 16, /* content may take so many times the file's bytes */
+    INFLATION_MAX = 16,     /* content may take so many times the file's bytes */
     SMALL_BYTES = 16 << 20, /* and this in any case: text packs well */
 };
 
@@ -23,9 +23,10 @@ static bool refuse(struct error *err, const char *path, const char *name, const 
 /* Returns NULL, or what is wrong. Adds the entry's bytes to the sums. */
 static const char *check_entry(const struct zip_stat *facts, uint64_t *packed, uint64_t *unpacked)
 {
-    static const uint64_t needed =
-        ZIP_STAT_NAME | ZIP_STAT_SIZE | ZIP_STAT_COMP_SIZE | ZIP_STAT_COMP_METHOD;
-    if ((facts->valid & needed) != needed || !weights_plain_name(facts->name)) return "cannot be read";
+    static const uint64_t needed = ZIP_STAT_NAME | ZIP_STAT_SIZE | ZIP_STAT_COMP_SIZE |
+                                   ZIP_STAT_COMP_METHOD;
+    if ((facts->valid & needed) != needed || !weights_plain_name(facts->name))
+        return "cannot be read";
     if ((facts->valid & ZIP_STAT_ENCRYPTION_METHOD) && facts->encryption_method != ZIP_EM_NONE)
         return "is encrypted";
     if (facts->comp_method != ZIP_CM_STORE && facts->comp_method != ZIP_CM_DEFLATE)
@@ -48,21 +49,24 @@ static bool check_entries(const struct archive *archive, const char **names, str
     uint64_t packed = 0, unpacked = 0;
     for (int i = 0; i < archive->count; i++) {
         struct zip_stat facts;
-        const char *wrong = zip_stat_index(archive->zip, (zip_uint64_t)i, ZIP_FL_ENC_RAW, &facts) == 0
+        const char *wrong = zip_stat_index(archive->zip, (zip_uint64_t)i, ZIP_FL_ENC_RAW, &facts) ==
+                                    0
                                 ? check_entry(&facts, &packed, &unpacked)
                                 : "cannot be read";
         if (!wrong && packed > archive->file_bytes) wrong = "lies beyond the end of the file";
         if (!wrong && unpacked > SMALL_BYTES && unpacked / INFLATION_MAX > archive->file_bytes)
             wrong = "unpacks to more than the file can hold";
         if (wrong)
-            return error_set(err, EXIT_CODE_FAILED, "%s: entry %d of the archive %s; fetch it again",
-                             archive->path, i + 1, wrong);
+            return error_set(err, EXIT_CODE_FAILED,
+                             "%s: entry %d of the archive %s; fetch it again", archive->path, i + 1,
+                             wrong);
         names[i] = facts.name;
     }
     if (archive->count) qsort(names, (size_t)archive->count, sizeof *names, by_name);
     for (int i = 1; i < archive->count; i++)
         if (strcmp(names[i - 1], names[i]) == 0)
-            return refuse(err, archive->path, names[i], "two entries of the archive have this name");
+            return refuse(err, archive->path, names[i],
+                          "two entries of the archive have this name");
     return true;
 }
 
@@ -86,10 +90,10 @@ bool archive_open(struct archive *archive, const char *path, struct error *err)
     const zip_int64_t count = zip_get_num_entries(archive->zip, 0);
     archive->count = count <= ENTRIES_MAX ? (int)count : 0;
     const char **names = calloc((size_t)archive->count + 1, sizeof *names);
-    const bool done =
-        count > ENTRIES_MAX || !names
-            ? error_set(err, EXIT_CODE_FAILED, "%s: the archive has too many entries", path)
-            : check_entries(archive, names, err);
+    const bool done = count > ENTRIES_MAX || !names
+                          ? error_set(err, EXIT_CODE_FAILED, "%s: the archive has too many entries",
+                                      path)
+                          : check_entries(archive, names, err);
     free(names);
     if (!done) archive_release(archive);
     return done;

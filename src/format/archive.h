@@ -1,5 +1,6 @@
-/* Zip archives that hold weights, read through libzip. Archives are untrusted: opening one checks that no two entries have
- * one name, that none is encrypted, and that all together fit the file's size. */
+/* Zip archives that hold weights, read through libzip. Archives are untrusted: opening one checks
+ * that no two entries have one name, that none is encrypted, and that all together fit the file's
+ * size. */
 #ifndef MICROMET_FORMAT_ARCHIVE_H
 #define MICROMET_FORMAT_ARCHIVE_H
 
@@ -26,7 +27,8 @@ uint64_t archive_bytes(const struct archive *archive, int entry);  /* of the con
 
 /* The whole entry into `bytes`, as many as archive_bytes() says; its checksum must fit. */
 bool archive_read(const struct archive *archive, int entry, void *bytes, struct error *err);
-/* The whole entry into memory of its own, with a terminating NUL; refuses entries over `limit`. NULL on errors. */
+/* The whole entry into memory of its own, with a terminating NUL; refuses entries over `limit`.
+ * NULL on errors. */
 char *archive_read_new(const struct archive *archive, int entry, uint64_t limit, size_t *size,
                        struct error *err);
 

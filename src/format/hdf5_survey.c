@@ -181,7 +181,8 @@ static bool in_place(struct reader *reader, hid_t dataset, hid_t type, int64_t c
 {
     const haddr_t at = H5Tequal(type, H5T_NATIVE_FLOAT) > 0 ? H5Dget_offset(dataset) : HADDR_UNDEF;
     const uint64_t bytes = (uint64_t)count * sizeof(float), size = reader->image->size;
-    if (at == HADDR_UNDEF || at % sizeof(float) != 0 || at > size || bytes > size - at) return false;
+    if (at == HADDR_UNDEF || at % sizeof(float) != 0 || at > size || bytes > size - at)
+        return false;
     entry->converted = false;
     entry->at = (int64_t)at;
     return true;
@@ -240,7 +241,8 @@ static bool survey_dataset(struct reader *reader, hid_t from, const char *place,
     return true;
 }
 
-/* --- Keras 2: attributes name the layers, and each layer's weights -------------------------------- */
+/* --- Keras 2: attributes name the layers, and each layer's weights
+ * -------------------------------- */
 
 static bool survey_layer(struct reader *reader, const char *layer)
 {
@@ -268,7 +270,8 @@ static bool survey_keras2(struct reader *reader)
     return done;
 }
 
-/* --- Keras 3: groups within groups; a group `vars` holds the datasets 0, 1, … of one layer ---------- */
+/* --- Keras 3: groups within groups; a group `vars` holds the datasets 0, 1, … of one layer
+ * ---------- */
 
 static herr_t take_name(hid_t group, const char *name, const H5L_info_t *link, void *names)
 {
@@ -334,13 +337,15 @@ static bool survey_keras3(struct reader *reader)
 {
     return survey_group(reader, reader->root, "", 0) &&
            (reader->survey->count > 0 ||
-            error_set(&reader->survey->err, EXIT_CODE_FAILED,
-                      "%s: holds neither Keras 2's layer_names nor Keras 3's vars: these are not the "
-                      "weights of a Keras model",
-                      reader->image->path));
+            error_set(
+                &reader->survey->err, EXIT_CODE_FAILED,
+                "%s: holds neither Keras 2's layer_names nor Keras 3's vars: these are not the "
+                "weights of a Keras model",
+                reader->image->path));
 }
 
-/* --- The file: its bytes are in memory, and libhdf5 must not copy them ------------------------------ */
+/* --- The file: its bytes are in memory, and libhdf5 must not copy them
+ * ------------------------------ */
 
 static void *image_lend(size_t size, H5FD_file_image_op_t op, void *bytes)
 {
@@ -383,10 +388,15 @@ static const char no_file[] = "/dev/null/image";
 
 static hid_t open_image(const struct hdf5_image *image)
 {
-    void *bytes = (void *)(uintptr_t)image->bytes; /* never written to: the file is open read-only */
+    void *bytes =
+        (void *)(uintptr_t)image->bytes; /* never written to: the file is open read-only */
     H5FD_file_image_callbacks_t callbacks = {
-        .image_malloc = image_lend, .image_memcpy = image_leave, .image_free = image_keep,
-        .udata_copy = context_copy, .udata_free = context_free,  .udata = bytes,
+        .image_malloc = image_lend,
+        .image_memcpy = image_leave,
+        .image_free = image_keep,
+        .udata_copy = context_copy,
+        .udata_free = context_free,
+        .udata = bytes,
     };
     hid_t access = H5Pcreate(H5P_FILE_ACCESS), file = -1;
     if (access < 0) return -1;

@@ -1,6 +1,6 @@
 /* Weights that Keras saved as HDF5. The idea: libhdf5 looks at the file in a child process, where a
- * forged file can do no harm, and says where each array lies; here that is checked against the file,
- * and the arrays get their names. Float32 stays where it is in the mapped file. */
+ * forged file can do no harm, and says where each array lies; here that is checked against the
+ * file, and the arrays get their names. Float32 stays where it is in the mapped file. */
 #include "keras_hdf5.h"
 
 #include <ctype.h>
@@ -19,7 +19,8 @@ static bool refuse(struct error *err, const char *path, const char *name, const 
     return error_set(err, EXIT_CODE_FAILED, "%s: '%.200s': %s", path, name, reason);
 }
 
-/* --- Names --------------------------------------------------------------------------------------- */
+/* --- Names ---------------------------------------------------------------------------------------
+ */
 
 enum { VARIABLES_MAX = 4 };
 
@@ -60,7 +61,8 @@ static size_t kind_length(const char *group, size_t length)
     return kind > 0 && kind < length && group[kind - 1] == '_' ? kind - 1 : length;
 }
 
-/* What variable `index` of `count` of the layer saved in `group` is called; NULL if the kind is unknown. */
+/* What variable `index` of `count` of the layer saved in `group` is called; NULL if the kind is
+ * unknown. */
 static const char *variable_name(const char *group, size_t length, int index, int count)
 {
     const size_t kind = kind_length(group, length);
@@ -93,14 +95,16 @@ static int count_group(const struct survey *survey, int first)
 static bool find_layer(struct group *group, const struct survey_entry *entry, const char *path,
                        const struct keras_layers *layers, struct error *err)
 {
-    snprintf(group->place, sizeof group->place, "%.*s", (int)place_length(entry->name), entry->name);
+    snprintf(group->place, sizeof group->place, "%.*s", (int)place_length(entry->name),
+             entry->name);
     group->layer = entry->layer[0] ? entry->layer : NULL;
     if (!group->layer && layers) group->layer = keras_layers_name(layers, group->place);
     return group->layer ||
-           refuse(err, path, group->place,
-                  "the file lacks the layer's name (Keras before 3.6 left it out), and layers of one "
-                  "kind cannot be told apart by their numbers; save the model as .keras, or its "
-                  "weights with a newer Keras");
+           refuse(
+               err, path, group->place,
+               "the file lacks the layer's name (Keras before 3.6 left it out), and layers of one "
+               "kind cannot be told apart by their numbers; save the model as .keras, or its "
+               "weights with a newer Keras");
 }
 
 /* "conv2d_9" before "conv2d_10": numbers count by value. */
@@ -127,7 +131,8 @@ static int find_groups(struct group *groups, const struct survey *survey, const 
     return count;
 }
 
-/* The name of the group's entry `index` as Keras 2 would give it: "conv2d_17/kernel:0". NULL: no memory. */
+/* The name of the group's entry `index` as Keras 2 would give it: "conv2d_17/kernel:0". NULL: no
+ * memory. */
 static char *array_name(const struct group *group, const struct survey_entry *entry, int index)
 {
     if (!group->layer) return strdup(entry->name);
@@ -146,7 +151,8 @@ static bool is_plain_entry(const struct survey_entry *entry)
            (!entry->layer[0] || weights_plain_name(entry->layer));
 }
 
-/* --- What the child says, checked --------------------------------------------------------------- */
+/* --- What the child says, checked ---------------------------------------------------------------
+ */
 
 static const char *take_shape(struct weight_array *array, const struct survey_entry *entry)
 {
@@ -184,8 +190,8 @@ static const char *take_values(struct weight_array *array, const struct survey_e
 
 /* The group's entry `index`, as the next array. */
 static bool take_entry(struct weights *weights, const struct hdf5_image *image,
-                       const struct survey *survey, const float *values,
-                       const struct group *group, int index, struct error *err)
+                       const struct survey *survey, const float *values, const struct group *group,
+                       int index, struct error *err)
 {
     const struct survey_entry *entry = &survey->entries[group->first + index];
     struct weight_array *array = &weights->arrays[weights->count];
@@ -202,7 +208,9 @@ static bool check_survey(const struct survey *survey, const struct hdf5_image *i
                          struct error *err)
 {
     const int count = survey->count;
-    if (count < 0 || count > SURVEY_ENTRIES_MAX || survey->converted_count < 0 ||
+    const bool known =
+        survey->format == WEIGHTS_KERAS2_HDF5 || survey->format == WEIGHTS_KERAS3_HDF5;
+    if (!known || count < 0 || count > SURVEY_ENTRIES_MAX || survey->converted_count < 0 ||
         survey->converted_count > survey_values_max(image))
         return error_set(err, EXIT_CODE_FAILED, "%s: is damaged or forged", image->path);
     for (int i = 0; i < count; i++)
@@ -231,7 +239,8 @@ bool keras_name_arrays(struct weights *weights, const struct hdf5_image *image,
     return done && weights_check_names(weights, image->path, err);
 }
 
-/* --- The child ------------------------------------------------------------------------------------ */
+/* --- The child
+ * ------------------------------------------------------------------------------------ */
 
 struct task {
     const struct hdf5_image *image;
@@ -278,9 +287,11 @@ bool keras_image_read(struct weights *weights, const struct hdf5_image *image,
     return done;
 }
 
-/* --- The file ------------------------------------------------------------------------------------- */
+/* --- The file
+ * ------------------------------------------------------------------------------------- */
 
-/* HDF5 begins with its signature, or has it behind a block of the user's that is a power of two from 512 on. */
+/* HDF5 begins with its signature, or has it behind a block of the user's that is a power of two
+ * from 512 on. */
 static bool is_hdf5(const struct hdf5_image *image)
 {
     static const char signature[8] = "\x89HDF\r\n\x1a\n";
@@ -296,7 +307,8 @@ bool keras_hdf5_read(struct weights *weights, const char *path, struct error *er
     const struct hdf5_image image = { path, weights->storage, weights->storage_bytes };
     bool done = is_hdf5(&image) ||
                 error_set(err, EXIT_CODE_FAILED,
-                          "%s: not an HDF5 file; expected the weights of a Keras model (.h5)", path);
+                          "%s: not an HDF5 file; expected the weights of a Keras model (.h5)",
+                          path);
     done = done && keras_image_read(weights, &image, NULL, err);
     if (!done) weights_release(weights);
     return done;

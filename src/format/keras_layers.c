@@ -1,6 +1,6 @@
-/* Which layer Keras 3 saved where. The idea: repeat its numbering. Variables of a model's layers lie
- * under "layers/", each layer under its class's name in snake case, the second of a class with _1 and
- * so on in the order of config.json; a model among them has its own "layers/" below. */
+/* Which layer Keras 3 saved where. The idea: repeat its numbering. Variables of a model's layers
+ * lie under "layers/", each layer under its class's name in snake case, the second of a class with
+ * _1 and so on in the order of config.json; a model among them has its own "layers/" below. */
 #include "keras_layers.h"
 
 #include <ctype.h>
@@ -16,8 +16,8 @@ struct keras_layers {
     json_t *names; /* place -> name */
 };
 
-/* As re.sub("(.)([A-Z][a-z]+)", r"\1_\2") and re.sub("([a-z])([A-Z])", r"\1_\2") do, in lower case: "Conv2D" -> "conv2d",
- * "BatchNormalization" -> "batch_normalization". */
+/* As re.sub("(.)([A-Z][a-z]+)", r"\1_\2") and re.sub("([a-z])([A-Z])", r"\1_\2") do, in lower case:
+ * "Conv2D" -> "conv2d", "BatchNormalization" -> "batch_normalization". */
 static void to_snake_case(const char *class, char *snake, size_t size)
 {
     size_t at = 0;

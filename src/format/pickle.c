@@ -1,5 +1,5 @@
-/* See pickle.h. The idea: a pickle is a program for a stack machine; here is that machine without the
- * one instruction that makes it dangerous. "Call" looks its function up in a table of plain C
+/* See pickle.h. The idea: a pickle is a program for a stack machine; here is that machine without
+ * the one instruction that makes it dangerous. "Call" looks its function up in a table of plain C
  * functions that build data, and what is not in the table is an error as soon as it is named.
  *
  * Opcodes as in Python's Lib/pickletools.py; what state dicts consist of as in torch/_utils.py and
@@ -37,12 +37,13 @@ struct pickle_global {
     const char *dtype; /* of a storage's class */
 };
 
-/* --- Errors ----------------------------------------------------------------------------------------- */
+/* --- Errors
+ * ----------------------------------------------------------------------------------------- */
 
 static bool refuse(struct machine *machine, const char *reason)
 {
-    return error_set(machine->err, EXIT_CODE_FAILED, "%s: its pickle %s; the file is damaged or forged",
-                     machine->path, reason);
+    return error_set(machine->err, EXIT_CODE_FAILED,
+                     "%s: its pickle %s; the file is damaged or forged", machine->path, reason);
 }
 
 static void *refuse_null(struct machine *machine, const char *reason)
@@ -70,13 +71,15 @@ static bool refuse_global(struct machine *machine, struct pickle_text module,
     char shown_module[SHOWN_BYTES], shown_name[SHOWN_BYTES];
     show(module, shown_module);
     show(name, shown_name);
-    return error_set(machine->err, EXIT_CODE_FAILED,
-                     "%s: calls %s.%s: refused, nothing of it was run; a file of weights needs no code: "
-                     "take one saved by torch.save(model.state_dict(), …), or safetensors",
-                     machine->path, shown_module, shown_name);
+    return error_set(
+        machine->err, EXIT_CODE_FAILED,
+        "%s: calls %s.%s: refused, nothing of it was run; a file of weights needs no code: "
+        "take one saved by torch.save(model.state_dict(), …), or safetensors",
+        machine->path, shown_module, shown_name);
 }
 
-/* --- Values ------------------------------------------------------------------------------------------ */
+/* --- Values
+ * ------------------------------------------------------------------------------------------ */
 
 static struct pickle_value *new_value(struct machine *machine, enum pickle_kind kind)
 {
@@ -84,8 +87,8 @@ static struct pickle_value *new_value(struct machine *machine, enum pickle_kind 
     const int block = pickle->count / BLOCK_VALUES, place = pickle->count % BLOCK_VALUES;
     if (pickle->count == VALUES_MAX) return refuse_null(machine, "holds too many values");
     if (place == 0) {
-        struct pickle_value **blocks =
-            realloc(pickle->blocks, ((size_t)block + 1) * sizeof *blocks);
+        struct pickle_value **blocks = realloc(pickle->blocks,
+                                               ((size_t)block + 1) * sizeof *blocks);
         if (!blocks) return refuse_null(machine, "finds no memory");
         pickle->blocks = blocks;
         blocks[block] = calloc(BLOCK_VALUES, sizeof *blocks[block]);
@@ -149,7 +152,8 @@ static bool extend(struct machine *machine, struct pickle_value *value,
     return true;
 }
 
-/* --- Bytes and the stack ----------------------------------------------------------------------------- */
+/* --- Bytes and the stack
+ * ----------------------------------------------------------------------------- */
 
 /* The next `size` bytes; NULL and an error if there are not so many. */
 static const uint8_t *take(struct machine *machine, uint64_t size)
@@ -174,7 +178,8 @@ static bool take_number(struct machine *machine, int size, uint64_t *number)
 static bool take_line(struct machine *machine, struct pickle_text *line)
 {
     const size_t rest = (size_t)(machine->end - machine->at);
-    const uint8_t *newline = memchr(machine->at, '\n', rest < TEXT_BYTES_MAX ? rest : TEXT_BYTES_MAX);
+    const uint8_t *newline = memchr(machine->at, '\n',
+                                    rest < TEXT_BYTES_MAX ? rest : TEXT_BYTES_MAX);
     if (!newline) return refuse(machine, "has a line without an end");
     *line = (struct pickle_text) { (const char *)machine->at, (size_t)(newline - machine->at) };
     machine->at = newline + 1;
@@ -227,7 +232,8 @@ static bool push_integer(struct machine *machine, int64_t integer)
     return push(machine, value);
 }
 
-/* --- What may be called ---------------------------------------------------------------------------- */
+/* --- What may be called
+ * ---------------------------------------------------------------------------- */
 
 static const struct pickle_value *argument(const struct pickle_value *arguments, int index)
 {
@@ -277,10 +283,13 @@ static struct pickle_value *call_rebuild_tensor(struct machine *machine,
                               *size = argument(arguments, 2), *stride = argument(arguments, 3);
     if (!storage || storage->kind != PICKLE_STORAGE || !is_integer(offset) || !is_tuple(size))
         return refuse_null(machine, "makes a tensor of something other than a storage");
-    struct pickle_tensor tensor = { .storage = *storage->storage, .offset = offset->integer,
+    struct pickle_tensor tensor = { .storage = *storage->storage,
+                                    .offset = offset->integer,
                                     .dims = size->list.count };
-    if (!take_sizes(size, tensor.dims, tensor.shape) || !take_sizes(stride, tensor.dims, tensor.stride))
-        return refuse_null(machine, "makes a tensor of an impossible shape, or of over 8 dimensions");
+    if (!take_sizes(size, tensor.dims, tensor.shape) ||
+        !take_sizes(stride, tensor.dims, tensor.stride))
+        return refuse_null(machine,
+                           "makes a tensor of an impossible shape, or of over 8 dimensions");
     struct pickle_value *value = new_value(machine, PICKLE_NONE);
     if (!value) return NULL;
     value->tensor = malloc(sizeof *value->tensor);
@@ -361,7 +370,8 @@ static bool push_global(struct machine *machine, struct pickle_text module, stru
     return refuse_global(machine, module, name);
 }
 
-/* --- Opcodes: each gets its argument, which its row of the table describes ---------------------------- */
+/* --- Opcodes: each gets its argument, which its row of the table describes
+ * ---------------------------- */
 
 static bool op_proto(struct machine *machine, uint64_t version)
 {
@@ -557,7 +567,8 @@ static bool op_tuple3(struct machine *machine, uint64_t number)
     return tuple_of(machine, 3);
 }
 
-/* Move what lies above stack[first] into the container below; `between` values are left out there. */
+/* Move what lies above stack[first] into the container below; `between` values are left out there.
+ */
 static bool add_items(struct machine *machine, int first, int between, enum pickle_kind kind)
 {
     const int count = machine->depth - first, container = first - between - 1;
@@ -660,7 +671,8 @@ static bool op_stack_global(struct machine *machine, uint64_t number)
 static bool op_call(struct machine *machine, uint64_t number)
 {
     (void)number;
-    const struct pickle_value *arguments = pop(machine), *function = arguments ? pop(machine) : NULL;
+    const struct pickle_value *arguments = pop(machine),
+                              *function = arguments ? pop(machine) : NULL;
     if (!function) return false;
     if (function->kind != PICKLE_GLOBAL || arguments->kind != PICKLE_TUPLE)
         return refuse(machine, "calls something that is no function");
@@ -672,7 +684,8 @@ static bool op_call(struct machine *machine, uint64_t number)
     return push(machine, global->call(machine, arguments));
 }
 
-/* Attributes are set on nothing but a dict, where they say nothing of its values (state_dict()'s _metadata). */
+/* Attributes are set on nothing but a dict, where they say nothing of its values (state_dict()'s
+ * _metadata). */
 static bool op_build(struct machine *machine, uint64_t number)
 {
     (void)number;
@@ -719,39 +732,32 @@ static bool op_persistent_id(struct machine *machine, uint64_t number)
     return push(machine, value);
 }
 
-/* By the opcode's byte: the size of the number behind it, which is handed on; for texts that is their length. */
+/* By the opcode's byte: the size of the number behind it, which is handed on; for texts that is
+ * their length. */
 static const struct {
     int number_bytes;
     bool (*run)(struct machine *machine, uint64_t number);
 } opcodes[256] = {
-    [0x80] = { 1, op_proto },       [0x95] = { 8, op_skip }, /* FRAME */
-    ['.'] = { 0, op_stop },         ['('] = { 0, op_mark },
-    ['0'] = { 0, op_pop },          ['1'] = { 0, op_pop_mark },
-    ['2'] = { 0, op_dup },          ['N'] = { 0, op_none },
-    [0x88] = { 0, op_true },        [0x89] = { 0, op_false },
-    ['J'] = { 4, op_int32 },        ['K'] = { 1, op_uint },
-    ['M'] = { 2, op_uint },         [0x8a] = { 1, op_long },
-    [0x8b] = { 4, op_long },        ['G'] = { 8, op_float },
-    ['X'] = { 4, op_text },         [0x8c] = { 1, op_text },
-    [0x8d] = { 8, op_text },        ['U'] = { 1, op_text },
-    ['T'] = { 4, op_text },         ['C'] = { 1, op_text },
-    ['B'] = { 4, op_text },         [0x8e] = { 8, op_text },
-    [0x96] = { 8, op_text },        [')'] = { 0, op_empty_tuple },
-    ['t'] = { 0, op_tuple },        [0x85] = { 0, op_tuple1 },
-    [0x86] = { 0, op_tuple2 },      [0x87] = { 0, op_tuple3 },
-    [']'] = { 0, op_empty_list },   ['l'] = { 0, op_list },
-    ['a'] = { 0, op_append },       ['e'] = { 0, op_appends },
-    [0x8f] = { 0, op_empty_list },  [0x90] = { 0, op_appends }, /* sets */
-    [0x91] = { 0, op_list },        ['}'] = { 0, op_empty_dict },
-    ['d'] = { 0, op_dict },         ['s'] = { 0, op_setitem },
-    ['u'] = { 0, op_setitems },     ['q'] = { 1, op_put },
-    ['r'] = { 4, op_put },          [0x94] = { 0, op_memoize },
-    ['h'] = { 1, op_get },          ['j'] = { 4, op_get },
-    ['c'] = { 0, op_global },       [0x93] = { 0, op_stack_global },
-    ['R'] = { 0, op_call },         [0x81] = { 0, op_call }, /* NEWOBJ */
-    ['b'] = { 0, op_build },        ['i'] = { 0, op_inst },
-    [0x82] = { 1, op_extension },   [0x83] = { 2, op_extension },
-    [0x84] = { 4, op_extension },   ['Q'] = { 0, op_persistent_id },
+    [0x80] = { 1, op_proto },     [0x95] = { 8, op_skip }, /* FRAME */
+    ['.'] = { 0, op_stop },       ['('] = { 0, op_mark },       ['0'] = { 0, op_pop },
+    ['1'] = { 0, op_pop_mark },   ['2'] = { 0, op_dup },        ['N'] = { 0, op_none },
+    [0x88] = { 0, op_true },      [0x89] = { 0, op_false },     ['J'] = { 4, op_int32 },
+    ['K'] = { 1, op_uint },       ['M'] = { 2, op_uint },       [0x8a] = { 1, op_long },
+    [0x8b] = { 4, op_long },      ['G'] = { 8, op_float },      ['X'] = { 4, op_text },
+    [0x8c] = { 1, op_text },      [0x8d] = { 8, op_text },      ['U'] = { 1, op_text },
+    ['T'] = { 4, op_text },       ['C'] = { 1, op_text },       ['B'] = { 4, op_text },
+    [0x8e] = { 8, op_text },      [0x96] = { 8, op_text },      [')'] = { 0, op_empty_tuple },
+    ['t'] = { 0, op_tuple },      [0x85] = { 0, op_tuple1 },    [0x86] = { 0, op_tuple2 },
+    [0x87] = { 0, op_tuple3 },    [']'] = { 0, op_empty_list }, ['l'] = { 0, op_list },
+    ['a'] = { 0, op_append },     ['e'] = { 0, op_appends },    [0x8f] = { 0, op_empty_list },
+    [0x90] = { 0, op_appends }, /* sets */
+    [0x91] = { 0, op_list },      ['}'] = { 0, op_empty_dict }, ['d'] = { 0, op_dict },
+    ['s'] = { 0, op_setitem },    ['u'] = { 0, op_setitems },   ['q'] = { 1, op_put },
+    ['r'] = { 4, op_put },        [0x94] = { 0, op_memoize },   ['h'] = { 1, op_get },
+    ['j'] = { 4, op_get },        ['c'] = { 0, op_global },     [0x93] = { 0, op_stack_global },
+    ['R'] = { 0, op_call },       [0x81] = { 0, op_call }, /* NEWOBJ */
+    ['b'] = { 0, op_build },      ['i'] = { 0, op_inst },       [0x82] = { 1, op_extension },
+    [0x83] = { 2, op_extension }, [0x84] = { 4, op_extension }, ['Q'] = { 0, op_persistent_id },
 };
 
 static bool step(struct machine *machine)
@@ -772,7 +778,11 @@ bool pickle_read(struct pickle *pickle, const void *bytes, size_t size, const ch
 {
     *pickle = (struct pickle) { 0 };
     struct machine machine = {
-        .pickle = pickle, .path = path, .at = bytes, .end = (const uint8_t *)bytes + size, .err = err,
+        .pickle = pickle,
+        .path = path,
+        .at = bytes,
+        .end = (const uint8_t *)bytes + size,
+        .err = err,
     };
     const uint8_t *start = bytes;
     bool done = (size >= 2 && start[0] == 0x80) || refuse(&machine, "does not begin as one");

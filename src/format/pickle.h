@@ -1,5 +1,5 @@
-/* A reader of Python's pickles that runs nothing: it knows the few classes and functions that a PyTorch state dict is made
- * of, as data, and refuses everything else by name. Protocols 2 to 5. */
+/* A reader of Python's pickles that runs nothing: it knows the few classes and functions that a
+ * PyTorch state dict is made of, as data, and refuses everything else by name. Protocols 2 to 5. */
 #ifndef MICROMET_FORMAT_PICKLE_H
 #define MICROMET_FORMAT_PICKLE_H
 
@@ -12,8 +12,8 @@ enum pickle_kind {
     PICKLE_FLOAT,
     PICKLE_STRING, /* str, bytes, bytearray */
     PICKLE_TUPLE,
-    PICKLE_LIST, /* list, set, frozenset */
-    PICKLE_DICT, /* dict, OrderedDict: items are key, value, key, value … */
+    PICKLE_LIST,    /* list, set, frozenset */
+    PICKLE_DICT,    /* dict, OrderedDict: items are key, value, key, value … */
     PICKLE_GLOBAL,  /* one of the classes and functions that are known */
     PICKLE_STORAGE, /* a persistent id: an entry of the archive */
     PICKLE_TENSOR,

@@ -7,7 +7,6 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <signal.h>
-
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -37,8 +36,8 @@ void *sandbox_share(size_t bytes)
 
 /* What malloc() and the end of a process need. */
 static const int allowed_calls[] = {
-    SYS_brk,          SYS_mmap,  SYS_munmap, SYS_mremap,     SYS_mprotect, SYS_madvise,
-    SYS_rt_sigreturn, SYS_futex, SYS_exit,   SYS_exit_group,
+    SYS_brk,     SYS_mmap,         SYS_munmap, SYS_mremap, SYS_mprotect,
+    SYS_madvise, SYS_rt_sigreturn, SYS_futex,  SYS_exit,   SYS_exit_group,
 };
 enum { ALLOWED_CALLS = sizeof allowed_calls / sizeof *allowed_calls };
 
@@ -52,17 +51,17 @@ enum { ALLOWED_CALLS = sizeof allowed_calls / sizeof *allowed_calls };
 
 static struct sock_filter load(size_t offset)
 {
-    return (struct sock_filter) BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)offset);
+    return (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)offset);
 }
 
 static struct sock_filter unless_equal_skip(uint32_t value, uint8_t skipped)
 {
-    return (struct sock_filter) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, 0, skipped);
+    return (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, 0, skipped);
 }
 
 static struct sock_filter answer(uint32_t action)
 {
-    return (struct sock_filter) BPF_STMT(BPF_RET | BPF_K, action);
+    return (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, action);
 }
 
 /* Kernels without filters refuse; then the child runs without one. */

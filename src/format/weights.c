@@ -1,4 +1,5 @@
-/* What all readers of weights share: the mapped file, look-up by name, the table of value types, release. */
+/* What all readers of weights share: the mapped file, look-up by name, the table of value types,
+ * release. */
 #include "micromet/format/weights.h"
 
 #include <errno.h>
@@ -98,8 +99,9 @@ const float *weights_floats(const struct weight_array *array, float **converted,
             error_set(err, EXIT_CODE_FAILED, "'%.200s': no memory for its values", array->name);
         return *converted;
     }
-    error_set(err, EXIT_CODE_FAILED, "'%.200s' holds %s where floats are wanted (F32, F64, F16, BF16)",
-              array->name, array->dtype);
+    error_set(err, EXIT_CODE_FAILED,
+              "'%.200s' holds %s where floats are wanted (F32, F64, F16, BF16)", array->name,
+              array->dtype);
     return NULL;
 }
 
@@ -145,8 +147,8 @@ bool weights_check_names(const struct weights *weights, const char *path, struct
     bool done = true;
     for (size_t i = 1; i < count && done; i++)
         if (strcmp(names[i - 1], names[i]) == 0)
-            done = error_set(err, EXIT_CODE_FAILED, "%s: '%.200s': two weights have this name", path,
-                             names[i]);
+            done = error_set(err, EXIT_CODE_FAILED, "%s: '%.200s': two weights have this name",
+                             path, names[i]);
     free(names);
     return done;
 }

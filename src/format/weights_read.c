@@ -31,7 +31,8 @@ static bool starts_as_zip(const struct start *start)
     return memcmp(start->bytes, "PK\3\4", 4) == 0;
 }
 
-/* What torch.save() wrote before PyTorch 1.6 (a number that is its mark), and any other bare pickle. */
+/* What torch.save() wrote before PyTorch 1.6 (a number that is its mark), and any other bare
+ * pickle. */
 static bool starts_as_pickle(const struct start *start)
 {
     return start->bytes[0] == 0x80 && start->bytes[1] >= 2 && start->bytes[1] <= 5;
@@ -40,11 +41,12 @@ static bool starts_as_pickle(const struct start *start)
 static bool refuse_pickle(struct weights *weights, const char *path, struct error *err)
 {
     (void)weights;
-    return error_set(err, EXIT_CODE_FAILED,
-                     "%s: is a file of PyTorch before 1.6, or a bare pickle; in Python, "
-                     "torch.save(torch.load(OLD, weights_only=True), NEW) makes one that is read here, "
-                     "and so does safetensors",
-                     path);
+    return error_set(
+        err, EXIT_CODE_FAILED,
+        "%s: is a file of PyTorch before 1.6, or a bare pickle; in Python, "
+        "torch.save(torch.load(OLD, weights_only=True), NEW) makes one that is read here, "
+        "and so does safetensors",
+        path);
 }
 
 /* A protobuf: field 1 (ir_version), a small number, and another field of the model. */
@@ -55,8 +57,8 @@ static bool starts_as_onnx(const struct start *start)
            start->bytes[2] && strchr(tags, start->bytes[2]);
 }
 
-/* The first row whose sniff() agrees reads the file. Formats without one are told apart by the reader of another row, which
- * sets weights->format. */
+/* The first row whose sniff() agrees reads the file. Formats without one are told apart by the
+ * reader of another row, which sets weights->format. */
 static const struct {
     enum weights_format format;
     const char *name;

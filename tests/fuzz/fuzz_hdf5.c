@@ -19,7 +19,7 @@
 #include "format/sandbox.h"
 #include "fuzz.h"
 
-enum { SECONDS_MAX = 1, INPUTS_PER_CHILD = 200, INPUT_BYTES_MAX = 1 << 20 };
+enum { MICROSECONDS_MAX = 500000, INPUTS_PER_CHILD = 200, INPUT_BYTES_MAX = 1 << 20 };
 
 /* In memory that both processes see. */
 struct exchange {
@@ -111,7 +111,8 @@ static void serve(int orders, int answers)
         if (!exact) abort();
         memcpy(exact, exchange->input, size);
         take_over();
-        setitimer(ITIMER_VIRTUAL, &(struct itimerval) { .it_value.tv_sec = SECONDS_MAX }, NULL);
+        setitimer(ITIMER_VIRTUAL, &(struct itimerval) { .it_value.tv_usec = MICROSECONDS_MAX },
+                  NULL);
         read_here(exact, size);
         hand_over();
         free(exact);
