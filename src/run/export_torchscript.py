@@ -27,7 +27,7 @@ class Patch(nn.Module):
 
 folder = Path(__file__).parent
 with torch.inference_mode():
-    traced = torch.jit.trace(Patch().eval(), torch.zeros(2, 3, model.SIDE, model.SIDE))
+    traced = torch.jit.trace(Patch().eval(), torch.zeros(2, 3, model.SIDE, model.SIDE), check_trace=False)
 torch.jit.save(traced, folder / "torchscript_model.pt.partial")
 os.replace(folder / "torchscript_model.pt.partial", folder / "torchscript_model.pt")
 print("written:", folder / "torchscript_model.pt")
