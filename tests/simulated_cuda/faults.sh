@@ -70,7 +70,7 @@ begin() {
 
 # train RUN LOG
 train() {
-    timeout 120 "$MICROMET" train faults.yaml train.epochs=2 train.run="$1" >"$1/out" 2>"$1/$2"
+    timeout $hangs_s "$MICROMET" train faults.yaml train.epochs=2 train.run="$1" >"$1/out" 2>"$1/$2"
 }
 
 # judge RUN CODE OUTCOME NAMES: what is wrong with the run's end
@@ -119,7 +119,6 @@ intact() {
         { echo "$newest does not go on to the same end"; rm "good/new.$BASHPID"; }
 }
 
-export work outcomes
 export -f fault begin train judge same intact
 
 prepared() {
@@ -129,7 +128,9 @@ prepared "$MICROMET" prepare faults.yaml
 prepared "$MICROMET" train faults.yaml train.run=first
 mkdir good
 begin reference
+SECONDS=0
 prepared env MICROMET_SIMULATED_REPORT=reference/report "$MICROMET" train faults.yaml train.epochs=2 train.run=reference
+hangs_s=$((60 + 20 * SECONDS))
 ! grep '^leak' reference/report
 
 # Places are told apart by their functions. What gives back has but one turn: most of it is done at the end, so that each
@@ -142,6 +143,7 @@ awk '$1 != "site" { next }
      END { for (name in first) { print name, first[name], "first"; print name, last[name], "last" } }' \
     reference/report | sort -u -k 1,1 -k 2,2n | grep -E "${1:-.}" >faults
 echo "$(wc -l <faults) faults of $(cut -d ' ' -f 1 faults | sort -u | wc -l) entry points"
+export work outcomes hangs_s
 xargs -P "$(nproc)" -L 1 bash -c 'fault "$@"' fault <faults
 [[ -z ${1:-} ]] || exit 0
 
@@ -149,7 +151,7 @@ xargs -P "$(nproc)" -L 1 bash -c 'fault "$@"' fault <faults
 
 # dry KEY=VALUE...: the message of a dry run
 dry() {
-    timeout 120 "$MICROMET" train faults.yaml --dry-run train.run=dry train.examples_per_epoch=1000 compute.workspace=8 \
+    timeout $hangs_s "$MICROMET" train faults.yaml --dry-run train.run=dry train.examples_per_epoch=1000 compute.workspace=8 \
         "$@" 2>&1 >/dev/null | grep '^micromet: ' || true
 }
 
