@@ -8,6 +8,11 @@
 #include "micromet/nn/optimizer.h"
 #include "model_parts.h"
 
+static int tower_queue(const struct model *model, int tower)
+{
+    return tower % model->backend->facts.queues;
+}
+
 static struct view tower_features(struct program *program, const struct model *model, int tower,
                                   float *memory)
 {

@@ -8,7 +8,8 @@
 
 static const float batch_norm_epsilon = 1e-3f;
 
-bool freeze_parse(const char *freeze, int *first_trained, struct error *err)
+/* First Keras layer that trains: from "keras:N", a block's name, "none" (0) or "all" (INT_MAX). */
+static bool freeze_parse(const char *freeze, int *first_trained, struct error *err)
 {
     int consumed = 0;
     *first_trained = 0;
