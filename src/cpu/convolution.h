@@ -6,10 +6,6 @@
 
 /* oneDNN: every shape, fp32, and bf16 where the processor computes it natively. */
 bool dnnl_convolution_plan(struct plan *plan, struct error *err);
-bool dnnl_convolution_execute(struct plan *plan, const struct op_buffers *buffers,
-                              struct error *err);
-bool dnnl_convolution_load(struct plan *plan, const float *weights, struct error *err);
-void dnnl_convolution_release(void *detail);
 
 /* Our own fp32 kernels where there is one for the shape and processor; *found says so. */
 bool kernel_convolution_plan(struct plan *plan, bool *found, struct error *err);

@@ -206,7 +206,7 @@ static dnnl_status_t reorder(const struct dnnl_convolution *c, const struct argu
     return dnnl_primitive_execute(a->reorder, c->stream, 2, arguments);
 }
 
-void dnnl_convolution_release(void *detail)
+static void release(void *detail)
 {
     struct dnnl_convolution *c = detail;
     if (!c) return;
@@ -270,36 +270,6 @@ static bool arguments_init(struct dnnl_convolution *c, const struct op *op,
     return true;
 }
 
-bool dnnl_convolution_plan(struct plan *plan, struct error *err)
-{
-    const struct op *op = &plan->op;
-    struct dnnl_convolution *c = calloc(1, sizeof *c);
-    if (!c) return error_set(err, EXIT_CODE_FAILED, "out of memory for a plan");
-    struct descriptors d;
-    dnnl_primitive_desc_t pd = NULL;
-    c->has_bias = op->bias && op->kind != OP_CONVOLUTION_BACKWARD_DATA;
-    if (!describe(op, &d, err)) goto fail;
-    if (failed(dnnl_engine_create(&c->engine, dnnl_cpu, 0), "engine", op, err)) goto fail;
-    if (failed(dnnl_stream_create(&c->stream, c->engine, dnnl_stream_default_flags), "stream", op,
-               err))
-        goto fail;
-    if (failed(create(op, &d, c->engine, &pd), "plan", op, err)) goto fail;
-    if (!scratchpad_init(plan, c, pd, err)) goto fail;
-    if (failed(dnnl_primitive_create(&c->primitive, pd), "kernel", op, err)) goto fail;
-    if (!arguments_init(c, op, &d, pd, err)) goto fail;
-    dnnl_primitive_desc_destroy(pd);
-    plan->detail = c;
-    plan->release = dnnl_convolution_release;
-    plan->load = dnnl_convolution_load;
-    plan->execute = dnnl_convolution_execute;
-    plan->bytes = c->bytes;
-    return true;
-fail:
-    if (pd) dnnl_primitive_desc_destroy(pd);
-    dnnl_convolution_release(c);
-    return false;
-}
-
 /* dx += scratch, when gradients of several branches meet. */
 static void accumulate(const struct op *op, const void *scratch, void *dx)
 {
@@ -329,7 +299,7 @@ static void *role_memory(const struct op *op, const struct op_buffers *b, int ro
     }
 }
 
-bool dnnl_convolution_load(struct plan *plan, const float *weights, struct error *err)
+static bool load(struct plan *plan, const float *weights, struct error *err)
 {
     struct dnnl_convolution *c = plan->detail;
     struct argument *a = &c->arguments[ROLE_WEIGHTS];
@@ -347,7 +317,7 @@ bool dnnl_convolution_load(struct plan *plan, const float *weights, struct error
     return true;
 }
 
-bool dnnl_convolution_execute(struct plan *plan, const struct op_buffers *b, struct error *err)
+static bool execute(struct plan *plan, const struct op_buffers *b, struct error *err)
 {
     const struct op *op = &plan->op;
     struct dnnl_convolution *c = plan->detail;
@@ -361,7 +331,7 @@ bool dnnl_convolution_execute(struct plan *plan, const struct op_buffers *b, str
         if (!a->ours) continue;
         arguments[count++] = (dnnl_exec_arg_t){ a->id, a->theirs };
         void *memory = role_memory(op, b, i);
-        const bool loaded = !memory; /* by dnnl_convolution_load() */
+        const bool loaded = !memory; /* by load() */
         if (failed(dnnl_memory_set_data_handle(a->ours, loaded ? a->scratch : memory), "memory", op,
                    err))
             return false;
@@ -379,4 +349,34 @@ bool dnnl_convolution_execute(struct plan *plan, const struct op_buffers *b, str
     if (failed(dnnl_stream_wait(c->stream), "wait", op, err)) return false;
     if (op->accumulate) accumulate(op, c->arguments[ROLE_SOURCE].scratch, b->out);
     return true;
+}
+
+bool dnnl_convolution_plan(struct plan *plan, struct error *err)
+{
+    const struct op *op = &plan->op;
+    struct dnnl_convolution *c = calloc(1, sizeof *c);
+    if (!c) return error_set(err, EXIT_CODE_FAILED, "out of memory for a plan");
+    struct descriptors d;
+    dnnl_primitive_desc_t pd = NULL;
+    c->has_bias = op->bias && op->kind != OP_CONVOLUTION_BACKWARD_DATA;
+    if (!describe(op, &d, err)) goto fail;
+    if (failed(dnnl_engine_create(&c->engine, dnnl_cpu, 0), "engine", op, err)) goto fail;
+    if (failed(dnnl_stream_create(&c->stream, c->engine, dnnl_stream_default_flags), "stream", op,
+               err))
+        goto fail;
+    if (failed(create(op, &d, c->engine, &pd), "plan", op, err)) goto fail;
+    if (!scratchpad_init(plan, c, pd, err)) goto fail;
+    if (failed(dnnl_primitive_create(&c->primitive, pd), "kernel", op, err)) goto fail;
+    if (!arguments_init(c, op, &d, pd, err)) goto fail;
+    dnnl_primitive_desc_destroy(pd);
+    plan->detail = c;
+    plan->release = release;
+    plan->load = load;
+    plan->execute = execute;
+    plan->bytes = c->bytes;
+    return true;
+fail:
+    if (pd) dnnl_primitive_desc_destroy(pd);
+    release(c);
+    return false;
 }

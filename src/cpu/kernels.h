@@ -2,14 +2,19 @@
  *
  * A kernel computes part `part` of `parts` of an op on the calling thread; the parts write disjoint
  * outputs and may run at once, each with its own scratch. Same parts -> the same bits. Weights are
- * packed once and then shared: const struct kernel *k = kernel_find(&op);          NULL: nobody
- * here can, use oneDNN k->pack(&op, weights, packed);                      packed:
- * k->packed_bytes(&op), 64-byte aligned k->run(&op, x, packed, bias, y, scratch, 0, 1); scratch:
- * k->scratch_bytes(&op), 64-byte aligned Tensors are F32 with any pixel stride; neither alignment
- * nor channel counts are asked for. What run() takes: OP_CONVOLUTION                  x, packed,
- * bias (K) or NULL -> y OP_CONVOLUTION_BACKWARD_DATA    dy as x, packed, NULL -> dx as y
- *   OP_CONVOLUTION_BACKWARD_FILTER  x, dy as packed, NULL -> dw (K, R, S, C) as y; pack does
- * nothing. dbias: kernel_dbias()
+ * packed once and then shared:
+ *
+ *     const struct kernel *k = kernel_find(&op);         // NULL: nobody here can, use oneDNN
+ *     k->pack(&op, weights, packed);                     // packed: k->packed_bytes(&op)
+ *     k->run(&op, x, packed, bias, y, scratch, 0, 1);    // scratch: k->scratch_bytes(&op)
+ *
+ * Both are 64-byte aligned. Tensors are F32 with any pixel stride; neither alignment nor channel
+ * counts are asked for. What run() takes:
+ *
+ *     OP_CONVOLUTION                  x, packed, bias (K) or NULL -> y
+ *     OP_CONVOLUTION_BACKWARD_DATA    dy as x, packed, NULL -> dx as y
+ *     OP_CONVOLUTION_BACKWARD_FILTER  x, dy as packed, NULL -> dw (K, R, S, C) as y;
+ *                                     pack does nothing, dbias: kernel_dbias()
  */
 #ifndef MICROMET_CPU_KERNELS_H
 #define MICROMET_CPU_KERNELS_H
@@ -32,8 +37,7 @@ extern const struct kernel *const kernels[];
 /* The first kernel that supports the op on this processor, or NULL. */
 const struct kernel *kernel_find(const struct op *op);
 
-/* dbias[k] = sum of dy over the pixels, for the channels of this part. dy has the shape of op->y.
- */
+/* dbias[k] = sum of dy over the pixels, for the channels of this part; dy has op->y's shape. */
 void kernel_dbias(const struct op *op, const float *dy, float *dbias, int part, int parts);
 
 extern const struct kernel kernel_direct, kernel_winograd, kernel_filter;

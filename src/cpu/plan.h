@@ -9,7 +9,7 @@ struct cpu_backend;
 struct plan {
     struct cpu_backend *backend;
     struct op op;
-    /* Runs on a thread of op.queue, whose OpenMP team has backend->threads_per_queue threads. */
+    /* Runs on the thread of op.queue, whose OpenMP team has the queue's threads. */
     bool (*execute)(struct plan *plan, const struct op_buffers *buffers, struct error *err);
     bool (*load)(struct plan *plan, const float *weights, struct error *err); /* convolutions */
     void (*release)(void *detail);

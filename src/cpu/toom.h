@@ -3,13 +3,17 @@
  * `points` products give `out` outputs of a `taps`-tap filter from `in` inputs (Lavin & Gray 2016,
  * arXiv:1509.09308, written F(out, taps)). With points p_i (the last one is infinity), N_i = prod
  * over j != i of (p_i - p_j), and x^k read as "input k", the algorithm y = A^T [(G w) . (B^T x)]
- * has B^T row i = prod over j != i of (x - p_j), last row: prod over all j of (x - p_j) G row i   =
- * (1, p_i, p_i^2, ...) / N_i,    last row: (0, ..., 0, 1) A^T row k = (p_0^k, p_1^k, ...), last
- * column: 1 in the last row, else 0 TOOM_MAP_3 is for a map of 3 pixels under a 'same' filter of 5
- * or more taps: y_i = sum over j of w[j-i] x_j is the convolution of 5 weights by 3 "taps" x,
- * output in reverse order, so B^T acts on the weights and G on the map. Points: 0 1 -1 1/2 -2 | 0 1
- * -1 2 -2 1/2 -1/2 | ... 4/3 -3/4 | 0 1 -1 2; small ones, with reciprocals, keep the rounding error
- * low (Barabasz et al. 2018, arXiv:1803.10986). */
+ * has
+ *
+ *     B^T row i = prod over j != i of (x - p_j),    last row: prod over all j of (x - p_j)
+ *     G row i   = (1, p_i, p_i^2, ...) / N_i,       last row: (0, ..., 0, 1)
+ *     A^T row k = (p_0^k, p_1^k, ...),              last column: 1 in the last row, else 0
+ *
+ * TOOM_MAP_3 is for a map of 3 pixels under a 'same' filter of 5 or more taps: y_i = sum over j of
+ * w[j-i] x_j is the convolution of 5 weights by 3 "taps" x, output in reverse order, so B^T acts on
+ * the weights and G on the map. Points: 0 1 -1 1/2 -2 | 0 1 -1 2 -2 1/2 -1/2 | ... 4/3 -3/4 |
+ * 0 1 -1 2; small ones, with reciprocals, keep the rounding error low (Barabasz et al. 2018,
+ * arXiv:1803.10986). */
 #ifndef MICROMET_CPU_TOOM_H
 #define MICROMET_CPU_TOOM_H
 

@@ -21,7 +21,6 @@ bool head_register(struct head *head, const struct model_spec *spec, struct para
         snprintf(name, sizeof name, "head.%d.bias", i);
         head->bias[i] = parameters_add(parameters, name, 1, bias_shape, false, place, 0, err);
         if (head->bias[i] < 0) return false;
-        head->inputs[i] = inputs;
         head->outputs[i] = outputs;
         inputs = outputs;
         head->count++;

@@ -10,7 +10,7 @@ enum { HEAD_DENSE_MAX = HEAD_LAYERS_MAX + 1 };
 struct head {
     struct parameters *parameters;
     int count; /* dense layers, the logit's included */
-    int inputs[HEAD_DENSE_MAX], outputs[HEAD_DENSE_MAX];
+    int outputs[HEAD_DENSE_MAX];
     int weight[HEAD_DENSE_MAX], bias[HEAD_DENSE_MAX]; /* parameter indices */
 };
 

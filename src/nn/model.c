@@ -10,6 +10,11 @@
 
 const char model_preprocessing[] = "rgb/255*2-1";
 
+static int tower_queue(const struct model *model, int tower)
+{
+    return tower % model->backend->facts.queues;
+}
+
 static struct view tower_features(struct program *program, const struct model *model, int tower,
                                   float *memory)
 {

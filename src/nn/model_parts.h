@@ -54,9 +54,5 @@ struct model {
 bool slots_init(struct model *model, struct error *err);
 void slots_release(struct model *model);
 size_t slots_bytes(const struct model *model);
-static inline int tower_queue(const struct model *model, int tower)
-{
-    return tower % model->backend->facts.queues;
-}
 
 #endif

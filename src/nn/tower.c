@@ -5,7 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-bool freeze_parse(const char *freeze, int *first_trained, struct error *err)
+/* First Keras layer that trains: from "keras:N", a block's name, "none" (0) or "all" (INT_MAX). */
+static bool freeze_parse(const char *freeze, int *first_trained, struct error *err)
 {
     int consumed = 0;
     *first_trained = 0;

@@ -50,7 +50,4 @@ bool tower_backward(struct tower *tower, const struct model_spec *spec, struct p
 struct view tape_view(const struct tape *tape, const char *name);
 void tape_release(struct tape *tape);
 
-/* First Keras layer that trains: from "keras:N", a block's name, "none" (0) or "all" (INT_MAX). */
-bool freeze_parse(const char *freeze, int *first_trained, struct error *err);
-
 #endif

@@ -2,7 +2,6 @@
 #include "evaluate_kept.h"
 
 #include <dirent.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -54,11 +53,9 @@ bool kept_map_load(const struct kept_map *kept, const struct grid *grid, struct 
     const float *probabilities = find_map(kept, &weights, grid);
     *heatmap = (struct heatmap) { .grid = *grid };
     if (probabilities) heatmap->probabilities = malloc((size_t)cells * sizeof *probabilities);
-    for (int64_t i = 0; heatmap->probabilities && i < cells; i++) {
-        heatmap->probabilities[i] = probabilities[i];
-        if (isnan(probabilities[i])) continue;
-        heatmap->windows++;
-        if (probabilities[i] > heatmap->score) heatmap->score = probabilities[i];
+    if (heatmap->probabilities) {
+        memcpy(heatmap->probabilities, probabilities, (size_t)cells * sizeof *probabilities);
+        heatmap_summarise(heatmap);
     }
     weights_release(&weights);
     return heatmap->probabilities != NULL;

@@ -260,7 +260,7 @@ static int64_t count_set(const uint8_t *flags, int64_t count)
     return set;
 }
 
-static void summarise(struct heatmap *heatmap)
+void heatmap_summarise(struct heatmap *heatmap)
 {
     for (int64_t i = 0; i < heatmap->grid.rows * heatmap->grid.columns; i++) {
         const float p = heatmap->probabilities[i];
@@ -324,7 +324,7 @@ bool heatmap_compute(struct heatmap *heatmap, const struct checkpoint *checkpoin
          walk_all(&gather, slide, &data, options, &partial, rows_done, err);
     if (partial.stream) fclose(partial.stream);
     gather_release(&gather);
-    if (ok) summarise(heatmap);
+    if (ok) heatmap_summarise(heatmap);
     if (!ok) heatmap_release(heatmap);
     return ok;
 }

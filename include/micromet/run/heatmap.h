@@ -31,6 +31,8 @@ bool heatmap_compute(struct heatmap *heatmap, const struct checkpoint *checkpoin
                      struct predictor *predictor, const struct slide *slide,
                      const struct heatmap_options *options, struct error *err);
 void heatmap_release(struct heatmap *heatmap);
+/* Count the windows and find the score, once the probabilities are known. */
+void heatmap_summarise(struct heatmap *heatmap);
 
 /* <folder>/<stem>.heatmap.tif (float, one pixel a window), .heatmap.png (overlay; `annotation` may
  * be NULL) and .heatmap.json (score, geometry). */
