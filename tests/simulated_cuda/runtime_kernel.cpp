@@ -26,9 +26,9 @@ using namespace simulated;
 uint3 threadIdx, blockIdx;
 dim3 blockDim, gridDim;
 
-/* The linker's names for all __shared__ variables; absent where no kernel has any. */
-extern "C" unsigned char __start_simulated_shared[] __attribute__((weak));
-extern "C" unsigned char __stop_simulated_shared[] __attribute__((weak));
+/* All __shared__ variables, by shared.ld; absent with AddressSanitizer. */
+extern "C" unsigned char simulated_shared_begin[] __attribute__((weak));
+extern "C" unsigned char simulated_shared_end[] __attribute__((weak));
 
 /* --- Fibers: a stack and where it stopped --- */
 
@@ -350,9 +350,9 @@ void run_grid(void *argument)
         blockIdx = { (unsigned)(b % l->grid.x), (unsigned)(b / l->grid.x % l->grid.y),
                      (unsigned)(b / l->grid.x / l->grid.y) };
         /* Not always: it costs more than a small block. */
-        if (__start_simulated_shared && (i < 4 || draw(16) == 0))
-            memset(__start_simulated_shared, 0xff,
-                   (size_t)(__stop_simulated_shared - __start_simulated_shared));
+        if (simulated_shared_begin && (i < 4 || draw(16) == 0))
+            memset(simulated_shared_begin, 0xff,
+                   (size_t)(simulated_shared_end - simulated_shared_begin));
         run_block();
     }
     in_kernel = false;

@@ -49,6 +49,30 @@ Test(cuda_core, queues_keep_their_order_and_tell_the_time)
     }
 }
 
+Test(cuda_core, a_pinned_slot_is_free_once_its_copy_is_awaited)
+{
+    for (int seed = 0; seed < SEEDS; seed++) {
+        simulated_seed((uint64_t)seed);
+        struct backend *backend = open_backend(1);
+        const struct backend_ops *ops = backend->ops;
+        const int copier = backend->facts.copy_queue;
+        struct relay relay;
+        struct error err = { 0 };
+        uint64_t ticket;
+        OK(relay_init(&relay, backend, &err));
+        memset(relay.in, 1, BYTES);
+        OK(ops->copy(backend, copier, relay.a, relay.in, BYTES, &err));
+        OK(ops->fence(backend, copier, &ticket, &err));
+        OK(ops->await(backend, copier, ticket, &err));
+        memset(relay.in, 2, BYTES);
+        OK(ops->copy(backend, copier, relay.out, relay.a, BYTES, &err));
+        OK(ops->synchronize(backend, &err));
+        expect_bytes(relay.out, 1);
+        relay_release(&relay);
+        backend_close(backend);
+    }
+}
+
 Test(cuda_core, a_recording_is_done_when_it_is_replayed)
 {
     for (int seed = 0; seed < SEEDS; seed++) {

@@ -146,38 +146,74 @@ static struct {
     struct backend *backend;
     const struct backend_ops *ops;
     struct recording *recordings[2];
-    int recorded;
-} recorder;
+    int recorded, size;
+} runner;
 
-/* In place of ops->run(): a recording, then more workspace, then the replay. */
+/* Of a backend whose ops->run() is `run`, which has the real one. */
+static struct backend *open_runner(struct backend_ops *ops,
+                                   bool (*run)(struct plan *, const struct op_buffers *,
+                                               struct error *))
+{
+    struct backend *backend = runner.backend = open_backend(1);
+    runner.ops = backend->ops;
+    *ops = *backend->ops;
+    ops->run = run;
+    backend->ops = ops;
+    return backend;
+}
+
+static void move_workspace(void)
+{
+    runner.ops->plan_release(plan_pool_gradient(runner.backend, runner.size += 64));
+}
+
+static bool run_twice(struct plan *plan, const struct op_buffers *buffers, struct error *err)
+{
+    if (!runner.ops->run(plan, buffers, err)) return false;
+    move_workspace();
+    return runner.ops->run(plan, buffers, err);
+}
+
+Test(cuda_plans, plans_follow_the_workspace_when_it_moves)
+{
+    struct backend_ops ops;
+    struct backend *backend = open_runner(&ops, run_twice);
+    static struct shapes shapes;
+    shapes_odd(&shapes);
+    for (int i = 0; i < shapes.count; i++) {
+        if (!strstr(shapes.items[i].name, "3x3")) continue;
+        const struct op op = shape_op(&shapes.items[i], OP_CONVOLUTION, DTYPE_F32);
+        struct error err = { 0 };
+        double worst = 0;
+        cr_expect(op_case_holds(&op, backend, (uint64_t)i, &worst, &err), "%s: %s", op.name,
+                  err.message);
+    }
+    backend_close(backend);
+    expect_no_leaks();
+}
+
 static bool run_recorded(struct plan *plan, const struct op_buffers *buffers, struct error *err)
 {
-    struct recording **recording = &recorder.recordings[recorder.recorded++];
-    if (!recorder.ops->record_begin(recorder.backend, err) ||
-        !recorder.ops->run(plan, buffers, err) ||
-        !recorder.ops->record_end(recorder.backend, recording, err))
+    struct recording **recording = &runner.recordings[runner.recorded++];
+    if (!runner.ops->record_begin(runner.backend, err) || !runner.ops->run(plan, buffers, err) ||
+        !runner.ops->record_end(runner.backend, recording, err))
         return false;
-    recorder.ops->plan_release(plan_pool_gradient(recorder.backend, 64 << recorder.recorded));
-    return recorder.ops->replay(recorder.backend, *recording, err);
+    move_workspace();
+    return runner.ops->replay(runner.backend, *recording, err);
 }
 
 Test(cuda_plans, a_recording_keeps_the_workspace_that_it_was_made_with)
 {
     setenv("MICROMET_TEST_ORDERS", "1", 1); /* a recording for each run */
-    struct backend *backend = open_backend(1);
-    struct backend_ops ops = *backend->ops;
-    recorder.backend = backend;
-    recorder.ops = backend->ops;
-    ops.run = run_recorded;
-    backend->ops = &ops;
+    struct backend_ops ops;
+    struct backend *backend = open_runner(&ops, run_recorded);
     for (int i = 0; i < 2; i++) {
         const struct op op = pool_gradient(16);
         struct error err = { 0 };
         double worst = 0;
         cr_expect(op_case_holds(&op, backend, (uint64_t)i, &worst, &err), "%s", err.message);
     }
-    backend->ops = recorder.ops;
-    for (int i = 0; i < 2; i++) backend->ops->recording_release(backend, recorder.recordings[i]);
+    for (int i = 0; i < 2; i++) ops.recording_release(backend, runner.recordings[i]);
     backend_close(backend);
     expect_no_leaks();
 }

@@ -185,6 +185,27 @@ Test(simulated, a_missing_barrier_shows)
     cr_expect_gt(reversals_gone_wrong(reverse<false>), 0);
 }
 
+#ifndef __SANITIZE_ADDRESS__
+template <int COUNT> __global__ void read_unwritten(float *out)
+{
+    __shared__ float values[COUNT];
+    out[threadIdx.x] = values[threadIdx.x];
+    values[threadIdx.x] = 1;
+}
+
+Test(simulated, fresh_shared_memory_is_nan)
+{
+    float *device, out[64];
+    expect_ok(cudaMalloc((void **)&device, sizeof out));
+    for (int round = 0; round < 2; round++) {
+        CUDA_LAUNCH(read_unwritten<64>, 1, 64, nullptr, device);
+        expect_ok(cudaMemcpy(out, device, sizeof out, cudaMemcpyDeviceToHost));
+        for (int i = 0; i < 64; i++) cr_assert(out[i] != out[i]);
+    }
+    expect_ok(cudaFree(device));
+}
+#endif
+
 template <int CASE> __global__ void diverges(int *)
 {
     if (CASE == 0 && threadIdx.x == 5) return;
