@@ -204,7 +204,6 @@ static bool run_recorded(struct plan *plan, const struct op_buffers *buffers, st
 
 Test(cuda_plans, a_recording_keeps_the_workspace_that_it_was_made_with)
 {
-    setenv("MICROMET_TEST_ORDERS", "1", 1); /* a recording for each run */
     struct backend_ops ops;
     struct backend *backend = open_runner(&ops, run_recorded);
     for (int i = 0; i < 2; i++) {
