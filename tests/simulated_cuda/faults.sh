@@ -33,7 +33,7 @@ cudaDeviceSynchronize                  .                     warns    -         
 cudaStreamSynchronize                  ^last$                goes-on  -                    when the model is given back
 cudaGetLastError                       .                     fails    may.have.been.queued work failed without a word, earlier
 cudaLaunchKernel                       .                     fails    may.have.been.queued work fails when it runs
-cudaGetDevice                          .                     fails    c(udnn|ublasLt)Create
+cudaGetDevice(Properties)?$            Create                fails    c(udnn|ublasLt)Create
 .                                      .                     fails    -
 '
 
