@@ -85,14 +85,15 @@ static void read_here(const uint8_t *bytes, size_t size)
 }
 
 /* libFuzzer would report what ends the child, and write its input down. */
+extern void __asan_init(void) __attribute__((weak));
 extern void __sanitizer_set_death_callback(void (*callback)(void)) __attribute__((weak));
 
 static void die_quietly(void)
 {
 }
 
-/* libhdf5 also runs in circles. */
-static void out_of_time(int number)
+/* Out of time (libhdf5 also runs in circles), or dying where no sanitizer would say so. */
+static void end_here(int number)
 {
     (void)number;
     __asan_on_error();
@@ -101,10 +102,13 @@ static void out_of_time(int number)
 
 static void serve(int orders, int answers)
 {
+    static const int crashes[] = { SIGSEGV, SIGBUS, SIGFPE, SIGABRT };
     char byte;
     if (__sanitizer_set_death_callback) __sanitizer_set_death_callback(die_quietly);
-    signal(SIGVTALRM, out_of_time);
+    signal(SIGVTALRM, end_here);
     signal(SIGABRT, SIG_DFL);
+    for (size_t i = 0; i < sizeof crashes / sizeof *crashes && !__asan_init; i++)
+        signal(crashes[i], end_here);
     while (TEMP_FAILURE_RETRY(read(orders, &byte, 1)) == 1) {
         const size_t size = exchange->size;
         uint8_t *exact = malloc(size + !size); /* a step beyond the end is seen */

@@ -10,6 +10,7 @@ import collections
 import io
 import os
 import pickle
+import re
 import struct
 import sys
 import zipfile
@@ -154,6 +155,8 @@ def make_torch(checkpoint=None):
     if checkpoint:
         with safe_open(checkpoint, 'pt') as file:
             metadata = {key: value for key, value in file.metadata().items() if key != 'micromet.xxh3'}
+        folder = os.path.dirname(re.search('manifest: (.*)', metadata['config'])[1])
+        metadata['config'] = metadata['config'].replace(folder, '/data')
         save_file({'tower0.w': torch.ones(2)}, path('checkpoint', 'metadata.safetensors'), metadata)
 
 
