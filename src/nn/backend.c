@@ -22,7 +22,8 @@ static bool driver_is_there(void)
     return dlopen("libcuda.so.1", RTLD_LAZY) != NULL;
 }
 
-/* A function of the library, which is loaded once and for good: the CUDA runtime does not survive being unloaded. */
+/* A function of the library, which is loaded once and for good: the CUDA runtime does not survive
+ * being unloaded. */
 static void *cuda_symbol(const char *name, struct error *err)
 {
     const char *path = getenv("MICROMET_CUDA_LIBRARY");
@@ -33,7 +34,8 @@ static void *cuda_symbol(const char *name, struct error *err)
     return symbol;
 }
 
-/* The driver comes first: it is what a machine without a GPU lacks, and loading cuBLASLt takes a while. */
+/* The driver comes first: it is what a machine without a GPU lacks, and loading cuBLASLt takes a
+ * while. */
 static bool cuda_backend_open(const struct config_compute *compute, int queues,
                               struct backend **backend, struct error *err)
 {

@@ -1,5 +1,6 @@
-/* Finding each parameter of the model in a file of weights. The idea: one function turns a parameter into an array of the
- * file (by torchvision's name, or by the rank of Keras' layer number), another copies it in torch's order. */
+/* Finding each parameter of the model in a file of weights. The idea: one function turns a
+ * parameter into an array of the file (by torchvision's name, or by the rank of Keras' layer
+ * number), another copies it in torch's order. */
 #include "micromet/nn/pretrained.h"
 
 #include <stdio.h>
@@ -50,7 +51,8 @@ void pretrained_release(struct pretrained *pretrained)
     *pretrained = (struct pretrained){ 0 };
 }
 
-/* "conv2d_17/kernel:0" with stem "conv2d" -> 17; "conv2d/…" (Keras 3 counts from nothing) -> 0; else -1. */
+/* "conv2d_17/kernel:0" with stem "conv2d" -> 17; "conv2d/…" (Keras 3 counts from nothing) -> 0;
+ * else -1. */
 static long layer_number(const char *name, const char *stem)
 {
     const size_t length = strlen(stem);
@@ -79,7 +81,8 @@ static const struct weight_array *keras_array(const struct weights *weights, con
     return NULL;
 }
 
-/* "tower1.Mixed_5b.branch1x1.bn.bias" -> the layer's rank among convolutions and the part behind the layer's name. */
+/* "tower1.Mixed_5b.branch1x1.bn.bias" -> the layer's rank among convolutions and the part behind
+ * the layer's name. */
 static int convolution_rank(const char *name, const char **part)
 {
     int rank = 0;
@@ -134,7 +137,8 @@ static void from_hwio(const struct parameter *p, const float *hwio, float *oihw)
     const int64_t taps = p->torch_shape[2] * p->torch_shape[3];
     for (int64_t o = 0; o < k; o++)
         for (int64_t i = 0; i < c; i++)
-            for (int64_t t = 0; t < taps; t++) oihw[(o * c + i) * taps + t] = hwio[(t * c + i) * k + o];
+            for (int64_t t = 0; t < taps; t++)
+                oihw[(o * c + i) * taps + t] = hwio[(t * c + i) * k + o];
 }
 
 static bool same_shape(const struct parameter *p, const struct weight_array *array, bool keras)

@@ -22,8 +22,8 @@ static bool freeze_parse(const char *freeze, int *first_trained, struct error *e
     *first_trained = inception_block_end(freeze);
     if (*first_trained >= 0) return true;
     return error_set(err, EXIT_CODE_USAGE,
-                     "model.freeze: '%s' is none of keras:0 … keras:311, mixed_5b … mixed_7c, none, "
-                     "all",
+                     "model.freeze: '%s' is none of keras:0 … keras:311, mixed_5b … mixed_7c, "
+                     "none, all",
                      freeze);
 }
 
@@ -86,9 +86,12 @@ bool tower_register(struct tower *tower, int index, int queue, const struct mode
         const struct inception_layer *l = &inception_v3[i];
         if (l->kind != INCEPTION_CONVOLUTION) continue;
         struct unit *u = &tower->units[count++];
-        *u = (struct unit){ .layer = l, .in_channels = channels_of(l->from),
-                            .weights_train = spec->training && l->keras_convolution >= first_trained,
-                            .norm_trains = spec->training && l->keras_batch_norm >= first_trained };
+        *u = (struct unit) {
+            .layer = l,
+            .in_channels = channels_of(l->from),
+            .weights_train = spec->training && l->keras_convolution >= first_trained,
+            .norm_trains = spec->training && l->keras_batch_norm >= first_trained
+        };
         if (!unit_register(u, index, queue, spec, parameters, err)) return false;
     }
     CHECK(count == INCEPTION_CONVOLUTIONS);

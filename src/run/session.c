@@ -6,7 +6,8 @@
 #include "micromet/base/log.h"
 #include "micromet/base/thread.h"
 
-/* The program itself, its libraries and their own tables, measured as the resident size behind an opened backend. */
+/* The program itself, its libraries and their own tables, measured as the resident size behind an
+ * opened backend. */
 static const size_t program_bytes = (size_t)48 << 20;
 
 static enum precision resolve(enum precision asked, const struct backend *backend)

@@ -1,5 +1,6 @@
-/* The training loop. The idea: `struct training_state` is all that a step depends on beside the arrays of the model, so
- * stopping anywhere between two steps and going on from a checkpoint gives the same bits. */
+/* The training loop. The idea: `struct training_state` is all that a step depends on beside the
+ * arrays of the model, so stopping anywhere between two steps and going on from a checkpoint gives
+ * the same bits. */
 #include "micromet/run/train.h"
 
 #include <math.h>
@@ -100,10 +101,10 @@ static bool open_data(struct trainer *t, struct error *err)
     const struct config *config = t->config;
     int bad_train = 0, bad_validation = 0;
     if (!dataset_init(&t->train, config, &t->manifest, SPLIT_TRAIN, &bad_train, err) ||
-        !dataset_init(&t->validation, config, &t->manifest, SPLIT_VALIDATION, &bad_validation, err) ||
+        !dataset_init(&t->validation, config, &t->manifest, SPLIT_VALIDATION, &bad_validation,
+                      err) ||
         !check_classes(&t->train, &t->manifest, SPLIT_TRAIN, err) ||
-        !check_classes(&t->validation, &t->manifest, SPLIT_VALIDATION, err) ||
-        !record_data(t, err))
+        !check_classes(&t->validation, &t->manifest, SPLIT_VALIDATION, err) || !record_data(t, err))
         return false;
     t->bad_slides = bad_train + bad_validation;
     if (!sampler_init(&t->sampler, &t->train, config->data.sampling, config->seed,
@@ -127,8 +128,8 @@ static bool open_data(struct trainer *t, struct error *err)
     return true;
 }
 
-/* Before the data: a slip in model.weights must not cost a walk over all slides. A run that goes on has its weights in
- * the checkpoint. */
+/* Before the data: a slip in model.weights must not cost a walk over all slides. A run that goes on
+ * has its weights in the checkpoint. */
 static bool open_model(struct trainer *t, struct error *err)
 {
     const struct config *config = t->config;
@@ -318,8 +319,8 @@ static bool collect_steps(struct trainer *t, struct loader *loader, int left, st
     return true;
 }
 
-/* A window that cannot be read (a damaged pack, a file server that is gone) ends the run, but not the work of its last
- * steps. */
+/* A window that cannot be read (a damaged pack, a file server that is gone) ends the run, but not
+ * the work of its last steps. */
 static void keep_steps(struct trainer *t, struct loader *loader)
 {
     char path[PATH_MAX_BYTES];
@@ -361,8 +362,8 @@ static bool train_epoch(struct trainer *t, bool *stopped, struct error *err)
         const int64_t every = config->train.checkpoint_steps;
         const bool due = every > 0 && (t->state.step + model_in_flight(t->model)) % every == 0;
         const bool last = slot->first + slot->count == examples;
-        /* A checkpoint holds a state between two steps; the last one of an epoch keeps its work whatever becomes of the
-         * validation. */
+        /* A checkpoint holds a state between two steps; the last one of an epoch keeps its work
+         * whatever becomes of the validation. */
         char path[PATH_MAX_BYTES];
         ok = ok && collect_steps(t, loader, due || last ? 0 : 1, err);
         if (ok && (due || last)) ok = save(t, path, err);
@@ -499,7 +500,8 @@ bool train_run(const struct config *config, const struct train_options *options,
         ok = train_all(&trainer, result, err);
         result->best_auc = trainer.state.best_auc;
         snprintf(result->run_folder, sizeof result->run_folder, "%s", trainer.folder.path);
-        ok = ok && path_join(result->best_path, trainer.folder.checkpoints, "best.safetensors", err);
+        ok = ok &&
+             path_join(result->best_path, trainer.folder.checkpoints, "best.safetensors", err);
     }
     if (ok && !options->dry_run) memory_peak_print(&trainer.session, trainer.expected_bytes);
     if (ok && result->code == EXIT_CODE_OK && trainer.bad_slides > 0) {

@@ -44,18 +44,19 @@ size_t weights_dtype_bytes(const char *dtype);
 
 /* safetensors: u64 LE header length, JSON, bytes. Refuses overlapping, oversized or misaligned
  * offsets, bytes that no tensor owns, shapes that do not match, duplicate names, headers over 100
- * MB, and content that the checksum does not fit, where there is one: metadata "micromet.xxh3" is the
- * XXH3-64 of the whole file with its own 16 digits as zeros. The file is mapped read-only, arrays point into the mapping: write such files anew
- * (safetensors_write), never in place. */
+ * MB, and content that the checksum does not fit, where there is one: metadata "micromet.xxh3" is
+ * the XXH3-64 of the whole file with its own 16 digits as zeros. The file is mapped read-only,
+ * arrays point into the mapping: write such files anew (safetensors_write), never in place. */
 bool safetensors_read(struct weights *weights, const char *path, struct error *err);
 
 /* Write atomically, in order, but types of wider values first, so that every tensor is aligned; the
- * bytes start at a multiple of 64. The checksum is added to the metadata. metadata as key, value pairs, NULL-terminated, may be NULL. */
+ * bytes start at a multiple of 64. The checksum is added to the metadata. metadata as key, value
+ * pairs, NULL-terminated, may be NULL. */
 bool safetensors_write(const char *path, const struct weight_array *arrays, int count,
                        const char *const *metadata, struct error *err);
 
-/* The same with values made one array at a time, so that a large model is never held twice: fill() writes the values of
- * array `index` (count × dtype), whose data pointer is ignored. */
+/* The same with values made one array at a time, so that a large model is never held twice: fill()
+ * writes the values of array `index` (count × dtype), whose data pointer is ignored. */
 typedef bool (*weights_fill)(void *context, int index, void *values, struct error *err);
 bool safetensors_write_filled(const char *path, const struct weight_array *arrays, int count,
                               const char *const *metadata, weights_fill fill, void *context,
