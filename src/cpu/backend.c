@@ -1,4 +1,5 @@
-/* The CPU backend: memory, queues, and the table of planners. Kernels stand in the other files of this folder. */
+/* The CPU backend: memory, queues, and the table of planners. Kernels stand in the other files of
+ * this folder. */
 #include <dnnl.h>
 #include <omp.h>
 #include <stdlib.h>
@@ -10,7 +11,8 @@
 
 enum { QUEUES_MAX = TOWERS_MAX };
 
-/* Two images of the stem at 80 px: what they leave in the second-level cache outweighs the weights read again. */
+/* Two images of the stem at 80 px: what they leave in the second-level cache outweighs the weights
+ * read again. */
 static const int64_t stem_chunk_bytes = 900 << 10;
 
 struct cpu_backend {

@@ -1,5 +1,6 @@
-/* Batch norm with ReLU, forward and backward. Channels are cut into blocks, one thread a block, so every sum is taken in
- * the same order whatever the number of threads. Sums run in float over short stretches and in double across them. */
+/* Batch norm with ReLU, forward and backward. Channels are cut into blocks, one thread a block, so
+ * every sum is taken in the same order whatever the number of threads. Sums run in float over short
+ * stretches and in double across them. */
 #include <math.h>
 #include <stdlib.h>
 
@@ -32,8 +33,8 @@ static inline void store(const struct tensor *t, void *data, int64_t pixel, stru
 }
 
 /* sums[c] = sum over pixels of (x - shift[c])^power, power 1 or 2. */
-CPU_CLONES static void sum_block(const struct tensor *x, const void *data, struct block b, const float *shift,
-                      bool square, double *sums)
+CPU_CLONES static void sum_block(const struct tensor *x, const void *data, struct block b,
+                                 const float *shift, bool square, double *sums)
 {
     const int64_t pixels = tensor_pixels(x);
     float row[BLOCK];
@@ -76,7 +77,8 @@ static void statistics_block(const struct op *op, const struct op_buffers *b, st
     }
 }
 
-CPU_CLONES static void forward_block(const struct op *op, const struct op_buffers *b, struct block k)
+CPU_CLONES static void forward_block(const struct op *op, const struct op_buffers *b,
+                                     struct block k)
 {
     statistics_block(op, b, k);
     float scale[BLOCK], shift[BLOCK], in_row[BLOCK], out[BLOCK];
@@ -98,8 +100,8 @@ CPU_CLONES static void forward_block(const struct op *op, const struct op_buffer
 }
 
 /* sum g and sum g*xhat, with g = dy masked by ReLU. */
-CPU_CLONES static void backward_sums(const struct op *op, const struct op_buffers *b, struct block k,
-                          double *sum_g, double *sum_gx)
+CPU_CLONES static void backward_sums(const struct op *op, const struct op_buffers *b,
+                                     struct block k, double *sum_g, double *sum_gx)
 {
     const float *mean = b->saved_mean + k.first, *inverse = b->saved_inverse_std + k.first;
     const int64_t pixels = tensor_pixels(&op->x);
@@ -126,7 +128,8 @@ CPU_CLONES static void backward_sums(const struct op *op, const struct op_buffer
     }
 }
 
-CPU_CLONES static void backward_block(const struct op *op, const struct op_buffers *b, struct block k)
+CPU_CLONES static void backward_block(const struct op *op, const struct op_buffers *b,
+                                      struct block k)
 {
     double sum_g[BLOCK], sum_gx[BLOCK];
     float scale[BLOCK], mean_g[BLOCK], mean_gx[BLOCK];

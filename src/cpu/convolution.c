@@ -1,4 +1,5 @@
-/* Chooses how a convolution is computed, and lends float32 to bfloat16 tensors on processors without bf16 arithmetic. */
+/* Chooses how a convolution is computed, and lends float32 to bfloat16 tensors on processors
+ * without bf16 arithmetic. */
 #include "convolution.h"
 
 #include <stdlib.h>

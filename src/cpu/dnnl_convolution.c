@@ -1,7 +1,8 @@
 /* Convolutions through oneDNN: descriptor -> primitive -> execute.
  *
- * oneDNN's fast kernels want dense tensors and weights in a layout of their choice, so slices of a concatenated tensor
- * and our (K,R,S,C) weights are reordered into scratch that the plan keeps; weights only when their version changes. */
+ * oneDNN's fast kernels want dense tensors and weights in a layout of their choice, so slices of a
+ * concatenated tensor and our (K,R,S,C) weights are reordered into scratch that the plan keeps;
+ * weights only when their version changes. */
 #include <dnnl.h>
 #include <stdlib.h>
 
@@ -10,7 +11,8 @@
 enum { ROLE_SOURCE, ROLE_WEIGHTS, ROLE_BIAS, ROLE_TARGET, ROLE_COUNT };
 enum { ARGUMENTS_MAX = ROLE_COUNT + 1 }; /* and oneDNN's scratchpad */
 
-/* One argument of the primitive: our memory, oneDNN's, and the reorder between them if they differ. */
+/* One argument of the primitive: our memory, oneDNN's, and the reorder between them if they
+ * differ. */
 struct argument {
     dnnl_memory_t ours, theirs; /* the same object when no reorder is needed */
     dnnl_primitive_t reorder;
@@ -23,7 +25,8 @@ struct dnnl_convolution {
     dnnl_stream_t stream;
     dnnl_primitive_t primitive;
     struct argument arguments[ROLE_COUNT];
-    dnnl_memory_t scratchpad; /* in the queue's scratch: oneDNN's own belongs to the planning thread */
+    /* in the queue's scratch: oneDNN's own belongs to the planning thread */
+    dnnl_memory_t scratchpad;
     bool has_bias;
     uint64_t weights_version;
     size_t bytes;

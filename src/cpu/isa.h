@@ -29,8 +29,8 @@ struct tile {
     const float *bias; /* (columns), or NULL */
     bool accumulate;   /* start from y */
     bool relu;
-    /* What is needed next, fetched into the second level meanwhile: at each step of the reduction the line at `fetch`,
-     * which moves on by fetch_step bytes. */
+    /* What is needed next, fetched into the second level meanwhile: at each step of the reduction
+     * the line at `fetch`, which moves on by fetch_step bytes. */
     const char *fetch;
     size_t fetch_step;
 };
@@ -54,7 +54,8 @@ struct gemm {
     float *y;
     size_t y_stride;
     int rows, depth, columns; /* columns a multiple of PANEL */
-    const float *next;        /* the b of the call after this one, fetched while the last panel is multiplied */
+    /* the b of the call after this one, fetched while the last panel is multiplied */
+    const float *next;
 };
 
 /* One tile of a Winograd algorithm (toom.h), all channels; the number of pixels and points is the

@@ -1,4 +1,5 @@
-/* Convolutions through our own kernels: weights packed when their version changes, the queue's threads take the parts. */
+/* Convolutions through our own kernels: weights packed when their version changes, the queue's
+ * threads take the parts. */
 #include <omp.h>
 #include <stdlib.h>
 

@@ -157,8 +157,8 @@ static void prefetch_rows(const struct block *b, const struct group *g, int firs
             __builtin_prefetch(b->a[i] + g->a_offset[g->runs - 1] + c);
 }
 
-/* The output channels of this part for one block of rows; each tile fetches its share of the next panel. Tiles are of nearly equal height, so that
- * none is left with a row or two. */
+/* The output channels of this part for one block of rows; each tile fetches its share of the next
+ * panel. Tiles are of nearly equal height, so that none is left with a row or two. */
 static void block_run(const struct job *job, struct block *b, const struct group *g)
 {
     const struct isa *isa = job->isa;

@@ -1,4 +1,5 @@
-/* What a planned op looks like inside the CPU backend: a function, its scratch and how to free it. */
+/* What a planned op looks like inside the CPU backend: a function, its scratch and how to free
+ * it. */
 #ifndef MICROMET_CPU_PLAN_H
 #define MICROMET_CPU_PLAN_H
 
@@ -17,7 +18,8 @@ struct plan {
     size_t bytes;  /* packed weights and scratch kept by `detail` */
 };
 
-/* Planners, one for each file; each sets execute, release, detail and bytes, or says why it cannot. */
+/* Planners, one for each file; each sets execute, release, detail and bytes, or says why it
+ * cannot. */
 bool plan_convolution(struct plan *plan, struct error *err);
 bool plan_batch_norm(struct plan *plan, struct error *err);
 bool plan_pool(struct plan *plan, struct error *err);
@@ -28,15 +30,17 @@ bool plan_optimizer(struct plan *plan, struct error *err);
 /* 64-byte aligned memory; false with a message when there is none. */
 bool cpu_alloc(size_t bytes, void **memory, struct error *err);
 
-/* Functions whose loops over channels gcc should vectorise for the processor at hand. No FMA: every clone rounds alike. */
+/* Functions whose loops over channels gcc should vectorise for the processor at hand. No FMA: every
+ * clone rounds alike. */
 #if defined __x86_64__ && !defined __SANITIZE_ADDRESS__
 #define CPU_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
 #else
 #define CPU_CLONES
 #endif
 
-/* Scratch that the plans of one queue share, since its jobs run one after the other: ask for `bytes` when planning, take
- * the memory (which may have moved since) when running. 64-byte aligned. */
+/* Scratch that the plans of one queue share, since its jobs run one after the other: ask for
+ * `bytes` when planning, take the memory (which may have moved since) when running. 64-byte
+ * aligned. */
 bool queue_scratch_reserve(struct plan *plan, size_t bytes, struct error *err);
 void *queue_scratch(const struct plan *plan);
 

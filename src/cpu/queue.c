@@ -1,5 +1,5 @@
-/* Job queues of the CPU backend. Two towers on two queues need no barrier inside a layer: each keeps its activations in
- * the caches of its own cores. */
+/* Job queues of the CPU backend. Two towers on two queues need no barrier inside a layer: each
+ * keeps its activations in the caches of its own cores. */
 #include "queue.h"
 
 #include <omp.h>

@@ -353,7 +353,8 @@ struct model_memory model_memory(const struct model *model)
         memory.plans += program_plan_bytes(&model->head_branches[mode].program);
         memory.activations += model->head_branches[mode].program.arena_bytes;
     }
-    memory.batches += slots_bytes(model) + n * INCEPTION_FEATURES * (size_t)model->spec.towers * 2 * sizeof(float);
+    memory.batches += slots_bytes(model) +
+                      n * INCEPTION_FEATURES * (size_t)model->spec.towers * 2 * sizeof(float);
     return memory;
 }
 
@@ -378,7 +379,7 @@ void model_macs(const struct model *model, double *inference, double *training)
     *training = macs[TRAIN] / model->spec.batch;
 }
 
-/* --- a look inside -------------------------------------------------------------------------------------------------- */
+/* --- a look inside ---------------------------------------------------------------------------- */
 
 /* A view of a program as dense float32, malloc'ed; (n, h, w, c). */
 static bool dense_f32(const struct program *program, const struct view *view, float **out,
@@ -391,7 +392,8 @@ static bool dense_f32(const struct program *program, const struct view *view, fl
     const size_t bytes = (size_t)((pixels - 1) * t->pixel_stride + t->c) * element;
     char *data = malloc(bytes);
     float *values = malloc((size_t)(pixels * t->c) * sizeof *values);
-    bool ok = (data && values) || error_set(err, EXIT_CODE_FAILED, "out of memory for an activation");
+    bool ok = (data && values) ||
+              error_set(err, EXIT_CODE_FAILED, "out of memory for an activation");
     ok = ok && ops->copy(program->backend, 0, data, program_address(program, view), bytes, err) &&
          ops->synchronize(program->backend, err);
     for (int64_t p = 0; ok && p < pixels; p++)

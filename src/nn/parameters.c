@@ -27,7 +27,8 @@ void parameters_release(struct parameters *parameters)
     *parameters = (struct parameters){ 0 };
 }
 
-/* Until parameters_allocate() knows the regions, `device` holds nothing and the place is told by these two flags. */
+/* Until parameters_allocate() knows the regions, `device` holds nothing and the place is told by
+ * these two flags. */
 int parameters_add(struct parameters *parameters, const char *name, int dims,
                    const int64_t *torch_shape, bool statistic, enum parameter_place place,
                    int queue, struct error *err)

@@ -1,7 +1,9 @@
-/* A program: ops in the order in which one queue runs them, with buffers placed in one arena by their lifetimes.
+/* A program: ops in the order in which one queue runs them, with buffers placed in one arena by
+ * their lifetimes.
  *
- * Build it (program_buffer, program_add), then program_finish() finds each buffer's first and last use, lays buffers
- * that never live together over each other, and plans every op. Running it only fills in what changes from step to step. */
+ * Build it (program_buffer, program_add), then program_finish() finds each buffer's first and last
+ * use, lays buffers that never live together over each other, and plans every op. Running it only
+ * fills in what changes from step to step. */
 #ifndef MICROMET_NN_PROGRAM_H
 #define MICROMET_NN_PROGRAM_H
 
@@ -38,8 +40,9 @@ struct program {
     int buffer_count, buffer_capacity;
     struct instruction *instructions;
     int count, capacity;
-    /* Instructions [chunk_first, chunk_end) run once for each of `chunks` equal parts of the batch, one part through all of
-     * them before the next: their activations then stay in cache. Their tensors have the images of one part. */
+    /* Instructions [chunk_first, chunk_end) run once for each of `chunks` equal parts of the batch,
+     * one part through all of them before the next: their activations then stay in cache. Their
+     * tensors have the images of one part. */
     int chunk_first, chunk_end, chunks;
     bool keep_all; /* no overlaying, so that every tensor can be read after a run */
     void *arena;
@@ -59,7 +62,8 @@ struct view program_tensor(struct program *program, enum dtype dtype, int n, int
 struct view view_slice(const struct view *whole, int first, int channels);
 struct view view_none(void);
 
-/* Append; views that an op does not use are view_none(). Returns the instruction to set parameters on. */
+/* Append; views that an op does not use are view_none(). Returns the instruction to set parameters
+ * on. */
 struct instruction *program_add(struct program *program, const struct op *op, struct view x,
                                 struct view y, struct view dy, struct view out);
 
@@ -76,8 +80,9 @@ struct program_values {
 /* Queue instructions [first, last). */
 bool program_run(struct program *program, int first, int last, const struct program_values *values,
                  struct error *err);
-/* The same, with the time (clock_seconds) at the start and after each op in `when_s`: program_runs() + 1 of them. Several
- * programs may be queued before synchronize() makes their times good. */
+/* The same, with the time (clock_seconds) at the start and after each op in `when_s`:
+ * program_runs() + 1 of them. Several programs may be queued before synchronize() makes their times
+ * good. */
 bool program_run_marked(struct program *program, const struct program_values *values,
                         double *when_s, struct error *err);
 /* Ops that one run of the whole program queues, those of each chunk counted. */

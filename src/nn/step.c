@@ -1,12 +1,13 @@
-/* Running passes over a model's programs. The idea: a pass is submitted and collected apart, so that the next batch is
- * copied and queued while one computes; where the backend can record, a pass is queued once and replayed from then on. */
+/* Running passes over a model's programs. The idea: a pass is submitted and collected apart, so
+ * that the next batch is copied and queued while one computes; where the backend can record, a pass
+ * is queued once and replayed from then on. */
 #include <math.h>
 #include <stdlib.h>
 
 #include "micromet/data/augment.h"
 #include "model_parts.h"
 
-/* --- slots -------------------------------------------------------------------------------------------------------- */
+/* --- slots ------------------------------------------------------------------------------------ */
 
 enum { ALIGNMENT = 64 };
 
@@ -88,7 +89,8 @@ void slots_release(struct model *model)
     }
 }
 
-static struct program_values values_of(const struct model *model, const struct slot *slot, int tower)
+static struct program_values values_of(const struct model *model, const struct slot *slot,
+                                       int tower)
 {
     return (struct program_values){ .step = slot->side.values,
                                     .pixels = slot->pixels[tower],
@@ -102,7 +104,7 @@ struct program_values model_program_values(const struct model *model, int tower)
     return values_of(model, &model->slots[0], tower);
 }
 
-/* --- a batch on its way to the device ----------------------------------------------------------------------------- */
+/* --- a batch on its way to the device --------------------------------------------------------- */
 
 static void fill_side(const struct model *model, struct slot *slot, const struct model_batch *batch,
                       const struct step_values *values)
@@ -138,7 +140,7 @@ static bool stage(struct model *model, struct slot *slot, const struct model_bat
     return true;
 }
 
-/* --- passes ------------------------------------------------------------------------------------------------------- */
+/* --- passes ----------------------------------------------------------------------------------- */
 
 static bool run_towers(struct model *model, struct slot *slot, int mode, int from, int to,
                        struct error *err)
@@ -226,9 +228,9 @@ static bool run_plainly(struct model *model, struct slot *slot, int mode, struct
     return mode == TRAIN ? training_pass(model, slot, err) : inference_pass(model, slot, err);
 }
 
-/* Recordings hold while this does not change. A training pass packs the weights that train each time, recorded or not;
- * inference packs the head's when they have changed, which a recording would do again and again, so a plain pass comes
- * first. */
+/* Recordings hold while this does not change. A training pass packs the weights that train each
+ * time, recorded or not; inference packs the head's when they have changed, which a recording would
+ * do again and again, so a plain pass comes first. */
 static uint64_t pass_version(const struct model *model, int mode)
 {
     return mode == TRAIN ? 1 : model->trained_version;
@@ -262,7 +264,8 @@ static bool submit(struct model *model, int mode, const struct model_batch *batc
                    const struct step_values *values, struct error *err)
 {
     CHECK(model->submitted[mode] - model->collected[mode] < PASSES_MAX);
-    CHECK(model->submitted[!mode] == model->collected[!mode]); /* training and inference take turns */
+    /* training and inference take turns */
+    CHECK(model->submitted[!mode] == model->collected[!mode]);
     struct slot *slot = &model->slots[model->submitted[mode] % PASSES_MAX];
     if (!stage(model, slot, batch, values, err) || !run_pass(model, slot, mode, err) ||
         !model->backend->ops->fence(model->backend, 0, &slot->done, err))

@@ -18,10 +18,11 @@ static bool freeze_parse(const char *freeze, int *first_trained, struct error *e
         return true;
     *first_trained = inception_block_end(freeze);
     if (*first_trained >= 0) return true;
-    return error_set(err, EXIT_CODE_USAGE,
-                     "model.freeze: '%s' is none of keras:0 … keras:311, mixed_5b … mixed_7c, none, "
-                     "all",
-                     freeze);
+    return error_set(
+        err, EXIT_CODE_USAGE,
+        "model.freeze: '%s' is none of keras:0 … keras:311, mixed_5b … mixed_7c, none, "
+        "all",
+        freeze);
 }
 
 static bool unit_register(struct unit *u, int tower, int queue, const struct model_spec *spec,
@@ -39,7 +40,9 @@ static bool unit_register(struct unit *u, int tower, int queue, const struct mod
         enum parameter_place place;
     } arrays[] = {
         { "conv.weight", &u->weight, true, true, false,
-          u->weights_train ? PLACE_TRAINED : u->norm_trains ? PLACE_DEVICE : PLACE_HOST },
+          u->weights_train ? PLACE_TRAINED
+          : u->norm_trains ? PLACE_DEVICE
+                           : PLACE_HOST },
         { "bn.weight", &u->gamma, spec->gamma, false, false, norm },
         { "bn.bias", &u->beta, true, false, false, norm },
         { "bn.running_mean", &u->mean, true, false, true,
@@ -63,7 +66,7 @@ static bool unit_register(struct unit *u, int tower, int queue, const struct mod
 bool tower_register(struct tower *tower, int index, int queue, const struct model_spec *spec,
                     struct parameters *parameters, struct error *err)
 {
-    *tower = (struct tower){ .index = index, .queue = queue, .parameters = parameters };
+    *tower = (struct tower) { .index = index, .queue = queue, .parameters = parameters };
     int first_trained;
     if (!freeze_parse(spec->model.freeze, &first_trained, err)) return false;
     int count = 0;
@@ -71,9 +74,12 @@ bool tower_register(struct tower *tower, int index, int queue, const struct mode
         const struct inception_layer *l = &inception_v3[i];
         if (l->kind != INCEPTION_CONVOLUTION) continue;
         struct unit *u = &tower->units[count++];
-        *u = (struct unit){ .layer = l, .in_channels = inception_channels(l->from),
-                            .weights_train = spec->training && l->keras_convolution >= first_trained,
-                            .norm_trains = spec->training && l->keras_batch_norm >= first_trained };
+        *u = (struct unit) {
+            .layer = l,
+            .in_channels = inception_channels(l->from),
+            .weights_train = spec->training && l->keras_convolution >= first_trained,
+            .norm_trains = spec->training && l->keras_batch_norm >= first_trained
+        };
         if (!unit_register(u, index, queue, spec, parameters, err)) return false;
     }
     CHECK(count == INCEPTION_CONVOLUTIONS);
@@ -122,7 +128,7 @@ void tower_release(struct tower *tower)
     struct backend *backend = tower->parameters->backend;
     backend->ops->free(backend, tower->folded);
     backend->ops->free(backend, tower->saved);
-    *tower = (struct tower){ 0 };
+    *tower = (struct tower) { 0 };
 }
 
 /* All arrays in scratch, the folded weights first; the folded bias is copied over. */

@@ -1,4 +1,5 @@
-/* One InceptionV3 tower: its parameters and how it appears in a training and in an inference program. */
+/* One InceptionV3 tower: its parameters and how it appears in a training and in an inference
+ * program. */
 #ifndef MICROMET_NN_TOWER_H
 #define MICROMET_NN_TOWER_H
 
@@ -37,8 +38,9 @@ bool tower_trains(const struct tower *tower);
 bool tower_fold(struct tower *tower, struct program *const *programs, int count, bool discard,
                 struct error *err);
 
-/* Append the forward pass on `input`, (n, window, window, 3), up to the pooled features, written to `features` (a view of
- * 2048 channels). In training, batch norm that trains runs unfolded. *tape is what backward needs. */
+/* Append the forward pass on `input`, (n, window, window, 3), up to the pooled features, written to
+ * `features` (a view of 2048 channels). In training, batch norm that trains runs unfolded. *tape is
+ * what backward needs. */
 struct tape;
 bool tower_forward(struct tower *tower, const struct model_spec *spec, bool training,
                    struct program *program, struct view input, struct view features,

@@ -1,15 +1,17 @@
 /* A tower as instructions: the table walked forward, and backward through what is unfrozen.
  *
- * Every tensor of the table is a node. A row that writes `into` a concatenation writes a slice of that node, so no concat
- * is ever executed; on the way back a slice of the node's gradient is what the row receives. */
+ * Every tensor of the table is a node. A row that writes `into` a concatenation writes a slice of
+ * that node, so no concat is ever executed; on the way back a slice of the node's gradient is what
+ * the row receives. */
 #include "tower.h"
 
 #include <stdlib.h>
 
 enum { NODES_MAX = INCEPTION_LAYERS + 16 };
 
-/* The rows up to this block have few weights and large activations: frozen or in inference, they run in chunks of the
- * batch whose largest tensor takes about as much memory as the backend's facts say. */
+/* The rows up to this block have few weights and large activations: frozen or in inference, they
+ * run in chunks of the batch whose largest tensor takes about as much memory as the backend's facts
+ * say. */
 static const char chunked_block[] = "maxpool2";
 
 struct node {
@@ -200,7 +202,8 @@ static bool feeds_chunked_block(const struct inception_layer *l)
     return !strncmp(l->name, "Conv2d", 6) || !strncmp(l->name, "maxpool", 7);
 }
 
-/* Images of a chunk: a divisor of the batch; the whole batch where those rows train or every tensor is kept. */
+/* Images of a chunk: a divisor of the batch; the whole batch where those rows train or every tensor
+ * is kept. */
 static int chunk_images(const struct tower *tower, const struct model_spec *spec, bool training,
                         const struct program *program)
 {
@@ -211,7 +214,8 @@ static int chunk_images(const struct tower *tower, const struct model_spec *spec
     if (program->keep_all || chunk_bytes == 0) return spec->batch;
     const int64_t side = spec->window / 2, image_bytes = side * side * 64 * 4;
     int images = spec->batch;
-    while (images > 1 && (images * image_bytes > chunk_bytes || spec->batch % images != 0)) images--;
+    while (images > 1 && (images * image_bytes > chunk_bytes || spec->batch % images != 0))
+        images--;
     return images;
 }
 
@@ -243,7 +247,8 @@ bool tower_forward(struct tower *tower, const struct model_spec *spec, bool trai
     return true;
 }
 
-/* The gradient of a node, made when its first consumer writes it; *accumulate for the later ones. */
+/* The gradient of a node, made when its first consumer writes it; *accumulate for the later
+ * ones. */
 static struct view gradient_of(struct program *program, struct node *node, bool *accumulate)
 {
     const struct tensor *t = &node->value.tensor;

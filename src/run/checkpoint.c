@@ -1,5 +1,6 @@
-/* Writing and reading checkpoints. The idea: the configuration travels as the YAML text it is, the state as one JSON
- * object with exact (hexadecimal) numbers, so that a resumed run goes on from the same bits. */
+/* Writing and reading checkpoints. The idea: the configuration travels as the YAML text it is, the
+ * state as one JSON object with exact (hexadecimal) numbers, so that a resumed run goes on from the
+ * same bits. */
 #include "micromet/run/checkpoint.h"
 
 #include <jansson.h>

@@ -1,12 +1,13 @@
-/* Which windows a run is trained and validated on, as text that travels in its checkpoints: a resumed run draws windows
- * by their number, so other slides or windows under the same numbers would be another run. */
+/* Which windows a run is trained and validated on, as text that travels in its checkpoints: a
+ * resumed run draws windows by their number, so other slides or windows under the same numbers
+ * would be another run. */
 #ifndef MICROMET_RUN_DATA_RECORD_H
 #define MICROMET_RUN_DATA_RECORD_H
 
 #include "micromet/data/dataset.h"
 
-/* One line a slide, "<split> <XXH3-64 of its identity and windows> <file name>", in the order of the datasets; the same
- * from packs and from slides. malloc'ed; NULL without memory. */
+/* One line a slide, "<split> <XXH3-64 of its identity and windows> <file name>", in the order of
+ * the datasets; the same from packs and from slides. malloc'ed; NULL without memory. */
 char *data_record(const struct dataset *train, const struct dataset *validation);
 
 enum { DATA_DIFFERENCE_BYTES = 700 };

@@ -1,5 +1,5 @@
-/* Maps of the slides that an evaluation of whole slides has finished, kept in <folder>/finished/ until its results are
- * written, so that an interrupted one need not compute them again. */
+/* Maps of the slides that an evaluation of whole slides has finished, kept in <folder>/finished/
+ * until its results are written, so that an interrupted one need not compute them again. */
 #ifndef MICROMET_RUN_EVALUATE_KEPT_H
 #define MICROMET_RUN_EVALUATE_KEPT_H
 

@@ -9,8 +9,8 @@
 
 enum { PICTURE_SIDE_PX = 1600 };
 
-/* Geometry that a reader needs to lay the map over the slide: the pixel (column, row) is the window centred at
- * (origin + column*step, origin + row*step) in level-0 pixels. */
+/* Geometry that a reader needs to lay the map over the slide: the pixel (column, row) is the window
+ * centred at (origin + column*step, origin + row*step) in level-0 pixels. */
 static json_t *facts(const struct heatmap *heatmap, const struct checkpoint *checkpoint,
                      const struct slide *slide)
 {

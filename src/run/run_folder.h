@@ -16,15 +16,17 @@ struct run_folder {
     struct tensorboard *board;
 };
 
-/* Where the run's files lie; makes no folder. One that is there is locked until run_folder_release(), or refused if
- * another training works in it. */
+/* Where the run's files lie; makes no folder. One that is there is locked until
+ * run_folder_release(), or refused if another training works in it. */
 bool run_folder_init(struct run_folder *folder, const struct config *config, struct error *err);
 void run_folder_release(struct run_folder *folder);
-/* Make and lock the folder, write config.yaml, open metrics.jsonl and the event file. Lines that a run which has come to
- * `state` will write again are dropped, and so are files that a killed run left unfinished. */
+/* Make and lock the folder, write config.yaml, open metrics.jsonl and the event file. Lines that a
+ * run which has come to `state` will write again are dropped, and so are files that a killed run
+ * left unfinished. */
 bool run_folder_start(struct run_folder *folder, const struct config *config,
                       const struct training_state *state, struct error *err);
-/* Append one object to metrics.jsonl and its numbers, tagged "<group>/<key>", to TensorBoard. Takes `object`. */
+/* Append one object to metrics.jsonl and its numbers, tagged "<group>/<key>", to TensorBoard. Takes
+ * `object`. */
 bool run_folder_log(struct run_folder *folder, const char *group, int64_t step, json_t *object,
                     struct error *err);
 

@@ -1,5 +1,6 @@
-/* The training loop. The idea: `struct training_state` is all that a step depends on beside the arrays of the model, so
- * stopping anywhere between two steps and going on from a checkpoint gives the same bits. */
+/* The training loop. The idea: `struct training_state` is all that a step depends on beside the
+ * arrays of the model, so stopping anywhere between two steps and going on from a checkpoint gives
+ * the same bits. */
 #include "micromet/run/train.h"
 
 #include <math.h>
@@ -49,7 +50,7 @@ struct trainer {
     struct run_folder folder;
     struct training_state state;
     struct checkpoint_input input;
-    char *slides; /* the input's */
+    char *slides;            /* the input's */
     struct checkpoint start; /* where the run goes on, if `resumed` */
     bool resumed;
     struct loader_batch *slots;
@@ -102,10 +103,10 @@ static bool open_data(struct trainer *t, struct error *err)
     const struct config *config = t->config;
     int bad_train = 0, bad_validation = 0;
     if (!dataset_init(&t->train, config, &t->manifest, SPLIT_TRAIN, &bad_train, err) ||
-        !dataset_init(&t->validation, config, &t->manifest, SPLIT_VALIDATION, &bad_validation, err) ||
+        !dataset_init(&t->validation, config, &t->manifest, SPLIT_VALIDATION, &bad_validation,
+                      err) ||
         !check_classes(&t->train, &t->manifest, SPLIT_TRAIN, err) ||
-        !check_classes(&t->validation, &t->manifest, SPLIT_VALIDATION, err) ||
-        !record_data(t, err))
+        !check_classes(&t->validation, &t->manifest, SPLIT_VALIDATION, err) || !record_data(t, err))
         return false;
     t->bad_slides = bad_train + bad_validation;
     if (!sampler_init(&t->sampler, &t->train, config->data.sampling, config->seed,
@@ -129,7 +130,8 @@ static bool open_data(struct trainer *t, struct error *err)
     return true;
 }
 
-/* Before anything is allocated: a batch that does not fit is told of at once, with one that does. */
+/* Before anything is allocated: a batch that does not fit is told of at once, with one that does.
+ */
 static bool plan_memory(struct trainer *t, struct error *err)
 {
     if (!memory_plan_make(&t->memory, t->config, t->session.backend, t->session.activations, err))
@@ -142,17 +144,16 @@ static bool plan_memory(struct trainer *t, struct error *err)
     return true;
 }
 
-/* Before the data: a slip in model.weights must not cost a walk over all slides. A run that goes on has its weights in
- * the checkpoint. */
+/* Before the data: a slip in model.weights must not cost a walk over all slides. A run that goes on
+ * has its weights in the checkpoint. */
 static bool open_model(struct trainer *t, bool verbose, struct error *err)
 {
     const struct config *config = t->config;
     const bool given = !t->resumed && strcmp(config->model.weights, "random") != 0;
     struct pretrained pretrained = { 0 };
     if (given && !start_weights_open(&pretrained, &t->resolved, err)) return false;
-    const struct model_spec spec =
-        model_spec_from_config(config, t->session.activations,
-                               t->resumed ? t->start.gamma : pretrained.gamma, true);
+    const struct model_spec spec = model_spec_from_config(
+        config, t->session.activations, t->resumed ? t->start.gamma : pretrained.gamma, true);
     bool head_taken = false;
     bool ok = model_init(&t->model, t->session.backend, &spec, err) &&
               (t->resumed
@@ -173,9 +174,12 @@ static bool open_model(struct trainer *t, bool verbose, struct error *err)
 
 /* Keys, or beginnings of keys, that may change when a run goes on; any other makes another run. */
 static const char *const changeable[] = {
-    "name", "data.manifest", "data.pack", "data.source", "data.reader_threads", "data.ring",
-    "model.weights", "optimizer.learning_rate", "schedule.", "train.epochs", "train.early_stop.",
-    "train.resume", "train.keep", "train.checkpoint_steps", "train.run", "compute.",
+    "name",          "data.manifest",           "data.pack",
+    "data.source",   "data.reader_threads",     "data.ring",
+    "model.weights", "optimizer.learning_rate", "schedule.",
+    "train.epochs",  "train.early_stop.",       "train.resume",
+    "train.keep",    "train.checkpoint_steps",  "train.run",
+    "compute.",
 };
 
 static bool may_change(const char *key)
@@ -243,8 +247,7 @@ static bool save(struct trainer *t, char path[PATH_MAX_BYTES], struct error *err
 {
     run_folder_checkpoint_path(&t->folder, t->state.step, path);
     backend_range_push(t->session.backend, "checkpoint");
-    const bool written =
-        checkpoint_write(path, t->model, t->config, &t->state, &t->input, err);
+    const bool written = checkpoint_write(path, t->model, t->config, &t->state, &t->input, err);
     backend_range_pop(t->session.backend);
     if (!written)
         return error_prefix(err, "no checkpoint at step %lld, earlier ones are intact (--resume)",
@@ -266,10 +269,10 @@ static bool log_steps(struct trainer *t, float loss, double rate, struct error *
     const double pairs_per_s = (double)(steps * t->config->train.batch) / spent_s;
     json_t *line = json_pack("{s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "epoch",
                              (json_int_t)t->state.epoch, "loss", (double)loss, "learning_rate",
-                             rate, "windows_per_s", pairs_per_s, "wait_share",
-                             t->wait_s / spent_s, "augment_share", m->augment_s / spent_s,
-                             "forward_share", m->forward_s / spent_s, "backward_share",
-                             m->backward_s / spent_s, "update_share", m->update_s / spent_s);
+                             rate, "windows_per_s", pairs_per_s, "wait_share", t->wait_s / spent_s,
+                             "augment_share", m->augment_s / spent_s, "forward_share",
+                             m->forward_s / spent_s, "backward_share", m->backward_s / spent_s,
+                             "update_share", m->update_s / spent_s);
     const bool ok = run_folder_log(&t->folder, "train", t->state.step, line, err);
     log_info("epoch %lld step %lld/%lld loss %.4f lr %.3g | %.1f windows/s | wait %.0f%% augment "
              "%.0f%% forward %.0f%% backward %.0f%% update %.0f%%",
@@ -277,7 +280,7 @@ static bool log_steps(struct trainer *t, float loss, double rate, struct error *
              (long long)t->steps_per_epoch, loss, rate, pairs_per_s, percent(t->wait_s, spent_s),
              percent(m->augment_s, spent_s), percent(m->forward_s, spent_s),
              percent(m->backward_s, spent_s), percent(m->update_s, spent_s));
-    t->timing = (struct model_timing){ 0 };
+    t->timing = (struct model_timing) { 0 };
     t->wait_s = 0;
     t->started_s = now_s;
     t->logged_step = t->state.step;
@@ -340,8 +343,8 @@ static bool collect_steps(struct trainer *t, struct loader *loader, int left, st
     return true;
 }
 
-/* A window that cannot be read (a damaged pack, a file server that is gone) ends the run, but not the work of its last
- * steps. */
+/* A window that cannot be read (a damaged pack, a file server that is gone) ends the run, but not
+ * the work of its last steps. */
 static void keep_steps(struct trainer *t, struct loader *loader)
 {
     char path[PATH_MAX_BYTES];
@@ -383,8 +386,8 @@ static bool train_epoch(struct trainer *t, bool *stopped, struct error *err)
         const int64_t every = config->train.checkpoint_steps;
         const bool due = every > 0 && (t->state.step + model_in_flight(t->model)) % every == 0;
         const bool last = slot->first + slot->count == examples;
-        /* A checkpoint holds a state between two steps; the last one of an epoch keeps its work whatever becomes of the
-         * validation. */
+        /* A checkpoint holds a state between two steps; the last one of an epoch keeps its work
+         * whatever becomes of the validation. */
         char path[PATH_MAX_BYTES];
         ok = ok && collect_steps(t, loader, due || last ? 0 : 1, err);
         if (ok && (due || last)) ok = save(t, path, err);
@@ -402,9 +405,9 @@ static bool validate(struct trainer *t, double *auc, double *loss, struct error 
                     predict_dataset(t->model, &t->validation, 1, t->session.reader_threads,
                                     t->config->data.ring, "validation", &p, err);
     if (!ok) return false;
-    const bool measured =
-        metrics_auc(p.probabilities, p.labels, p.count, auc, err) &&
-        metrics_choose_threshold(p.probabilities, p.labels, p.count, &t->state.threshold, err);
+    const bool measured = metrics_auc(p.probabilities, p.labels, p.count, auc, err) &&
+                          metrics_choose_threshold(p.probabilities, p.labels, p.count,
+                                                   &t->state.threshold, err);
     *loss = p.loss;
     predictions_release(&p);
     return measured;
@@ -494,16 +497,16 @@ static void trainer_release(struct trainer *t)
 
 static bool prepare_run(struct trainer *t, const struct train_options *options, struct error *err)
 {
-    t->state = (struct training_state){ .best_auc = NAN, .threshold = NAN };
+    t->state = (struct training_state) { .best_auc = NAN, .threshold = NAN };
     schedule_init(&t->state.schedule, t->config);
     if (!options->dry_run && !find_start(t, options->resume, err)) return false;
     if (!session_init(&t->session, &t->config->compute, t->config->data.level_count,
                       t->config->data.reader_threads, err) ||
         !manifest_load(&t->manifest, t->config->data.manifest, err) || !plan_memory(t, err) ||
         !open_model(t, options->verbose, err) || !open_data(t, err) ||
-        !memory_plan_complete(
-            &t->memory, t->config, t->model,
-            dataset_cached_bytes(&t->train, &t->validation, reader_cache_bytes), err))
+        !memory_plan_complete(&t->memory, t->config, t->model,
+                              dataset_cached_bytes(&t->train, &t->validation, reader_cache_bytes),
+                              err))
         return false;
     memory_plan_print(&t->memory);
     if (!memory_plan_check(&t->memory, err) || !allocate(t, err)) return false;
@@ -532,21 +535,22 @@ bool train_run(const struct config *config, const struct train_options *options,
 {
     struct trainer trainer = { .resolved = *config };
     trainer.config = &trainer.resolved;
-    *result = (struct train_result){ .code = EXIT_CODE_OK, .best_auc = NAN };
+    *result = (struct train_result) { .code = EXIT_CODE_OK, .best_auc = NAN };
     catch_signals();
     bool ok = prepare_run(&trainer, options, err);
     if (ok && !options->dry_run) {
         ok = train_all(&trainer, result, err);
         result->best_auc = trainer.state.best_auc;
         snprintf(result->run_folder, sizeof result->run_folder, "%s", trainer.folder.path);
-        ok = ok && path_join(result->best_path, trainer.folder.checkpoints, "best.safetensors", err);
+        ok = ok &&
+             path_join(result->best_path, trainer.folder.checkpoints, "best.safetensors", err);
     }
     if (!ok) advise_batch(&trainer, err);
     if (ok && !options->dry_run) memory_peak_print(&trainer.session, trainer.memory.all);
     if (ok && result->code == EXIT_CODE_OK && trainer.bad_slides > 0) {
         result->code = EXIT_CODE_PARTIAL;
-        log_warning("%s: %d of its slides could not be used (reasons above)",
-                    config->data.manifest, trainer.bad_slides);
+        log_warning("%s: %d of its slides could not be used (reasons above)", config->data.manifest,
+                    trainer.bad_slides);
     }
     trainer_release(&trainer);
     return ok;

@@ -1,7 +1,8 @@
-/* The whole configuration: one plain struct, filled from YAML through one schema table (src/base/config.c).
+/* The whole configuration: one plain struct, filled from YAML through one schema table
+ * (src/base/config.c).
  *
- * The table gives each key's name, type, range, default and one line of help; `micromet config --help`
- * prints it and config_load() checks everything against it before any work starts. */
+ * The table gives each key's name, type, range, default and one line of help; `micromet config
+ * --help` prints it and config_load() checks everything against it before any work starts. */
 #ifndef MICROMET_BASE_CONFIG_H
 #define MICROMET_BASE_CONFIG_H
 
@@ -23,10 +24,12 @@ enum schedule_name { SCHEDULE_CONSTANT, SCHEDULE_EXPONENTIAL, SCHEDULE_PLATEAU, 
 enum resume_mode { RESUME_NEVER, RESUME_AUTO };
 enum backend_name { BACKEND_AUTO, BACKEND_CPU, BACKEND_CUDA };
 enum precision { PRECISION_AUTO, PRECISION_FP32, PRECISION_TF32, PRECISION_BF16 };
-enum batch_norm_mode { BATCH_NORM_BATCH, BATCH_NORM_FROZEN }; /* statistics of trainable batch norm */
+/* statistics of trainable batch norm */
+enum batch_norm_mode { BATCH_NORM_BATCH, BATCH_NORM_FROZEN };
 
 struct config_data {
-    char manifest[PATH_MAX_BYTES]; /* CSV: slide,annotation,label,split; paths relative to the CSV */
+    /* CSV: slide,annotation,label,split; paths relative to the CSV */
+    char manifest[PATH_MAX_BYTES];
     int levels[TOWERS_MAX];        /* one tower per level, finest first */
     int level_count;
     int window;           /* px of each tower's level, at least 75 (InceptionV3's smallest input) */
@@ -36,14 +39,16 @@ struct config_data {
     double mpp;           /* µm per level-0 pixel for slides that do not say; 0 = from the slide */
     struct {
         enum tissue_method method;
-        double threshold;  /* grey (0 black .. 1 white) at or below which a pixel is tissue (gray) */
+        /* grey (0 black .. 1 white) at or below which a pixel is tissue (gray) */
+        double threshold;
         double min_normal; /* share of tissue pixels that a normal window needs */
     } tissue;
     char pack[PATH_MAX_BYTES]; /* folder of window packs */
     enum data_source source;
     enum sampling sampling;
     double normals_per_tumor;   /* normal windows kept for each tumour window of a tumour slide */
-    int64_t max_tumor, max_normal; /* caps per slide; 0 = none. A slide without tumour keeps max_normal */
+    /* caps per slide; 0 = none. A slide without tumour keeps max_normal */
+    int64_t max_tumor, max_normal;
     int reader_threads;         /* 0 = as many as compute threads */
     int ring;                   /* host batches decoded ahead */
 };
@@ -102,7 +107,8 @@ struct config_compute {
     int device;    /* cuda: which GPU */
     bool autotune; /* cuda: time the candidates of each convolution, and keep the fastest */
     int workspace; /* cuda: MiB of scratch that an op may ask for */
-    char plan_cache[PATH_MAX_BYTES]; /* cuda: folder of cuDNN's plans; empty = the user's cache folder */
+    /* cuda: folder of cuDNN's plans; empty = the user's cache folder */
+    char plan_cache[PATH_MAX_BYTES];
 };
 
 struct config {
@@ -120,12 +126,13 @@ struct config {
 
 void config_defaults(struct config *config);
 
-/* Defaults, then the YAML file (may be NULL), then overrides such as "optimizer.learning_rate=1e-4" or
- * "data.levels=[3,4]". Relative paths start at the file's folder, given or default; those in overrides (and without a
- * file) at the current folder. Errors carry EXIT_CODE_USAGE and read
- * `configs/x.yaml:14:9: optimizer.learning_rate: -1 is below 0`; unknown keys suggest the nearest name. */
-bool config_load(struct config *config, const char *path, int override_count, char *const *overrides,
-                 struct error *err);
+/* Defaults, then the YAML file (may be NULL), then overrides such as "optimizer.learning_rate=1e-4"
+ * or "data.levels=[3,4]". Relative paths start at the file's folder, given or default; those in
+ * overrides (and without a file) at the current folder. Errors carry EXIT_CODE_USAGE and read
+ * `configs/x.yaml:14:9: optimizer.learning_rate: -1 is below 0`; unknown keys suggest the nearest
+ * name. */
+bool config_load(struct config *config, const char *path, int override_count,
+                 char *const *overrides, struct error *err);
 
 /* The same overrides on top of what is in *config already, a checkpoint's configuration say. */
 bool config_override(struct config *config, int count, char *const *overrides, struct error *err);
@@ -138,7 +145,8 @@ const char *config_difference(const struct config *a, const struct config *b, in
 bool config_parse(struct config *config, const char *yaml, size_t size, const char *name,
                   struct error *err);
 
-/* Write every key with its resolved value as YAML that config_load() reads back to an equal struct. */
+/* Write every key with its resolved value as YAML that config_load() reads back to an equal
+ * struct. */
 bool config_write(const struct config *config, FILE *stream, struct error *err);
 
 /* The table: key, type, range, default, help. */

@@ -1,7 +1,8 @@
 /* Errors are values: fallible functions return bool and take `struct error *err` last.
  *
- * The first error wins: once an error holds a message, error_set() leaves it alone, so a cleanup path
- * can never hide the cause. Only main() prints and exits. CHECK() is for programmer errors alone. */
+ * The first error wins: once an error holds a message, error_set() leaves it alone, so a cleanup
+ * path can never hide the cause. Only main() prints and exits. CHECK() is for programmer errors
+ * alone. */
 #ifndef MICROMET_BASE_ERROR_H
 #define MICROMET_BASE_ERROR_H
 
@@ -17,12 +18,14 @@ enum exit_code {
     EXIT_CODE_FAILED = 1,       /* the work could not be done */
     EXIT_CODE_USAGE = 2,        /* command line or configuration is wrong; nothing was started */
     EXIT_CODE_PARTIAL = 3,      /* good slides are done, at least one bad slide was reported */
-    EXIT_CODE_INTERRUPTED = 75, /* stopped by a signal with a checkpoint written; run again to go on */
+    /* stopped by a signal with a checkpoint written; run again to go on */
+    EXIT_CODE_INTERRUPTED = 75,
 };
 
 struct error {
     enum exit_code code; /* EXIT_CODE_OK until the first error_set() */
-    char message[1024];  /* names the file, line or slide and says what to do; no trailing newline */
+    /* names the file, line or slide and says what to do; no trailing newline */
+    char message[1024];
 };
 
 /* Store code and message unless an error is already there. Always returns false, so that a function

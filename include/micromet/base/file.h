@@ -1,4 +1,5 @@
-/* Files appear complete or not at all: write to a temporary name, fsync, rename, fsync the folder. */
+/* Files appear complete or not at all: write to a temporary name, fsync, rename, fsync the
+ * folder. */
 #ifndef MICROMET_BASE_FILE_H
 #define MICROMET_BASE_FILE_H
 
@@ -10,8 +11,8 @@
 
 enum { PATH_MAX_BYTES = 1024 };
 
-/* A file being written. `stream` is an ordinary FILE in the folder of the target, locked while its writer lives; several
- * processes may write the same target at once, the last to commit wins. */
+/* A file being written. `stream` is an ordinary FILE in the folder of the target, locked while its
+ * writer lives; several processes may write the same target at once, the last to commit wins. */
 struct atomic_file {
     FILE *stream;
     char path[PATH_MAX_BYTES];
@@ -24,11 +25,13 @@ bool atomic_file_open(struct atomic_file *file, const char *path, struct error *
 bool atomic_file_commit(struct atomic_file *file, struct error *err);
 /* Remove the temporary file if it was not committed. Safe on a zeroed struct and after commit. */
 void atomic_file_release(struct atomic_file *file);
-/* Remove the temporary files in `folder` whose writers are dead: of the target `name`, or of all if it is NULL. */
+/* Remove the temporary files in `folder` whose writers are dead: of the target `name`, or of all if
+ * it is NULL. */
 void atomic_files_clean(const char *folder, const char *name);
 
 bool file_write_atomic(const char *path, const void *bytes, size_t size, struct error *err);
-/* Whole file into malloc'ed memory with a terminating NUL after `size` bytes; refuses files over `limit`. */
+/* Whole file into malloc'ed memory with a terminating NUL after `size` bytes; refuses files over
+ * `limit`. */
 bool file_read(const char *path, size_t limit, char **bytes, size_t *size, struct error *err);
 bool file_exists(const char *path);
 /* Create a folder and its parents. */

@@ -7,8 +7,8 @@
 void log_info(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_warning(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* Progress of long work. On a terminal: one line redrawn at most five times a second, with rate and time
- * left. Elsewhere: nothing until progress_end(), which prints one line. Thread-safe. */
+/* Progress of long work. On a terminal: one line redrawn at most five times a second, with rate and
+ * time left. Elsewhere: nothing until progress_end(), which prints one line. Thread-safe. */
 struct progress {
     const char *title; /* "prepare" */
     const char *unit;  /* "windows" */

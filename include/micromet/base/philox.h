@@ -1,5 +1,5 @@
-/* Ten rounds of Philox4x32 as arithmetic alone, for C and for CUDA (define PHILOX_INLINE to add qualifiers).
- * random.h says what the counter's words mean. */
+/* Ten rounds of Philox4x32 as arithmetic alone, for C and for CUDA (define PHILOX_INLINE to add
+ * qualifiers). random.h says what the counter's words mean. */
 #ifndef MICROMET_BASE_PHILOX_H
 #define MICROMET_BASE_PHILOX_H
 

@@ -1,7 +1,8 @@
-/* Counter-based random numbers: Philox4x32-10 (Salmon et al., SC 2011, doi:10.1145/2063384.2063405).
+/* Counter-based random numbers: Philox4x32-10 (Salmon et al., SC 2011,
+ * doi:10.1145/2063384.2063405).
  *
- * A stream is named by (seed, epoch, sample, purpose), never by who draws from it or when, so results
- * do not depend on the number of threads or on whether a run was interrupted. */
+ * A stream is named by (seed, epoch, sample, purpose), never by who draws from it or when, so
+ * results do not depend on the number of threads or on whether a run was interrupted. */
 #ifndef MICROMET_BASE_RANDOM_H
 #define MICROMET_BASE_RANDOM_H
 
@@ -34,7 +35,8 @@ void philox4x32_10(const uint32_t counter[4], const uint32_t key[2], uint32_t ou
 uint32_t random_u32(struct random *random);
 float random_uniform(struct random *random, float low, float high); /* [low, high) */
 double random_unit(struct random *random);                          /* [0, 1), 53 bits */
-uint64_t random_below(struct random *random, uint64_t bound); /* unbiased in [0, bound); bound > 0 */
+/* unbiased in [0, bound); bound > 0 */
+uint64_t random_below(struct random *random, uint64_t bound);
 float random_normal(struct random *random);                   /* mean 0, variance 1 (Box-Muller) */
 
 #endif

@@ -6,9 +6,10 @@
 
 #include "micromet/base/error.h"
 
-/* Call work(context, item, worker, err) for every item in [0, items) from at most `threads` threads,
- * items handed out in ascending order. Stops handing out at the first error and returns that of the
- * smallest item that failed. `worker` in [0, threads) lets the caller keep scratch memory per thread. */
+/* Call work(context, item, worker, err) for every item in [0, items) from at most `threads`
+ * threads, items handed out in ascending order. Stops handing out at the first error and returns
+ * that of the smallest item that failed. `worker` in [0, threads) lets the caller keep scratch
+ * memory per thread. */
 bool parallel_for(int threads, int64_t items, void *context,
                   bool (*work)(void *context, int64_t item, int worker, struct error *err),
                   struct error *err);

@@ -1,8 +1,8 @@
 /* Reader threads that keep a bounded ring of batches ahead of the trainer.
  *
- * The ring's memory is given by the caller (pinned by the backend or plain) and pixels come through callbacks, so the
- * loader sees neither a device nor a dataset. Batches come out in order whatever the number of threads; sample k of batch
- * b sits at row k. */
+ * The ring's memory is given by the caller (pinned by the backend or plain) and pixels come through
+ * callbacks, so the loader sees neither a device nor a dataset. Batches come out in order whatever
+ * the number of threads; sample k of batch b sits at row k. */
 #ifndef MICROMET_DATA_LOADER_H
 #define MICROMET_DATA_LOADER_H
 
@@ -17,8 +17,8 @@ struct loader_source {
     /* Called on the thread of loader_init(), once for each reader thread. */
     bool (*open)(const void *context, size_t cache_bytes, void **reader, struct error *err);
     /* pixels[tower]: window_bytes each. */
-    bool (*read)(void *reader, struct sample sample, uint8_t *const pixels[TOWERS_MAX], float *label,
-                 struct error *err);
+    bool (*read)(void *reader, struct sample sample, uint8_t *const pixels[TOWERS_MAX],
+                 float *label, struct error *err);
     void (*close)(void *reader);
     int towers;
     size_t window_bytes; /* of one sample for one tower: window*window*3 */
@@ -38,14 +38,16 @@ struct loader_batch {
 
 struct loader;
 
-/* order: (order_count) samples, kept by the caller until loader_release(). slots: (slot_count) batches whose pointers
- * are set. Starts `threads` threads at first_sample (for resume). cache_bytes is shared out among the readers. */
-bool loader_init(struct loader **loader, const struct loader_source *source, const struct sample *order,
-                 int64_t order_count, int64_t first_sample, int batch, struct loader_batch *slots,
-                 int slot_count, int threads, size_t cache_bytes, struct error *err);
-/* Wait for the next batch; *slot is NULL at the end of the order. A read that failed surfaces here, in place of its
- * batch: the batches before it still come out, and the message does not depend on the number of threads. The caller
- * must not hold all slots. */
+/* order: (order_count) samples, kept by the caller until loader_release(). slots: (slot_count)
+ * batches whose pointers are set. Starts `threads` threads at first_sample (for resume).
+ * cache_bytes is shared out among the readers. */
+bool loader_init(struct loader **loader, const struct loader_source *source,
+                 const struct sample *order, int64_t order_count, int64_t first_sample, int batch,
+                 struct loader_batch *slots, int slot_count, int threads, size_t cache_bytes,
+                 struct error *err);
+/* Wait for the next batch; *slot is NULL at the end of the order. A read that failed surfaces here,
+ * in place of its batch: the batches before it still come out, and the message does not depend on
+ * the number of threads. The caller must not hold all slots. */
 bool loader_next(struct loader *loader, struct loader_batch **slot, struct error *err);
 /* Give a slot back to the readers, in any order. */
 void loader_recycle(struct loader *loader, struct loader_batch *slot);

@@ -1,9 +1,10 @@
 /* InceptionV3 (Szegedy et al. 2015, arXiv 1512.00567) without its classifier, as one table.
  *
- * Rows are in Keras' creation order of convolutions (conv2d_1 … conv2d_94); names are torchvision's. A row reads the
- * tensor `from` and writes its own, or the next channels of the concatenated tensor `into`. Every convolution is followed
- * by batch norm (epsilon 1e-3) and ReLU and has no bias. The Keras indices are positions in model.layers (read from Keras
- * 3 by running it), which is what `freeze: keras:N` counts. */
+ * Rows are in Keras' creation order of convolutions (conv2d_1 … conv2d_94); names are
+ * torchvision's. A row reads the tensor `from` and writes its own, or the next channels of the
+ * concatenated tensor `into`. Every convolution is followed by batch norm (epsilon 1e-3) and ReLU
+ * and has no bias. The Keras indices are positions in model.layers (read from Keras 3 by running
+ * it), which is what `freeze: keras:N` counts. */
 #ifndef MICROMET_NN_INCEPTION_V3_H
 #define MICROMET_NN_INCEPTION_V3_H
 
@@ -44,8 +45,8 @@ void inception_weight_shape(const struct inception_layer *layer, int64_t shape[4
  * w' = w*s, b' = beta - mean*s with s = gamma / sqrt(variance + epsilon). */
 double inception_fold_scale(float gamma, float variance);
 
-/* Index in model.layers of the first layer behind a block ("mixed_6d"), as `freeze: mixed_6d` freezes up to and including
- * that block; -1 if there is no such block. */
+/* Index in model.layers of the first layer behind a block ("mixed_6d"), as `freeze: mixed_6d`
+ * freezes up to and including that block; -1 if there is no such block. */
 int inception_block_end(const char *block);
 
 #endif

@@ -1,8 +1,10 @@
-/* The network: one InceptionV3 tower a magnification, their pooled features side by side, and a dense head to one logit.
+/* The network: one InceptionV3 tower a magnification, their pooled features side by side, and a
+ * dense head to one logit.
  *
- * Towers run on queues of their own; the head runs on queue 0. Everything is planned when the model is made: a training
- * program (forward, backward, update) if asked for, and an inference program in which every batch norm is folded into its
- * convolution. Batches have one size; smaller ones are computed with idle rows. */
+ * Towers run on queues of their own; the head runs on queue 0. Everything is planned when the model
+ * is made: a training program (forward, backward, update) if asked for, and an inference program in
+ * which every batch norm is folded into its convolution. Batches have one size; smaller ones are
+ * computed with idle rows. */
 #ifndef MICROMET_NN_MODEL_H
 #define MICROMET_NN_MODEL_H
 
@@ -15,17 +17,20 @@ struct model_spec {
     int towers;
     int window; /* px, at least 75 */
     int batch;
-    bool training; /* plan backward and update too */
-    bool fixed;    /* inference only: model_refresh() discards the towers' parameters */
+    bool training;          /* plan backward and update too */
+    bool fixed;             /* inference only: model_refresh() discards the towers' parameters */
     enum dtype activations; /* DTYPE_F32 or DTYPE_BF16; the head is always F32 */
-    bool gamma;    /* batch norm has a trainable scale (torchvision's files); Keras' InceptionV3 has none */
+    bool gamma; /* batch norm has a trainable scale (torchvision's files); Keras' InceptionV3 has
+                   none */
     struct config_model model;
     struct config_optimizer optimizer;
 };
 
-/* One named array. Convolutions are kept as (K,R,S,C); torch_shape is what files hold: (K,C,R,S), (K,C) or (K). */
+/* One named array. Convolutions are kept as (K,R,S,C); torch_shape is what files hold: (K,C,R,S),
+ * (K,C) or (K). */
 struct parameter {
-    char name[96]; /* torchvision's, prefixed: "tower0.Mixed_5b.branch1x1.conv.weight", "head.0.bias" */
+    char name[96]; /* torchvision's, prefixed: "tower0.Mixed_5b.branch1x1.conv.weight",
+                      "head.0.bias" */
     int dims;
     int64_t torch_shape[4];
     int64_t count;
@@ -59,8 +64,8 @@ bool model_read(struct model *model, int index, enum parameter_part part, float 
 bool model_write(struct model *model, int index, enum parameter_part part, const float *values,
                  struct error *err);
 
-/* Seeded start: He normal for convolutions, Glorot uniform for the head (Keras' defaults), zero biases, and moving
- * statistics (0, 1). Also resets the optimizer's state. */
+/* Seeded start: He normal for convolutions, Glorot uniform for the head (Keras' defaults), zero
+ * biases, and moving statistics (0, 1). Also resets the optimizer's state. */
 bool model_randomize(struct model *model, uint64_t seed, struct error *err);
 
 /* Fold the current values of every batch norm into the plans of the inference program, and of
@@ -83,9 +88,10 @@ struct model_timing {
     double augment_s, forward_s, backward_s, update_s;
 };
 
-/* One step of gradient descent, submitted and collected apart: up to PASSES_MAX may be under way, so that the device never
- * waits for the host. The batch's pixels must stay as they are until its step is collected. step counts from 1. Between a
- * submission and its collection only steps of the same kind may be submitted. */
+/* One step of gradient descent, submitted and collected apart: up to PASSES_MAX may be under way,
+ * so that the device never waits for the host. The batch's pixels must stay as they are until its
+ * step is collected. step counts from 1. Between a submission and its collection only steps of the
+ * same kind may be submitted. */
 bool model_train_submit(struct model *model, const struct model_batch *batch, float learning_rate,
                         int64_t step, uint64_t seed, struct error *err);
 bool model_train_collect(struct model *model, float *loss, float *probabilities,
@@ -103,24 +109,26 @@ bool model_predict_collect(struct model *model, float *probabilities, struct err
 bool model_predict(struct model *model, const struct model_batch *batch, float *probabilities,
                    struct error *err);
 
-/* For checks against other implementations: run one tower's inference program on prepared input, (batch, window, window, 3)
- * float in [-1,1], and copy the named tensor ("Mixed_5d", "Conv2d_1a_3x3", "features") as dense float32 to *values,
- * malloc'ed, n*h*w*c. Runs with every tensor kept. */
+/* For checks against other implementations: run one tower's inference program on prepared input,
+ * (batch, window, window, 3) float in [-1,1], and copy the named tensor ("Mixed_5d",
+ * "Conv2d_1a_3x3", "features") as dense float32 to *values, malloc'ed, n*h*w*c. Runs with every
+ * tensor kept. */
 bool model_activation(struct model *model, int tower, const float *input, const char *name,
                       float **values, int shape[4], struct error *err);
 
 /* What one operation of a tower's program takes, alone on its queue. */
 struct model_op_time {
-    struct op op; /* names and shapes */
+    struct op op;         /* names and shapes */
     double seconds, macs; /* of one run with a whole batch */
 };
-/* Time every operation of a tower's training or inference program for about `seconds` in all, slowest first; *times is
- * malloc'ed. Call it behind a step, so that there are values to compute with; batch norm's moving statistics drift. */
+/* Time every operation of a tower's training or inference program for about `seconds` in all,
+ * slowest first; *times is malloc'ed. Call it behind a step, so that there are values to compute
+ * with; batch norm's moving statistics drift. */
 bool model_profile(struct model *model, int tower, bool training, double seconds,
                    struct model_op_time **times, int *count, struct error *err);
 
-/* One operation after another of a tower's program, or of the head's (tower = spec.towers); NULL behind the last. *plan, if
- * asked for, is the backend's. */
+/* One operation after another of a tower's program, or of the head's (tower = spec.towers); NULL
+ * behind the last. *plan, if asked for, is the backend's. */
 const struct op *model_op(const struct model *model, int tower, bool training, int index,
                           const struct plan **plan);
 
@@ -133,7 +141,8 @@ struct model_memory model_memory(const struct model *model);
 /* What `plans` will grow by when a planned model is refreshed for the first time, on a device with
  * memory of its own; bytes. */
 size_t model_weights_to_load(const struct model *model);
-/* Multiply-adds of one example: forward of the inference program, and forward + backward of training. */
+/* Multiply-adds of one example: forward of the inference program, and forward + backward of
+ * training. */
 void model_macs(const struct model *model, double *inference, double *training);
 
 #endif

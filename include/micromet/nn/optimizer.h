@@ -1,7 +1,8 @@
-/* Update rules, element by element, as their sources define them (g gradient, p parameter, lr learning rate):
+/* Update rules, element by element, as their sources define them (g gradient, p parameter, lr
+ * learning rate):
  *
- * adam     Kingma & Ba 2015, as Keras and PyTorch compute it: m = b1*m + (1-b1)*g; v = b2*v + (1-b2)*g²;
- *          p -= lr * (m/(1-b1^t)) / (sqrt(v/(1-b2^t)) + epsilon)
+ * adam     Kingma & Ba 2015, as Keras and PyTorch compute it: m = b1*m + (1-b1)*g;
+ *          v = b2*v + (1-b2)*g²; p -= lr * (m/(1-b1^t)) / (sqrt(v/(1-b2^t)) + epsilon)
  * rmsprop  TensorFlow 1 tf.train.RMSPropOptimizer (the paper's): ms = decay*ms + (1-decay)*g²;
  *          mom = momentum*mom + lr*g/sqrt(ms + epsilon); p -= mom.  ms starts at one, mom at zero
  * sgd      mom = momentum*mom + g; p -= lr*mom

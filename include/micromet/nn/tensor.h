@@ -1,4 +1,5 @@
-/* A view of NHWC memory with a pixel stride, so that a layer writes straight into its slice of a concatenated tensor. */
+/* A view of NHWC memory with a pixel stride, so that a layer writes straight into its slice of a
+ * concatenated tensor. */
 #ifndef MICROMET_NN_TENSOR_H
 #define MICROMET_NN_TENSOR_H
 

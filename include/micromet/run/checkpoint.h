@@ -1,5 +1,6 @@
-/* A run's state in one safetensors file: parameters under torchvision's names with a tower prefix, optimizer state under
- * "optimizer.state1.<name>", and everything else as metadata: the model knows its input. */
+/* A run's state in one safetensors file: parameters under torchvision's names with a tower prefix,
+ * optimizer state under "optimizer.state1.<name>", and everything else as metadata: the model knows
+ * its input. */
 #ifndef MICROMET_RUN_CHECKPOINT_H
 #define MICROMET_RUN_CHECKPOINT_H
 
@@ -70,8 +71,9 @@ bool checkpoint_apply(struct checkpoint *checkpoint, struct model *model, bool w
                       struct error *err);
 void checkpoint_release(struct checkpoint *checkpoint);
 
-/* Refuses a slide that the model does not know at its scale: towers whose downsample is off by more than 1 %, or whose
- * µm/px by more than 10 % where both are known (`mpp` is of the slide's level 0; 0 = unknown). */
+/* Refuses a slide that the model does not know at its scale: towers whose downsample is off by more
+ * than 1 %, or whose µm/px by more than 10 % where both are known (`mpp` is of the slide's level 0;
+ * 0 = unknown). */
 bool checkpoint_check_scale(const struct checkpoint *checkpoint, const char *slide,
                             const double downsamples[TOWERS_MAX], double mpp, struct error *err);
 

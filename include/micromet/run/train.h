@@ -1,7 +1,8 @@
-/* Training: from a configuration to checkpoints, metrics.jsonl and TensorBoard events in a run folder.
+/* Training: from a configuration to checkpoints, metrics.jsonl and TensorBoard events in a run
+ * folder.
  *
  *     <train.run>/<name>/config.yaml            resolved configuration
- *                       /metrics.jsonl          one object a line: steps (every log_steps) and epochs
+ *                       /metrics.jsonl          one object a line: every log_steps, every epoch
  *                       /events.out.tfevents.*  the same for TensorBoard
  *                       /lock                   held while a training works in the folder
  *                       /checkpoints/step-*.safetensors, best.safetensors

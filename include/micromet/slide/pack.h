@@ -66,9 +66,11 @@ bool pack_verify(const struct pack *pack, struct error *err);
 void pack_release(struct pack *pack);
 /* The bytes of one window for one tower: (window, window, 3). */
 const uint8_t *pack_pixels(const struct pack *pack, int64_t index, int tower);
-/* Read them into `pixels` instead, and check them: a training that goes through every window does not keep the file
- * resident, a file server that fails is an error, not a signal, and a flipped bit is never trained on. */
-bool pack_read(const struct pack *pack, int64_t index, int tower, uint8_t *pixels, struct error *err);
+/* Read them into `pixels` instead, and check them: a training that goes through every window does
+ * not keep the file resident, a file server that fails is an error, not a signal, and a flipped bit
+ * is never trained on. */
+bool pack_read(const struct pack *pack, int64_t index, int tower, uint8_t *pixels,
+               struct error *err);
 
 /* Where the table ends and the pixels begin, and the size of one window's pixels for all towers;
  * bytes. */

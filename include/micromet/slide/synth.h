@@ -1,8 +1,10 @@
-/* Synthetic slides for the demo and the tests: pyramidal tiled JPEG TIFFs that OpenSlide opens, with mask TIFFs.
+/* Synthetic slides for the demo and the tests: pyramidal tiled JPEG TIFFs that OpenSlide opens,
+ * with mask TIFFs.
  *
- * H&E-like tissue islands with nuclei on a bright background, pen marks, fat holes; tumour regions differ in nuclear
- * texture at the fine level AND in arrangement at the coarse level, with decoys that share only one of the two, so that
- * both magnifications together tell them apart. Every pixel is a pure function of (options, x, y). */
+ * H&E-like tissue islands with nuclei on a bright background, pen marks, fat holes; tumour regions
+ * differ in nuclear texture at the fine level AND in arrangement at the coarse level, with decoys
+ * that share only one of the two, so that both magnifications together tell them apart. Every pixel
+ * is a pure function of (options, x, y). */
 #ifndef MICROMET_SLIDE_SYNTH_H
 #define MICROMET_SLIDE_SYNTH_H
 
@@ -32,8 +34,9 @@ bool synth_check(const struct synth_options *options, struct error *err);
 /* Level-0 tiles of one file: what `progress` counts, once for the slide and once for its mask. */
 int64_t synth_tile_count(const struct synth_options *options);
 
-/* Write `path` (TIFF) and, when mask_path is not NULL, its mask (0/255, deflate, tiled, same levels). The same options
- * give the same bytes. Memory does not grow with the slide but for 12 bytes a tile; time grows with the tissue. */
+/* Write `path` (TIFF) and, when mask_path is not NULL, its mask (0/255, deflate, tiled, same
+ * levels). The same options give the same bytes. Memory does not grow with the slide but for 12
+ * bytes a tile; time grows with the tissue. */
 bool synth_write(const struct synth_options *options, const char *path, const char *mask_path,
                  struct error *err);
 

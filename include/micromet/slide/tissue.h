@@ -1,5 +1,5 @@
-/* Which pixels are tissue. Grey is scikit-image's rgb2gray, 0.2125 R + 0.7154 G + 0.0721 B, computed in integers
- * (2125 R + 7154 G + 721 B, at most 2,550,000) so that the rule is exact. */
+/* Which pixels are tissue. Grey is scikit-image's rgb2gray, 0.2125 R + 0.7154 G + 0.0721 B,
+ * computed in integers (2125 R + 7154 G + 721 B, at most 2,550,000) so that the rule is exact. */
 #ifndef MICROMET_SLIDE_TISSUE_H
 #define MICROMET_SLIDE_TISSUE_H
 
@@ -12,8 +12,8 @@ struct tissue_rule {
     int32_t gray_max; /* a pixel is tissue if its grey is at or below this */
 };
 
-/* gray: threshold * GRAY_MAX (the paper's 0.8). otsu: Otsu's threshold (IEEE SMC 9:62, 1979) on the 256-bin grey
- * histogram of a thumbnail of at most 1024 px. */
+/* gray: threshold * GRAY_MAX (the paper's 0.8). otsu: Otsu's threshold (IEEE SMC 9:62, 1979) on the
+ * 256-bin grey histogram of a thumbnail of at most 1024 px. */
 bool tissue_rule_init(struct tissue_rule *rule, const struct config_data *data,
                       const struct slide *slide, struct error *err);
 
