@@ -137,6 +137,17 @@ Test(optimizer, many_steps_follow_the_formulas)
     backend_close(backend);
 }
 
+/* More than a GPU updates at one go. */
+Test(optimizer, millions_of_parameters_follow_the_formula)
+{
+    struct backend *backend = op_case_backend(1);
+    const struct op op = { .kind = OP_OPTIMIZER, .optimizer = rules[4], .count = 2500003 };
+    struct error err = { 0 };
+    double worst = 0;
+    cr_expect(op_case_holds(&op, backend, 1, &worst, &err), "%s", err.message);
+    backend_close(backend);
+}
+
 /* One parameter at 1, one gradient, one step. */
 static float first_step(const struct config_optimizer *o, float gradient, float lr)
 {

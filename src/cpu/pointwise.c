@@ -58,7 +58,7 @@ static bool loss(struct plan *plan, const struct op_buffers *b, struct error *er
         const double p = 1 / (1 + exp(-z));
         sum += (z > 0 ? z : 0) - z * t + log1p(exp(-fabs(z)));
         b->probabilities[i] = (float)p;
-        gradient[i] = (float)((p - t) / n);
+        gradient[(int64_t)i * op->y.pixel_stride] = (float)((p - t) / n);
     }
     b->loss[0] = (float)(sum / n);
     return true;
