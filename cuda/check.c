@@ -12,7 +12,7 @@
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static cudaError_t lost_status = cudaSuccess; /* the process lost its GPU to this */
-static char lost_message[512];
+static char lost_message[640];
 
 static bool is_sticky(cudaError_t status)
 {
@@ -56,14 +56,14 @@ static bool lost(cudaError_t status, const char *message, struct error *err)
     const bool first = lost_status == cudaSuccess;
     if (first) {
         lost_status = status;
-        snprintf(lost_message, sizeof lost_message, "%s", message);
+        snprintf(lost_message, sizeof lost_message,
+                 "%s, of work that may have been queued before (CUDA_LAUNCH_BLOCKING=1 in the "
+                 "environment tells which)",
+                 message);
     }
     error_set(err, EXIT_CODE_FAILED,
-              "the GPU can no longer be used by this process%s: %s%s; start it anew",
-              first ? "" : " since an earlier failure", lost_message,
-              first ? ", of work that may have been queued before (CUDA_LAUNCH_BLOCKING=1 in the "
-                      "environment tells which)"
-                    : "");
+              "the GPU can no longer be used by this process%s: %s; start it anew",
+              first ? "" : " since an earlier failure", lost_message);
     pthread_mutex_unlock(&lock);
     return false;
 }

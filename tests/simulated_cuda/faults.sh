@@ -130,7 +130,7 @@ mkdir good
 begin reference
 SECONDS=0
 prepared env MICROMET_SIMULATED_REPORT=reference/report "$MICROMET" train faults.yaml train.epochs=2 train.run=reference
-hangs_s=$((60 + 20 * SECONDS))
+hangs_s=$((60 + 10 * SECONDS))
 ! grep '^leak' reference/report
 
 # Places are told apart by their functions. What gives back has but one turn: most of it is done at the end, so that each
