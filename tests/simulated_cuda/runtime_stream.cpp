@@ -2,6 +2,7 @@
 #include "runtime.h"
 
 #include <algorithm>
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 
@@ -393,7 +394,7 @@ cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t start, cudaEvent_t end)
         if (!start->timing || !end->timing || !start->record || !end->record)
             return cudaErrorInvalidResourceHandle;
         if (!start->record->done || !end->record->done) return cudaErrorNotReady;
-        *ms = (float)(end->record->done_ms - start->record->done_ms);
+        *ms = (float)std::max(0.0, end->record->done_ms - start->record->done_ms); /* never negative */
         return cudaSuccess;
     });
 }
