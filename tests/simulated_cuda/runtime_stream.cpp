@@ -2,7 +2,6 @@
 #include "runtime.h"
 
 #include <algorithm>
-#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 
