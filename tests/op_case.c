@@ -113,8 +113,7 @@ int op_case_queues(void)
     return is_cuda() ? 2 : 1;
 }
 
-/* --- orders -------------------------------------------------------------------------------------
- */
+/* --- orders --- */
 
 /* Enough for the cases that run at once: their sums are the same in all orders. */
 static const size_t remembered_bytes = (size_t)512 << 20;
@@ -303,8 +302,7 @@ void *op_case_after(struct op_case *test, enum role role)
     return test->arrays[role].after + test->arrays[role].first;
 }
 
-/* --- running ------------------------------------------------------------------------------------
- */
+/* --- running --- */
 
 static bool place(struct op_case *test, struct backend *backend, struct error *err)
 {

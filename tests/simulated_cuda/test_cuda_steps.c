@@ -66,8 +66,7 @@ static bool reports(void)
     return getenv("MICROMET_TEST_REPORT") != NULL;
 }
 
-/* --- batches ------------------------------------------------------------------------------------
- */
+/* --- batches --- */
 
 /* Pixels in the memory of whoever sets them; the rest travels at once. */
 struct step_batch {
@@ -94,6 +93,19 @@ static void batch_release(struct step_batch *batch)
     free(batch->labels);
 }
 
+/* The same with pixels in plain memory. */
+static void whole_batch_init(struct step_batch *batch, int rows)
+{
+    batch_init(batch, rows);
+    for (int t = 0; t < TOWERS; t++) batch->pixels[t] = allocate((size_t)rows * window_bytes());
+}
+
+static void whole_batch_release(struct step_batch *batch)
+{
+    for (int t = 0; t < TOWERS; t++) free(batch->pixels[t]);
+    batch_release(batch);
+}
+
 /* The batch of a step, counted from 1. */
 static struct model_batch batch_fill(struct step_batch *batch, const struct model_spec *spec,
                                      int step)
@@ -116,8 +128,7 @@ static struct model_batch batch_fill(struct step_batch *batch, const struct mode
     return filled;
 }
 
-/* --- all arrays of a model ----------------------------------------------------------------------
- */
+/* --- all arrays of a model --- */
 
 enum { PARTS = 4 }; /* enum parameter_part */
 
@@ -170,24 +181,23 @@ static void arrays_release(struct arrays *arrays)
     free(arrays->parameters);
 }
 
-/* --- a start that is clear of jumps -------------------------------------------------------------
- */
+/* --- a start that is clear of jumps --- */
 
 /* A gradient jumps where the input of a ReLU is zero, or the two largest of a max pool are equal:
  * there rounding decides (tools/parity/train_step.py tells more). Inputs are kept this far from it,
  * in standard deviations; float32 is off by some 1e-6. */
 static const float margin = 2e-4f, margin_of_maxima = 2e-5f;
 
-static const void *pixel_of(const struct tensor *t, const void *data, int64_t pixel)
+static float value_at(const struct tensor *t, const void *data, int64_t pixel, int64_t channel)
 {
-    return (const float *)data + pixel * t->pixel_stride;
+    return ((const float *)data)[pixel * t->pixel_stride + channel];
 }
 
 static bool near_zero(const struct instruction *norm, int channel)
 {
     const struct op_buffers *b = &norm->buffers;
     for (int64_t p = 0; p < tensor_pixels(&norm->op.x); p++) {
-        const float x = ((const float *)pixel_of(&norm->op.x, b->x, p))[channel];
+        const float x = value_at(&norm->op.x, b->x, p, channel);
         const float xhat = (x - b->saved_mean[channel]) * b->saved_inverse_std[channel];
         if (fabsf(xhat + b->beta[channel]) < margin) return true;
     }
@@ -215,8 +225,7 @@ static void expect_clear_maxima(const struct instruction *pool)
             const int y = (int)(at / op->y.w % op->y.h) * op->stride + k / op->kernel_w;
             const int x = (int)(at % op->y.w) * op->stride + k % op->kernel_w;
             const int64_t from = ((int64_t)n * op->x.h + y) * op->x.w + x;
-            const float value = ((const float *)pixel_of(&op->x, pool->buffers.x,
-                                                         from))[i % op->y.c];
+            const float value = value_at(&op->x, pool->buffers.x, from, i % op->y.c);
             second = fmaxf(second, fminf(value, largest));
             largest = fmaxf(largest, value);
         }
@@ -243,7 +252,8 @@ static int settle_tower(struct model *model, int tower)
             OK(program_run(program, n, n + 1, &values, &err));
             OK(model->backend->ops->synchronize(model->backend, &err));
         } while (jumps && shift_channels(i) && ++shifts);
-        if (i->op.kind == OP_POOL && !i->op.average && i->op.y.h == 1) expect_clear_maxima(i);
+        const bool last_pool = i->op.kind == OP_POOL && !i->op.average && i->op.y.h == 1;
+        if (last_pool) expect_clear_maxima(i); /* gradients pass no other max pool */
     }
     return shifts;
 }
@@ -255,16 +265,9 @@ static float root_mean_square(const float *values, int64_t count)
     return (float)sqrt(squares / (double)count);
 }
 
-/* Weights, statistics, and Adam as one earlier step left it: from zero, Adam moves by the signs of
- * gradients alone, which rounding decides where they are small. */
-static struct arrays settled_start(const struct model_spec *spec)
+static void draw_parameters(struct model *model)
 {
-    struct backend *backend = open_backend(BACKEND_CPU);
-    struct model *model;
-    struct step_batch batch;
     struct error err = { 0 };
-    float loss;
-    OK(model_init(&model, backend, spec, &err));
     OK(model_randomize(model, SEED, &err));
     for (int i = 0; i < model_parameter_count(model); i++) {
         const struct parameter *p = model_parameter(model, i);
@@ -277,36 +280,46 @@ static struct arrays settled_start(const struct model_spec *spec)
         free(values);
     }
     OK(model_refresh(model, &err));
-    struct arrays start = arrays_read(model);
-    batch_init(&batch, spec->batch);
-    for (int t = 0; t < TOWERS; t++)
-        batch.pixels[t] = allocate((size_t)spec->batch * window_bytes());
-    const struct model_batch first = batch_fill(&batch, spec, 1);
-    OK(model_train_step(model, &first, 0, 1, SEED, &loss, NULL, NULL, &err));
-    for (int t = 0; t < TOWERS; t++) {
-        const int shifts = settle_tower(model, t);
-        if (reports()) printf("tower %d: %d layers had inputs near zero\n", t, shifts);
-        free(batch.pixels[t]);
-    }
-    for (int i = 0; i < start.count; i++) {
+}
+
+/* Adam as one earlier step left it: from zero it moves by the signs of gradients alone, which
+ * rounding decides where they are small. */
+static void start_optimizer(struct model *model)
+{
+    for (int i = 0; i < model_parameter_count(model); i++) {
         const struct parameter *p = model_parameter(model, i);
         if (!p->trains) continue;
         float *gradient = step_read(model, i, PART_GRADIENT);
         step_start_adam(model, i, SEED, root_mean_square(gradient, p->count));
         free(gradient);
-        for (int part = 0; part < PARTS; part++) {
-            free(start.parts[part][i]);
-            start.parts[part][i] = step_read(model, i, (enum parameter_part)part);
-        }
     }
-    batch_release(&batch);
+}
+
+static struct arrays settled_start(const struct model_spec *spec)
+{
+    struct backend *backend = open_backend(BACKEND_CPU);
+    struct model *model;
+    struct step_batch batch;
+    struct error err = { 0 };
+    float loss;
+    OK(model_init(&model, backend, spec, &err));
+    draw_parameters(model);
+    whole_batch_init(&batch, spec->batch);
+    const struct model_batch first = batch_fill(&batch, spec, 1);
+    OK(model_train_step(model, &first, 0, 1, SEED, &loss, NULL, NULL, &err));
+    for (int t = 0; t < TOWERS; t++) {
+        const int shifts = settle_tower(model, t);
+        if (reports()) printf("tower %d: channels shifted in %d layers\n", t, shifts);
+    }
+    start_optimizer(model);
+    struct arrays start = arrays_read(model);
+    whole_batch_release(&batch);
     model_release(model);
     backend_close(backend);
     return start;
 }
 
-/* --- one step, here and there -------------------------------------------------------------------
- */
+/* --- one step, here and there --- */
 
 enum { BATCH = 16, STEP = 2 };
 
@@ -325,15 +338,12 @@ static struct result step_on(enum backend_name name, const struct model_spec *sp
     struct error err = { 0 };
     OK(model_init(&model, backend, spec, &err));
     arrays_write(start, model);
-    batch_init(&batch, spec->batch);
-    for (int t = 0; t < TOWERS; t++)
-        batch.pixels[t] = allocate((size_t)spec->batch * window_bytes());
+    whole_batch_init(&batch, spec->batch);
     const struct model_batch first = batch_fill(&batch, spec, 1);
     OK(model_train_step(model, &first, 2e-4f, STEP, SEED, &result.loss, result.probabilities, NULL,
                         &err));
     result.arrays = arrays_read(model);
-    for (int t = 0; t < TOWERS; t++) free(batch.pixels[t]);
-    batch_release(&batch);
+    whole_batch_release(&batch);
     model_release(model);
     backend_close(backend);
     return result;
@@ -489,8 +499,7 @@ Test(cuda_steps, a_step_is_the_cpus_in_float32_and_within_the_rounding_of_bfloat
     arrays_release(&start);
 }
 
-/* --- ten steps ----------------------------------------------------------------------------------
- */
+/* --- ten steps --- */
 
 /* A batch of 2 passes through every kernel that one of 16 does, in a third of the time. */
 enum { TEN = 10, ROWS = 2, RING = 2, EVALUATIONS = 3 };
@@ -567,17 +576,12 @@ static void step_plainly(struct trainer *t, int step)
 {
     struct step_batch batch;
     struct error err = { 0 };
-    batch_init(&batch, ROWS);
-    for (int k = 0; k < TOWERS; k++) batch.pixels[k] = allocate(ROWS * window_bytes());
+    whole_batch_init(&batch, ROWS);
     const struct model_batch filled = batch_fill(&batch, &t->spec, step);
     OK(model_train_step(t->model, &filled, learning_rate(step), step, SEED,
                         &t->history.losses[step - 1], t->history.probabilities[step - 1], NULL,
                         &err));
-    for (int k = 0; k < TOWERS; k++) {
-        memset(batch.pixels[k], 0, ROWS * window_bytes());
-        free(batch.pixels[k]);
-    }
-    batch_release(&batch);
+    whole_batch_release(&batch);
 }
 
 /* Into the slot that the step before the last one has left. */
