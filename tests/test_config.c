@@ -241,6 +241,12 @@ Test(config, epsilon_follows_the_optimizer_unless_given)
     cr_assert_eq(parse("optimizer: {name: sgd}").optimizer.epsilon, 0.0);
 }
 
+Test(config, ring_of_earlier_programs_is_held_as_the_least)
+{
+    cr_assert_eq(parse("data: {ring: 1}").data.ring, 2);
+    cr_assert_eq(parse("data: {ring: 2}").data.ring, 2);
+}
+
 /* Every key away from its default, in block style and with odd texts. */
 static const char everything[] =
     "name: \"a b: #c \\\"\\\\ \\t\"\n"
@@ -263,7 +269,8 @@ static const char everything[] =
     "train: {batch: 256, epochs: 3, examples_per_epoch: 999, early_stop: {patience: 0, min_delta: "
     "0.5},\n"
     "        resume: auto, keep: 5, checkpoint_steps: 10, run: /r}\n"
-    "compute: {backend: cpu, precision: bf16, threads: 7, device: 1, autotune: true, workspace: 64,\n"
+    "compute: {backend: cpu, precision: bf16, threads: 7, device: 1, autotune: true, workspace: "
+    "64,\n"
     "          plan_cache: /c}\n";
 
 static char *write_out(const struct config *config)

@@ -15,6 +15,9 @@ void config_resolve(struct config *config, const char *path)
     static const double epsilons[] = { [OPTIMIZER_ADAM] = 1e-7, [OPTIMIZER_RMSPROP] = 1 };
     if (config->optimizer.epsilon == 0 && config->optimizer.name != OPTIMIZER_SGD)
         config->optimizer.epsilon = epsilons[config->optimizer.name];
+
+    /* One is under way while the next is read. Files of earlier programs may say 1. */
+    if (config->data.ring < 2) config->data.ring = 2;
 }
 
 static bool name_is_plain(const struct config *config)

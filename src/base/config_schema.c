@@ -63,7 +63,7 @@ const struct config_key config_keys[] = {
     INT64(data.max_normal, 0, 1e12, "5000", "normal windows kept per slide; 0 = all"),
     INT(data.reader_threads, 0, 1024, "0",
         "threads that read windows; 0 = as many as compute threads"),
-    INT(data.ring, 2, 1024, "4", "batches in memory: under way and read ahead"),
+    INT(data.ring, 1, 1024, "4", "batches in memory: under way and read ahead; at least 2 are held"),
 
     BOOL(augment.rotate, "true", "by a multiple of 90 degrees"),
     BOOL(augment.flip, "true", "left-right and top-bottom"),

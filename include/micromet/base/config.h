@@ -50,7 +50,7 @@ struct config_data {
     /* caps per slide; 0 = none. A slide without tumour keeps max_normal */
     int64_t max_tumor, max_normal;
     int reader_threads;         /* 0 = as many as compute threads */
-    int ring;                   /* host batches decoded ahead */
+    int ring;                   /* host batches: under way and decoded ahead; at least 2 */
 };
 
 struct config_augment {
