@@ -6,6 +6,7 @@
 #include "cli.h"
 #include "micromet/base/text.h"
 #include "micromet/run/evaluate.h"
+#include "micromet/run/session.h"
 
 static const char help[] =
     "usage: micromet evaluate CHECKPOINT [key=value ...] [options]\n"
@@ -66,11 +67,8 @@ static bool read_options(const struct arguments *a, struct evaluate_options *opt
         .whole_slides = a->whole_slides,
         .orientations = (int)a->orientations,
         .batch = (int)a->batch,
-        .threads = (int)a->threads,
         .stride = (int)a->stride,
     };
-    if (a->orientations != 1 && a->orientations != 4 && a->orientations != 8)
-        return error_set(err, EXIT_CODE_USAGE, "--orientations: choose 1, 4 or 8");
     if (a->stride && !a->whole_slides)
         return error_set(
             err, EXIT_CODE_USAGE,
@@ -121,11 +119,7 @@ static enum exit_code run(int argc, char **argv, struct error *err)
         { .name = "split", .kind = OPTION_STRING, .value = &a.split },
         { .name = "out", .kind = OPTION_STRING, .value = &a.out },
         { .name = "whole-slides", .kind = OPTION_FLAG, .value = &a.whole_slides },
-        { .name = "orientations",
-          .kind = OPTION_INT,
-          .value = &a.orientations,
-          .min = 1,
-          .max = 8 },
+        OPTION_ORIENTATIONS(&a.orientations),
         { .name = "batch", .kind = OPTION_INT, .value = &a.batch, .min = 1, .max = 4096 },
         { .name = "threads", .kind = OPTION_INT, .value = &a.threads, .min = 1, .max = 1024 },
         { .name = "stride", .kind = OPTION_INT, .value = &a.stride, .min = 1, .max = 100000 },
@@ -143,6 +137,7 @@ static enum exit_code run(int argc, char **argv, struct error *err)
         !checkpoint_open(&checkpoint, argv[1], err))
         return err->code;
     snprintf(folder, sizeof folder, "%s", a.out);
+    session_anywhere(&checkpoint.config.compute, (int)a.threads);
     options.folder = folder;
     if (*folder || default_folder(argv[1], &options, folder, err))
         evaluate(&checkpoint, &options, count - 1, argv + 2, folder, err);

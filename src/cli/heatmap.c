@@ -101,7 +101,7 @@ static enum exit_code run(int argc, char **argv, struct error *err)
         { .name = "annotation", .kind = OPTION_STRING, .value = &a.annotation },
         { .name = "stride", .kind = OPTION_INT, .value = &a.stride, .min = 1, .max = 100000 },
         { .name = "batch", .kind = OPTION_INT, .value = &a.batch, .min = 1, .max = 4096 },
-        { .name = "orientations", .kind = OPTION_INT, .value = &a.orientations, .min = 1, .max = 8 },
+        OPTION_ORIENTATIONS(&a.orientations),
         { .name = "threads", .kind = OPTION_INT, .value = &a.threads, .min = 1, .max = 1024 },
         { .name = "min-tissue", .kind = OPTION_DOUBLE, .value = &a.min_tissue, .min = 0, .max = 1 },
         { .name = "mpp", .kind = OPTION_DOUBLE, .value = &a.mpp, .min = 0.01, .max = 100 },
@@ -116,17 +116,11 @@ static enum exit_code run(int argc, char **argv, struct error *err)
                   "heatmap: give a checkpoint and at least one slide; see `micromet heatmap --help`");
         return err->code;
     }
-    if (a.orientations != 1 && a.orientations != 4 && a.orientations != 8) {
-        error_set(err, EXIT_CODE_USAGE, "--orientations: choose 1, 4 or 8");
-        return err->code;
-    }
     if (!checkpoint_open(&checkpoint, argv[1], err)) return err->code;
-    struct config_compute compute = checkpoint.config.compute;
-    if (compute.backend == BACKEND_CUDA) compute.backend = BACKEND_AUTO; /* any machine can read a model */
-    if (a.threads > 0) compute.threads = (int)a.threads;
-    const bool ok =
-        session_init(&session, &compute, checkpoint.config.data.level_count, 0, err) &&
-        all_slides(&checkpoint, &session, &a, count - 1, argv + 2, &bad, err);
+    session_anywhere(&checkpoint.config.compute, (int)a.threads);
+    const bool ok = session_init(&session, &checkpoint.config.compute,
+                                 checkpoint.config.data.level_count, 0, err) &&
+                    all_slides(&checkpoint, &session, &a, count - 1, argv + 2, &bad, err);
     session_release(&session);
     checkpoint_release(&checkpoint);
     if (!ok) return err->code;

@@ -21,14 +21,25 @@ static bool check_range(const struct option_spec *spec, double value, const char
     return true;
 }
 
+static bool check_choice(const struct option_spec *spec, int64_t value, struct error *err)
+{
+    const char *at = spec->choices;
+    if (!at) return true;
+    for (; *at; at += strspn(at, "0123456789")) {
+        at += strcspn(at, "0123456789");
+        if (*at && strtoll(at, NULL, 10) == value) return true;
+    }
+    return error_set(err, EXIT_CODE_USAGE, "--%s: choose %s", spec->name, spec->choices);
+}
+
 static bool store_integer(const struct option_spec *spec, const char *text, struct error *err)
 {
     const char *digits = text + (*text == '-' || *text == '+');
     if (!*digits || digits[strspn(digits, "0123456789")])
         return error_set(err, EXIT_CODE_USAGE, "--%s: expected an integer, got '%.80s'", spec->name,
                          text);
-    *(int64_t *)spec->value = strtoll(text, NULL, 10);
-    return check_range(spec, (double)*(int64_t *)spec->value, text, err);
+    const int64_t value = *(int64_t *)spec->value = strtoll(text, NULL, 10);
+    return check_range(spec, (double)value, text, err) && check_choice(spec, value, err);
 }
 
 static bool store_number(const struct option_spec *spec, const char *text, struct error *err)

@@ -71,11 +71,7 @@ static enum exit_code run(int argc, char **argv, struct error *err)
     const struct option_spec specs[] = {
         { .name = "model", .kind = OPTION_STRING, .value = &a.model },
         { .name = "out", .letter = 'o', .kind = OPTION_STRING, .value = &a.out },
-        { .name = "orientations",
-          .kind = OPTION_INT,
-          .value = &a.orientations,
-          .min = 1,
-          .max = 8 },
+        OPTION_ORIENTATIONS(&a.orientations),
         { .name = "batch", .kind = OPTION_INT, .value = &a.batch, .min = 1, .max = 4096 },
         { .name = "threads", .kind = OPTION_INT, .value = &a.threads, .min = 1, .max = 1024 },
     };
@@ -87,13 +83,10 @@ static enum exit_code run(int argc, char **argv, struct error *err)
     if (count < 1 || !*a.model)
         error_set(err, EXIT_CODE_USAGE,
                   "predict: give packs or pictures, and --model; see `micromet predict --help`");
-    else if (a.orientations != 1 && a.orientations != 4 && a.orientations != 8)
-        error_set(err, EXIT_CODE_USAGE, "--orientations: choose 1, 4 or 8");
     if (err->code || !open_model(&checkpoint, a.model, err)) return err->code;
-    struct config_compute compute = checkpoint.config.compute;
-    if (compute.backend == BACKEND_CUDA) compute.backend = BACKEND_AUTO; /* any machine will do */
-    if (a.threads > 0) compute.threads = (int)a.threads;
-    if (session_init(&session, &compute, checkpoint.config.data.level_count, 0, err))
+    session_anywhere(&checkpoint.config.compute, (int)a.threads);
+    if (session_init(&session, &checkpoint.config.compute, checkpoint.config.data.level_count, 0,
+                     err))
         predict_to(&checkpoint, &session, &a, count, argv + 1, err);
     session_release(&session);
     checkpoint_release(&checkpoint);

@@ -6,11 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "evaluate_kept.h"
 #include "micromet/base/log.h"
 #include "micromet/run/heatmap.h"
 #include "micromet/run/predict.h"
 #include "micromet/run/session.h"
-#include "evaluate_kept.h"
 
 /* What an override must not touch, by the beginning of its name. */
 static const struct {
@@ -145,8 +145,8 @@ static bool map_slide(struct evaluator *e, struct predictor *predictor, const st
     const char *folder = e->options->folder;
     struct kept_map kept;
     struct error unsaved = { 0 };
-    if (folder && !kept_map_init(&kept, folder, e->checkpoint, slide, grid,
-                                 e->options->orientations, err))
+    if (folder &&
+        !kept_map_init(&kept, folder, e->checkpoint, slide, grid, e->options->orientations, err))
         return false;
     if (folder && kept_map_load(&kept, grid, heatmap)) {
         log_info("  finished by an earlier try");
@@ -208,10 +208,8 @@ static bool evaluate_slides(struct evaluator *e, struct error *err)
 static bool run(struct evaluator *e, struct error *err)
 {
     const struct config *config = &e->checkpoint->config;
-    struct config_compute compute = config->compute;
-    if (e->options->threads > 0) compute.threads = e->options->threads;
     return manifest_load(&e->manifest, config->data.manifest, err) &&
-           session_init(&e->session, &compute, config->data.level_count,
+           session_init(&e->session, &config->compute, config->data.level_count,
                         config->data.reader_threads, err) &&
            checkpoint_model(e->checkpoint, e->session.backend, e->options->batch, &e->model, err) &&
            (e->options->whole_slides ? evaluate_slides(e, err) : evaluate_windows(e, err)) &&

@@ -20,6 +20,12 @@ static enum precision resolve(enum precision asked, const struct backend *backen
     return backend->facts.native_bf16 ? PRECISION_BF16 : PRECISION_FP32;
 }
 
+void session_anywhere(struct config_compute *compute, int threads)
+{
+    if (compute->backend == BACKEND_CUDA) compute->backend = BACKEND_AUTO;
+    if (threads > 0) compute->threads = threads;
+}
+
 bool session_init(struct session *session, const struct config_compute *compute, int towers,
                   int reader_threads, struct error *err)
 {

@@ -21,6 +21,13 @@ cmp run{1,2}/$best
 paste -d, cuda/predictions.csv cpu/predictions.csv |
     awk -F, 'NR > 1 && ($5 - $10) ^ 2 > 1e-8 { print "cuda, cpu:", $0; bad = 1 } END { exit bad || NR < 2 }'
 
+# What was trained on a GPU is of use where there is none, unless one is asked for.
+MICROMET_CUDA_LIBRARY=$work/none "$MICROMET" evaluate run1/$best --split validation --out none |& tee log
+grep -q 'backend cpu.* · CUDA not used: ' log
+cmp none/predictions.csv cpu/predictions.csv
+! MICROMET_CUDA_LIBRARY=$work/none "$MICROMET" evaluate run1/$best --split validation --out none \
+    compute.backend=cuda || exit 1
+
 "$MICROMET" heatmap run1/$best slides/normal_001.tif --stride 150 --threads 1 --out maps |& tee log
 grep -q 'backend cuda' log
 test -s maps/normal_001.heatmap.tif

@@ -61,8 +61,7 @@ struct evaluate_options {
     bool whole_slides;
     int orientations; /* 1, 4 or 8 */
     int batch;
-    int threads; /* 0 = as configured */
-    int stride;  /* whole slides: px of the finest tower's level; 0 = as trained */
+    int stride;         /* whole slides: px of the finest tower's level; 0 = as trained */
     const char *folder; /* whole slides: finished ones are kept in it for a later try, until
                          * evaluation_write(); NULL = are not */
 };

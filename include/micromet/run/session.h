@@ -13,6 +13,10 @@ struct session {
     char why_not_cuda[256];
 };
 
+/* Before a trained model is used: any machine will do, so a GPU that its training insisted on is
+ * only preferred. threads: 0 = as trained. */
+void session_anywhere(struct config_compute *compute, int threads);
+
 /* reader_threads 0 = as many as compute threads. Prints the banner. */
 bool session_init(struct session *session, const struct config_compute *compute, int towers,
                   int reader_threads, struct error *err);
