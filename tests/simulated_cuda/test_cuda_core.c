@@ -16,6 +16,31 @@ static const struct op relu_backward = { .kind = OP_RELU_BACKWARD,
                                          .x = { DTYPE_F32, 2, 1, 1, 8, 8, NULL },
                                          .y = { DTYPE_F32, 2, 1, 1, 8, 8, NULL } };
 
+/* A relay on a device that does its work in the seed's order. */
+struct scene {
+    struct backend *backend;
+    const struct backend_ops *ops;
+    int copier; /* the queue for copies */
+    struct relay relay;
+};
+
+static void scene_open(struct scene *s, int seed, int queues)
+{
+    struct error err = { 0 };
+    simulated_seed((uint64_t)seed);
+    s->backend = open_backend(queues);
+    s->ops = s->backend->ops;
+    s->copier = s->backend->facts.copy_queue;
+    OK(relay_init(&s->relay, s->backend, &err));
+}
+
+static void scene_close(struct scene *s)
+{
+    relay_release(&s->relay);
+    backend_close(s->backend);
+    expect_no_leaks();
+}
+
 static void relay_expect(struct relay *r, int value, double since_s)
 {
     const double late_s = 0.25; /* for which a busy machine may have held the anchor's time up */
@@ -29,47 +54,38 @@ static void relay_expect(struct relay *r, int value, double since_s)
 Test(cuda_core, queues_keep_their_order_and_tell_the_time)
 {
     for (int seed = 0; seed < SEEDS; seed++) {
-        simulated_seed((uint64_t)seed);
-        struct backend *backend = open_backend(2);
-        struct relay relay;
+        struct scene s;
         struct error err = { 0 };
-        OK(relay_init(&relay, backend, &err));
+        scene_open(&s, seed, 2);
         for (int round = 1; round <= 200; round++) { /* more tickets than there are events */
             const double start_s = clock_seconds();
             uint64_t ticket;
-            memset(relay.in, round, BYTES);
-            OK(relay_run(&relay, &err));
-            OK(backend->ops->fence(backend, 0, &ticket, &err));
-            OK(backend->ops->await(backend, 0, ticket, &err));
-            relay_expect(&relay, round & 255, start_s);
+            memset(s.relay.in, round, BYTES);
+            OK(relay_run(&s.relay, &err));
+            OK(s.ops->fence(s.backend, 0, &ticket, &err));
+            OK(s.ops->await(s.backend, 0, ticket, &err));
+            relay_expect(&s.relay, round & 255, start_s);
         }
-        relay_release(&relay);
-        backend_close(backend);
-        expect_no_leaks();
+        scene_close(&s);
     }
 }
 
 Test(cuda_core, a_pinned_slot_is_free_once_its_copy_is_awaited)
 {
     for (int seed = 0; seed < SEEDS; seed++) {
-        simulated_seed((uint64_t)seed);
-        struct backend *backend = open_backend(1);
-        const struct backend_ops *ops = backend->ops;
-        const int copier = backend->facts.copy_queue;
-        struct relay relay;
+        struct scene s;
         struct error err = { 0 };
         uint64_t ticket;
-        OK(relay_init(&relay, backend, &err));
-        memset(relay.in, 1, BYTES);
-        OK(ops->copy(backend, copier, relay.a, relay.in, BYTES, &err));
-        OK(ops->fence(backend, copier, &ticket, &err));
-        OK(ops->await(backend, copier, ticket, &err));
-        memset(relay.in, 2, BYTES);
-        OK(ops->copy(backend, copier, relay.out, relay.a, BYTES, &err));
-        OK(ops->synchronize(backend, &err));
-        expect_bytes(relay.out, 1);
-        relay_release(&relay);
-        backend_close(backend);
+        scene_open(&s, seed, 1);
+        memset(s.relay.in, 1, BYTES);
+        OK(s.ops->copy(s.backend, s.copier, s.relay.a, s.relay.in, BYTES, &err));
+        OK(s.ops->fence(s.backend, s.copier, &ticket, &err));
+        OK(s.ops->await(s.backend, s.copier, ticket, &err));
+        memset(s.relay.in, 2, BYTES);
+        OK(s.ops->copy(s.backend, s.copier, s.relay.out, s.relay.a, BYTES, &err));
+        OK(s.ops->synchronize(s.backend, &err));
+        expect_bytes(s.relay.out, 1);
+        scene_close(&s);
     }
 }
 
@@ -118,29 +134,24 @@ Test(cuda_core, a_recording_is_done_when_it_is_replayed)
 
 Test(cuda_core, a_replay_waits_for_what_its_recording_waited_for)
 {
-    struct backend *backend = open_backend(1);
-    const struct backend_ops *ops = backend->ops;
-    const int copier = backend->facts.copy_queue;
-    struct relay relay;
+    struct scene s;
     struct recording *recording;
     struct error err = { 0 };
     uint64_t staged;
-    cr_assert_neq(copier, 0);
-    OK(relay_init(&relay, backend, &err));
-    memset(relay.in, 7, BYTES);
-    OK(ops->copy(backend, copier, relay.a, relay.in, BYTES, &err));
-    OK(ops->fence(backend, copier, &staged, &err));
-    OK(ops->record_begin(backend, &err));
-    OK(ops->wait(backend, 0, copier, staged, &err));
-    OK(ops->copy(backend, 0, relay.out, relay.a, BYTES, &err));
-    OK(ops->record_end(backend, &recording, &err));
-    OK(ops->replay(backend, recording, &err));
-    OK(ops->synchronize(backend, &err));
-    expect_bytes(relay.out, 7);
-    ops->recording_release(backend, recording);
-    relay_release(&relay);
-    backend_close(backend);
-    expect_no_leaks();
+    scene_open(&s, 0, 1);
+    cr_assert_neq(s.copier, 0);
+    memset(s.relay.in, 7, BYTES);
+    OK(s.ops->copy(s.backend, s.copier, s.relay.a, s.relay.in, BYTES, &err));
+    OK(s.ops->fence(s.backend, s.copier, &staged, &err));
+    OK(s.ops->record_begin(s.backend, &err));
+    OK(s.ops->wait(s.backend, 0, s.copier, staged, &err));
+    OK(s.ops->copy(s.backend, 0, s.relay.out, s.relay.a, BYTES, &err));
+    OK(s.ops->record_end(s.backend, &recording, &err));
+    OK(s.ops->replay(s.backend, recording, &err));
+    OK(s.ops->synchronize(s.backend, &err));
+    expect_bytes(s.relay.out, 7);
+    s.ops->recording_release(s.backend, recording);
+    scene_close(&s);
 }
 
 /* Queue 1 alone is recorded: the replay stands behind what was put on it before, and before what
@@ -148,30 +159,25 @@ Test(cuda_core, a_replay_waits_for_what_its_recording_waited_for)
 Test(cuda_core, a_replay_keeps_the_order_of_every_queue)
 {
     for (int seed = 0; seed < SEEDS; seed++) {
-        simulated_seed((uint64_t)seed);
-        struct backend *backend = open_backend(2);
-        const struct backend_ops *ops = backend->ops;
-        struct relay relay;
+        struct scene s;
         struct recording *recording;
         struct error err = { 0 };
         uint64_t ticket;
-        OK(relay_init(&relay, backend, &err));
-        OK(ops->record_begin(backend, &err));
-        OK(ops->copy(backend, 1, relay.b, relay.a, BYTES, &err));
-        OK(ops->record_end(backend, &recording, &err));
+        scene_open(&s, seed, 2);
+        OK(s.ops->record_begin(s.backend, &err));
+        OK(s.ops->copy(s.backend, 1, s.relay.b, s.relay.a, BYTES, &err));
+        OK(s.ops->record_end(s.backend, &recording, &err));
         for (int round = 1; round <= 20; round++) {
-            memset(relay.in, round, BYTES);
-            OK(ops->copy(backend, 1, relay.a, relay.in, BYTES, &err));
-            OK(ops->replay(backend, recording, &err));
-            OK(ops->copy(backend, 1, relay.out, relay.b, BYTES, &err));
-            OK(ops->fence(backend, 1, &ticket, &err));
-            OK(ops->await(backend, 1, ticket, &err));
-            expect_bytes(relay.out, round);
+            memset(s.relay.in, round, BYTES);
+            OK(s.ops->copy(s.backend, 1, s.relay.a, s.relay.in, BYTES, &err));
+            OK(s.ops->replay(s.backend, recording, &err));
+            OK(s.ops->copy(s.backend, 1, s.relay.out, s.relay.b, BYTES, &err));
+            OK(s.ops->fence(s.backend, 1, &ticket, &err));
+            OK(s.ops->await(s.backend, 1, ticket, &err));
+            expect_bytes(s.relay.out, round);
         }
-        ops->recording_release(backend, recording);
-        relay_release(&relay);
-        backend_close(backend);
-        expect_no_leaks();
+        s.ops->recording_release(s.backend, recording);
+        scene_close(&s);
     }
 }
 
@@ -197,74 +203,60 @@ static void copy_twice(struct relay *r, int queue, uint64_t tickets[2])
 Test(cuda_core, a_replay_waits_for_the_newest_of_what_its_recording_waited_for)
 {
     for (int i = 0; i < 2 * SEEDS; i++) {
-        simulated_seed((uint64_t)i / 2);
-        struct backend *backend = open_backend(1);
-        const struct backend_ops *ops = backend->ops;
-        const int copier = backend->facts.copy_queue, first = i % 2;
-        struct relay relay;
+        struct scene s;
+        const int first = i % 2;
         struct recording *recording;
         struct error err = { 0 };
         uint64_t tickets[2];
-        OK(relay_init(&relay, backend, &err));
-        memset(relay.in, 7, BYTES);
-        copy_twice(&relay, copier, tickets);
-        OK(ops->record_begin(backend, &err));
-        OK(ops->wait(backend, 0, copier, tickets[first], &err));
-        OK(ops->wait(backend, 0, copier, tickets[!first], &err));
-        OK(ops->copy(backend, 0, relay.out, relay.b, BYTES, &err));
-        OK(ops->record_end(backend, &recording, &err));
-        OK(ops->replay(backend, recording, &err));
+        scene_open(&s, i / 2, 1);
+        memset(s.relay.in, 7, BYTES);
+        copy_twice(&s.relay, s.copier, tickets);
+        OK(s.ops->record_begin(s.backend, &err));
+        OK(s.ops->wait(s.backend, 0, s.copier, tickets[first], &err));
+        OK(s.ops->wait(s.backend, 0, s.copier, tickets[!first], &err));
+        OK(s.ops->copy(s.backend, 0, s.relay.out, s.relay.b, BYTES, &err));
+        OK(s.ops->record_end(s.backend, &recording, &err));
+        OK(s.ops->replay(s.backend, recording, &err));
         uint64_t done;
-        OK(ops->fence(backend, 0, &done, &err));
-        OK(ops->await(backend, 0, done, &err));
-        expect_bytes(relay.out, 7);
-        ops->recording_release(backend, recording);
-        relay_release(&relay);
-        backend_close(backend);
-        expect_no_leaks();
+        OK(s.ops->fence(s.backend, 0, &done, &err));
+        OK(s.ops->await(s.backend, 0, done, &err));
+        expect_bytes(s.relay.out, 7);
+        s.ops->recording_release(s.backend, recording);
+        scene_close(&s);
     }
 }
 
 Test(cuda_core, an_old_ticket_says_nothing_of_newer_ones)
 {
     for (int seed = 0; seed < SEEDS; seed++) {
-        simulated_seed((uint64_t)seed);
-        struct backend *backend = open_backend(2);
-        const struct backend_ops *ops = backend->ops;
-        struct relay relay;
+        struct scene s;
         struct error err = { 0 };
         uint64_t tickets[2], done;
-        OK(relay_init(&relay, backend, &err));
-        memset(relay.in, 9, BYTES);
-        copy_twice(&relay, 0, tickets);
-        OK(ops->await(backend, 0, tickets[0], &err));
-        OK(ops->wait(backend, 1, 0, tickets[1], &err));
-        OK(ops->copy(backend, 1, relay.out, relay.b, BYTES, &err));
-        OK(ops->fence(backend, 1, &done, &err));
-        OK(ops->await(backend, 1, done, &err));
-        expect_bytes(relay.out, 9);
-        relay_release(&relay);
-        backend_close(backend);
+        scene_open(&s, seed, 2);
+        memset(s.relay.in, 9, BYTES);
+        copy_twice(&s.relay, 0, tickets);
+        OK(s.ops->await(s.backend, 0, tickets[0], &err));
+        OK(s.ops->wait(s.backend, 1, 0, tickets[1], &err));
+        OK(s.ops->copy(s.backend, 1, s.relay.out, s.relay.b, BYTES, &err));
+        OK(s.ops->fence(s.backend, 1, &done, &err));
+        OK(s.ops->await(s.backend, 1, done, &err));
+        expect_bytes(s.relay.out, 9);
+        scene_close(&s);
     }
 }
 
 Test(cuda_core, to_synchronize_is_to_wait_for_the_copy_queue_too)
 {
     for (int seed = 0; seed < SEEDS; seed++) {
-        simulated_seed((uint64_t)seed);
-        struct backend *backend = open_backend(1);
-        const struct backend_ops *ops = backend->ops;
-        const int copier = backend->facts.copy_queue;
-        struct relay relay;
+        struct scene s;
         struct error err = { 0 };
-        OK(relay_init(&relay, backend, &err));
-        memset(relay.in, 5, BYTES);
-        OK(ops->copy(backend, copier, relay.a, relay.in, BYTES, &err));
-        OK(ops->copy(backend, copier, relay.out, relay.a, BYTES, &err));
-        OK(ops->synchronize(backend, &err));
-        expect_bytes(relay.out, 5);
-        relay_release(&relay);
-        backend_close(backend);
+        scene_open(&s, seed, 1);
+        memset(s.relay.in, 5, BYTES);
+        OK(s.ops->copy(s.backend, s.copier, s.relay.a, s.relay.in, BYTES, &err));
+        OK(s.ops->copy(s.backend, s.copier, s.relay.out, s.relay.a, BYTES, &err));
+        OK(s.ops->synchronize(s.backend, &err));
+        expect_bytes(s.relay.out, 5);
+        scene_close(&s);
     }
 }
 
@@ -273,24 +265,20 @@ Test(cuda_core, to_synchronize_is_to_wait_for_the_copy_queue_too)
 Test(cuda_core, a_mark_that_is_not_reached_disturbs_nobody)
 {
     for (int seed = 0; seed < SEEDS; seed++) {
-        simulated_seed((uint64_t)seed);
-        struct backend *backend = open_backend(2);
-        const struct backend_ops *ops = backend->ops;
-        struct relay relay;
+        struct scene s;
         struct error err = { 0 };
         uint64_t ticket;
         double worst = 0;
-        OK(relay_init(&relay, backend, &err));
-        dawdle(&relay, 1);
-        OK(ops->mark(backend, 1, &relay.when_s[0], &err));
-        OK(ops->zero(backend, 0, relay.a, BYTES, &err));
-        OK(ops->fence(backend, 0, &ticket, &err));
-        OK(ops->await(backend, 0, ticket, &err));
-        OK(op_case_holds(&relu_backward, backend, (uint64_t)seed, &worst, &err));
-        OK(ops->synchronize(backend, &err));
-        cr_expect_gt(relay.when_s[0], 0);
-        relay_release(&relay);
-        backend_close(backend);
+        scene_open(&s, seed, 2);
+        dawdle(&s.relay, 1);
+        OK(s.ops->mark(s.backend, 1, &s.relay.when_s[0], &err));
+        OK(s.ops->zero(s.backend, 0, s.relay.a, BYTES, &err));
+        OK(s.ops->fence(s.backend, 0, &ticket, &err));
+        OK(s.ops->await(s.backend, 0, ticket, &err));
+        OK(op_case_holds(&relu_backward, s.backend, (uint64_t)seed, &worst, &err));
+        OK(s.ops->synchronize(s.backend, &err));
+        cr_expect_gt(s.relay.when_s[0], 0);
+        scene_close(&s);
     }
 }
 
