@@ -1,5 +1,5 @@
-/* The CUDA backend: opening a device, and planning and running ops on it. Memory, queues and the
- * planners are other files. */
+/* The CUDA backend: opening a device, and planning and running ops on it. Memory, queues,
+ * weights and the planners are other files. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -91,7 +91,7 @@ static void plan_release(struct plan *plan)
     if (!plan) return;
     CUDA_RELEASE(cudaDeviceSynchronize()); /* it may still be running */
     if (plan->release) plan->release(plan->detail);
-    CUDA_RELEASE(cudaFree(plan->loaded));
+    weights_release(plan);
     plan->backend->plan_bytes -= plan->bytes;
     free(plan);
 }
@@ -112,6 +112,7 @@ static bool backend_plan(struct backend *base, const struct op *op, struct plan 
                          : is_dense(op)      ? cuda_plan_dense(plan, err)
                                              : cuda_plan_convolution(plan, err);
     if (!planned) {
+        weights_release(plan);
         free(plan);
         return false;
     }
@@ -145,33 +146,6 @@ static void close_backend(struct backend *base)
     free(backend);
 }
 
-/* Weights that stay lie at one place whoever they are, so that recordings go on with them. */
-static bool plan_load(struct plan *plan, const float *weights, struct error *err)
-{
-    const struct op *op = &plan->op;
-    const int channels = op->weights_c ? op->weights_c : op->x.c;
-    const size_t bytes = (size_t)op->y.c * (size_t)op->kernel_h * (size_t)op->kernel_w *
-                         (size_t)channels * sizeof *weights;
-    void *given = plan->loaded;
-    const bool ok =
-        (given || cuda_alloc(plan->backend, bytes, &given, err) || error_prefix(err, "weights")) &&
-        CUDA_OK(cudaMemcpyAsync(given, weights, bytes, cudaMemcpyHostToDevice, plan_stream(plan)),
-                err) &&
-        (!plan->pack || plan->pack(plan, given, err)) &&
-        CUDA_OK(cudaStreamSynchronize(plan_stream(plan)), err);
-    if (ok && !plan->pack) {
-        if (!plan->loaded) {
-            plan->bytes += bytes;
-            plan->backend->plan_bytes += bytes;
-        }
-        plan->loaded = given;
-        return true;
-    }
-    if (given != plan->loaded) CUDA_RELEASE(cudaFree(given));
-    plan->loaded_packed = ok;
-    return ok;
-}
-
 static const struct backend_ops cuda_ops = {
     .alloc = memory_alloc,
     .alloc_host = memory_alloc_host,
@@ -191,7 +165,7 @@ static const struct backend_ops cuda_ops = {
     .record_end = queues_record_end,
     .replay = queues_replay,
     .recording_release = queues_recording_release,
-    .plan_load = plan_load,
+    .plan_load = weights_load,
     .planner = cuda_backend_planner,
     .plan_bytes = plan_bytes,
     .plan_release = plan_release,

@@ -1,5 +1,4 @@
-/* Convolutions on the device: weights packed when they changed, cuDNN's plan, and what its form
- * wants before and after. */
+/* Convolutions on the device: cuDNN's plan, and what its form wants before and after. */
 #include "convolution.h"
 
 #include <stdio.h>
@@ -10,32 +9,18 @@
 struct detail {
     struct convolution_form form;
     struct cudnn_plan plan;
-    void *weights; /* packed; device */
-    bool packed;
-    uint64_t weights_version; /* of what is packed */
 };
 
 static void release(void *memory)
 {
     struct detail *d = memory;
     cudnn_plan_release(&d->plan);
-    CUDA_RELEASE(cudaFree(d->weights));
     free(d);
 }
 
 static void *scratch(const struct plan *plan, size_t at)
 {
     return (char *)plan_workspace(plan) + at;
-}
-
-static int64_t weight_rows(const struct op *op)
-{
-    return (int64_t)op->y.c * op->kernel_h * op->kernel_w;
-}
-
-static int weight_channels(const struct op *op)
-{
-    return op->weights_c ? op->weights_c : op->x.c;
 }
 
 /* The address that cuDNN reads or writes for a view. */
@@ -58,34 +43,14 @@ static bool copy_view(const struct plan *plan, const struct tensor *to, void *to
                    err);
 }
 
-static bool pack(struct plan *plan, const float *weights, struct error *err)
-{
-    struct detail *d = plan->detail;
-    const struct op *graph = &d->form.graph;
-    return CUDA_OK(launch_pack_weights(weights, weight_rows(graph), weight_channels(&plan->op),
-                                       graph->x.c, graph->x.dtype, d->weights, plan_stream(plan)),
-                   err);
-}
-
-static bool pack_weights(struct plan *plan, struct detail *d, const struct op_buffers *b,
-                         void **weights, struct error *err)
-{
-    const float *given = plan->loaded ? plan->loaded : b->weights;
-    *weights = d->form.pack ? d->weights : (void *)(uintptr_t)given;
-    if (!d->form.pack || plan->loaded_packed ||
-        (d->packed && d->weights_version == b->weights_version))
-        return true;
-    d->packed = pack(plan, b->weights, err);
-    if (!d->packed) return false;
-    d->weights_version = b->weights_version;
-    return true;
-}
-
-static bool run_plan(const struct plan *plan, struct detail *d, void *x, void *w, void *y,
+static bool run_plan(const struct plan *plan, struct detail *d, void *x, const void *w, void *y,
                      const void *bias, struct error *err)
 {
     void *const tensors[CUDNN_TENSORS] = {
-        [CUDNN_X] = x, [CUDNN_W] = w, [CUDNN_Y] = y, [CUDNN_BIAS] = (void *)(uintptr_t)bias
+        [CUDNN_X] = x,
+        [CUDNN_W] = (void *)(uintptr_t)w,
+        [CUDNN_Y] = y,
+        [CUDNN_BIAS] = (void *)(uintptr_t)bias,
     };
     plan_cache_save(plan->backend->plan_cache); /* all plans are made before the first one runs */
     return cudnn_plan_run(&d->plan, plan->backend->cudnn[plan->op.queue], tensors,
@@ -97,10 +62,11 @@ static bool run_forward(struct plan *plan, const struct op_buffers *b, struct er
     struct detail *d = plan->detail;
     const struct convolution_form *form = &d->form;
     const struct op *op = &plan->op, *graph = &form->graph;
-    void *x, *w, *y;
+    void *x, *y;
+    const void *w;
     return graph_view(plan, &graph->x, form->copy_x, form->x_at, b->x, &x, err) &&
            graph_view(plan, &graph->y, form->copy_y, form->y_at, b->out, &y, err) &&
-           pack_weights(plan, d, b, &w, err) &&
+           weights_take(plan, b, &w, err) &&
            (!form->copy_x || copy_view(plan, &graph->x, x, &op->x, b->x, false, err)) &&
            run_plan(plan, d, x, w, y, graph->bias ? b->bias : NULL, err) &&
            (!form->bias_relu || CUDA_OK(launch_bias_relu(&graph->y, y, op->bias ? b->bias : NULL,
@@ -114,10 +80,11 @@ static bool run_backward_data(struct plan *plan, const struct op_buffers *b, str
     struct detail *d = plan->detail;
     const struct convolution_form *form = &d->form;
     const struct op *op = &plan->op, *graph = &form->graph;
-    void *dx, *w, *dy;
+    void *dx, *dy;
+    const void *w;
     return graph_view(plan, &graph->x, form->copy_x, form->x_at, b->out, &dx, err) &&
            graph_view(plan, &graph->y, form->copy_y, form->y_at, b->dy, &dy, err) &&
-           pack_weights(plan, d, b, &w, err) &&
+           weights_take(plan, b, &w, err) &&
            (!form->copy_y || copy_view(plan, &graph->y, dy, &op->y, b->dy, false, err)) &&
            run_plan(plan, d, dx, w, dy, NULL, err) &&
            (!form->copy_x || copy_view(plan, &op->x, b->out, &graph->x, dx, op->accumulate, err));
@@ -235,14 +202,10 @@ static bool tune(struct plan *plan, struct detail *d, struct error *err)
 
 /* --- planning --- */
 
-static bool reserve(struct plan *plan, struct detail *d, struct error *err)
+static bool reserve(struct plan *plan, const struct convolution_form *form, struct error *err)
 {
-    const struct convolution_form *form = &d->form;
-    plan->bytes = form->kept_bytes;
     return workspace_reserve(plan->backend, plan->op.queue, form->scratch_bytes, err) &&
-           (form->kept_bytes == 0 ||
-            cuda_alloc(plan->backend, form->kept_bytes, &d->weights, err) ||
-            error_prefix(err, "packed weights"));
+           weights_reserve(plan, form->graph.x.dtype, form->graph.x.c, form->kept_bytes, err);
 }
 
 bool cuda_plan_convolution(struct plan *plan, struct error *err)
@@ -261,12 +224,11 @@ bool cuda_plan_convolution(struct plan *plan, struct error *err)
         ok = tune(plan, d, err);
         if (ok) convolution_form_lay_out(&d->form, &plan->op, &d->plan);
     }
-    if (!ok || !reserve(plan, d, err)) {
+    if (!ok || !reserve(plan, &d->form, err)) {
         release(d);
         return false;
     }
     plan->run = runs[plan->op.kind];
-    plan->pack = d->form.pack ? pack : NULL;
     plan->release = release;
     plan->detail = d;
     return true;

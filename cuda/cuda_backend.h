@@ -30,21 +30,29 @@ struct cuda_backend {
     struct plan_cache *plan_cache; /* plan_cache.h */
 };
 
+/* Weights of a convolution that a plan keeps on the device; weights.c. */
+struct plan_weights {
+    void *packed; /* (K, R, S, c) of dtype; NULL: the plan computes with F32 as it is given */
+    enum dtype dtype;
+    int c;
+    bool is_packed;     /* what run() was given, of this version */
+    uint64_t version;
+    float *loaded;      /* what plan_load() gave, as it is */
+    bool loaded_packed; /* ... or packed */
+};
+
 struct plan {
     struct cuda_backend *backend;
     struct op op;
     bool (*run)(struct plan *, const struct op_buffers *, struct error *);
-    /* Convolutions: take weights that stay, (K, R, S, weights_c) on the device, in the type that the plan computes with; NULL
-     * where that is F32 as it is. */
-    bool (*pack)(struct plan *, const float *weights, struct error *);
-    float *loaded;     /* such weights, where they need no packing; device */
-    bool loaded_packed; /* ... or `detail` has them */
     void (*release)(void *detail);
     void *detail;
-    size_t bytes; /* device memory that `detail` keeps */
+    struct plan_weights weights;
+    size_t bytes; /* device memory that the plan keeps */
 };
 
-/* Planners; each sets run, release, detail and bytes, or says why it cannot. */
+/* Planners; each sets run, release and detail, and reserves weights and workspace, or says why it
+ * cannot. */
 bool cuda_plan_convolution(struct plan *plan, struct error *err); /* convolution.c: cuDNN; all three kinds */
 bool cuda_plan_dense(struct plan *plan, struct error *err);       /* dense.c: cuBLASLt; 1×1 maps */
 size_t dense_kept_bytes(const struct op *op);                     /* packed weights of such a plan */
@@ -63,6 +71,27 @@ static inline void *plan_workspace(const struct plan *plan)
 {
     return plan->backend->workspace[plan->op.queue];
 }
+
+/* Master weights are (rows, channels). */
+static inline int64_t weight_rows(const struct op *op)
+{
+    return (int64_t)op->y.c * op->kernel_h * op->kernel_w;
+}
+static inline int weight_channels(const struct op *op)
+{
+    return op->weights_c ? op->weights_c : op->x.c;
+}
+
+/* Room for weights packed as (K, R, S, c) of a type; bytes 0: the plan takes them as they are, or
+ * has none. */
+bool weights_reserve(struct plan *plan, enum dtype dtype, int c, size_t bytes, struct error *err);
+void weights_release(struct plan *plan);
+/* The weights to compute with: loaded ones, or the buffers', packed if their version is another
+ * than last time. */
+bool weights_take(struct plan *plan, const struct op_buffers *buffers, const void **weights,
+                  struct error *err);
+/* plan_load of backend_ops. */
+bool weights_load(struct plan *plan, const float *weights, struct error *err);
 
 /* Device memory; a failure says how much was asked for, what is free, and what holds the rest. Given back with cudaFree(). */
 bool cuda_alloc(struct cuda_backend *backend, size_t bytes, void **memory, struct error *err);

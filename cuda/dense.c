@@ -19,15 +19,7 @@ struct dense {
     struct tensor sum;      /* BF16 with bias: F32 scratch behind the workspace, so that the bias is
                                added before rounding */
     bool sums_aside;
-    void *packed; /* weights in x's type, if that is not F32 */
-    uint64_t packed_version;
-    bool is_packed;
 };
-
-static int weights_c(const struct op *op)
-{
-    return op->weights_c > 0 ? op->weights_c : op->x.c;
-}
 
 static bool refuse(const struct op *op, const char *why, struct error *err)
 {
@@ -42,7 +34,6 @@ static void release(void *detail)
     if (dense->a) CUBLAS_RELEASE(cublasLtMatrixLayoutDestroy(dense->a));
     if (dense->b) CUBLAS_RELEASE(cublasLtMatrixLayoutDestroy(dense->b));
     if (dense->d) CUBLAS_RELEASE(cublasLtMatrixLayoutDestroy(dense->d));
-    CUDA_RELEASE(cudaFree(dense->packed));
     free(dense);
 }
 
@@ -85,7 +76,7 @@ static bool describe(struct dense *dense, const struct plan *plan, struct error 
     const struct op *op = &plan->op;
     const bool filter = op->kind == OP_CONVOLUTION_BACKWARD_FILTER;
     const bool data = op->kind == OP_CONVOLUTION_BACKWARD_DATA;
-    const int c = weights_c(op);
+    const int c = weight_channels(op);
     const struct matrix x = matrix_of(&op->x, c);
     const struct matrix y = matrix_of(dense->sums_aside ? &dense->sum : &op->y, op->y.c);
     const struct matrix w = { filter ? DTYPE_F32 : op->x.dtype, c, op->y.c, c };
@@ -172,30 +163,6 @@ static bool multiply(const struct plan *plan, const void *a, const void *b, void
                      err);
 }
 
-static bool pack(struct plan *plan, const float *weights, struct error *err)
-{
-    const struct dense *dense = plan->detail;
-    const struct op *op = &plan->op;
-    return CUDA_OK(launch_pack_weights(weights, op->y.c, weights_c(op), weights_c(op), op->x.dtype,
-                                       dense->packed, plan_stream(plan)),
-                   err);
-}
-
-/* Weights in the type of the activations, packed again when they have changed. */
-static bool take_weights(struct plan *plan, const struct op_buffers *buffers, const void **weights,
-                         struct error *err)
-{
-    struct dense *dense = plan->detail;
-    const float *given = plan->loaded ? plan->loaded : buffers->weights;
-    *weights = dense->packed ? dense->packed : given;
-    if (!dense->packed || plan->loaded_packed ||
-        (dense->is_packed && dense->packed_version == buffers->weights_version))
-        return true;
-    dense->packed_version = buffers->weights_version;
-    dense->is_packed = pack(plan, buffers->weights, err);
-    return dense->is_packed;
-}
-
 static bool run_forward(struct plan *plan, const struct op_buffers *buffers, struct error *err)
 {
     const struct dense *dense = plan->detail;
@@ -203,7 +170,7 @@ static bool run_forward(struct plan *plan, const struct op_buffers *buffers, str
     const void *weights;
     void *out = dense->sums_aside ? (char *)plan_workspace(plan) + dense->workspace_bytes
                                   : buffers->out;
-    if (!take_weights(plan, buffers, &weights, err)) return false;
+    if (!weights_take(plan, buffers, &weights, err)) return false;
     if (op->bias && !CUBLAS_OK(cublasLtMatmulDescSetAttribute(dense->multiply,
                                                               CUBLASLT_MATMUL_DESC_BIAS_POINTER,
                                                               &buffers->bias, sizeof buffers->bias),
@@ -218,7 +185,7 @@ static bool run_forward(struct plan *plan, const struct op_buffers *buffers, str
 static bool run_data(struct plan *plan, const struct op_buffers *buffers, struct error *err)
 {
     const void *weights;
-    return take_weights(plan, buffers, &weights, err) &&
+    return weights_take(plan, buffers, &weights, err) &&
            multiply(plan, weights, buffers->dy, buffers->out, err);
 }
 
@@ -233,7 +200,7 @@ static bool run_filter(struct plan *plan, const struct op_buffers *buffers, stru
 size_t dense_kept_bytes(const struct op *op)
 {
     const bool packed = op->x.dtype != DTYPE_F32 && op->kind != OP_CONVOLUTION_BACKWARD_FILTER;
-    return packed ? (size_t)op->y.c * (size_t)weights_c(op) * dtype_bytes(op->x.dtype) : 0;
+    return packed ? (size_t)op->y.c * (size_t)weight_channels(op) * dtype_bytes(op->x.dtype) : 0;
 }
 
 /* Weights that are packed, and what the queue's workspace must hold. */
@@ -245,10 +212,8 @@ static bool reserve(struct plan *plan, struct dense *dense, struct error *err)
     dense->workspace_bytes = (dense->workspace_bytes + 255) / 256 * 256;
     size_t bytes = dense->workspace_bytes;
     if (dense->sums_aside) bytes += tensor_bytes(&dense->sum);
-    plan->bytes = dense_kept_bytes(op);
     return workspace_reserve(plan->backend, op->queue, sums > bytes ? sums : bytes, err) &&
-           (plan->bytes == 0 || cuda_alloc(plan->backend, plan->bytes, &dense->packed, err) ||
-            error_prefix(err, "packed weights"));
+           weights_reserve(plan, op->x.dtype, weight_channels(op), dense_kept_bytes(op), err);
 }
 
 bool cuda_plan_dense(struct plan *plan, struct error *err)
@@ -259,7 +224,7 @@ bool cuda_plan_dense(struct plan *plan, struct error *err)
         [OP_CONVOLUTION_BACKWARD_FILTER] = run_filter,
     };
     const struct op *op = &plan->op;
-    if (op->kind == OP_CONVOLUTION_BACKWARD_DATA && weights_c(op) != op->x.c)
+    if (op->kind == OP_CONVOLUTION_BACKWARD_DATA && weight_channels(op) != op->x.c)
         return refuse(op, "no data gradient of an input with padding channels", err);
     struct dense *dense = calloc(1, sizeof *dense);
     if (!dense) return refuse(op, "out of memory for a plan", err);
@@ -270,10 +235,8 @@ bool cuda_plan_dense(struct plan *plan, struct error *err)
     plan->detail = dense;
     plan->release = release;
     plan->run = runs[op->kind];
-    if (describe(dense, plan, err) && choose_both(dense, plan, err) && reserve(plan, dense, err)) {
-        plan->pack = dense->packed ? pack : NULL;
+    if (describe(dense, plan, err) && choose_both(dense, plan, err) && reserve(plan, dense, err))
         return true;
-    }
     release(dense);
     return false;
 }

@@ -173,7 +173,7 @@ expect "$too_large not even one window fits; a smaller data\.window needs less" 
 expect "micromet: parameters: $gpu, but not even a batch of 1 fits" \
     "$(MICROMET_SIMULATED_MEMORY=2000:60 dry model.freeze=none train.batch=2)"
 expect "micromet: workspace: $gpu" "$(MICROMET_SIMULATED_FAIL=cudaMalloc:$(nth workspace_reserve) dry)"
-expect "micromet: packed weights: $gpu" "$(MICROMET_SIMULATED_FAIL=cudaMalloc:$(nth '^cuda_alloc<cuda_plan') dry)"
+expect "micromet: packed weights: $gpu" "$(MICROMET_SIMULATED_FAIL=cudaMalloc:$(nth '^cuda_alloc<weights_reserve') dry)"
 expect "micromet: ring of host batches: the system pins no more host memory \(cudaHostAlloc: $where\): $number MiB asked \
 for, this process holds $number MiB of it; a smaller train.batch or data.ring needs less" \
     "$(MICROMET_SIMULATED_FAIL=cudaHostAlloc:8 dry)"

@@ -1,0 +1,68 @@
+/* Weights as plans compute with them: packed again when they have changed, or given once by
+ * plan_load(). */
+#include "cuda_backend.h"
+
+bool weights_reserve(struct plan *plan, enum dtype dtype, int c, size_t bytes, struct error *err)
+{
+    struct plan_weights *own = &plan->weights;
+    own->dtype = dtype;
+    own->c = c;
+    plan->bytes = bytes;
+    return bytes == 0 || cuda_alloc(plan->backend, bytes, &own->packed, err) ||
+           error_prefix(err, "packed weights");
+}
+
+void weights_release(struct plan *plan)
+{
+    CUDA_RELEASE(cudaFree(plan->weights.packed));
+    CUDA_RELEASE(cudaFree(plan->weights.loaded));
+}
+
+static bool pack(struct plan *plan, const float *weights, struct error *err)
+{
+    const struct plan_weights *own = &plan->weights;
+    const struct op *op = &plan->op;
+    return CUDA_OK(launch_pack_weights(weights, weight_rows(op), weight_channels(op), own->c,
+                                       own->dtype, own->packed, plan_stream(plan)),
+                   err);
+}
+
+bool weights_take(struct plan *plan, const struct op_buffers *buffers, const void **weights,
+                  struct error *err)
+{
+    struct plan_weights *own = &plan->weights;
+    const float *given = own->loaded ? own->loaded : buffers->weights;
+    *weights = own->packed ? own->packed : given;
+    if (!own->packed || own->loaded_packed ||
+        (own->is_packed && own->version == buffers->weights_version))
+        return true;
+    own->version = buffers->weights_version;
+    own->is_packed = pack(plan, buffers->weights, err);
+    return own->is_packed;
+}
+
+/* At one place whoever they are, so that recordings go on with them. */
+bool weights_load(struct plan *plan, const float *weights, struct error *err)
+{
+    struct plan_weights *own = &plan->weights;
+    const size_t bytes = (size_t)weight_rows(&plan->op) * (size_t)weight_channels(&plan->op) *
+                         sizeof *weights;
+    void *given = own->loaded;
+    const bool ok =
+        (given || cuda_alloc(plan->backend, bytes, &given, err) || error_prefix(err, "weights")) &&
+        CUDA_OK(cudaMemcpyAsync(given, weights, bytes, cudaMemcpyHostToDevice, plan_stream(plan)),
+                err) &&
+        (!own->packed || pack(plan, given, err)) &&
+        CUDA_OK(cudaStreamSynchronize(plan_stream(plan)), err);
+    if (ok && !own->packed) {
+        if (!own->loaded) {
+            plan->bytes += bytes;
+            plan->backend->plan_bytes += bytes;
+        }
+        own->loaded = given;
+        return true;
+    }
+    if (given != own->loaded) CUDA_RELEASE(cudaFree(given));
+    own->loaded_packed = ok;
+    return ok;
+}
