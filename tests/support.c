@@ -1,4 +1,4 @@
-/* Temporary folders and files for tests; see support.h. */
+/* Temporary folders, files and random numbers for tests; see support.h. */
 #include "support.h"
 
 #include <criterion/criterion.h>
@@ -6,6 +6,8 @@
 #include <ftw.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "micromet/base/random.h"
 
 void test_folder_make(char folder[PATH_MAX_BYTES])
 {
@@ -64,4 +66,15 @@ bool test_shared_data(char path[PATH_MAX_BYTES], const char *name)
 {
     test_path(path, MICROMET_SHARED_DATA, name);
     return file_exists(path);
+}
+
+const float *test_random_block(void)
+{
+    static float *values;
+    if (values) return values;
+    values = malloc(TEST_RANDOM_BLOCK * sizeof *values);
+    cr_assert(values);
+    struct random random = random_init(5, 0, 0, RANDOM_TEST);
+    for (int i = 0; i < TEST_RANDOM_BLOCK; i++) values[i] = random_uniform(&random, 0.5f, 1.5f);
+    return values;
 }

@@ -1,4 +1,5 @@
-/* Small helpers that tests share: temporary folders, files in them, and what a text must hold. */
+/* Small helpers that tests share: temporary folders, files in them, and a block of random numbers.
+ */
 #ifndef MICROMET_TESTS_SUPPORT_H
 #define MICROMET_TESTS_SUPPORT_H
 
@@ -23,5 +24,11 @@ char *test_read(const char *path);
 
 /* MICROMET_SHARED_DATA/name; false where the real data is absent: then cr_skip(). */
 bool test_shared_data(char path[PATH_MAX_BYTES], const char *name);
+
+enum { TEST_RANDOM_BLOCK = 1 << 22 };
+
+/* As many numbers between 0.5 and 1.5, always the same: arrays that are windows of it have values
+ * of their own at every place. */
+const float *test_random_block(void);
 
 #endif
