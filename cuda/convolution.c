@@ -170,7 +170,8 @@ static bool tune(struct plan *plan, struct detail *d, struct error *err)
     cudaEvent_t events[2] = { NULL, NULL };
     void *memory = NULL, *workspace_at, *tensors[CUDNN_TENSORS];
     size_t workspace = 0;
-    int count, best = 0;
+    struct error why = { 0 }; /* of the last candidate that did not run */
+    int count, best = -1;
     float best_ms = 0;
     if (!cudnn_plan_op(candidates, TUNED_MAX, &count, graph, plan_cache_target(cache),
                        plan_cache_limits(cache), err))
@@ -182,9 +183,17 @@ static bool tune(struct plan *plan, struct detail *d, struct error *err)
               CUDA_OK(cudaEventCreate(&events[1]), err);
     for (int i = 0; i < count && ok; i++) {
         float ms = 0;
-        ok = time_plan(plan, &candidates[i], tensors, workspace_at, events, &ms, err);
-        if (i == 0 || ms < best_ms) best = i;
-        if (best == i) best_ms = ms;
+        if (!time_plan(plan, &candidates[i], tensors, workspace_at, events, &ms, &why)) {
+            ok = CUDA_OK(cudaStreamSynchronize(plan_stream(plan)), err); /* the others may run */
+            continue;
+        }
+        if (best >= 0 && ms >= best_ms) continue;
+        best = i;
+        best_ms = ms;
+    }
+    if (ok && best < 0) {
+        *err = why;
+        ok = false;
     }
     for (int i = 0; i < count; i++) {
         if (ok && i == best) continue;

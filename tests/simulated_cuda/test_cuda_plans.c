@@ -82,6 +82,17 @@ Test(cuda_plans, what_the_clock_chooses_is_right)
     expect_no_leaks();
 }
 
+/* The first run is that of the first candidate. */
+Test(cuda_plans, a_candidate_that_does_not_run_is_passed_over)
+{
+    struct backend *backend = open_with(true);
+    simulated_fail("cudnnBackendExecute", 1);
+    check_convolutions(backend, "3x3");
+    simulated_fail("", 0);
+    backend_close(backend);
+    expect_no_leaks();
+}
+
 /* --- workspace --- */
 
 /* Its scratch is a byte for each of its elements. */
