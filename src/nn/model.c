@@ -8,8 +8,6 @@
 #include "micromet/nn/optimizer.h"
 #include "model_parts.h"
 
-const char model_preprocessing[] = "rgb/255*2-1";
-
 static int tower_queue(const struct model *model, int tower)
 {
     return tower % model->backend->facts.queues;

@@ -140,10 +140,10 @@ static bool find_epsilon(struct pretrained *p, struct error *err)
 static bool check_preprocessing(const struct pretrained *p, struct error *err)
 {
     const char *said = weights_metadata(&p->weights, "preprocessing");
-    return !p->ours || !said || strcmp(said, model_preprocessing) == 0 ||
+    return !p->ours || !said || strcmp(said, MODEL_PREPROCESSING) == 0 ||
            error_set(err, EXIT_CODE_FAILED,
                      "%s: is for input prepared as '%.80s'; this program gives its towers '%s'",
-                     p->path, said, model_preprocessing);
+                     p->path, said, MODEL_PREPROCESSING);
 }
 
 bool pretrained_take(struct pretrained *p, struct error *err)

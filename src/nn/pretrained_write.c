@@ -110,7 +110,7 @@ bool pretrained_write(const struct pretrained *p, const char *path, int towers, 
         "program",       "micromet " MICROMET_VERSION " " MICROMET_GIT,
         "source",        file_name(p->path),
         "source_format", weights_format_name(p->weights.format),
-        "preprocessing", model_preprocessing,
+        "preprocessing", MODEL_PREPROCESSING,
         "pool_padding",  p->pool_padding == POOL_PADDING_EXCLUDE ? "exclude" : "include",
     };
     size_t at = 0;

@@ -138,10 +138,10 @@ static bool input_parse(struct checkpoint *c, struct error *err)
     const char *names = weights_metadata(&c->weights, "class_names");
     const char *pair[2];
     snprintf(c->preprocessing, sizeof c->preprocessing, "%s", said);
-    if (strcmp(said, model_preprocessing) != 0)
+    if (strcmp(said, MODEL_PREPROCESSING) != 0)
         return error_set(err, EXIT_CODE_FAILED,
                          "%s: its model wants pixels prepared as '%.80s'; this program gives '%s'",
-                         c->path, said, model_preprocessing);
+                         c->path, said, MODEL_PREPROCESSING);
     json_t *list = json_loads(names, 0, NULL);
     const bool ok = json_unpack(list, "[ss!]", &pair[0], &pair[1]) == 0;
     for (int i = 0; i < 2 && ok; i++)
@@ -222,7 +222,7 @@ bool checkpoint_write(const char *path, struct model *model, const struct config
         "format", "micromet checkpoint", "version", version, "program",
         "micromet " MICROMET_VERSION " " MICROMET_GIT, "config",
         config_yaml ? config_yaml : "", "state", state_json ? state_json : "", "towers",
-        towers_json ? towers_json : "", "preprocessing", model_preprocessing, "pool_padding",
+        towers_json ? towers_json : "", "preprocessing", MODEL_PREPROCESSING, "pool_padding",
         spec->model.pool_padding == POOL_PADDING_EXCLUDE ? "exclude" : "include",
         "class_names", class_names, "threshold", threshold, "gamma",
         spec->gamma ? "true" : "false", "precision",

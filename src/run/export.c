@@ -94,7 +94,7 @@ static bool collect_facts(struct checkpoint *c, const struct export_options *opt
     add_fact(facts, "towers", "%s", towers);
     free(towers);
     add_fact(facts, "window", "%d", c->config.data.window);
-    add_fact(facts, "preprocessing", "%s", model_preprocessing);
+    add_fact(facts, "preprocessing", "%s", MODEL_PREPROCESSING);
     add_fact(facts, "class_names", "[\"normal\",\"tumor\"]");
     if (!isnan(c->state.threshold)) add_fact(facts, "threshold", "%.17g", c->state.threshold);
     add_fact(facts, "gamma", "%s", c->gamma && !graph ? "true" : "false");

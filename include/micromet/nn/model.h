@@ -11,7 +11,7 @@
 #include "micromet/nn/backend.h"
 
 /* What becomes of 8-bit pixels before the first convolution, as files of ours say it. */
-extern const char model_preprocessing[];
+#define MODEL_PREPROCESSING "rgb/255*2-1"
 
 struct model_spec {
     int towers;

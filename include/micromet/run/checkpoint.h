@@ -44,7 +44,7 @@ struct checkpoint {
     bool gamma;
     enum precision precision; /* fp32 or bf16 */
     char program[64];         /* git version that wrote it */
-    char preprocessing[64];   /* model_preprocessing */
+    char preprocessing[64];   /* MODEL_PREPROCESSING */
     char class_names[2][32];  /* of probability 0 and 1 */
     int version;
     uint64_t identity; /* hash of the header and the arrays that checkpoint_apply() has copied */
