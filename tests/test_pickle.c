@@ -28,6 +28,18 @@ static void expect_refusal(const char *bytes, size_t size, const char *reason)
     pickle_release(&pickle);
 }
 
+struct refusal {
+    const char *bytes;
+    size_t size;
+    const char *reason;
+};
+
+static void expect_refusals(const struct refusal *cases, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        expect_refusal(cases[i].bytes, cases[i].size, cases[i].reason);
+}
+
 static void end(void)
 {
     pickle_release(&pickle);
@@ -125,11 +137,7 @@ Test(pickle, tensor_has_its_storage_and_geometry)
 
 Test(pickle, functions_and_classes_are_refused_by_name)
 {
-    static const struct {
-        const char *bytes;
-        size_t size;
-        const char *reason;
-    } cases[] = {
+    static const struct refusal cases[] = {
         { BYTES(PROTOCOL_2 "cos\nsystem\n\x8c\x02ls\x85R."), "calls os.system: refused, nothing" },
         { BYTES("\x80\x04\x8c\x05posix\x8c\x06system\x93\x8c\x02ls\x85R."),
           "calls posix.system: " },
@@ -147,17 +155,12 @@ Test(pickle, functions_and_classes_are_refused_by_name)
         { BYTES(PROTOCOL_2 "P0\n."), "opcode 0x50, which no state dict needs" },
         { BYTES("\x80\x05\x97."), "opcode 0x97" },
     };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        expect_refusal(cases[i].bytes, cases[i].size, cases[i].reason);
+    expect_refusals(cases, sizeof cases / sizeof *cases);
 }
 
 Test(pickle, malformed_programs_are_refused)
 {
-    static const struct {
-        const char *bytes;
-        size_t size;
-        const char *reason;
-    } cases[] = {
+    static const struct refusal cases[] = {
         { "", 0, "does not begin as one" },
         { BYTES("(dp0\n."), "does not begin as one" },
         { BYTES("\x80\x01N."), "protocol other than 2 to 5" },
@@ -208,8 +211,7 @@ Test(pickle, malformed_programs_are_refused)
         { BYTES(PROTOCOL_2 "ctorch\nSize\n)R."), "other than a tuple" },
         { BYTES(PROTOCOL_2 "ccollections\nOrderedDict\n](NNe\x85R."), "other than pairs" },
     };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        expect_refusal(cases[i].bytes, cases[i].size, cases[i].reason);
+    expect_refusals(cases, sizeof cases / sizeof *cases);
 }
 
 Test(pickle, cut_short_anywhere_it_is_refused)

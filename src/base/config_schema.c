@@ -16,6 +16,11 @@ static const char *const resume_modes[] = { "never", "auto", NULL };
 static const char *const backends[] = { "auto", "cpu", "cuda", NULL };
 static const char *const precisions[] = { "auto", "fp32", "tf32", "bf16", NULL };
 
+const char *pool_padding_name(enum pool_padding padding)
+{
+    return pool_paddings[padding];
+}
+
 /* clang-format off */
 
 /* A row by type: field (whose path is the name), [choices | range,] default, help. */

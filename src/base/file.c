@@ -77,14 +77,19 @@ static int create_temporary(struct atomic_file *file, struct error *err)
     return -1;
 }
 
+const char *path_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
 bool atomic_file_open(struct atomic_file *file, const char *path, struct error *err)
 {
     char folder[PATH_MAX_BYTES];
     *file = (struct atomic_file) { 0 };
     if (!path_join(file->path, "", path, err)) return false;
     path_folder(folder, path);
-    const char *slash = strrchr(path, '/');
-    atomic_files_clean(folder, slash ? slash + 1 : path);
+    atomic_files_clean(folder, path_name(path));
 
     const int descriptor = create_temporary(file, err);
     if (descriptor < 0) {

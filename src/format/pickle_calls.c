@@ -121,15 +121,10 @@ static const struct pickle_global globals[] = {
     { "torch", "strided", NULL, NULL },
 };
 
-static bool same_text(struct pickle_text text, const char *name)
-{
-    return text.length == strlen(name) && memcmp(text.bytes, name, text.length) == 0;
-}
-
 const struct pickle_global *pickle_find_global(struct pickle_text module, struct pickle_text name)
 {
     for (size_t i = 0; i < sizeof globals / sizeof *globals; i++)
-        if (same_text(module, globals[i].module) && same_text(name, globals[i].name))
+        if (pickle_same_text(module, globals[i].module) && pickle_same_text(name, globals[i].name))
             return &globals[i];
     return NULL;
 }

@@ -43,6 +43,7 @@ struct pickle_value *pickle_new(struct pickle_machine *machine, enum pickle_kind
 /* Add `count` values to a tuple, list or dict. */
 bool pickle_extend(struct pickle_machine *machine, struct pickle_value *value,
                    struct pickle_value *const *items, int count);
+bool pickle_same_text(struct pickle_text text, const char *other);
 bool pickle_is_text(const struct pickle_value *value, const char *text);
 bool pickle_is_integer(const struct pickle_value *value); /* at least 0; `value` may be NULL */
 

@@ -81,10 +81,14 @@ void pickle_release(struct pickle *pickle)
     *pickle = (struct pickle) { 0 };
 }
 
+bool pickle_same_text(struct pickle_text text, const char *other)
+{
+    return text.length == strlen(other) && memcmp(text.bytes, other, text.length) == 0;
+}
+
 bool pickle_is_text(const struct pickle_value *value, const char *text)
 {
-    return value->kind == PICKLE_STRING && value->text.length == strlen(text) &&
-           memcmp(value->text.bytes, text, value->text.length) == 0;
+    return value->kind == PICKLE_STRING && pickle_same_text(value->text, text);
 }
 
 bool pickle_is_integer(const struct pickle_value *value)

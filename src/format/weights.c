@@ -35,6 +35,14 @@ const struct weight_array *weights_find(const struct weights *weights, const cha
     return NULL;
 }
 
+bool weights_fit(const struct weight_array *array, int dims, const int64_t *shape)
+{
+    if (!array || array->dims < dims) return false;
+    for (int d = 0; d < array->dims; d++)
+        if (array->shape[d] != (d < dims ? shape[d] : 1)) return false;
+    return true;
+}
+
 const char *weights_metadata(const struct weights *weights, const char *key)
 {
     for (char **pair = weights->metadata; pair && *pair; pair += 2)

@@ -286,15 +286,6 @@ static bool is_head(const char *name)
     return strncmp(name, "head.", 5) == 0;
 }
 
-/* A dense layer may come as a convolution of one pixel. */
-static bool same_shape(const struct parameter *p, const struct weight_array *array)
-{
-    if (!array || array->dims < p->dims) return false;
-    for (int d = 0; d < array->dims; d++)
-        if (array->shape[d] != (d < p->dims ? p->torch_shape[d] : 1)) return false;
-    return true;
-}
-
 /* All of it or nothing: half a head is none. */
 static bool head_fits(const struct pretrained *pretrained, const struct model *model)
 {
@@ -302,7 +293,8 @@ static bool head_fits(const struct pretrained *pretrained, const struct model *m
     for (int i = 0; i < model_parameter_count(model); i++) {
         const struct parameter *p = model_parameter(model, i);
         if (!is_head(p->name)) continue;
-        if (!same_shape(p, weights_find(&pretrained->weights, p->name))) return false;
+        if (!weights_fit(weights_find(&pretrained->weights, p->name), p->dims, p->torch_shape))
+            return false;
         count++;
     }
     return count == pretrained->uses[USE_HEAD] &&

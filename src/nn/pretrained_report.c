@@ -30,11 +30,6 @@ static const char *matching_text(const struct pretrained *p)
     return texts[p->matching];
 }
 
-static const char *pool_text(const struct pretrained *p)
-{
-    return p->pool_padding == POOL_PADDING_EXCLUDE ? "exclude" : "include";
-}
-
 /* Arrays and values that stand in the file for towers; those of towers that nobody takes too. */
 static int64_t tower_values(const struct pretrained *p)
 {
@@ -95,7 +90,7 @@ void pretrained_report(const struct pretrained *p, int towers, bool head_taken, 
                 "; %d of %d folded into their convolutions: where they train, "
                 "model.batch_norm=frozen keeps what they do",
                 p->folded, p->towers * INCEPTION_CONVOLUTIONS);
-    fprintf(stream, "\naverage pools %s padding\n", pool_text(p));
+    fprintf(stream, "\naverage pools %s padding\n", pool_padding_name(p->pool_padding));
     fprintf(stream, "input         RGB scaled to [-1, 1]\n");
 }
 

@@ -92,12 +92,6 @@ static bool fill(void *context, int index, void *values, struct error *err)
     return pretrained_part_values(p, p->from[place->tower], place->unit, place->part, values, err);
 }
 
-static const char *file_name(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash ? slash + 1 : path;
-}
-
 bool pretrained_write(const struct pretrained *p, const char *path, int towers, bool *head_taken,
                       struct error *err)
 {
@@ -108,10 +102,10 @@ bool pretrained_write(const struct pretrained *p, const char *path, int towers, 
         "format",        "micromet weights",
         "version",       "1",
         "program",       "micromet " MICROMET_VERSION " " MICROMET_GIT,
-        "source",        file_name(p->path),
+        "source",        path_name(p->path),
         "source_format", weights_format_name(p->weights.format),
         "preprocessing", MODEL_PREPROCESSING,
-        "pool_padding",  p->pool_padding == POOL_PADDING_EXCLUDE ? "exclude" : "include",
+        "pool_padding",  pool_padding_name(p->pool_padding),
     };
     size_t at = 0;
     while (metadata[at]) at += 2;

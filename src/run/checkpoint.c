@@ -130,8 +130,6 @@ static bool towers_parse(const char *text, const char *path, struct checkpoint *
     return ok || error_set(err, EXIT_CODE_FAILED, "%s: its towers cannot be read", path);
 }
 
-static const char class_names[] = "[\"normal\",\"tumor\"]";
-
 static bool input_parse(struct checkpoint *c, struct error *err)
 {
     const char *said = weights_metadata(&c->weights, "preprocessing");
@@ -223,8 +221,8 @@ bool checkpoint_write(const char *path, struct model *model, const struct config
         "micromet " MICROMET_VERSION " " MICROMET_GIT, "config",
         config_yaml ? config_yaml : "", "state", state_json ? state_json : "", "towers",
         towers_json ? towers_json : "", "preprocessing", MODEL_PREPROCESSING, "pool_padding",
-        spec->model.pool_padding == POOL_PADDING_EXCLUDE ? "exclude" : "include",
-        "class_names", class_names, "threshold", threshold, "gamma",
+        pool_padding_name(spec->model.pool_padding),
+        "class_names", MODEL_CLASS_NAMES, "threshold", threshold, "gamma",
         spec->gamma ? "true" : "false", "precision",
         spec->activations == DTYPE_BF16 ? "bf16" : "fp32", input->slides ? "slides" : NULL,
         input->slides, NULL
@@ -315,9 +313,8 @@ static bool apply_array(struct checkpoint *checkpoint, struct model *model, int 
         return error_set(err, EXIT_CODE_FAILED,
                          "%s: has no '%s': a checkpoint of another architecture", checkpoint->path,
                          name);
-    bool same = array->dims == p->dims && strcmp(array->dtype, "F32") == 0;
-    for (int d = 0; d < p->dims && same; d++) same = array->shape[d] == p->torch_shape[d];
-    if (!same)
+    if (!weights_fit(array, p->dims, p->torch_shape) || array->dims != p->dims ||
+        strcmp(array->dtype, "F32") != 0)
         return error_set(err, EXIT_CODE_FAILED,
                          "%s: '%s' has another shape than the model's: a checkpoint of another "
                          "architecture",

@@ -52,8 +52,7 @@ static void add_config(struct export_facts *facts, const struct config *config)
     char levels[64], head[64];
     list_text(levels, config->data.levels, config->data.level_count);
     list_text(head, config->model.head, config->model.head_count);
-    const char *padding = config->model.pool_padding == POOL_PADDING_EXCLUDE ? "exclude"
-                                                                             : "include";
+    const char *padding = pool_padding_name(config->model.pool_padding);
     add_fact(facts, "pool_padding", "%s", padding);
     add_fact(facts, "config",
              "data: {levels: %s, window: %d, center: %d}\n"
@@ -95,7 +94,7 @@ static bool collect_facts(struct checkpoint *c, const struct export_options *opt
     free(towers);
     add_fact(facts, "window", "%d", c->config.data.window);
     add_fact(facts, "preprocessing", "%s", MODEL_PREPROCESSING);
-    add_fact(facts, "class_names", "[\"normal\",\"tumor\"]");
+    add_fact(facts, "class_names", "%s", MODEL_CLASS_NAMES);
     if (!isnan(c->state.threshold)) add_fact(facts, "threshold", "%.17g", c->state.threshold);
     add_fact(facts, "gamma", "%s", c->gamma && !graph ? "true" : "false");
     add_fact(facts, "precision", "%s", graph && options->half ? "fp16" : "fp32");
@@ -132,9 +131,8 @@ const struct weight_array *export_array(const struct checkpoint *checkpoint, con
                                         int dims, const int64_t *shape, struct error *err)
 {
     const struct weight_array *array = weights_find(&checkpoint->weights, name);
-    bool fits = array && array->dims == dims && strcmp(array->dtype, "F32") == 0;
-    for (int d = 0; d < dims && fits; d++) fits = array->shape[d] == shape[d];
-    if (fits) return array;
+    if (weights_fit(array, dims, shape) && array->dims == dims && strcmp(array->dtype, "F32") == 0)
+        return array;
     error_set(err, EXIT_CODE_FAILED, "%s: its array '%s' is missing or of another shape",
               checkpoint->path, name);
     return NULL;
@@ -183,9 +181,8 @@ static bool plan_safetensors(struct job *job, const char *path, struct error *er
 
 static bool write_safetensors(struct job *job, struct error *err)
 {
-    const char *weights = strrchr(job->paths[1], '/');
-    weights = weights ? weights + 1 : job->paths[1];
-    return export_module(job->checkpoint, job->facts, job->paths[0], weights, err) &&
+    return export_module(job->checkpoint, job->facts, job->paths[0], path_name(job->paths[1]),
+                         err) &&
            export_arrays(job->checkpoint, job->facts, job->paths[1], err);
 }
 

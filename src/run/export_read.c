@@ -36,9 +36,7 @@ static bool write_array(struct checkpoint *c, struct model *model, int index, co
 {
     const struct parameter *p = model_parameter(model, index);
     const struct weight_array *array = weights_find(&c->weights, name);
-    bool fits = array && array->count == p->count && array->dims >= p->dims;
-    for (int d = 0; d < p->dims && fits; d++) fits = array->shape[d] == p->torch_shape[d];
-    if (!fits)
+    if (!weights_fit(array, p->dims, p->torch_shape))
         return error_set(err, EXIT_CODE_FAILED,
                          "%s: its array '%s' is missing or of another shape; was the graph changed "
                          "after `micromet export`?",

@@ -13,7 +13,7 @@ static void warn_of_pools(const struct pretrained *pretrained, const struct conf
     log_warning("%s: was trained with average pools that %s padding; model.pool_padding says "
                 "otherwise (auto does as the weights' writer did)",
                 pretrained->path,
-                pretrained->pool_padding == POOL_PADDING_EXCLUDE ? "exclude" : "include");
+                pool_padding_name(pretrained->pool_padding));
 }
 
 /* A tower may well go on with another magnification, but hardly by mistake. */

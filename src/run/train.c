@@ -168,7 +168,7 @@ static bool open_model(struct trainer *t, bool verbose, struct error *err)
                  given        ? "weights as above"
                  : t->resumed ? "weights of the checkpoint"
                               : "random weights",
-                 spec.model.pool_padding == POOL_PADDING_EXCLUDE ? "exclude" : "include");
+                 pool_padding_name(spec.model.pool_padding));
     return ok;
 }
 

@@ -31,12 +31,6 @@ const char *split_name(enum split split)
     return split_names[split].name;
 }
 
-const char *path_name(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash ? slash + 1 : path;
-}
-
 /* The text that is read; fields are cut out of it in place. */
 struct csv {
     const char *path;

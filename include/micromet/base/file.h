@@ -42,5 +42,7 @@ bool path_join(char out[PATH_MAX_BYTES], const char *folder, const char *name, s
 /* The folder part of a path ("." if none), and the name without folder and last extension. */
 void path_folder(char out[PATH_MAX_BYTES], const char *path);
 void path_stem(char out[PATH_MAX_BYTES], const char *path);
+/* The file's name without its folder. */
+const char *path_name(const char *path);
 
 #endif

@@ -60,6 +60,8 @@ bool weights_are_keras(const struct weights *weights);
 const float *weights_floats(const struct weight_array *array, float **converted, struct error *err);
 
 const struct weight_array *weights_find(const struct weights *weights, const char *name);
+/* Has the array (NULL: has not) this shape, or this one and dimensions of 1 behind it? */
+bool weights_fit(const struct weight_array *array, int dims, const int64_t *shape);
 const char *weights_metadata(const struct weights *weights, const char *key); /* NULL if absent */
 void weights_release(struct weights *weights);
 /* Let go of the memory of an array in a mapped file; it is read from the file again where it is

@@ -12,6 +12,8 @@
 
 /* What becomes of 8-bit pixels before the first convolution, as files of ours say it. */
 #define MODEL_PREPROCESSING "rgb/255*2-1"
+/* What the probabilities 0 and 1 mean, in the same files. */
+#define MODEL_CLASS_NAMES "[\"normal\",\"tumor\"]"
 
 struct model_spec {
     int towers;

@@ -30,7 +30,5 @@ bool manifest_load(struct manifest *manifest, const char *path, struct error *er
 void manifest_release(struct manifest *manifest);
 
 const char *split_name(enum split split);
-/* The file's name without its folder. */
-const char *path_name(const char *path);
 
 #endif
