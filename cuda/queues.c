@@ -61,9 +61,7 @@ static struct cuda_backend *self(struct backend *backend)
     return (struct cuda_backend *)backend;
 }
 
-/* --- streams
- * ------------------------------------------------------------------------------------------------------
- */
+/* --- streams ---------------------------------------------------------------------------------- */
 
 bool queues_init(struct cuda_backend *backend, int count, struct error *err)
 {
@@ -130,9 +128,7 @@ bool queue_zero(struct backend *base, int queue, void *to, size_t bytes, struct 
     return CUDA_OK(cudaMemsetAsync(to, 0, bytes, self(base)->streams[queue]), err);
 }
 
-/* --- tickets
- * ------------------------------------------------------------------------------------------------------
- */
+/* --- tickets ---------------------------------------------------------------------------------- */
 
 /* The copy queue goes on beside a recording. */
 static bool is_recorded(const struct cuda_backend *backend, int queue)
@@ -172,9 +168,7 @@ bool queue_wait(struct backend *base, int queue, int other, uint64_t ticket, str
     return !event || CUDA_OK(cudaStreamWaitEvent(backend->streams[queue], event, 0), err);
 }
 
-/* --- marks
- * --------------------------------------------------------------------------------------------------------
- */
+/* --- marks ------------------------------------------------------------------------------------ */
 
 static bool marks_add(struct marks *marks, struct mark mark, struct error *err)
 {
@@ -299,9 +293,7 @@ bool queues_synchronize(struct backend *base, struct error *err)
     return resolve_marks(queues, err);
 }
 
-/* --- recordings
- * ---------------------------------------------------------------------------------------------------
- */
+/* --- recordings ------------------------------------------------------------------------------- */
 
 /* All other queues go on behind queue 0, or queue 0 goes on behind all others. */
 static bool fork_from_first(struct backend *base, struct error *err)

@@ -57,8 +57,7 @@ Test(torch_zip, what_is_no_state_dict_is_refused)
     cr_assert(!file_exists("pickle_was_run"));
 }
 
-/* --- Forged archives
- * ------------------------------------------------------------------------------- */
+/* --- Forged archives -------------------------------------------------------------------------- */
 
 #define TENSOR(key, numel, offset, shape, stride)                                                  \
     "ctorch._utils\n_rebuild_tensor_v2\n((\x8c\x07storagectorch\nFloatStorage\n\x8c\x01" key       \

@@ -241,8 +241,7 @@ static bool survey_dataset(struct reader *reader, hid_t from, const char *place,
     return true;
 }
 
-/* --- Keras 2: attributes name the layers, and each layer's weights
- * -------------------------------- */
+/* --- Keras 2: attributes name the layers, and each layer's weights ---------------------------- */
 
 static bool survey_layer(struct reader *reader, const char *layer)
 {
@@ -270,8 +269,7 @@ static bool survey_keras2(struct reader *reader)
     return done;
 }
 
-/* --- Keras 3: groups within groups; a group `vars` holds the datasets 0, 1, … of one layer
- * ---------- */
+/* --- Keras 3: groups within groups; a group `vars` holds the datasets 0, 1, … of one layer ---- */
 
 static herr_t take_name(hid_t group, const char *name, const H5L_info_t *link, void *names)
 {
@@ -344,8 +342,7 @@ static bool survey_keras3(struct reader *reader)
                 reader->image->path));
 }
 
-/* --- The file: its bytes are in memory, and libhdf5 must not copy them
- * ------------------------------ */
+/* --- The file: its bytes are in memory, and libhdf5 must not copy them ------------------------ */
 
 static void *image_lend(size_t size, H5FD_file_image_op_t op, void *bytes)
 {

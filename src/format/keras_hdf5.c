@@ -239,8 +239,7 @@ bool keras_name_arrays(struct weights *weights, const struct hdf5_image *image,
     return done && weights_check_names(weights, image->path, err);
 }
 
-/* --- The child
- * ------------------------------------------------------------------------------------ */
+/* --- The child -------------------------------------------------------------------------------- */
 
 struct task {
     const struct hdf5_image *image;
@@ -287,8 +286,7 @@ bool keras_image_read(struct weights *weights, const struct hdf5_image *image,
     return done;
 }
 
-/* --- The file
- * ------------------------------------------------------------------------------------- */
+/* --- The file --------------------------------------------------------------------------------- */
 
 /* HDF5 begins with its signature, or has it behind a block of the user's that is a power of two
  * from 512 on. */

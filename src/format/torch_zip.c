@@ -83,8 +83,7 @@ static bool check_order(struct reader *reader)
     return little;
 }
 
-/* --- Finding the tensors
- * --------------------------------------------------------------------------- */
+/* --- Finding the tensors ---------------------------------------------------------------------- */
 
 static bool has_tensors(const struct pickle_value *value)
 {
@@ -238,8 +237,7 @@ static bool survey(struct reader *reader, const struct pickle_value *state)
     return weights_check_names(weights, reader->archive->path, reader->err);
 }
 
-/* --- Reading the values
- * ---------------------------------------------------------------------------- */
+/* --- Reading the values ----------------------------------------------------------------------- */
 
 /* Storages that are used as they are, each straight into its place. */
 static bool read_storages(struct reader *reader)

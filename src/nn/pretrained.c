@@ -9,8 +9,7 @@
 
 #include "pretrained_parts.h"
 
-/* --- opening
- * ----------------------------------------------------------------------------------------- */
+/* --- opening ---------------------------------------------------------------------------------- */
 
 static const char *tower_text(const struct pretrained *p, int tower, char text[24])
 {
@@ -218,8 +217,7 @@ bool pretrained_check_strict(const struct pretrained *p, struct error *err)
                      p->scales_missing);
 }
 
-/* --- values
- * --------------------------------------------------------------------------------------- */
+/* --- values ----------------------------------------------------------------------------------- */
 
 /* HWIO, which is (T*I) x O, -> OIHW; in squares of I x O, all T of which stay in the cache. */
 static void from_hwio(const int64_t oihw[4], const float *from, float *to)
@@ -278,8 +276,7 @@ bool pretrained_part_values(const struct pretrained *p, int tower, int unit, enu
     return part != UNIT_MEAN || !bias || subtract(values, bias, err);
 }
 
-/* --- into a model
- * ------------------------------------------------------------------------------------ */
+/* --- into a model ----------------------------------------------------------------------------- */
 
 static bool is_head(const char *name)
 {

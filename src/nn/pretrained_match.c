@@ -165,8 +165,7 @@ static struct array_place place_by_rank(int rank, int towers, enum unit_part par
                                   .part = part };
 }
 
-/* --- Keras' numbers
- * -------------------------------------------------------------------------------- */
+/* --- Keras' numbers --------------------------------------------------------------------------- */
 
 /* "inception_v3/conv2d_17/kernel:0" of part UNIT_WEIGHT -> 17; "conv2d/kernel" (Keras 3 counts from
  * nothing) -> 0; -1 if it is no such part. */
@@ -223,8 +222,7 @@ static int match_numbers(const struct weights *weights, struct array_place *plac
     return towers;
 }
 
-/* --- the order of an ONNX graph
- * ---------------------------------------------------------------------- */
+/* --- the order of an ONNX graph --------------------------------------------------------------- */
 
 /* Which parts the vectors behind a convolution's weights are, by how many there are. */
 static const struct {
@@ -263,9 +261,6 @@ static int match_graph(const struct weights *weights, const struct prefixes *pre
     }
     return towers;
 }
-
-/* -----------------------------------------------------------------------------------------------------
- */
 
 static bool refuse(const struct pretrained *p, struct error *err)
 {
