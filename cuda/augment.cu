@@ -13,10 +13,10 @@
 
 enum { MEAN_THREADS = 1024, STRETCH = 8, TILE = 16, BATCH_MAX = 65535 };
 
-__device__ inline struct augment_rgb coloured(const uint8_t *p, struct augment_colour colour)
+__device__ inline struct augment_rgb colored(const uint8_t *p, struct augment_color color)
 {
-    return colour.turn != 0 ? augment_pixel(p[0], p[1], p[2], colour, true)
-                            : augment_pixel(p[0], p[1], p[2], colour, false);
+    return color.turn != 0 ? augment_pixel(p[0], p[1], p[2], color, true)
+                           : augment_pixel(p[0], p[1], p[2], color, false);
 }
 
 // bytes: reads 3 writes 0 per pixel, least 3+0 (contrast 1: nothing)
@@ -30,11 +30,11 @@ static __global__ void __launch_bounds__(MEAN_THREADS, 1)
     double sum[3] = {};
     if (draw.contrast != 1) {
         const uint8_t *window = pixels + (size_t)blockIdx.x * (size_t)area * 3;
-        const struct augment_colour colour = augment_colour_of(&draw);
+        const struct augment_color color = augment_color_of(&draw);
         for (int first = thread; first < area; first += STRETCH * MEAN_THREADS) {
             float part[3] = {};
             for (int i = first; i < area && i < first + STRETCH * MEAN_THREADS; i += MEAN_THREADS) {
-                const struct augment_rgb rgb = coloured(window + 3 * (size_t)i, colour);
+                const struct augment_rgb rgb = colored(window + 3 * (size_t)i, color);
                 part[0] += rgb.r;
                 part[1] += rgb.g;
                 part[2] += rgb.b;
@@ -87,7 +87,7 @@ __global__ void __launch_bounds__(TILE *TILE)
     const struct augment_contrast contrast = contrasts[blockIdx.z];
     const size_t first = (size_t)blockIdx.z * (size_t)window * (size_t)window;
     const size_t source = first + (size_t)augment_source(&draw, window, y, x);
-    const struct augment_rgb rgb = coloured(pixels + 3 * source, augment_colour_of(&draw));
+    const struct augment_rgb rgb = colored(pixels + 3 * source, augment_color_of(&draw));
     const size_t target = first + (size_t)y * (size_t)window + (size_t)x;
     store_pixel<T, C>(out + target * (size_t)channels, channels,
                       augment_finish(rgb.r, contrast.scale, contrast.offset[0]),

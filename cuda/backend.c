@@ -149,7 +149,7 @@ static void close_backend(struct backend *base)
 static const struct backend_ops cuda_ops = {
     .alloc = memory_alloc,
     .alloc_host = memory_alloc_host,
-    .memory_short = memory_short,
+    .exhausted_memory_bytes = exhausted_memory_bytes,
     .free = memory_free,
     .free_host = memory_free_host,
     .copy = queue_copy,

@@ -7,9 +7,9 @@
 #include "kernels.h"
 
 /* What a form gives up, best first. */
-static const struct concession {
+static const struct fallback {
     bool unfused, copy_x, copy_y, f32;
-} concessions[] = {
+} fallbacks[] = {
     { false, false, false, false }, { true, false, false, false }, { true, false, true, false },
     { true, true, false, false },   { true, true, true, false },   { false, true, true, false },
     { false, true, true, true },    { true, true, true, true },
@@ -36,8 +36,9 @@ static size_t take(size_t *at, size_t bytes)
     return start;
 }
 
-/* The form with these concessions; parts that they do not change are as they were. */
-static void concede(struct convolution_form *form, const struct op *op, const struct concession *c)
+/* The form with these fallbacks; parts that they do not change are as they were. */
+static void apply_fallback(struct convolution_form *form, const struct op *op,
+                           const struct fallback *c)
 {
     const enum dtype type = op->x.dtype == op->y.dtype && !c->f32 ? op->x.dtype : DTYPE_F32;
     const int weights_c = op->weights_c ? op->weights_c : op->x.c;
@@ -87,11 +88,11 @@ void convolution_form_lay_out(struct convolution_form *form, const struct op *op
 bool convolution_form_plan(struct convolution_form *form, struct cudnn_plan *plan, bool *reused,
                            const struct op *op, struct plan_cache *cache, struct error *err)
 {
-    enum { COUNT = sizeof concessions / sizeof *concessions };
+    enum { COUNT = sizeof fallbacks / sizeof *fallbacks };
     struct convolution_form tried[COUNT];
     struct error refusal = { 0 };
     for (int i = 0; i < COUNT; i++) {
-        concede(&tried[i], op, &concessions[i]);
+        apply_fallback(&tried[i], op, &fallbacks[i]);
         bool passed_over = rounds_twice(&tried[i], op);
         for (int j = 0; j < i; j++) passed_over |= same(&tried[i], &tried[j]);
         if (passed_over) continue;

@@ -18,11 +18,11 @@ struct cuda_backend {
     struct cudaDeviceProp properties;
     enum precision precision; /* fp32, tf32 or bf16: what convolutions of F32 tensors may use */
     bool autotune;
-    size_t workspace_limit;   /* bytes a plan may ask for */
+    size_t workspace_limit; /* bytes a plan may ask for */
     cublasLtHandle_t cublas;
     cudnnHandle_t cudnn[CUDA_QUEUES_MAX]; /* one a queue, bound to its stream */
     cudaStream_t streams[CUDA_QUEUES_MAX];
-    void *workspace[CUDA_QUEUES_MAX];     /* shared by the plans of a queue; see workspace_reserve() */
+    void *workspace[CUDA_QUEUES_MAX]; /* shared by the plans of a queue; see workspace_reserve() */
     size_t workspace_bytes[CUDA_QUEUES_MAX];
     size_t plan_bytes; /* held by all plans */
     struct cuda_queues *queues;
@@ -35,7 +35,7 @@ struct plan_weights {
     void *packed; /* (K, R, S, c) of dtype; NULL: the plan computes with F32 as it is given */
     enum dtype dtype;
     int c;
-    bool is_packed;     /* what run() was given, of this version */
+    bool is_packed; /* what run() was given, of this version */
     uint64_t version;
     float *loaded;      /* what plan_load() gave, as it is */
     bool loaded_packed; /* ... or packed */
@@ -53,12 +53,15 @@ struct plan {
 
 /* Planners; each sets run, release and detail, and reserves weights and workspace, or says why it
  * cannot. */
-bool cuda_plan_convolution(struct plan *plan, struct error *err); /* convolution.c: cuDNN; all three kinds */
-bool cuda_plan_dense(struct plan *plan, struct error *err);       /* dense.c: cuBLASLt; 1×1 maps */
-size_t dense_kept_bytes(const struct op *op);                     /* packed weights of such a plan */
-bool cuda_plan_kernel(struct plan *plan, struct error *err);      /* kernel_plan.c: the table of kernels.h */
+bool cuda_plan_convolution(struct plan *plan,
+                           struct error *err); /* convolution.c: cuDNN; all three kinds */
+bool cuda_plan_dense(struct plan *plan, struct error *err); /* dense.c: cuBLASLt; 1×1 maps */
+size_t dense_kept_bytes(const struct op *op);               /* packed weights of such a plan */
+bool cuda_plan_kernel(struct plan *plan,
+                      struct error *err); /* kernel_plan.c: the table of kernels.h */
 
-bool cuda_backend_planner(struct backend *base, struct gpu_planner **planner, struct error *err); /* planner.c */
+bool cuda_backend_planner(struct backend *base, struct gpu_planner **planner,
+                          struct error *err); /* planner.c */
 
 /* Scratch of a queue: ask when planning, take when running (it may have moved since). Not during a recording. What
  * recordings use stays until the backend is closed. */
@@ -98,8 +101,8 @@ bool cuda_alloc(struct cuda_backend *backend, size_t bytes, void **memory, struc
 
 /* What src/nn/backend.c looks for once it has loaded this library: the commit it was built from, and the door. */
 __attribute__((visibility("default"))) extern const char cuda_backend_version[];
-__attribute__((visibility("default"))) bool
-cuda_backend_open(const struct config_compute *compute, int queues, struct backend **backend,
-                  struct error *err);
+__attribute__((visibility("default"))) bool cuda_backend_open(const struct config_compute *compute,
+                                                              int queues, struct backend **backend,
+                                                              struct error *err);
 
 #endif

@@ -16,7 +16,8 @@ extern "C" {
 
 struct cuda_kernel {
     bool (*check)(const struct op *, struct error *); /* whether the op can run, or why not */
-    size_t (*workspace_bytes)(const struct op *);     /* 256-byte aligned scratch for one launch; NULL = none */
+    size_t (*workspace_bytes)(
+        const struct op *); /* 256-byte aligned scratch for one launch; NULL = none */
     cudaError_t (*launch)(const struct op *, const struct op_buffers *, void *workspace,
                           cudaStream_t stream);
 };

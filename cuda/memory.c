@@ -141,7 +141,7 @@ bool memory_alloc_host(struct backend *base, size_t bytes, void **memory, struct
     return false;
 }
 
-size_t memory_short(const struct backend *base)
+size_t exhausted_memory_bytes(const struct backend *base)
 {
     return ((const struct cuda_backend *)base)->memory->room;
 }

@@ -7,11 +7,11 @@
 bool memory_init(struct cuda_backend *backend, struct error *err);
 void memory_release(struct cuda_backend *backend);
 
-/* The alloc, alloc_host, memory_short, free and free_host of backend_ops. Work under way ends
+/* The alloc, alloc_host, exhausted_memory_bytes, free and free_host of backend_ops. Work under way ends
  * before memory is given back. */
 bool memory_alloc(struct backend *backend, size_t bytes, void **memory, struct error *err);
 bool memory_alloc_host(struct backend *backend, size_t bytes, void **memory, struct error *err);
-size_t memory_short(const struct backend *backend);
+size_t exhausted_memory_bytes(const struct backend *backend);
 void memory_free(struct backend *backend, void *memory);
 void memory_free_host(struct backend *backend, void *memory);
 

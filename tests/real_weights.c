@@ -34,7 +34,8 @@ static char *torch_name(const char *keras)
                                              { "/beta", "bn.bias" },
                                              { "/moving_mean", "bn.running_mean" },
                                              { "/moving_variance", "bn.running_var" } };
-    const char *number = strstr(keras, "conv2d_") ? keras + 7 : strstr(keras, "normalization_") + 14;
+    const char *number = strstr(keras, "conv2d_") ? keras + 7
+                                                  : strstr(keras, "normalization_") + 14;
     char name[128];
     for (int i = 0; i < 4; i++)
         if (strstr(keras, leaves[i][0]))
@@ -43,7 +44,8 @@ static char *torch_name(const char *keras)
 }
 
 /* HWIO bytes -> OIHW floats, or a plain vector. */
-static float *values_of(const json_t *weight, const unsigned char *bytes, struct weight_array *array)
+static float *values_of(const json_t *weight, const unsigned char *bytes,
+                        struct weight_array *array)
 {
     const json_t *shape = json_object_get(weight, "shape");
     const json_t *quantization = json_object_get(weight, "quantization");
@@ -51,7 +53,8 @@ static float *values_of(const json_t *weight, const unsigned char *bytes, struct
     const float low = (float)json_number_value(json_object_get(quantization, "min"));
     int64_t s[4] = { 1, 1, 1, 1 };
     array->dims = (int)json_array_size(shape);
-    for (int d = 0; d < array->dims; d++) s[d] = json_integer_value(json_array_get(shape, (size_t)d));
+    for (int d = 0; d < array->dims; d++)
+        s[d] = json_integer_value(json_array_get(shape, (size_t)d));
     array->count = s[0] * s[1] * s[2] * s[3];
     float *values = malloc((size_t)array->count * sizeof *values);
     if (array->dims == 1) {

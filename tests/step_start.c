@@ -55,7 +55,7 @@ void step_draw_vector(const struct parameter *parameter, uint64_t seed, int inde
         values[i] = random_uniform(&random, ranges[kind].low, ranges[kind].high);
 }
 
-void step_centre_filters(const struct parameter *parameter, float *values)
+void step_center_filters(const struct parameter *parameter, float *values)
 {
     const int64_t size = parameter->count / parameter->torch_shape[0];
     if (parameter->dims != 4) return;

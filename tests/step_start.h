@@ -12,7 +12,7 @@ void step_write(struct model *model, int index, enum parameter_part part, const 
 /* An array of one dimension: statistics, scales and shifts about where trained ones are. */
 void step_draw_vector(const struct parameter *parameter, uint64_t seed, int index, float *values);
 /* Take its mean from every filter: batch norm then rounds little. */
-void step_centre_filters(const struct parameter *parameter, float *values);
+void step_center_filters(const struct parameter *parameter, float *values);
 /* Adam's state as one earlier step left it, whose gradients had about the root mean square `scale`.
  */
 void step_start_adam(struct model *model, int index, uint64_t seed, float scale);

@@ -74,7 +74,7 @@ Test(asap_xml, polygons_are_tumor_or_holes_by_their_group)
     }
 }
 
-Test(asap_xml, a_pixel_counts_by_its_centre)
+Test(asap_xml, a_pixel_counts_by_its_center)
 {
     const double covers[] = { 2.4, 3.4, 2.6, 3.4, 2.6, 3.6, 2.4, 3.6 };
     const double misses[] = { 5.6, 3, 6.4, 3, 6.4, 5, 5.6, 5 };

@@ -43,7 +43,7 @@ static void hsv_to_rgb(struct hsv in, double rgb[3])
     memcpy(rgb, table[(int)h], sizeof table[0]);
 }
 
-static void reference_colour(const struct augment_draw *draw, double rgb[3])
+static void reference_color(const struct augment_draw *draw, double rgb[3])
 {
     for (int c = 0; c < 3; c++) rgb[c] += (double)draw->brightness;
     struct hsv hsv = hsv_from_rgb(rgb);
@@ -84,7 +84,7 @@ static double *reference(const uint8_t *pixels, const struct augment_draw *draw,
     if (draw->flip_x) mirror(image, scratch, w, true);
     if (draw->flip_y) mirror(image, scratch, w, false);
     for (int i = 0; i < area; i++) {
-        reference_colour(draw, image + 3 * i);
+        reference_color(draw, image + 3 * i);
         for (int c = 0; c < 3; c++) mean[c] += image[3 * i + c] / area;
     }
     for (int i = 0; i < 3 * area; i++) {
@@ -147,7 +147,7 @@ static double largest_error(const float *out, const double *want, int count)
 
 /* ---- arithmetic ---- */
 
-Test(augment, follows_the_definition_for_all_orientations_colours_and_odd_windows)
+Test(augment, follows_the_definition_for_all_orientations_colors_and_odd_windows)
 {
     static const struct {
         int window, draws;
@@ -187,7 +187,7 @@ Test(augment, every_instruction_set_gives_the_same_bits)
     free(pixels);
 }
 
-Test(augment, turning_a_window_changes_no_bit_of_its_colours)
+Test(augment, turning_a_window_changes_no_bit_of_its_colors)
 {
     enum { W = 75, AREA = W * W };
     uint8_t *pixels = make_pixels(AREA, 2);

@@ -2,7 +2,7 @@
  * themselves are not tested: they belong to the machine. */
 #include <math.h>
 
-#include "micromet/run/bench.h"
+#include "micromet/bench/bench.h"
 #include "micromet/slide/pack.h"
 #include "temporary.h"
 #include "tiny_slide.h"

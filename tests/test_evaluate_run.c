@@ -138,7 +138,7 @@ Test(evaluate_run, dataset_and_whole_slides_give_the_same_windows_the_same_proba
 }
 
 /* The map of n.tif that an evaluation kept, with every probability set to 0.75 and its checksum set right. */
-static void forge_kept_map(const char *path)
+static void forge_finished_map(const char *path)
 {
     struct weights weights;
     struct error err = { 0 };
@@ -171,7 +171,7 @@ Test(evaluate_run, whole_slides_go_on_behind_those_that_an_earlier_try_finished)
     cr_assert(checkpoint_open(&checkpoint, temporary_path("c.safetensors"), &err), "%s",
               err.message);
     cr_assert(evaluate_run(&first, &checkpoint, &options, &err), "%s", err.message);
-    forge_kept_map(map); /* to see that it is used */
+    forge_finished_map(map); /* to see that it is used */
     cr_assert(evaluate_run(&second, &checkpoint, &options, &err), "%s", err.message);
     cr_assert_eq(second.slide_count, 2);
     cr_expect_eq(second.slides[0].score, first.slides[0].score);

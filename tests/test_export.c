@@ -5,9 +5,9 @@
 #include <math.h>
 #include <unistd.h>
 
+#include "micromet/export/export.h"
 #include "micromet/format/image.h"
 #include "micromet/format/onnx.h"
-#include "micromet/run/export.h"
 #include "micromet/run/predict_files.h"
 #include "micromet/slide/slide.h"
 #include "onnx/onnx.pb-c.h"

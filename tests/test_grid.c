@@ -58,7 +58,7 @@ static uint8_t *make_labels(const struct grid *grid, const struct slide *slide,
 
 /* --- Geometry -------------------------------------------------------------------------------- */
 
-Test(grid, centres_follow_the_real_downsample, FOLDER)
+Test(grid, centers_follow_the_real_downsample, FOLDER)
 {
     const struct tiny_level levels[] = { { 1003, 803 }, { 300, 240 } };
     struct slide slide;

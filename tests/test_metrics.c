@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "micromet/run/metrics.h"
+#include "micromet/report/metrics.h"
 
 /* scikit-learn's own example: AUC 0.75, average precision 0.8333. */
 static const float example[] = { 0.1f, 0.4f, 0.35f, 0.8f };

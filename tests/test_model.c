@@ -14,7 +14,10 @@
 
 static struct model_spec article(int window, int batch)
 {
-    struct model_spec spec = { .towers = 2, .window = window, .batch = batch, .training = true,
+    struct model_spec spec = { .towers = 2,
+                               .window = window,
+                               .batch = batch,
+                               .training = true,
                                .activations = DTYPE_F32,
                                .model = { .pool_padding = POOL_PADDING_EXCLUDE,
                                           .freeze = "keras:150",
@@ -43,7 +46,7 @@ struct bench {
 
 static void bench_init(struct bench *b, struct model_spec spec)
 {
-    *b = (struct bench){ .spec = spec, .backend = op_case_backend(spec.towers) };
+    *b = (struct bench) { .spec = spec, .backend = op_case_backend(spec.towers) };
     cr_assert(model_init(&b->model, b->backend, &spec, &b->err), "%s", b->err.message);
     cr_assert(model_randomize(b->model, 7, &b->err), "%s", b->err.message);
     const size_t n = (size_t)spec.batch, bytes = n * (size_t)spec.window * (size_t)spec.window * 3;
@@ -54,7 +57,7 @@ static void bench_init(struct bench *b, struct model_spec spec)
         b->draws[i] = augment_identity();
         b->labels[i] = (float)(i & 1);
     }
-    b->batch = (struct model_batch){ .labels = b->labels, .count = spec.batch };
+    b->batch = (struct model_batch) { .labels = b->labels, .count = spec.batch };
     for (int t = 0; t < spec.towers; t++) {
         b->pixels[t] = malloc(bytes);
         for (size_t i = 0; i < bytes; i++) b->pixels[t][i] = (uint8_t)random_u32(&random);
@@ -134,8 +137,7 @@ static void check_gradient(struct bench *b, const char *name, double length)
     /* half along the gradient, half at random: large enough to be measured, not blind to the rest */
     float *direction = malloc(n * 4);
     for (size_t i = 0; i < n; i++) {
-        direction[i] =
-            (float)(gradient[i] / norm + 0.3 * random_normal(&random) / sqrt((double)n));
+        direction[i] = (float)(gradient[i] / norm + 0.3 * random_normal(&random) / sqrt((double)n));
         along += (double)direction[i] * gradient[i];
     }
     double losses[2];
@@ -159,11 +161,17 @@ static void check_gradient(struct bench *b, const char *name, double length)
 Test(model, gradients_of_the_whole_network_agree_with_finite_differences)
 {
     static const char *const names[] = {
-        "tower0.Mixed_6c.branch1x1.conv.weight",   "tower1.Mixed_6c.branch7x7_3.bn.bias",
-        "tower0.Mixed_6d.branch7x7dbl_3.conv.weight", "tower1.Mixed_6e.branch_pool.conv.weight",
-        "tower0.Mixed_7a.branch3x3_2.conv.weight", "tower1.Mixed_7b.branch3x3_2a.conv.weight",
-        "tower0.Mixed_7c.branch3x3dbl_3b.bn.bias", "tower1.Mixed_7c.branch1x1.conv.weight",
-        "head.0.weight", "head.1.bias", "head.2.weight",
+        "tower0.Mixed_6c.branch1x1.conv.weight",
+        "tower1.Mixed_6c.branch7x7_3.bn.bias",
+        "tower0.Mixed_6d.branch7x7dbl_3.conv.weight",
+        "tower1.Mixed_6e.branch_pool.conv.weight",
+        "tower0.Mixed_7a.branch3x3_2.conv.weight",
+        "tower1.Mixed_7b.branch3x3_2a.conv.weight",
+        "tower0.Mixed_7c.branch3x3dbl_3b.bn.bias",
+        "tower1.Mixed_7c.branch1x1.conv.weight",
+        "head.0.weight",
+        "head.1.bias",
+        "head.2.weight",
     };
     struct bench b;
     struct model_spec spec = article(139, 4);
@@ -306,9 +314,12 @@ Test(model, activations_agree_with_an_independent_implementation)
 {
     if (!real_weights_present()) cr_skip("no real weights at " MICROMET_SHARED_DATA "\n");
     static const char *const layers[][2] = {
-        { "activation_1", "Conv2d_1a_3x3" }, { "activation_5", "Conv2d_4a_3x3" },
-        { "mixed2", "Mixed_5d" },            { "mixed5", "Mixed_6c" },
-        { "mixed8", "Mixed_7a" },            { "mixed10", "Mixed_7c" },
+        { "activation_1", "Conv2d_1a_3x3" },
+        { "activation_5", "Conv2d_4a_3x3" },
+        { "mixed2", "Mixed_5d" },
+        { "mixed5", "Mixed_6c" },
+        { "mixed8", "Mixed_7a" },
+        { "mixed10", "Mixed_7c" },
         { "flatten_1", "features" },
     };
     struct bench b;

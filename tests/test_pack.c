@@ -268,7 +268,7 @@ Test(pack, bytes_do_not_depend_on_threads_or_cache, FOLDER)
     free(bytes);
 }
 
-Test(pack, holds_the_pixels_of_both_towers_around_each_centre, FOLDER)
+Test(pack, holds_the_pixels_of_both_towers_around_each_center, FOLDER)
 {
     const struct config config = make_config();
     const struct manifest_row row = make_row("a.tif", "a_mask.tif", 1);

@@ -3,7 +3,7 @@
 #include <math.h>
 
 #include "micromet/format/image.h"
-#include "micromet/run/plot.h"
+#include "micromet/report/plot.h"
 #include "temporary.h"
 
 /* fontconfig keeps its cache to the end of the process; the leak sanitizer asks for this name. */
@@ -221,7 +221,7 @@ Test(plot, heatmap_leaves_unknown_cells_clear_and_keeps_proportions)
     cr_assert_geq(box.pixels, (int64_t)width * height - 8);
 }
 
-Test(plot, heatmap_cell_covers_one_step_around_its_centre)
+Test(plot, heatmap_cell_covers_one_step_around_its_center)
 {
     float p[COLUMNS * ROWS] = { NAN, NAN, NAN, NAN, NAN, NAN, 1, NAN };
     struct box box = find_thumbnail();
@@ -238,7 +238,7 @@ Test(plot, heatmap_cell_covers_one_step_around_its_centre)
     free(image.rgb);
 }
 
-Test(plot, heatmap_colours_run_from_blue_to_red)
+Test(plot, heatmap_colors_run_from_blue_to_red)
 {
     const float p[COLUMNS * ROWS] = { 0, 0.25f, 0.75f, 1, -3, NAN, NAN, 9 };
     struct box box = find_thumbnail();

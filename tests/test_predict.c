@@ -17,9 +17,9 @@ static const struct tiny_level size = { 250, 250 };
 /* Noise in patches of colour, so that no two windows look alike to the network. */
 static void patches(const void *context, int level, int x, int y, uint8_t *pixel)
 {
-    const uint32_t noise = tiny_hash(level, x, y) % 40, colour = tiny_hash(level, x / 50, y / 50);
+    const uint32_t noise = tiny_hash(level, x, y) % 40, color = tiny_hash(level, x / 50, y / 50);
     (void)context;
-    for (int c = 0; c < 3; c++) pixel[c] = (uint8_t)(noise + (colour >> 8 * c) % 160);
+    for (int c = 0; c < 3; c++) pixel[c] = (uint8_t)(noise + (color >> 8 * c) % 160);
 }
 
 struct rig {

@@ -419,7 +419,7 @@ Test(slide, cache_keeps_blocks_within_its_bound)
     slide_cache_release(cache);
 }
 
-Test(slide, window_corner_is_the_rounded_centre_less_half_the_window)
+Test(slide, window_corner_is_the_rounded_center_less_half_the_window)
 {
     struct slide made = {
         .level_count = 3,

@@ -7,9 +7,9 @@
 
 #include "micromet/slide/manifest.h"
 #include "micromet/slide/slide.h"
-#include "micromet/slide/synth.h"
-#include "slide/synth_scene.h"
-#include "slide/tiff_pyramid.h"
+#include "micromet/synth/synth.h"
+#include "synth/tiff_pyramid.h"
+#include "synth/synth_scene.h"
 #include "temporary.h"
 
 TestSuite(synth, .init = temporary_begin, .fini = temporary_end);

@@ -85,7 +85,7 @@ Test(tissue, otsu_ends_the_darker_class_at_its_last_bin)
     cr_assert_eq(otsu_threshold(histogram), 80);
 }
 
-Test(tissue, otsu_finds_no_split_in_one_colour)
+Test(tissue, otsu_finds_no_split_in_one_color)
 {
     int64_t histogram[256] = { 0 };
     histogram[250] = 5;

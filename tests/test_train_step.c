@@ -112,7 +112,7 @@ static void settle_filters(const struct step *s, const struct parameter *p, int 
                           random_init(s->seed, REDRAW + attempts[k], (uint64_t)(4096 * index + k),
                                       RANDOM_TEST),
                           values + k * size);
-    step_centre_filters(p, values);
+    step_center_filters(p, values);
 }
 
 static void start_optimizer(struct step *s, int index)

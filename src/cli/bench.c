@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "cli.h"
-#include "micromet/run/bench.h"
+#include "micromet/bench/bench.h"
 
 static const char help[] =
     "usage: micromet bench [options]\n"

@@ -137,7 +137,7 @@ static enum exit_code run(int argc, char **argv, struct error *err)
         !checkpoint_open(&checkpoint, argv[1], err))
         return err->code;
     snprintf(folder, sizeof folder, "%s", a.out);
-    session_anywhere(&checkpoint.config.compute, (int)a.threads);
+    session_accept_any_backend(&checkpoint.config.compute, (int)a.threads);
     options.folder = folder;
     if (*folder || default_folder(argv[1], &options, folder, err))
         evaluate(&checkpoint, &options, count - 1, argv + 2, folder, err);

@@ -4,7 +4,7 @@
 
 #include "cli.h"
 #include "micromet/base/text.h"
-#include "micromet/run/export.h"
+#include "micromet/export/export.h"
 
 static const char help[] =
     "usage: micromet export CHECKPOINT --format FORMAT -o PATH [options]\n"

@@ -11,15 +11,20 @@
 static const char help[] =
     "usage: micromet heatmap CHECKPOINT SLIDE... [options]\n"
     "\n"
-    "Computes the tumour probability of every tissue window of each SLIDE with the model's own window, levels and\n"
-    "preprocessing, and writes <out>/<slide>.heatmap.tif (float TIFF, one pixel a window), .heatmap.png (overlay with\n"
-    "legend and scale) and .heatmap.json (score and geometry). Interrupted maps go on where they stopped.\n"
+    "Computes the tumour probability of every tissue window of each SLIDE with the model's own "
+    "window, levels and\n"
+    "preprocessing, and writes <out>/<slide>.heatmap.tif (float TIFF, one pixel a window), "
+    ".heatmap.png (overlay with\n"
+    "legend and scale) and .heatmap.json (score and geometry). Interrupted maps go on where they "
+    "stopped.\n"
     "\n"
-    "Memory does not grow with the slide: with two towers about 300 MiB on two processors, and up to 32 MiB more for each\n"
+    "Memory does not grow with the slide: with two towers about 300 MiB on two processors, and up "
+    "to 32 MiB more for each\n"
     "further processor up to eight. What to expect is printed first.\n"
     "\n"
     "  --out FOLDER          where the files go (default: .)\n"
-    "  --stride PX           between windows, px of the finest tower's level (default: as trained)\n"
+    "  --stride PX           between windows, px of the finest tower's level (default: as "
+    "trained)\n"
     "  --batch N             windows computed at once (default: 32)\n"
     "  --orientations 1|4|8  average over rotations and mirrors (default: 1)\n"
     "  --min-tissue SHARE    of tissue pixels that a window needs, 0..1 (default: as trained)\n"
@@ -29,7 +34,8 @@ static const char help[] =
     "\n"
     "examples:\n"
     "  micromet heatmap runs/seed/checkpoints/best.safetensors test_001.tif --out maps\n"
-    "  micromet heatmap best.safetensors tumor_091.tif --annotation tumor_091_mask.tif --orientations 8\n";
+    "  micromet heatmap best.safetensors tumor_091.tif --annotation tumor_091_mask.tif "
+    "--orientations 8\n";
 
 struct arguments {
     const char *out, *annotation;
@@ -46,8 +52,10 @@ static bool one_slide(const struct checkpoint *checkpoint, struct predictor *pre
     char stem[PATH_MAX_BYTES], name[PATH_MAX_BYTES + 16], partial[PATH_MAX_BYTES];
     path_stem(stem, path);
     snprintf(name, sizeof name, "%s.heatmap.partial", stem);
-    const struct heatmap_options options = { .stride = (int)a->stride, .min_tissue = a->min_tissue,
-                                             .threads = threads, .partial = partial };
+    const struct heatmap_options options = { .stride = (int)a->stride,
+                                             .min_tissue = a->min_tissue,
+                                             .threads = threads,
+                                             .partial = partial };
     const bool ok = path_join(partial, a->out, name, err) &&
                     slide_open(&slide, path, a->mpp, err) &&
                     annotation_open(&annotation, a->annotation, &slide, err) &&
@@ -94,8 +102,9 @@ static bool all_slides(struct checkpoint *checkpoint, const struct session *sess
 
 static enum exit_code run(int argc, char **argv, struct error *err)
 {
-    struct arguments a = { .out = ".", .annotation = "", .batch = 32, .orientations = 1,
-                           .min_tissue = -1 };
+    struct arguments a = {
+        .out = ".", .annotation = "", .batch = 32, .orientations = 1, .min_tissue = -1
+    };
     const struct option_spec specs[] = {
         { .name = "out", .kind = OPTION_STRING, .value = &a.out },
         { .name = "annotation", .kind = OPTION_STRING, .value = &a.annotation },
@@ -112,12 +121,13 @@ static enum exit_code run(int argc, char **argv, struct error *err)
     if (!options_parse(argc, argv, specs, sizeof specs / sizeof specs[0], &count, err))
         return err->code;
     if (count < 2) {
-        error_set(err, EXIT_CODE_USAGE,
-                  "heatmap: give a checkpoint and at least one slide; see `micromet heatmap --help`");
+        error_set(
+            err, EXIT_CODE_USAGE,
+            "heatmap: give a checkpoint and at least one slide; see `micromet heatmap --help`");
         return err->code;
     }
     if (!checkpoint_open(&checkpoint, argv[1], err)) return err->code;
-    session_anywhere(&checkpoint.config.compute, (int)a.threads);
+    session_accept_any_backend(&checkpoint.config.compute, (int)a.threads);
     const bool ok = session_init(&session, &checkpoint.config.compute,
                                  checkpoint.config.data.level_count, 0, err) &&
                     all_slides(&checkpoint, &session, &a, count - 1, argv + 2, &bad, err);

@@ -67,8 +67,7 @@ static void print_model(const struct checkpoint *c)
            c->config.data.center);
     printf("preprocessing %s\n", c->preprocessing);
     printf("classes       0 %s, 1 %s\n", c->class_names[0], c->class_names[1]);
-    printf("average pools %s padding\n",
-           pool_padding_name(model->pool_padding));
+    printf("average pools %s padding\n", pool_padding_name(model->pool_padding));
     printf("freeze        %s\n", model->freeze);
     printf("head          ");
     for (int i = 0; i < model->head_count; i++) printf("%d, ", model->head[i]);

@@ -103,8 +103,7 @@ static void print_header(const struct pack *pack)
 
     printf("pack          %s\n", pack->path);
     printf("checksum      correct (XXH3-128 of the table %016llx%016llx)\n",
-           (unsigned long long)header->table_hash[1],
-           (unsigned long long)header->table_hash[0]);
+           (unsigned long long)header->table_hash[1], (unsigned long long)header->table_hash[0]);
     printf("slide         %s, %s, %llu bytes, quickhash %s\n", header->slide_name,
            header->label ? "tumor" : "normal", (unsigned long long)header->slide_bytes,
            header->slide_hash);

@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "micromet/run/plot.h"
+#include "micromet/report/plot.h"
 #include "micromet/slide/annotation.h"
 #include "micromet/slide/tissue.h"
 

@@ -8,9 +8,9 @@
 #include "micromet/base/text.h"
 
 static const struct subcommand *const commands[] = {
-    &command_synth,    &command_inspect, &command_import, &command_prepare, &command_train,
-    &command_evaluate, &command_heatmap, &command_export, &command_predict, &command_bench,
-    &command_plan,     &command_config,
+    &command_synth,   &command_inspect,  &command_import,  &command_prepare,
+    &command_train,   &command_evaluate, &command_heatmap, &command_export,
+    &command_predict, &command_bench,    &command_plan,    &command_config,
 };
 
 enum { COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]) };

@@ -87,7 +87,7 @@ static void print_plan(const struct gpu_plan *plan)
     printf("\nconvolutions of all towers: %d, all planned; %d of %d with bias and ReLU in one "
            "kernel; %d need\nsomething around cuDNN's; %d plans were in %s\n",
            plan->count, plan->memory.fusion.fused, plan->memory.fusion.epilogues,
-           plan->memory.fusion.around, plan->reused, plan->cache_path);
+           plan->memory.fusion.unfused, plan->reused, plan->cache_path);
     printf(
         "\na step takes at least %.3f ms, %.0f examples/s, bound by %s:\n"
         "  %.3f ms of operations bound by arithmetic, %.3f ms by memory; %d kernels, whose starts "
@@ -124,7 +124,7 @@ static void json_plan(const struct gpu_plan *plan)
            "\"compute_s\":%.6g,\"memory_s\":%.6g,\"launch_s\":%.6g,\"bound\":\"%s\"}\n",
            plan->gpu.name, plan->gpu.device_name, plan->library, plan->window, plan->batch,
            plan->count, plan->memory.fusion.epilogues, plan->memory.fusion.fused,
-           plan->memory.fusion.around, plan->reused, plan->memory.all, plan->gpu.memory_bytes,
+           plan->memory.fusion.unfused, plan->reused, plan->memory.all, plan->gpu.memory_bytes,
            plan->memory.batch_max, plan->step.all_s, plan->step.compute_s, plan->step.memory_s,
            plan->step.launch_s, bound(plan));
 }

@@ -2,7 +2,7 @@
 #include <stdio.h>
 
 #include "cli.h"
-#include "micromet/run/export.h"
+#include "micromet/export/export.h"
 #include "micromet/run/predict_files.h"
 #include "micromet/run/session.h"
 
@@ -84,7 +84,7 @@ static enum exit_code run(int argc, char **argv, struct error *err)
         error_set(err, EXIT_CODE_USAGE,
                   "predict: give packs or pictures, and --model; see `micromet predict --help`");
     if (err->code || !open_model(&checkpoint, a.model, err)) return err->code;
-    session_anywhere(&checkpoint.config.compute, (int)a.threads);
+    session_accept_any_backend(&checkpoint.config.compute, (int)a.threads);
     if (session_init(&session, &checkpoint.config.compute, checkpoint.config.data.level_count, 0,
                      err))
         predict_to(&checkpoint, &session, &a, count, argv + 1, err);

@@ -12,7 +12,7 @@
 #include "micromet/base/random.h"
 #include "micromet/base/thread.h"
 #include "micromet/slide/manifest.h"
-#include "micromet/slide/synth.h"
+#include "micromet/synth/synth.h"
 
 struct batch {
     struct synth_options options;
@@ -99,18 +99,29 @@ static bool read_options(struct batch *batch, int argc, char **argv, struct erro
                              options->tumors, (int64_t)options->seed, 0 };
     const struct option_spec specs[] = {
         { .name = "tumor-slides", .kind = OPTION_INT, .value = &batch->tumor_slides, .max = 9999 },
-        { .name = "normal-slides", .kind = OPTION_INT, .value = &batch->normal_slides,
+        { .name = "normal-slides",
+          .kind = OPTION_INT,
+          .value = &batch->normal_slides,
           .max = 9999 },
         { .name = "validation", .kind = OPTION_INT, .value = &batch->validation, .max = 9999 },
         { .name = "test", .kind = OPTION_INT, .value = &batch->test, .max = 9999 },
-        { .name = "width", .kind = OPTION_INT, .value = &options->width,
-          .min = 64, .max = 1 << 20 },
-        { .name = "height", .kind = OPTION_INT, .value = &options->height,
-          .min = 64, .max = 1 << 20 },
+        { .name = "width",
+          .kind = OPTION_INT,
+          .value = &options->width,
+          .min = 64,
+          .max = 1 << 20 },
+        { .name = "height",
+          .kind = OPTION_INT,
+          .value = &options->height,
+          .min = 64,
+          .max = 1 << 20 },
         { .name = "levels", .kind = OPTION_INT, .value = &narrow.levels, .min = 1, .max = 16 },
         { .name = "tissue", .kind = OPTION_DOUBLE, .value = &options->tissue, .max = 1 },
-        { .name = "tumors", .kind = OPTION_INT, .value = &narrow.tumors,
-          .min = 1, .max = SYNTH_TUMORS_MAX },
+        { .name = "tumors",
+          .kind = OPTION_INT,
+          .value = &narrow.tumors,
+          .min = 1,
+          .max = SYNTH_TUMORS_MAX },
         { .name = "mpp", .kind = OPTION_DOUBLE, .value = &options->mpp, .max = 1000 },
         { .name = "tile", .kind = OPTION_INT, .value = &narrow.tile, .min = 64, .max = 512 },
         { .name = "quality", .kind = OPTION_INT, .value = &narrow.quality, .min = 1, .max = 100 },

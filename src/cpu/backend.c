@@ -99,9 +99,9 @@ static bool backend_wait(struct backend *backend, int queue, int other, uint64_t
 {
     (void)err;
     if (queue == other) return true;
-    const struct job job = {
-        .kind = JOB_WAIT, .other = &self(backend)->queues[other], .ticket = ticket
-    };
+    const struct job job = { .kind = JOB_WAIT,
+                             .other = &self(backend)->queues[other],
+                             .ticket = ticket };
     queue_submit(&self(backend)->queues[queue], &job);
     return true;
 }

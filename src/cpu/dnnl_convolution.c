@@ -35,8 +35,8 @@ struct dnnl_convolution {
 static bool failed(dnnl_status_t status, const char *what, const struct op *op, struct error *err)
 {
     if (status == dnnl_success) return false;
-    const char *reason = status == dnnl_out_of_memory     ? "out of memory"
-                         : status == dnnl_unimplemented   ? "oneDNN has no kernel for it"
+    const char *reason = status == dnnl_out_of_memory       ? "out of memory"
+                         : status == dnnl_unimplemented     ? "oneDNN has no kernel for it"
                          : status == dnnl_invalid_arguments ? "arguments refused"
                                                             : "runtime error";
     error_set(err, EXIT_CODE_FAILED, "%s %s: oneDNN %s: %s (status %d)", op_kind_name(op->kind),
@@ -102,9 +102,8 @@ static dnnl_status_t describe_forward(const struct op *op, const struct descript
                                       dnnl_convolution_desc_t *desc, bool training)
 {
     return dnnl_convolution_forward_desc_init(
-        desc, training ? dnnl_forward_training : dnnl_forward_inference,
-        dnnl_convolution_direct, &d->x, &d->w, op->bias ? &d->b : NULL, &d->y, d->strides,
-        d->pad_low, d->pad_high);
+        desc, training ? dnnl_forward_training : dnnl_forward_inference, dnnl_convolution_direct,
+        &d->x, &d->w, op->bias ? &d->b : NULL, &d->y, d->strides, d->pad_low, d->pad_high);
 }
 
 static dnnl_status_t create_forward(const struct op *op, const struct descriptors *d,
@@ -143,9 +142,9 @@ static dnnl_status_t create_backward(const struct op *op, const struct descripto
                                                           &d->w, &d->y, d->strides, d->pad_low,
                                                           d->pad_high);
     else
-        status = dnnl_convolution_backward_weights_desc_init(
-            &desc, dnnl_convolution_direct, &d->x, &d->w, op->bias ? &d->b : NULL, &d->y,
-            d->strides, d->pad_low, d->pad_high);
+        status = dnnl_convolution_backward_weights_desc_init(&desc, dnnl_convolution_direct, &d->x,
+                                                             &d->w, op->bias ? &d->b : NULL, &d->y,
+                                                             d->strides, d->pad_low, d->pad_high);
     if (status == dnnl_success)
         status = dnnl_primitive_desc_create(pd, &desc, attributes, engine, hint);
     dnnl_primitive_desc_destroy(hint);
@@ -160,8 +159,8 @@ static dnnl_status_t create(const struct op *op, const struct descriptors *d, dn
     if (status != dnnl_success) return status;
     status = dnnl_primitive_attr_set_scratchpad_mode(attributes, dnnl_scratchpad_mode_user);
     if (status == dnnl_success)
-        status = (op->kind == OP_CONVOLUTION ? create_forward
-                                             : create_backward)(op, d, engine, attributes, pd);
+        status = (op->kind == OP_CONVOLUTION ? create_forward : create_backward)(op, d, engine,
+                                                                                 attributes, pd);
     dnnl_primitive_attr_destroy(attributes);
     return status;
 }
@@ -169,8 +168,7 @@ static dnnl_status_t create(const struct op *op, const struct descriptors *d, dn
 static bool scratchpad_init(struct plan *plan, struct dnnl_convolution *c,
                             const_dnnl_primitive_desc_t pd, struct error *err)
 {
-    const dnnl_memory_desc_t *md =
-        dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
+    const dnnl_memory_desc_t *md = dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
     return queue_scratch_reserve(plan, dnnl_memory_desc_get_size(md), err) &&
            !failed(dnnl_memory_create(&c->scratchpad, md, c->engine, DNNL_MEMORY_NONE),
                    "scratchpad", &plan->op, err);
@@ -262,8 +260,9 @@ static bool arguments_init(struct dnnl_convolution *c, const struct op *op,
     for (int i = 0; i < ROLE_COUNT; i++) {
         if (i == ROLE_BIAS && !c->has_bias) continue;
         const struct role_spec *role = &roles[op->kind][i];
-        const dnnl_memory_desc_t *theirs =
-            i == ROLE_BIAS ? &d->b : dnnl_primitive_desc_query_md(pd, role->query, 0);
+        const dnnl_memory_desc_t *theirs = i == ROLE_BIAS
+                                               ? &d->b
+                                               : dnnl_primitive_desc_query_md(pd, role->query, 0);
         const bool add_after = i == ROLE_SOURCE && op->accumulate;
         if (failed(argument_init(c, &c->arguments[i], role->id, &ours[i], theirs, role->output,
                                  add_after),
@@ -295,10 +294,14 @@ static void *role_memory(const struct op *op, const struct op_buffers *b, int ro
     const bool forward = op->kind == OP_CONVOLUTION;
     const bool filter = op->kind == OP_CONVOLUTION_BACKWARD_FILTER;
     switch (role) {
-    case ROLE_SOURCE: return op->kind == OP_CONVOLUTION_BACKWARD_DATA ? b->out : (void *)b->x;
-    case ROLE_WEIGHTS: return filter ? b->out : (void *)b->weights;
-    case ROLE_BIAS: return filter ? (void *)b->dbias : (void *)b->bias;
-    default: return forward ? b->out : (void *)b->dy;
+    case ROLE_SOURCE:
+        return op->kind == OP_CONVOLUTION_BACKWARD_DATA ? b->out : (void *)b->x;
+    case ROLE_WEIGHTS:
+        return filter ? b->out : (void *)b->weights;
+    case ROLE_BIAS:
+        return filter ? (void *)b->dbias : (void *)b->bias;
+    default:
+        return forward ? b->out : (void *)b->dy;
     }
 }
 
@@ -332,7 +335,7 @@ static bool execute(struct plan *plan, const struct op_buffers *b, struct error 
     for (int i = 0; i < ROLE_COUNT; i++) {
         struct argument *a = &c->arguments[i];
         if (!a->ours) continue;
-        arguments[count++] = (dnnl_exec_arg_t){ a->id, a->theirs };
+        arguments[count++] = (dnnl_exec_arg_t) { a->id, a->theirs };
         void *memory = role_memory(op, b, i);
         const bool loaded = !memory; /* by load() */
         if (failed(dnnl_memory_set_data_handle(a->ours, loaded ? a->scratch : memory), "memory", op,

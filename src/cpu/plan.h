@@ -14,8 +14,8 @@ struct plan {
     bool (*execute)(struct plan *plan, const struct op_buffers *buffers, struct error *err);
     bool (*load)(struct plan *plan, const float *weights, struct error *err); /* convolutions */
     void (*release)(void *detail);
-    void *detail;  /* of the file that planned it */
-    size_t bytes;  /* packed weights and scratch kept by `detail` */
+    void *detail; /* of the file that planned it */
+    size_t bytes; /* packed weights and scratch kept by `detail` */
 };
 
 /* Planners, one for each file; each sets execute, release, detail and bytes, or says why it

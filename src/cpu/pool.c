@@ -61,9 +61,9 @@ static void forward_pixel(const struct op *op, const struct op_buffers *b, int n
     };
     for (int y = rows.first; y < rows.last; y++)
         for (int x = columns.first; x < columns.last; x++)
-            pixels[pixel.taps++] =
-                (const char *)b->x + (size_t)(pixel_at(&op->x, n, y, x) * op->x.pixel_stride) *
-                                         dtype_bytes(op->x.dtype);
+            pixels[pixel.taps++] = (const char *)b->x +
+                                   (size_t)(pixel_at(&op->x, n, y, x) * op->x.pixel_stride) *
+                                       dtype_bytes(op->x.dtype);
     reduce_plain(&pixel, isa ? isa->pool[bf16](&pixel) : 0, bf16);
     row_store(&op->y, b->out, target, pixel.y);
 }

@@ -11,12 +11,22 @@
 static bool job_do(const struct job *job, struct error *err)
 {
     switch (job->kind) {
-    case JOB_RUN: return job->plan->execute(job->plan, &job->buffers, err);
-    case JOB_LOAD: return job->plan->load(job->plan, job->from, err);
-    case JOB_COPY: memcpy(job->to, job->from, job->bytes); return true;
-    case JOB_ZERO: memset(job->to, 0, job->bytes); return true;
-    case JOB_MARK: *job->when_s = clock_seconds(); return true;
-    case JOB_WAIT: queue_await(job->other, job->ticket); return true;
+    case JOB_RUN:
+        return job->plan->execute(job->plan, &job->buffers, err);
+    case JOB_LOAD:
+        return job->plan->load(job->plan, job->from, err);
+    case JOB_COPY:
+        memcpy(job->to, job->from, job->bytes);
+        return true;
+    case JOB_ZERO:
+        memset(job->to, 0, job->bytes);
+        return true;
+    case JOB_MARK:
+        *job->when_s = clock_seconds();
+        return true;
+    case JOB_WAIT:
+        queue_await(job->other, job->ticket);
+        return true;
     }
     return true;
 }
@@ -47,14 +57,14 @@ static void *queue_work(void *argument)
 
 bool queue_init(struct queue *queue, int threads, struct error *err)
 {
-    *queue = (struct queue){ .threads = threads };
+    *queue = (struct queue) { .threads = threads };
     queue->jobs = calloc(QUEUE_JOBS, sizeof *queue->jobs);
     if (!queue->jobs) return error_set(err, EXIT_CODE_FAILED, "out of memory for a job queue");
     pthread_mutex_init(&queue->mutex, NULL);
     pthread_cond_init(&queue->changed, NULL);
     if (pthread_create(&queue->thread, NULL, queue_work, queue) != 0) {
         free(queue->jobs);
-        *queue = (struct queue){ 0 };
+        *queue = (struct queue) { 0 };
         return error_set(err, EXIT_CODE_FAILED, "cannot start a compute thread");
     }
     queue->started = true;
@@ -72,7 +82,7 @@ void queue_release(struct queue *queue)
     pthread_cond_destroy(&queue->changed);
     pthread_mutex_destroy(&queue->mutex);
     free(queue->jobs);
-    *queue = (struct queue){ 0 };
+    *queue = (struct queue) { 0 };
 }
 
 void queue_submit(struct queue *queue, const struct job *job)

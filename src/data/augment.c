@@ -2,8 +2,8 @@
  * another. */
 #include "micromet/data/augment.h"
 
-static void draw_colour(struct random *random, const struct config_augment *augment,
-                        struct augment_draw *draw)
+static void draw_color(struct random *random, const struct config_augment *augment,
+                       struct augment_draw *draw)
 {
     const float b = (float)augment->brightness, s = (float)augment->saturation;
     const float h = (float)augment->hue, c = (float)augment->contrast;
@@ -29,7 +29,7 @@ void augment_draw(const struct config_augment *augment, int towers, uint64_t see
         draws[t].quarter_turns = augment->rotate ? (int32_t)(orientation & 3) : 0;
         draws[t].flip_x = augment->flip && (orientation & 4);
         draws[t].flip_y = augment->flip && (orientation & 8);
-        draw_colour(&random, augment, &draws[t]);
+        draw_color(&random, augment, &draws[t]);
     }
 }
 

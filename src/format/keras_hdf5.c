@@ -208,8 +208,8 @@ static bool check_survey(const struct survey *survey, const struct hdf5_image *i
                          struct error *err)
 {
     const int count = survey->count;
-    const bool known =
-        survey->format == WEIGHTS_KERAS2_HDF5 || survey->format == WEIGHTS_KERAS3_HDF5;
+    const bool known = survey->format == WEIGHTS_KERAS2_HDF5 ||
+                       survey->format == WEIGHTS_KERAS3_HDF5;
     if (!known || count < 0 || count > SURVEY_ENTRIES_MAX || survey->converted_count < 0 ||
         survey->converted_count > survey_values_max(image))
         return error_set(err, EXIT_CODE_FAILED, "%s: is damaged or forged", image->path);

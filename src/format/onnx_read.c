@@ -127,7 +127,8 @@ struct reader {
     size_t capacity;
     bool has_epsilon, epsilon_differs;
     float epsilon;
-    const char *pool_padding; /* of the average pools that have any; NULL as long as there is none */
+    const char
+        *pool_padding; /* of the average pools that have any; NULL as long as there is none */
     struct error *err;
 };
 

@@ -8,7 +8,7 @@
 bool head_register(struct head *head, const struct model_spec *spec, struct parameters *parameters,
                    struct error *err)
 {
-    *head = (struct head){ .parameters = parameters };
+    *head = (struct head) { .parameters = parameters };
     const enum parameter_place place = spec->training ? PLACE_TRAINED : PLACE_DEVICE;
     int inputs = INCEPTION_FEATURES * spec->towers;
     for (int i = 0; i <= spec->model.head_count; i++) {
@@ -30,9 +30,15 @@ bool head_register(struct head *head, const struct model_spec *spec, struct para
 
 static struct op dense_op(enum op_kind kind, const struct view *x, const struct view *y, bool relu)
 {
-    return (struct op){ .kind = kind, .x = x->tensor, .y = y->tensor, .kernel_h = 1,
-                        .kernel_w = 1, .stride = 1, .bias = kind != OP_CONVOLUTION_BACKWARD_DATA,
-                        .relu = relu, .name = "head" };
+    return (struct op) { .kind = kind,
+                         .x = x->tensor,
+                         .y = y->tensor,
+                         .kernel_h = 1,
+                         .kernel_w = 1,
+                         .stride = 1,
+                         .bias = kind != OP_CONVOLUTION_BACKWARD_DATA,
+                         .relu = relu,
+                         .name = "head" };
 }
 
 static struct view like(struct program *program, const struct view *view)
@@ -43,8 +49,11 @@ static struct view like(struct program *program, const struct view *view)
 
 static struct op dropout_op(const struct model_spec *spec, const struct view *x)
 {
-    return (struct op){ .kind = OP_DROPOUT, .x = x->tensor, .y = x->tensor,
-                        .rate = (float)spec->model.dropout, .name = "dropout" };
+    return (struct op) { .kind = OP_DROPOUT,
+                         .x = x->tensor,
+                         .y = x->tensor,
+                         .rate = (float)spec->model.dropout,
+                         .name = "dropout" };
 }
 
 struct layer_views {
@@ -66,15 +75,17 @@ static void build_backward(const struct head *head, const struct model_spec *spe
         }
         if (i < head->count - 1) {
             const struct view masked = like(program, &dy);
-            const struct op relu = { .kind = OP_RELU_BACKWARD, .x = masked.tensor,
-                                     .y = layers[i].out.tensor, .name = "head" };
+            const struct op relu = { .kind = OP_RELU_BACKWARD,
+                                     .x = masked.tensor,
+                                     .y = layers[i].out.tensor,
+                                     .name = "head" };
             program_add(program, &relu, view_none(), layers[i].out, dy, masked);
             dy = masked;
         }
-        const struct op filter =
-            dense_op(OP_CONVOLUTION_BACKWARD_FILTER, &layers[i].in, &dy, false);
-        struct instruction *instruction =
-            program_add(program, &filter, layers[i].in, view_none(), dy, view_none());
+        const struct op filter = dense_op(OP_CONVOLUTION_BACKWARD_FILTER, &layers[i].in, &dy,
+                                          false);
+        struct instruction *instruction = program_add(program, &filter, layers[i].in, view_none(),
+                                                      dy, view_none());
         instruction->buffers.out = items[head->weight[i]].gradient;
         instruction->buffers.dbias = items[head->bias[i]].gradient;
         if (i == 0 && views->feature_gradient.buffer < 0) break;
@@ -100,8 +111,8 @@ void head_build(const struct head *head, const struct model_spec *spec, bool tra
                              : program_tensor(program, DTYPE_F32, x.tensor.n, 1, 1,
                                               head->outputs[i], NULL);
         const struct op dense = dense_op(OP_CONVOLUTION, &x, &layers[i].out, !last);
-        struct instruction *instruction =
-            program_add(program, &dense, x, view_none(), view_none(), layers[i].out);
+        struct instruction *instruction = program_add(program, &dense, x, view_none(), view_none(),
+                                                      layers[i].out);
         instruction->buffers.weights = items[head->weight[i]].device;
         instruction->buffers.bias = items[head->bias[i]].device;
         instruction->trained_weights = true;
@@ -114,10 +125,11 @@ void head_build(const struct head *head, const struct model_spec *spec, bool tra
     }
     if (!training) return;
     const struct view dlogits = like(program, &views->logits);
-    const struct op loss = { .kind = OP_LOSS, .x = views->logits.tensor, .y = dlogits.tensor,
-                             .name = "loss" };
-    struct instruction *instruction =
-        program_add(program, &loss, views->logits, view_none(), view_none(), dlogits);
+    const struct op loss = {
+        .kind = OP_LOSS, .x = views->logits.tensor, .y = dlogits.tensor, .name = "loss"
+    };
+    struct instruction *instruction = program_add(program, &loss, views->logits, view_none(),
+                                                  view_none(), dlogits);
     instruction->buffers.loss = views->loss;
     instruction->buffers.probabilities = views->probabilities;
     build_backward(head, spec, program, views, layers, dlogits);

@@ -28,13 +28,15 @@ static bool build_tower(struct model *model, int mode, int t, struct error *err)
     struct program *program = &branch->program;
     const int queue = tower_queue(model, t), size = spec->window;
     program_init(program, model->backend);
-    const struct tensor bytes = { .dtype = DTYPE_U8, .n = spec->batch, .h = size, .w = size, .c = 3,
-                                  .pixel_stride = 3 };
+    const struct tensor bytes = {
+        .dtype = DTYPE_U8, .n = spec->batch, .h = size, .w = size, .c = 3, .pixel_stride = 3
+    };
     const struct view pixels = view_outside(&bytes);
     const struct view input = program_tensor(program, spec->activations, spec->batch, size, size,
                                              model->backend->facts.input_channels, NULL);
-    const struct op augment = { .kind = OP_AUGMENT, .x = pixels.tensor, .y = input.tensor,
-                                .queue = queue, .name = "augment" };
+    const struct op augment = {
+        .kind = OP_AUGMENT, .x = pixels.tensor, .y = input.tensor, .queue = queue, .name = "augment"
+    };
     program_add(program, &augment, pixels, view_none(), view_none(), input);
     branch->augment_end = program->count;
     const struct view features = tower_features(program, model, t, model->features);
@@ -61,8 +63,7 @@ static bool build_head(struct model *model, int mode, struct error *err)
     for (int t = 0; t < spec->towers; t++) trains |= tower_trains(&model->towers[t]);
     program_init(program, model->backend);
     const struct head_views views = {
-        .features =
-            program_tensor(program, DTYPE_F32, spec->batch, 1, 1, width, model->features),
+        .features = program_tensor(program, DTYPE_F32, spec->batch, 1, 1, width, model->features),
         .feature_gradient = mode == TRAIN && trains
                                 ? program_tensor(program, DTYPE_F32, spec->batch, 1, 1, width,
                                                  model->feature_gradient)
@@ -81,8 +82,11 @@ static bool plan_updates(struct model *model, struct error *err)
     for (int q = 0; q < model->backend->facts.queues; q++) {
         const int64_t count = model->parameters.regions[q].trained;
         if (count == 0) continue;
-        const struct op op = { .kind = OP_OPTIMIZER, .optimizer = model->spec.optimizer,
-                               .count = count, .queue = q, .name = "update" };
+        const struct op op = { .kind = OP_OPTIMIZER,
+                               .optimizer = model->spec.optimizer,
+                               .count = count,
+                               .queue = q,
+                               .name = "update" };
         if (!model->backend->ops->plan(model->backend, &op, &model->update_plans[q], err))
             return false;
     }
@@ -99,10 +103,8 @@ static bool allocate_batches(struct model *model, struct error *err)
         void *at;
         size_t bytes;
     } buffers[] = {
-        { &model->features, feature_bytes },
-        { &model->feature_gradient, feature_bytes },
-        { &model->logits, n * sizeof(float) },
-        { &model->loss, sizeof(float) },
+        { &model->features, feature_bytes },          { &model->feature_gradient, feature_bytes },
+        { &model->logits, n * sizeof(float) },        { &model->loss, sizeof(float) },
         { &model->probabilities, n * sizeof(float) },
     };
     for (size_t i = 0; i < sizeof buffers / sizeof buffers[0]; i++)
@@ -118,8 +120,7 @@ static bool register_all(struct model *model, struct error *err)
                             &model->parameters, err))
             return false;
     if (!head_register(&model->head, &model->spec, &model->parameters, err)) return false;
-    const int states =
-        model->spec.training ? optimizer_state_count(model->spec.optimizer.name) : 0;
+    const int states = model->spec.training ? optimizer_state_count(model->spec.optimizer.name) : 0;
     if (!parameters_allocate(&model->parameters, states, err)) return false;
     for (int t = 0; t < model->spec.towers; t++)
         if (!tower_allocate(&model->towers[t], &model->spec, err)) return false;
@@ -174,8 +175,8 @@ void model_release(struct model *model)
     for (int t = 0; t < model->spec.towers; t++) {
         tower_release(&model->towers[t]);
     }
-    void *const buffers[] = { model->features, model->feature_gradient, model->logits,
-                              model->loss, model->probabilities };
+    void *const buffers[] = { model->features, model->feature_gradient, model->logits, model->loss,
+                              model->probabilities };
     for (size_t i = 0; i < sizeof buffers / sizeof buffers[0]; i++)
         ops->free(model->backend, buffers[i]);
     parameters_release(&model->parameters);
@@ -281,9 +282,9 @@ bool model_write(struct model *model, int index, enum parameter_part part, const
 static void initial_values(const struct parameter *p, int index, uint64_t seed, float *values)
 {
     struct random random = random_init(seed, 0, (uint64_t)index, RANDOM_INIT);
-    const double inputs =
-        p->dims == 4 ? (double)(p->torch_shape[1] * p->torch_shape[2] * p->torch_shape[3])
-                     : (double)p->torch_shape[1];
+    const double inputs = p->dims == 4
+                              ? (double)(p->torch_shape[1] * p->torch_shape[2] * p->torch_shape[3])
+                              : (double)p->torch_shape[1];
     const float deviation = (float)sqrt(2 / inputs);
     const float limit = (float)sqrt(6 / (inputs + (double)p->torch_shape[0]));
     const size_t length = strlen(p->name);
@@ -342,8 +343,8 @@ struct model_memory model_memory(const struct model *model)
         memory.folded += model->towers[t].folded_bytes + model->towers[t].saved_bytes;
         for (int mode = 0; mode < MODES; mode++) {
             const struct program *program = &model->tower_branches[mode][t].program;
-            *(mode == TRAIN ? &memory.activations : &memory.inference_activations) +=
-                program->arena_bytes;
+            *(mode == TRAIN ? &memory.activations
+                            : &memory.inference_activations) += program->arena_bytes;
             memory.plans += program_plan_bytes(program);
         }
     }
@@ -426,8 +427,8 @@ bool model_activation(struct model *model, int tower, const float *input, const 
               ops->synchronize(model->backend, err);
     const struct view in = program_tensor(&program, DTYPE_F32, spec->batch, spec->window,
                                           spec->window, 3, device_input);
-    const struct view features =
-        program_tensor(&program, DTYPE_F32, spec->batch, 1, 1, INCEPTION_FEATURES, NULL);
+    const struct view features = program_tensor(&program, DTYPE_F32, spec->batch, 1, 1,
+                                                INCEPTION_FEATURES, NULL);
     const struct program_values run = { 0 };
     struct program *const programs[] = { &program };
     struct view wanted = view_none();
@@ -442,7 +443,7 @@ bool model_activation(struct model *model, int tower, const float *input, const 
         ok = error_set(err, EXIT_CODE_USAGE, "InceptionV3 has no tensor named '%s'", name);
     if (ok) {
         const struct tensor *t = &wanted.tensor;
-        memcpy(shape, (int[4]){ t->n, t->h, t->w, t->c }, 4 * sizeof *shape);
+        memcpy(shape, (int[4]) { t->n, t->h, t->w, t->c }, 4 * sizeof *shape);
         ok = dense_f32(&program, &wanted, values, err);
     }
     ops->free(model->backend, device_input);

@@ -17,7 +17,7 @@ struct branch {
 };
 
 /* The small things of a batch, which travel in one copy. Pointers into one block. */
-struct batch_side {
+struct batch_meta {
     struct step_values *values;
     float *labels;                          /* (batch) */
     struct augment_draw *draws[TOWERS_MAX]; /* (batch) */
@@ -25,15 +25,16 @@ struct batch_side {
 
 /* One batch on its way through the device. */
 struct slot {
-    void *pixels[TOWERS_MAX];      /* device (batch, window, window, 3) */
-    void *side_memory, *side_host; /* device; host, reachable by the backend's copies */
-    struct batch_side side, host_side;
+    void *pixels[TOWERS_MAX]; /* device (batch, window, window, 3) */
+    void *meta_memory_device,
+        *meta_memory_host; /* device; host, reachable by the backend's copies */
+    struct batch_meta meta_device, meta_host;
     float *results; /* host (batch + 1): probabilities or logits, loss */
     double when_s[MARKS][TOWERS_MAX];
     int count;
-    uint64_t done; /* ticket of queue 0 behind the pass */
-    struct recording *recordings[MODES];  /* the pass as it was recorded */
-    uint64_t recorded_version[MODES];     /* ... with these weights; see pass_version() */
+    uint64_t done;                       /* ticket of queue 0 behind the pass */
+    struct recording *recordings[MODES]; /* the pass as it was recorded */
+    uint64_t recorded_version[MODES];    /* ... with these weights; see pass_version() */
 };
 
 struct model {
@@ -43,12 +44,12 @@ struct model {
     struct tower towers[TOWERS_MAX];
     struct head head;
     struct branch tower_branches[MODES][TOWERS_MAX], head_branches[MODES];
-    struct plan *update_plans[TOWERS_MAX]; /* one a region */
+    struct plan *update_plans[TOWERS_MAX];                              /* one a region */
     float *features, *feature_gradient, *logits, *loss, *probabilities; /* device */
     struct slot slots[PASSES_MAX];
     int64_t submitted[MODES], collected[MODES]; /* passes */
-    uint64_t trained_version; /* of the weights that train */
-    uint64_t plain_version[MODES]; /* that a plain pass has run with */
+    uint64_t trained_version;                   /* of the weights that train */
+    uint64_t eager_version[MODES];              /* that a plain pass has run with */
 };
 
 bool slots_init(struct model *model, struct error *err);

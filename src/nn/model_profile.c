@@ -8,8 +8,8 @@
 #include "program.h"
 
 /* Weights that train are new with every pass, as in training: packing them is part of the time. */
-static bool pass(struct model *model, bool training, uint64_t *version,
-                 double *const *when_s, struct error *err)
+static bool pass(struct model *model, bool training, uint64_t *version, double *const *when_s,
+                 struct error *err)
 {
     struct backend *backend = model_backend(model);
     ++*version;

@@ -8,7 +8,7 @@ enum { PADDING = 16 };
 
 void parameters_init(struct parameters *parameters, struct backend *backend)
 {
-    *parameters = (struct parameters){ .backend = backend };
+    *parameters = (struct parameters) { .backend = backend };
 }
 
 void parameters_release(struct parameters *parameters)
@@ -24,7 +24,7 @@ void parameters_release(struct parameters *parameters)
         backend->ops->free(backend, region->state2);
     }
     free(parameters->items);
-    *parameters = (struct parameters){ 0 };
+    *parameters = (struct parameters) { 0 };
 }
 
 /* Until parameters_allocate() knows the regions, `device` holds nothing and the place is told by
@@ -44,8 +44,11 @@ int parameters_add(struct parameters *parameters, const char *name, int dims,
         parameters->capacity = capacity;
     }
     struct parameter *p = &parameters->items[parameters->count];
-    *p = (struct parameter){ .dims = dims, .count = 1, .statistic = statistic, .queue = queue,
-                             .trains = place == PLACE_TRAINED };
+    *p = (struct parameter) { .dims = dims,
+                              .count = 1,
+                              .statistic = statistic,
+                              .queue = queue,
+                              .trains = place == PLACE_TRAINED };
     snprintf(p->name, sizeof p->name, "%s", name);
     for (int d = 0; d < dims; d++) {
         p->torch_shape[d] = torch_shape[d];
@@ -119,10 +122,14 @@ static float *part_address(struct parameters *parameters, int index, enum parame
     CHECK(index >= 0 && index < parameters->count);
     const struct parameter *p = &parameters->items[index];
     switch (part) {
-    case PART_VALUE: return p->host ? p->host : p->device;
-    case PART_GRADIENT: return p->gradient;
-    case PART_STATE1: return p->state1;
-    case PART_STATE2: return p->state2;
+    case PART_VALUE:
+        return p->host ? p->host : p->device;
+    case PART_GRADIENT:
+        return p->gradient;
+    case PART_STATE1:
+        return p->state1;
+    case PART_STATE2:
+        return p->state2;
     }
     return NULL;
 }

@@ -7,7 +7,7 @@ enum { ALIGNMENT = 256 };
 
 void program_init(struct program *program, struct backend *backend)
 {
-    *program = (struct program){ .backend = backend };
+    *program = (struct program) { .backend = backend };
 }
 
 void program_release(struct program *program)
@@ -18,17 +18,17 @@ void program_release(struct program *program)
     program->backend->ops->free(program->backend, program->arena);
     free(program->instructions);
     free(program->buffers);
-    *program = (struct program){ 0 };
+    *program = (struct program) { 0 };
 }
 
 struct view view_none(void)
 {
-    return (struct view){ .buffer = -1 };
+    return (struct view) { .buffer = -1 };
 }
 
 struct view view_outside(const struct tensor *tensor)
 {
-    return (struct view){ .tensor = *tensor, .buffer = -1 };
+    return (struct view) { .tensor = *tensor, .buffer = -1 };
 }
 
 struct view view_slice(const struct view *whole, int first, int channels)
@@ -53,11 +53,12 @@ struct view program_tensor(struct program *program, enum dtype dtype, int n, int
         program->buffers = grown;
         program->buffer_capacity = capacity;
     }
-    struct view view = { .tensor = { .dtype = dtype, .n = n, .h = h, .w = w, .c = c,
-                                     .pixel_stride = c },
-                         .buffer = program->buffer_count++ };
+    struct view view = {
+        .tensor = { .dtype = dtype, .n = n, .h = h, .w = w, .c = c, .pixel_stride = c },
+        .buffer = program->buffer_count++
+    };
     const size_t bytes = (tensor_bytes(&view.tensor) + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-    program->buffers[view.buffer] = (struct buffer){ .bytes = bytes, .first = -1, .fixed = fixed };
+    program->buffers[view.buffer] = (struct buffer) { .bytes = bytes, .first = -1, .fixed = fixed };
     return view;
 }
 
@@ -75,8 +76,8 @@ struct instruction *program_add(struct program *program, const struct op *op, st
     static struct instruction nowhere; /* written to, never read, when memory ran out */
     if (program->count == program->capacity) {
         const int capacity = program->capacity ? 2 * program->capacity : 256;
-        struct instruction *grown =
-            realloc(program->instructions, (size_t)capacity * sizeof *grown);
+        struct instruction *grown = realloc(program->instructions,
+                                            (size_t)capacity * sizeof *grown);
         if (!grown) program->failed = true;
         if (!grown) return &nowhere;
         program->instructions = grown;
@@ -84,7 +85,7 @@ struct instruction *program_add(struct program *program, const struct op *op, st
     }
     const int index = program->count++;
     struct instruction *i = &program->instructions[index];
-    *i = (struct instruction){ .op = *op, .x = x, .y = y, .dy = dy, .out = out };
+    *i = (struct instruction) { .op = *op, .x = x, .y = y, .dy = dy, .out = out };
     use(program, &x, index);
     use(program, &y, index);
     use(program, &dy, index);

@@ -5,8 +5,8 @@
 
 void schedule_init(struct schedule_state *state, const struct config *config)
 {
-    *state = (struct schedule_state){ .plateau_rate = config->optimizer.learning_rate,
-                                      .best = INFINITY };
+    *state = (struct schedule_state) { .plateau_rate = config->optimizer.learning_rate,
+                                       .best = INFINITY };
 }
 
 static double cosine(const struct config *config, int64_t examples, int64_t total_examples)
@@ -25,9 +25,12 @@ double schedule_rate(const struct schedule_state *state, const struct config *co
     const struct config_schedule *s = &config->schedule;
     double rate = config->optimizer.learning_rate;
     switch (s->name) {
-    case SCHEDULE_CONSTANT: return rate;
-    case SCHEDULE_PLATEAU: return state->plateau_rate;
-    case SCHEDULE_COSINE: return cosine(config, examples, total_examples);
+    case SCHEDULE_CONSTANT:
+        return rate;
+    case SCHEDULE_PLATEAU:
+        return state->plateau_rate;
+    case SCHEDULE_COSINE:
+        return cosine(config, examples, total_examples);
     case SCHEDULE_EXPONENTIAL:
         rate *= pow(s->factor, (double)(examples / s->decay_examples));
         return rate > s->min ? rate : s->min;

@@ -17,25 +17,25 @@ static size_t round_up(size_t bytes)
 }
 
 /* Lay the arrays out in `memory`; the bytes they take. */
-static size_t side_layout(const struct model *model, char *memory, struct batch_side *side)
+static size_t meta_layout(const struct model *model, char *memory, struct batch_meta *meta)
 {
     const size_t n = (size_t)model->spec.batch;
-    size_t at = round_up(sizeof *side->values);
-    side->values = (struct step_values *)memory;
-    side->labels = (float *)(memory + at);
-    at += round_up(n * sizeof *side->labels);
+    size_t at = round_up(sizeof *meta->values);
+    meta->values = (struct step_values *)memory;
+    meta->labels = (float *)(memory + at);
+    at += round_up(n * sizeof *meta->labels);
     for (int t = 0; t < model->spec.towers; t++) {
-        side->draws[t] = (struct augment_draw *)(memory + at);
-        at += round_up(n * sizeof *side->draws[t]);
+        meta->draws[t] = (struct augment_draw *)(memory + at);
+        at += round_up(n * sizeof *meta->draws[t]);
     }
     return at;
 }
 
-static size_t side_bytes(const struct model *model)
+static size_t meta_bytes(const struct model *model)
 {
     static char nowhere[1];
-    struct batch_side side;
-    return side_layout(model, nowhere, &side);
+    struct batch_meta meta;
+    return meta_layout(model, nowhere, &meta);
 }
 
 static size_t window_bytes(const struct model *model)
@@ -46,23 +46,23 @@ static size_t window_bytes(const struct model *model)
 size_t slots_bytes(const struct model *model)
 {
     const size_t pixels = (size_t)model->spec.batch * window_bytes(model);
-    return PASSES_MAX * (pixels * (size_t)model->spec.towers + 2 * side_bytes(model));
+    return PASSES_MAX * (pixels * (size_t)model->spec.towers + 2 * meta_bytes(model));
 }
 
 static bool slot_init(struct model *model, struct slot *slot, struct error *err)
 {
     struct backend *backend = model->backend;
     const struct backend_ops *ops = backend->ops;
-    const size_t n = (size_t)model->spec.batch, bytes = side_bytes(model);
+    const size_t n = (size_t)model->spec.batch, bytes = meta_bytes(model);
     for (int t = 0; t < model->spec.towers; t++)
         if (!ops->alloc(backend, n * window_bytes(model), &slot->pixels[t], err)) return false;
-    if (!ops->alloc(backend, bytes, &slot->side_memory, err) ||
-        !ops->alloc_host(backend, bytes, &slot->side_host, err) ||
+    if (!ops->alloc(backend, bytes, &slot->meta_memory_device, err) ||
+        !ops->alloc_host(backend, bytes, &slot->meta_memory_host, err) ||
         !ops->alloc_host(backend, (n + 1) * sizeof(float), (void **)&slot->results, err))
         return false;
-    side_layout(model, slot->side_memory, &slot->side);
-    side_layout(model, slot->side_host, &slot->host_side);
-    memset(slot->side_host, 0, bytes);
+    meta_layout(model, slot->meta_memory_device, &slot->meta_device);
+    meta_layout(model, slot->meta_memory_host, &slot->meta_host);
+    memset(slot->meta_memory_host, 0, bytes);
     return true;
 }
 
@@ -82,21 +82,21 @@ void slots_release(struct model *model)
             if (slot->recordings[mode])
                 backend->ops->recording_release(backend, slot->recordings[mode]);
         for (int t = 0; t < model->spec.towers; t++) backend->ops->free(backend, slot->pixels[t]);
-        backend->ops->free(backend, slot->side_memory);
-        backend->ops->free_host(backend, slot->side_host);
+        backend->ops->free(backend, slot->meta_memory_device);
+        backend->ops->free_host(backend, slot->meta_memory_host);
         backend->ops->free_host(backend, slot->results);
-        *slot = (struct slot){ 0 };
+        *slot = (struct slot) { 0 };
     }
 }
 
 static struct program_values values_of(const struct model *model, const struct slot *slot,
                                        int tower)
 {
-    return (struct program_values){ .step = slot->side.values,
-                                    .pixels = slot->pixels[tower],
-                                    .draws = slot->side.draws[tower],
-                                    .labels = slot->side.labels,
-                                    .trained_version = model->trained_version };
+    return (struct program_values) { .step = slot->meta_device.values,
+                                     .pixels = slot->pixels[tower],
+                                     .draws = slot->meta_device.draws[tower],
+                                     .labels = slot->meta_device.labels,
+                                     .trained_version = model->trained_version };
 }
 
 struct program_values model_program_values(const struct model *model, int tower)
@@ -106,16 +106,16 @@ struct program_values model_program_values(const struct model *model, int tower)
 
 /* --- a batch on its way to the device --------------------------------------------------------- */
 
-static void fill_side(const struct model *model, struct slot *slot, const struct model_batch *batch,
+static void fill_meta(const struct model *model, struct slot *slot, const struct model_batch *batch,
                       const struct step_values *values)
 {
     const struct augment_draw identity = augment_identity();
-    struct batch_side *side = &slot->host_side;
-    *side->values = *values;
-    if (batch->labels) memcpy(side->labels, batch->labels, (size_t)batch->count * sizeof(float));
+    struct batch_meta *meta = &slot->meta_host;
+    *meta->values = *values;
+    if (batch->labels) memcpy(meta->labels, batch->labels, (size_t)batch->count * sizeof(float));
     for (int t = 0; t < model->spec.towers; t++)
         for (int n = 0; n < model->spec.batch; n++)
-            side->draws[t][n] = n < batch->count ? batch->draws[t][n] : identity;
+            meta->draws[t][n] = n < batch->count ? batch->draws[t][n] : identity;
 }
 
 /* The slot is free: its last pass has been collected. */
@@ -125,14 +125,15 @@ static bool stage(struct model *model, struct slot *slot, const struct model_bat
     struct backend *backend = model->backend;
     const struct backend_ops *ops = backend->ops;
     const int copier = backend->facts.copy_queue;
-    fill_side(model, slot, batch, values);
+    fill_meta(model, slot, batch, values);
     slot->count = batch->count;
     for (int t = 0; t < model->spec.towers; t++)
         if (!ops->copy(backend, copier, slot->pixels[t], batch->pixels[t],
                        (size_t)batch->count * window_bytes(model), err))
             return false;
     uint64_t staged;
-    if (!ops->copy(backend, copier, slot->side_memory, slot->side_host, side_bytes(model), err) ||
+    if (!ops->copy(backend, copier, slot->meta_memory_device, slot->meta_memory_host,
+                   meta_bytes(model), err) ||
         !ops->fence(backend, copier, &staged, err))
         return false;
     for (int q = 0; q < backend->facts.queues; q++)
@@ -185,7 +186,7 @@ static bool run_updates(struct model *model, struct slot *slot, struct error *er
                                             .gradients = region->gradients,
                                             .state1 = region->state1,
                                             .state2 = region->state2,
-                                            .values = slot->side.values };
+                                            .values = slot->meta_device.values };
         if (!model->backend->ops->run(model->update_plans[q], &buffers, err)) return false;
     }
     return true;
@@ -251,8 +252,8 @@ static bool run_pass(struct model *model, struct slot *slot, int mode, struct er
 {
     struct backend *backend = model->backend;
     const uint64_t version = pass_version(model, mode);
-    if (!backend->ops->replay || model->plain_version[mode] != version) {
-        model->plain_version[mode] = version;
+    if (!backend->ops->replay || model->eager_version[mode] != version) {
+        model->eager_version[mode] = version;
         return run_plainly(model, slot, mode, err);
     }
     const bool valid = slot->recordings[mode] && slot->recorded_version[mode] == version;

@@ -14,15 +14,15 @@ struct unit {
     bool weights_train, norm_trains;
     int weight, gamma, beta, mean, variance; /* parameter indices; gamma -1 if none */
     float *folded_bias; /* device: batch norm folded in; the weights are in the plans */
-    float *saved_mean, *saved_inverse_std;   /* device: of the last training forward pass */
+    float *saved_mean, *saved_inverse_std; /* device: of the last training forward pass */
 };
 
 struct tower {
     int index, queue;
     struct unit units[INCEPTION_CONVOLUTIONS];
     struct parameters *parameters;
-    void *folded;   /* device memory of every unit's folded bias */
-    void *saved;    /* device memory of every trained unit's batch statistics */
+    void *folded; /* device memory of every unit's folded bias */
+    void *saved;  /* device memory of every trained unit's batch statistics */
     size_t folded_bytes, saved_bytes;
 };
 

@@ -24,10 +24,10 @@ struct node {
 /* What backward needs to know of one row. */
 struct record {
     const struct inception_layer *layer;
-    const struct unit *unit; /* NULL for pools */
-    int from, to;            /* nodes */
+    const struct unit *unit;  /* NULL for pools */
+    int from, to;             /* nodes */
     struct view in, out, raw; /* raw: before batch norm, where it trains */
-    int channel;             /* of `out` in its node */
+    int channel;              /* of `out` in its node */
 };
 
 struct tape {
@@ -82,46 +82,45 @@ static int node_for_output(struct tape *tape, struct program *program, int batch
     if (found >= 0) return found;
     CHECK(tape->node_count < NODES_MAX);
     struct node *node = &tape->nodes[tape->node_count];
-    *node = (struct node){ .name = name, .gradient = view_none() };
+    *node = (struct node) { .name = name, .gradient = view_none() };
     const bool inside = tape->images < batch && strcmp(name, chunked_block) != 0;
     node->value = program_tensor(program, in->dtype, inside ? tape->images : batch,
                                  out_size(l, in->h, l->kernel_h), out_size(l, in->w, l->kernel_w),
                                  node_channels(tape, name), NULL);
-    if (inside && node->value.buffer >= 0)
-        program->buffers[node->value.buffer].per_chunk = true;
+    if (inside && node->value.buffer >= 0) program->buffers[node->value.buffer].per_chunk = true;
     return tape->node_count++;
 }
 
 static struct op row_op(const struct inception_layer *l, enum op_kind kind, const struct view *in,
                         const struct view *out, const struct model_spec *spec, int queue)
 {
-    return (struct op){ .kind = kind,
-                        .x = in->tensor,
-                        .y = out->tensor,
-                        .kernel_h = l->kernel_h,
-                        .kernel_w = l->kernel_w,
-                        .stride = l->stride,
-                        .pad_h = l->same ? (l->kernel_h - 1) / 2 : 0,
-                        .pad_w = l->same ? (l->kernel_w - 1) / 2 : 0,
-                        .average = l->kind == INCEPTION_AVERAGE_POOL,
-                        .exclude_padding = spec->model.pool_padding == POOL_PADDING_EXCLUDE,
-                        .queue = queue,
-                        .name = l->name };
+    return (struct op) { .kind = kind,
+                         .x = in->tensor,
+                         .y = out->tensor,
+                         .kernel_h = l->kernel_h,
+                         .kernel_w = l->kernel_w,
+                         .stride = l->stride,
+                         .pad_h = l->same ? (l->kernel_h - 1) / 2 : 0,
+                         .pad_w = l->same ? (l->kernel_w - 1) / 2 : 0,
+                         .average = l->kind == INCEPTION_AVERAGE_POOL,
+                         .exclude_padding = spec->model.pool_padding == POOL_PADDING_EXCLUDE,
+                         .queue = queue,
+                         .name = l->name };
 }
 
 static struct op norm_op(const struct record *r, enum op_kind kind, const struct model_spec *spec,
                          int queue)
 {
-    return (struct op){ .kind = kind,
-                        .x = r->raw.tensor,
-                        .y = r->out.tensor,
-                        .relu = true,
-                        .gamma = r->unit->gamma >= 0,
-                        .frozen = spec->model.batch_norm == BATCH_NORM_FROZEN,
-                        .epsilon = inception_epsilon,
-                        .momentum = (float)spec->model.batch_norm_momentum,
-                        .queue = queue,
-                        .name = r->layer->name };
+    return (struct op) { .kind = kind,
+                         .x = r->raw.tensor,
+                         .y = r->out.tensor,
+                         .relu = true,
+                         .gamma = r->unit->gamma >= 0,
+                         .frozen = spec->model.batch_norm == BATCH_NORM_FROZEN,
+                         .epsilon = inception_epsilon,
+                         .momentum = (float)spec->model.batch_norm_momentum,
+                         .queue = queue,
+                         .name = r->layer->name };
 }
 
 static void norm_buffers(const struct tower *tower, const struct unit *u, struct op_buffers *b)
@@ -166,7 +165,7 @@ static void add_row(struct tower *tower, const struct model_spec *spec, struct p
 {
     const struct inception_layer *l = &inception_v3[row];
     struct record *r = &tape->records[row];
-    *r = (struct record){ .layer = l, .unit = unit, .from = node_find(tape, l->from) };
+    *r = (struct record) { .layer = l, .unit = unit, .from = node_find(tape, l->from) };
     CHECK(r->from >= 0);
     r->in = tape->nodes[r->from].value;
     r->in.tensor.n = tape->images;
@@ -192,9 +191,15 @@ static void add_row(struct tower *tower, const struct model_spec *spec, struct p
 static struct op global_pool_op(const struct view *in, const struct view *out, enum op_kind kind,
                                 int queue)
 {
-    return (struct op){ .kind = kind, .x = in->tensor, .y = out->tensor, .average = true,
-                        .kernel_h = in->tensor.h, .kernel_w = in->tensor.w, .stride = 1,
-                        .queue = queue, .name = "global average pool" };
+    return (struct op) { .kind = kind,
+                         .x = in->tensor,
+                         .y = out->tensor,
+                         .average = true,
+                         .kernel_h = in->tensor.h,
+                         .kernel_w = in->tensor.w,
+                         .stride = 1,
+                         .queue = queue,
+                         .name = "global average pool" };
 }
 
 static bool feeds_chunked_block(const struct inception_layer *l)
@@ -227,7 +232,7 @@ bool tower_forward(struct tower *tower, const struct model_spec *spec, bool trai
     *out = tape;
     if (!tape) return error_set(err, EXIT_CODE_FAILED, "out of memory for a tower");
     tape->nodes[tape->node_count++] =
-        (struct node){ .name = "input", .value = input, .gradient = view_none() };
+        (struct node) { .name = "input", .value = input, .gradient = view_none() };
     int unit = 0;
     tape->images = chunk_images(tower, spec, training, program);
     program->chunks = spec->batch / tape->images;
@@ -266,8 +271,8 @@ static void back_convolution(const struct tower *tower, const struct model_spec 
     const struct unit *u = r->unit;
     const struct parameter *weight = &tower->parameters->items[u->weight];
     const struct tensor *raw = &r->raw.tensor;
-    const struct view draw =
-        program_tensor(program, raw->dtype, raw->n, raw->h, raw->w, raw->c, NULL);
+    const struct view draw = program_tensor(program, raw->dtype, raw->n, raw->h, raw->w, raw->c,
+                                            NULL);
     const struct op norm = norm_op(r, OP_BATCH_NORM_BACKWARD, spec, tower->queue);
     struct instruction *i = program_add(program, &norm, r->raw, r->out, dy, draw);
     norm_buffers(tower, u, &i->buffers);
@@ -282,8 +287,7 @@ static void back_convolution(const struct tower *tower, const struct model_spec 
     if (!from->needs_gradient) return;
     bool accumulate;
     const struct view dx = gradient_of(program, from, &accumulate);
-    struct op op =
-        row_op(r->layer, OP_CONVOLUTION_BACKWARD_DATA, &dx, &draw, spec, tower->queue);
+    struct op op = row_op(r->layer, OP_CONVOLUTION_BACKWARD_DATA, &dx, &draw, spec, tower->queue);
     op.accumulate = accumulate;
     i = program_add(program, &op, view_none(), view_none(), draw, dx);
     i->buffers.weights = weight->device;

@@ -17,7 +17,10 @@ struct state_field {
     enum { FIELD_INT64, FIELD_INT32, FIELD_DOUBLE } type;
 };
 
-#define FIELD(name, type) { #name, offsetof(struct training_state, name), type }
+#define FIELD(name, type)                                                                          \
+    {                                                                                              \
+#name, offsetof(struct training_state, name), type                                         \
+    }
 static const struct state_field state_fields[] = {
     FIELD(step, FIELD_INT64),
     FIELD(epoch, FIELD_INT64),
@@ -105,9 +108,9 @@ char *checkpoint_towers_text(const struct config *config, const struct checkpoin
 {
     json_t *towers = json_array();
     for (int t = 0; t < config->data.level_count; t++)
-        json_array_append_new(
-            towers, json_pack("{s:i, s:f, s:f}", "level", config->data.levels[t], "downsample",
-                              input->downsamples[t], "um_per_px", input->um_per_px[t]));
+        json_array_append_new(towers, json_pack("{s:i, s:f, s:f}", "level", config->data.levels[t],
+                                                "downsample", input->downsamples[t], "um_per_px",
+                                                input->um_per_px[t]));
     char *text = json_dumps(towers, JSON_COMPACT | JSON_REAL_PRECISION(17));
     json_decref(towers);
     return text;
@@ -158,14 +161,15 @@ struct listed {
 
 static bool listed_add(struct listed *list, int index, enum parameter_part part)
 {
-    static const char *const prefixes[] = { [PART_VALUE] = "", [PART_GRADIENT] = "gradient.",
+    static const char *const prefixes[] = { [PART_VALUE] = "",
+                                            [PART_GRADIENT] = "gradient.",
                                             [PART_STATE1] = "optimizer.state1.",
                                             [PART_STATE2] = "optimizer.state2." };
     const struct parameter *p = model_parameter(list->model, index);
     struct weight_array *array = &list->arrays[list->count];
     char name[160];
     snprintf(name, sizeof name, "%s%s", prefixes[part], p->name);
-    *array = (struct weight_array){ .name = strdup(name), .dims = p->dims, .count = p->count };
+    *array = (struct weight_array) { .name = strdup(name), .dims = p->dims, .count = p->count };
     memcpy(array->shape, p->torch_shape, sizeof p->torch_shape);
     strcpy(array->dtype, "F32");
     list->parameter[list->count] = index;
@@ -191,10 +195,10 @@ static bool listed_init(struct listed *list, struct model *model, struct error *
 {
     const int count = model_parameter_count(model);
     const size_t most = 3 * (size_t)count;
-    *list = (struct listed){ .model = model,
-                             .arrays = calloc(most, sizeof *list->arrays),
-                             .parameter = calloc(most, sizeof *list->parameter),
-                             .part = calloc(most, sizeof *list->part) };
+    *list = (struct listed) { .model = model,
+                              .arrays = calloc(most, sizeof *list->arrays),
+                              .parameter = calloc(most, sizeof *list->parameter),
+                              .part = calloc(most, sizeof *list->part) };
     bool ok = list->arrays && list->parameter && list->part;
     for (int i = 0; i < count && ok; i++) ok = listed_add(list, i, PART_VALUE);
     for (int i = 0; i < count && ok; i++) {
@@ -216,20 +220,36 @@ bool checkpoint_write(const char *path, struct model *model, const struct config
     char version[16], threshold[64];
     snprintf(version, sizeof version, "%d", CHECKPOINT_VERSION);
     snprintf(threshold, sizeof threshold, "%.17g", state->threshold);
-    const char *const metadata[] = {
-        "format", "micromet checkpoint", "version", version, "program",
-        "micromet " MICROMET_VERSION " " MICROMET_GIT, "config",
-        config_yaml ? config_yaml : "", "state", state_json ? state_json : "", "towers",
-        towers_json ? towers_json : "", "preprocessing", MODEL_PREPROCESSING, "pool_padding",
-        pool_padding_name(spec->model.pool_padding),
-        "class_names", MODEL_CLASS_NAMES, "threshold", threshold, "gamma",
-        spec->gamma ? "true" : "false", "precision",
-        spec->activations == DTYPE_BF16 ? "bf16" : "fp32", input->slides ? "slides" : NULL,
-        input->slides, NULL
-    };
-    const bool ok =
-        config_yaml && listed_init(&list, model, err) &&
-        safetensors_write_filled(path, list.arrays, list.count, metadata, listed_fill, &list, err);
+    const char *const metadata[] = { "format",
+                                     "micromet checkpoint",
+                                     "version",
+                                     version,
+                                     "program",
+                                     "micromet " MICROMET_VERSION " " MICROMET_GIT,
+                                     "config",
+                                     config_yaml ? config_yaml : "",
+                                     "state",
+                                     state_json ? state_json : "",
+                                     "towers",
+                                     towers_json ? towers_json : "",
+                                     "preprocessing",
+                                     MODEL_PREPROCESSING,
+                                     "pool_padding",
+                                     pool_padding_name(spec->model.pool_padding),
+                                     "class_names",
+                                     MODEL_CLASS_NAMES,
+                                     "threshold",
+                                     threshold,
+                                     "gamma",
+                                     spec->gamma ? "true" : "false",
+                                     "precision",
+                                     spec->activations == DTYPE_BF16 ? "bf16" : "fp32",
+                                     input->slides ? "slides" : NULL,
+                                     input->slides,
+                                     NULL };
+    const bool ok = config_yaml && listed_init(&list, model, err) &&
+                    safetensors_write_filled(path, list.arrays, list.count, metadata, listed_fill,
+                                             &list, err);
     listed_release(&list);
     free(config_yaml);
     free(state_json);
@@ -240,7 +260,7 @@ bool checkpoint_write(const char *path, struct model *model, const struct config
 void checkpoint_release(struct checkpoint *checkpoint)
 {
     weights_release(&checkpoint->weights);
-    checkpoint->weights = (struct weights){ 0 };
+    checkpoint->weights = (struct weights) { 0 };
     checkpoint->input.slides = NULL; /* it was text of the file */
 }
 
@@ -262,9 +282,8 @@ bool checkpoint_parse_model(struct checkpoint *c, struct error *err)
                          c->version, CHECKPOINT_VERSION);
     const char *yaml = weights_metadata(&c->weights, "config");
     c->gamma = strcmp(weights_metadata(&c->weights, "gamma"), "true") == 0;
-    c->precision = strcmp(weights_metadata(&c->weights, "precision"), "bf16") == 0
-                       ? PRECISION_BF16
-                       : PRECISION_FP32;
+    c->precision = strcmp(weights_metadata(&c->weights, "precision"), "bf16") == 0 ? PRECISION_BF16
+                                                                                   : PRECISION_FP32;
     c->input.slides = weights_metadata(&c->weights, "slides");
     snprintf(c->program, sizeof c->program, "%s", weights_metadata(&c->weights, "program"));
     config_defaults(&c->config);
@@ -286,7 +305,7 @@ static bool checkpoint_parse(struct checkpoint *c, struct error *err)
 
 bool checkpoint_open(struct checkpoint *checkpoint, const char *path, struct error *err)
 {
-    *checkpoint = (struct checkpoint){ 0 };
+    *checkpoint = (struct checkpoint) { 0 };
     snprintf(checkpoint->path, sizeof checkpoint->path, "%s", path);
     if (!safetensors_read(&checkpoint->weights, path, err)) return false;
     if (checkpoint_parse(checkpoint, err)) return true;
@@ -347,14 +366,14 @@ struct model_spec model_spec_from_config(const struct config *config, enum dtype
 {
     struct config_model model = config->model;
     if (model.pool_padding == POOL_PADDING_AUTO) model.pool_padding = POOL_PADDING_EXCLUDE;
-    return (struct model_spec){ .towers = config->data.level_count,
-                                .window = config->data.window,
-                                .batch = config->train.batch,
-                                .training = training,
-                                .activations = activations,
-                                .gamma = gamma,
-                                .model = model,
-                                .optimizer = config->optimizer };
+    return (struct model_spec) { .towers = config->data.level_count,
+                                 .window = config->data.window,
+                                 .batch = config->train.batch,
+                                 .training = training,
+                                 .activations = activations,
+                                 .gamma = gamma,
+                                 .model = model,
+                                 .optimizer = config->optimizer };
 }
 
 bool checkpoint_check_scale(const struct checkpoint *checkpoint, const char *slide,

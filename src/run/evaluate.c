@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "evaluate_kept.h"
+#include "finished_maps.h"
 #include "micromet/base/log.h"
 #include "micromet/run/heatmap.h"
 #include "micromet/run/predict.h"
@@ -143,17 +143,17 @@ static bool map_slide(struct evaluator *e, struct predictor *predictor, const st
                                              .min_tissue = -1,
                                              .threads = e->session.reader_threads };
     const char *folder = e->options->folder;
-    struct kept_map kept;
+    struct finished_map kept;
     struct error unsaved = { 0 };
-    if (folder &&
-        !kept_map_init(&kept, folder, e->checkpoint, slide, grid, e->options->orientations, err))
+    if (folder && !finished_map_init(&kept, folder, e->checkpoint, slide, grid,
+                                     e->options->orientations, err))
         return false;
-    if (folder && kept_map_load(&kept, grid, heatmap)) {
+    if (folder && finished_map_load(&kept, grid, heatmap)) {
         log_info("  finished by an earlier try");
         return true;
     }
     if (!heatmap_compute(heatmap, e->checkpoint, predictor, slide, &options, err)) return false;
-    if (folder && !kept_map_save(&kept, heatmap, &unsaved))
+    if (folder && !finished_map_save(&kept, heatmap, &unsaved))
         log_warning("%s (a later try will compute this slide again)", unsaved.message);
     return true;
 }

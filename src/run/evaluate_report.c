@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "finished_maps.h"
+#include "micromet/report/plot.h"
 #include "micromet/run/evaluate.h"
-#include "micromet/run/plot.h"
-#include "evaluate_kept.h"
 
 static const struct figure {
     const char *name, *column; /* in JSON; in the table, NULL = not shown */
@@ -241,7 +241,7 @@ bool evaluation_write(const struct evaluation *evaluation, const struct checkpoi
     const bool ok = write_predictions(evaluation, csv, err) &&
                     write_curves(evaluation, title, roc, precision_recall, err) &&
                     file_write_atomic(json, text, strlen(text), err);
-    if (ok && options->whole_slides && options->folder) kept_maps_remove(options->folder);
+    if (ok && options->whole_slides && options->folder) finished_maps_remove(options->folder);
     free(text);
     return ok;
 }

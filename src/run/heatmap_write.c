@@ -4,8 +4,8 @@
 #include <stdlib.h>
 
 #include "micromet/format/image.h"
+#include "micromet/report/plot.h"
 #include "micromet/run/heatmap.h"
-#include "micromet/run/plot.h"
 
 enum { PICTURE_SIDE_PX = 1600 };
 
@@ -17,15 +17,14 @@ static json_t *facts(const struct heatmap *heatmap, const struct checkpoint *che
     const struct grid *grid = &heatmap->grid;
     char stem[PATH_MAX_BYTES];
     path_stem(stem, slide->path);
-    return json_pack("{s:s, s:s, s:I, s:s, s:f, s:f, s:I, s:{s:I, s:I}, s:{s:I, s:I}, s:f, s:f}",
-                     "slide", stem, "slide_hash", slide->quickhash, "checkpoint_step",
-                     (json_int_t)checkpoint->state.step, "program", checkpoint->program, "score",
-                     heatmap->score, "threshold",
-                     isnan(checkpoint->state.threshold) ? -1.0 : checkpoint->state.threshold,
-                     "windows", (json_int_t)heatmap->windows, "origin_level0", "x",
-                     (json_int_t)grid->origin_x, "y", (json_int_t)grid->origin_y, "size",
-                     "columns", (json_int_t)grid->columns, "rows", (json_int_t)grid->rows,
-                     "step_level0", grid->step, "um_per_level0_px", slide->mpp_x);
+    return json_pack(
+        "{s:s, s:s, s:I, s:s, s:f, s:f, s:I, s:{s:I, s:I}, s:{s:I, s:I}, s:f, s:f}", "slide", stem,
+        "slide_hash", slide->quickhash, "checkpoint_step", (json_int_t)checkpoint->state.step,
+        "program", checkpoint->program, "score", heatmap->score, "threshold",
+        isnan(checkpoint->state.threshold) ? -1.0 : checkpoint->state.threshold, "windows",
+        (json_int_t)heatmap->windows, "origin_level0", "x", (json_int_t)grid->origin_x, "y",
+        (json_int_t)grid->origin_y, "size", "columns", (json_int_t)grid->columns, "rows",
+        (json_int_t)grid->rows, "step_level0", grid->step, "um_per_level0_px", slide->mpp_x);
 }
 
 static bool write_tiff(const struct heatmap *heatmap, const struct slide *slide, const char *path,
@@ -33,11 +32,10 @@ static bool write_tiff(const struct heatmap *heatmap, const struct slide *slide,
 {
     const struct grid *grid = &heatmap->grid;
     struct float_tiff *tiff = NULL;
-    const bool ok =
-        float_tiff_create(&tiff, path, grid->columns, grid->rows, slide->mpp_x * grid->step,
-                          description, err) &&
-        float_tiff_append(tiff, heatmap->probabilities, grid->rows, err) &&
-        float_tiff_commit(tiff, err);
+    const bool ok = float_tiff_create(&tiff, path, grid->columns, grid->rows,
+                                      slide->mpp_x * grid->step, description, err) &&
+                    float_tiff_append(tiff, heatmap->probabilities, grid->rows, err) &&
+                    float_tiff_commit(tiff, err);
     float_tiff_release(tiff);
     return ok;
 }

@@ -69,7 +69,7 @@ void fusion_count(const struct model *model, struct fusion *fusion)
             fusion->convolutions++;
             fusion->epilogues += epilogue;
             fusion->fused += epilogue && convolution->fused;
-            fusion->around += !convolution->fused;
+            fusion->unfused += !convolution->fused;
             fusion->widened += convolution->widened;
         }
     }

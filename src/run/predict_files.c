@@ -7,8 +7,8 @@
 #include <string.h>
 
 #include "micromet/data/loader.h"
+#include "micromet/export/export.h"
 #include "micromet/format/image.h"
-#include "micromet/run/export.h"
 #include "micromet/run/predict.h"
 
 enum { RING = 2 };

@@ -32,7 +32,7 @@ static bool lock(struct run_folder *folder, struct error *err)
 
 bool run_folder_init(struct run_folder *folder, const struct config *config, struct error *err)
 {
-    *folder = (struct run_folder){ 0 };
+    *folder = (struct run_folder) { 0 };
     return path_join(folder->path, config->train.run, config->name, err) &&
            path_join(folder->checkpoints, folder->path, "checkpoints", err) &&
            (!file_exists(folder->path) || lock(folder, err));
@@ -72,7 +72,7 @@ void run_folder_release(struct run_folder *folder)
     if (folder->metrics) fclose(folder->metrics);
     tensorboard_release(folder->board);
     lock_file_release(&folder->lock);
-    *folder = (struct run_folder){ 0 };
+    *folder = (struct run_folder) { 0 };
 }
 
 /* Was the line written before the run came to `state`? */

@@ -20,7 +20,7 @@ static enum precision resolve(enum precision asked, const struct backend *backen
     return backend->facts.native_bf16 ? PRECISION_BF16 : PRECISION_FP32;
 }
 
-void session_anywhere(struct config_compute *compute, int threads)
+void session_accept_any_backend(struct config_compute *compute, int threads)
 {
     if (compute->backend == BACKEND_CUDA) compute->backend = BACKEND_AUTO;
     if (threads > 0) compute->threads = threads;

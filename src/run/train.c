@@ -8,17 +8,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "data_record.h"
+#include "dataset_fingerprint.h"
+#include "initial_weights.h"
 #include "micromet/base/log.h"
 #include "micromet/base/thread.h"
 #include "micromet/data/augment.h"
 #include "micromet/data/loader.h"
+#include "micromet/report/metrics.h"
 #include "micromet/run/memory_plan.h"
-#include "micromet/run/metrics.h"
 #include "micromet/run/predict.h"
 #include "micromet/run/session.h"
 #include "run_folder.h"
-#include "start_weights.h"
 
 enum { LOG_STEPS = 10 };
 static const size_t reader_cache_bytes = (size_t)128 << 20;
@@ -81,16 +81,16 @@ static bool check_classes(const struct dataset *dataset, const struct manifest *
 /* Says what the run is trained on, and refuses to go on with anything else. */
 static bool record_data(struct trainer *t, struct error *err)
 {
-    char difference[DATA_DIFFERENCE_BYTES];
+    char difference[FINGERPRINT_DIFFERENCE_BYTES];
     const struct checkpoint *start = &t->start;
-    t->input.slides = t->slides = data_record(&t->train, &t->validation);
+    t->input.slides = t->slides = dataset_fingerprint(&t->train, &t->validation);
     if (!t->slides) return error_set(err, EXIT_CODE_FAILED, "no memory for a list of slides");
     if (t->resumed && !start->input.slides)
         log_warning("%s: does not say which slides it was trained on (an earlier program wrote "
                     "it): whether they are the same is not checked",
                     start->path);
     if (!t->resumed || !start->input.slides ||
-        data_record_same(start->input.slides, t->slides, difference))
+        dataset_fingerprint_equal(start->input.slides, t->slides, difference))
         return true;
     return error_set(err, EXIT_CODE_USAGE,
                      "%s: was trained on other data: %s; set %s and the packs back to resume, or "
@@ -151,7 +151,7 @@ static bool open_model(struct trainer *t, bool verbose, struct error *err)
     const struct config *config = t->config;
     const bool given = !t->resumed && strcmp(config->model.weights, "random") != 0;
     struct pretrained pretrained = { 0 };
-    if (given && !start_weights_open(&pretrained, &t->resolved, err)) return false;
+    if (given && !initial_weights_open(&pretrained, &t->resolved, err)) return false;
     const struct model_spec spec = model_spec_from_config(
         config, t->session.activations, t->resumed ? t->start.gamma : pretrained.gamma, true);
     bool head_taken = false;
@@ -160,7 +160,7 @@ static bool open_model(struct trainer *t, bool verbose, struct error *err)
                    ? model_refresh(t->model, err) /* its plans then hold all that they will */
                    : model_randomize(t->model, config->seed, err)) &&
               (!given || pretrained_apply(&pretrained, t->model, &head_taken, err));
-    if (ok && given) start_weights_log(&pretrained, spec.towers, head_taken, verbose);
+    if (ok && given) initial_weights_log(&pretrained, spec.towers, head_taken, verbose);
     pretrained_release(&pretrained);
     if (ok)
         log_info("model: %lld values, %lld train; %s; average pools %s padding",
@@ -519,8 +519,9 @@ static bool prepare_run(struct trainer *t, const struct train_options *options, 
 static void advise_batch(const struct trainer *t, struct error *err)
 {
     const struct backend *backend = t->session.backend;
-    const size_t room = backend && backend->ops->memory_short ? backend->ops->memory_short(backend)
-                                                              : 0;
+    const size_t room = backend && backend->ops->exhausted_memory_bytes
+                            ? backend->ops->exhausted_memory_bytes(backend)
+                            : 0;
     struct memory_plan less = t->memory;
     struct error ignored = { 0 };
     if (room == 0 || less.batch == 0 || !memory_plan_fit(&less, t->config, room, &ignored)) return;

@@ -118,8 +118,8 @@ static const char *header_fault(const struct pack_header *header, const uint8_t 
 static const char *table_fault(const struct pack *pack)
 {
     int64_t tumors = 0;
-    const XXH128_hash_t hash =
-        XXH3_128bits(pack->windows, (size_t)pack_pixels_offset(&pack->header) - PACK_HEADER_BYTES);
+    const XXH128_hash_t hash = XXH3_128bits(
+        pack->windows, (size_t)pack_pixels_offset(&pack->header) - PACK_HEADER_BYTES);
 
     if (hash.low64 != pack->header.table_hash[0] || hash.high64 != pack->header.table_hash[1])
         return "its table of windows is damaged";
@@ -230,17 +230,19 @@ static uint64_t tower_offset(const struct pack *pack, int64_t index, int tower)
     return (uint64_t)index * pack_window_bytes(&pack->header) + (uint64_t)tower * tower_bytes(pack);
 }
 
-bool pack_read(const struct pack *pack, int64_t index, int tower, uint8_t *pixels, struct error *err)
+bool pack_read(const struct pack *pack, int64_t index, int tower, uint8_t *pixels,
+               struct error *err)
 {
     const uint64_t bytes = tower_bytes(pack);
     const uint64_t from = pack_pixels_offset(&pack->header) + tower_offset(pack, index, tower);
     for (uint64_t done = 0; done < bytes;) {
-        const ssize_t got =
-            pread(pack->file, pixels + done, (size_t)(bytes - done), (off_t)(from + done));
+        const ssize_t got = pread(pack->file, pixels + done, (size_t)(bytes - done),
+                                  (off_t)(from + done));
         if (got < 0 && errno == EINTR) continue;
         if (got <= 0)
-            return error_set(err, EXIT_CODE_FAILED, "%s: window %lld cannot be read: %s", pack->path,
-                             (long long)index, got < 0 ? strerror(errno) : "the file ends early");
+            return error_set(err, EXIT_CODE_FAILED, "%s: window %lld cannot be read: %s",
+                             pack->path, (long long)index,
+                             got < 0 ? strerror(errno) : "the file ends early");
         done += (uint64_t)got;
     }
     return check_pixels(pack, index, tower, pixels, err);

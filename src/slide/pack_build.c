@@ -94,8 +94,7 @@ static bool scratch_get(const struct scratch *scratch, int64_t slot, uint8_t *pi
 
 /* --- The final file -------------------------------------------------------------------------- */
 
-static bool write_bytes(struct atomic_file *file, const void *bytes, size_t size,
-                        struct error *err)
+static bool write_bytes(struct atomic_file *file, const void *bytes, size_t size, struct error *err)
 {
     if (fwrite(bytes, 1, size, file->stream) == size) return true;
     return error_set(err, EXIT_CODE_FAILED, "%s: cannot be written: %s", file->path,

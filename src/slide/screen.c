@@ -42,9 +42,9 @@ struct screen {
 static void cover(const struct screen *screen, int64_t centre_level0, int64_t size_level,
                   int64_t *first, int64_t *last)
 {
-    const double half = screen->window_level0 / 2, centre = (double)centre_level0;
-    const int64_t start = (int64_t)floor((centre - half) / screen->downsample) - MARGIN;
-    const int64_t end = (int64_t)ceil((centre + half) / screen->downsample) + MARGIN;
+    const double half = screen->window_level0 / 2, center = (double)centre_level0;
+    const int64_t start = (int64_t)floor((center - half) / screen->downsample) - MARGIN;
+    const int64_t end = (int64_t)ceil((center + half) / screen->downsample) + MARGIN;
 
     *first = start < 0 ? 0 : start > size_level ? size_level : start;
     *last = end > size_level ? size_level : end < *first ? *first : end;

@@ -365,7 +365,9 @@ _Static_assert(sizeof(struct algorithm) <= sizeof(cublasLtMatmulAlgo_t), "fits")
 /* In the order of preference. */
 static const struct {
     uint64_t workspace_bytes, alignment;
-} algorithms[] = { { (9 << 20) + 256, 16 }, { 4 << 20, 16 }, { 0, 16 }, { (9 << 20) + 512, 1 }, { 0, 1 } };
+} algorithms[] = {
+    { (9 << 20) + 256, 16 }, { 4 << 20, 16 }, { 0, 16 }, { (9 << 20) + 512, 1 }, { 0, 1 }
+};
 
 static uint64_t types_of(const struct product *p)
 {

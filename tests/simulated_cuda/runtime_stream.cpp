@@ -393,7 +393,8 @@ cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t start, cudaEvent_t end)
         if (!start->timing || !end->timing || !start->record || !end->record)
             return cudaErrorInvalidResourceHandle;
         if (!start->record->done || !end->record->done) return cudaErrorNotReady;
-        *ms = (float)std::max(0.0, end->record->done_ms - start->record->done_ms); /* never negative */
+        *ms = (float)std::max(0.0,
+                              end->record->done_ms - start->record->done_ms); /* never negative */
         return cudaSuccess;
     });
 }

@@ -19,7 +19,8 @@ bool sim_fails(const char *name);
 
 /* Queue `work(argument)` on a stream (NULL = the legacy default stream), or record it if the stream is being captured.
  * `argument` must be malloc'ed; it is freed when neither the stream nor a graph needs it any more. */
-void sim_enqueue(cudaStream_t stream, const char *name, void (*work)(void *argument), void *argument);
+void sim_enqueue(cudaStream_t stream, const char *name, void (*work)(void *argument),
+                 void *argument);
 
 /* Inside of work: [p, p + bytes) must lie in one live device allocation, else the test ends with a report that names
  * `what`. Needed before threads of their own touch it. */
@@ -29,7 +30,8 @@ void sim_defect(const char *format, ...) __attribute__((format(printf, 1, 2), no
 
 /* Handles (cuDNN's, cuBLASLt's, descriptors) that must be destroyed before the end: created and destroyed here. */
 void sim_handle_created(const void *handle, const char *kind);
-void sim_handle_destroyed(const void *handle, const char *kind); /* twice, or never created: sim_defect */
+void sim_handle_destroyed(const void *handle,
+                          const char *kind); /* twice, or never created: sim_defect */
 bool sim_handle_alive(const void *handle, const char *kind);
 
 #ifdef __cplusplus

@@ -108,7 +108,7 @@ static void draw_parameters(struct model *model)
         if (p->dims == 1)
             step_draw_vector(p, SEED, i, values);
         else
-            step_centre_filters(p, values);
+            step_center_filters(p, values);
         step_write(model, i, PART_VALUE, values);
         free(values);
     }

@@ -31,13 +31,13 @@ enum batch_norm_mode { BATCH_NORM_BATCH, BATCH_NORM_FROZEN };
 struct config_data {
     /* CSV: slide,annotation,label,split; paths relative to the CSV */
     char manifest[PATH_MAX_BYTES];
-    int levels[TOWERS_MAX];        /* one tower per level, finest first */
+    int levels[TOWERS_MAX]; /* one tower per level, finest first */
     int level_count;
-    int window;           /* px of each tower's level, at least 75 (InceptionV3's smallest input) */
-    int center;           /* px of the finest tower's level */
-    int stride;           /* px of the finest tower's level */
-    int64_t origin[2];    /* centre of the first window, level-0 px; -1 = half the finest window */
-    double mpp;           /* µm per level-0 pixel for slides that do not say; 0 = from the slide */
+    int window;        /* px of each tower's level, at least 75 (InceptionV3's smallest input) */
+    int center;        /* px of the finest tower's level */
+    int stride;        /* px of the finest tower's level */
+    int64_t origin[2]; /* centre of the first window, level-0 px; -1 = half the finest window */
+    double mpp;        /* µm per level-0 pixel for slides that do not say; 0 = from the slide */
     struct {
         enum tissue_method method;
         /* grey (0 black .. 1 white) at or below which a pixel is tissue (gray) */
@@ -47,11 +47,11 @@ struct config_data {
     char pack[PATH_MAX_BYTES]; /* folder of window packs */
     enum data_source source;
     enum sampling sampling;
-    double normals_per_tumor;   /* normal windows kept for each tumour window of a tumour slide */
+    double normals_per_tumor; /* normal windows kept for each tumour window of a tumour slide */
     /* caps per slide; 0 = none. A slide without tumour keeps max_normal */
     int64_t max_tumor, max_normal;
-    int reader_threads;         /* 0 = as many as compute threads */
-    int ring;                   /* host batches: under way and decoded ahead; at least 2 */
+    int reader_threads; /* 0 = as many as compute threads */
+    int ring;           /* host batches: under way and decoded ahead; at least 2 */
 };
 
 struct config_augment {
@@ -64,9 +64,10 @@ struct config_augment {
 };
 
 struct config_model {
-    char weights[PATH_MAX_BYTES]; /* of Keras, torchvision, timm, ONNX or a checkpoint; or "random" */
+    char weights
+        [PATH_MAX_BYTES]; /* of Keras, torchvision, timm, ONNX or a checkpoint; or "random" */
     enum pool_padding pool_padding; /* auto: as whoever wrote the weights; random ones: exclude */
-    char freeze[64]; /* keras:N, a block's name (mixed_6d), none or all */
+    char freeze[64];                /* keras:N, a block's name (mixed_6d), none or all */
     int head[HEAD_LAYERS_MAX];
     int head_count;
     double dropout; /* after the first head layer */
@@ -81,11 +82,11 @@ struct config_optimizer {
 
 struct config_schedule {
     enum schedule_name name;
-    double factor;             /* plateau, exponential: multiplies the learning rate */
-    int patience;              /* plateau: epochs without improvement */
-    double min;                /* smallest learning rate */
-    int64_t decay_examples;    /* exponential: examples per factor */
-    int64_t warmup_examples;   /* cosine: linear rise before the fall */
+    double factor;           /* plateau, exponential: multiplies the learning rate */
+    int patience;            /* plateau: epochs without improvement */
+    double min;              /* smallest learning rate */
+    int64_t decay_examples;  /* exponential: examples per factor */
+    int64_t warmup_examples; /* cosine: linear rise before the fall */
 };
 
 struct config_train {
@@ -96,9 +97,9 @@ struct config_train {
         double min_delta; /* smallest rise of validation AUC that counts */
     } early_stop;
     enum resume_mode resume;
-    int keep;                  /* last checkpoints kept beside the best */
-    int64_t checkpoint_steps;  /* also write one every so many steps; 0 = at epoch ends only */
-    char run[PATH_MAX_BYTES];  /* folder of runs; the run's own folder is run/name */
+    int keep;                 /* last checkpoints kept beside the best */
+    int64_t checkpoint_steps; /* also write one every so many steps; 0 = at epoch ends only */
+    char run[PATH_MAX_BYTES]; /* folder of runs; the run's own folder is run/name */
 };
 
 struct config_compute {

@@ -15,9 +15,9 @@ extern "C" {
 /* What the process returns to its shell; scripts may rely on the numbers. */
 enum exit_code {
     EXIT_CODE_OK = 0,
-    EXIT_CODE_FAILED = 1,       /* the work could not be done */
-    EXIT_CODE_USAGE = 2,        /* command line or configuration is wrong; nothing was started */
-    EXIT_CODE_PARTIAL = 3,      /* good slides are done, at least one bad slide was reported */
+    EXIT_CODE_FAILED = 1,  /* the work could not be done */
+    EXIT_CODE_USAGE = 2,   /* command line or configuration is wrong; nothing was started */
+    EXIT_CODE_PARTIAL = 3, /* good slides are done, at least one bad slide was reported */
     /* stopped by a signal with a checkpoint written; run again to go on */
     EXIT_CODE_INTERRUPTED = 75,
 };
@@ -48,7 +48,6 @@ void check_failed(const char *condition, const char *file, int line) __attribute
 #endif
 
 /* A programmer error ends the process in every build. */
-#define CHECK(condition)                                                                           \
-    ((condition) ? (void)0 : check_failed(#condition, __FILE__, __LINE__))
+#define CHECK(condition) ((condition) ? (void)0 : check_failed(#condition, __FILE__, __LINE__))
 
 #endif

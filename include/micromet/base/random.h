@@ -37,6 +37,6 @@ float random_uniform(struct random *random, float low, float high); /* [low, hig
 double random_unit(struct random *random);                          /* [0, 1), 53 bits */
 /* unbiased in [0, bound); bound > 0 */
 uint64_t random_below(struct random *random, uint64_t bound);
-float random_normal(struct random *random);                   /* mean 0, variance 1 (Box-Muller) */
+float random_normal(struct random *random); /* mean 0, variance 1 (Box-Muller) */
 
 #endif

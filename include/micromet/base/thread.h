@@ -14,9 +14,9 @@ bool parallel_for(int threads, int64_t items, void *context,
                   bool (*work)(void *context, int64_t item, int worker, struct error *err),
                   struct error *err);
 
-int thread_count_default(void);    /* processors this process may run on */
-double clock_seconds(void);        /* monotonic */
-int64_t memory_peak_bytes(void);   /* peak resident size of this process (VmHWM) */
-int64_t memory_limit_bytes(void);  /* what this process may use: cgroup limit or physical memory */
+int thread_count_default(void);   /* processors this process may run on */
+double clock_seconds(void);       /* monotonic */
+int64_t memory_peak_bytes(void);  /* peak resident size of this process (VmHWM) */
+int64_t memory_limit_bytes(void); /* what this process may use: cgroup limit or physical memory */
 
 #endif

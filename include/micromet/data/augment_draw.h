@@ -9,8 +9,8 @@
 struct augment_draw {
     /* counter-clockwise rotations by 90 degrees, as numpy.rot90; applied first */
     int32_t quarter_turns;
-    int32_t flip_x;        /* then mirror left-right */
-    int32_t flip_y;        /* then mirror top-bottom */
+    int32_t flip_x; /* then mirror left-right */
+    int32_t flip_y; /* then mirror top-bottom */
     float brightness, saturation, hue, contrast;
 };
 

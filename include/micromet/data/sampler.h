@@ -6,8 +6,8 @@
 
 /* One training or evaluation example. */
 struct sample {
-    int32_t slide;    /* index into the dataset's slides */
-    int32_t window;   /* index into that slide's windows */
+    int32_t slide;  /* index into the dataset's slides */
+    int32_t window; /* index into that slide's windows */
 };
 
 struct dataset;
@@ -24,7 +24,7 @@ struct sampler {
     uint32_t epoch;
     struct sample *order; /* (examples_per_epoch) for `epoch` */
     /* windows of each class of each slide, built once */
-    int32_t *by_class;        /* (windows), in the order slide, label, window */
+    int32_t *by_class; /* (windows), in the order slide, label, window */
     /* (slides*2 + 1): where (slide, label) starts in by_class, at 2*slide + label */
     int64_t *class_start;
     int32_t *class_slides[2]; /* slides that have windows of this label */

@@ -41,7 +41,8 @@ struct weights {
     void *storage;   /* owned memory or mapping */
     size_t storage_bytes;
     bool storage_is_mapping;
-    void *converted; /* owned memory of what could not be used in place (Keras' HDF5); may be NULL */
+    void
+        *converted; /* owned memory of what could not be used in place (Keras' HDF5); may be NULL */
     size_t converted_bytes;
 };
 

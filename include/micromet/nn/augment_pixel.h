@@ -23,16 +23,16 @@ struct augment_rgb {
 };
 
 /* What one pixel needs to know of a draw before contrast. */
-struct augment_colour {
+struct augment_color {
     float brightness, saturation;
     float turn; /* hue, in sixths of the circle, [-3, 3] */
 };
 
-AUGMENT_INLINE struct augment_colour augment_colour_of(const struct augment_draw *draw)
+AUGMENT_INLINE struct augment_color augment_color_of(const struct augment_draw *draw)
 {
-    const struct augment_colour colour = { draw->brightness, draw->saturation,
-                                           6 * (draw->hue - floorf(draw->hue + 0.5f)) };
-    return colour;
+    const struct augment_color color = { draw->brightness, draw->saturation,
+                                         6 * (draw->hue - floorf(draw->hue + 0.5f)) };
+    return color;
 }
 
 /* Index of the source pixel (row-major, window×window) that lands on (y, x): linear in y and in x.
@@ -72,22 +72,22 @@ AUGMENT_INLINE float augment_hue_less(float away)
 
 /* Brightness, saturation and, with `hue`, hue. r, g, b: 0..255. */
 AUGMENT_INLINE struct augment_rgb augment_pixel(float r, float g, float b,
-                                                struct augment_colour colour, bool hue)
+                                                struct augment_color color, bool hue)
 {
-    r = r / 255 + colour.brightness;
-    g = g / 255 + colour.brightness;
-    b = b / 255 + colour.brightness;
+    r = r / 255 + color.brightness;
+    g = g / 255 + color.brightness;
+    b = b / 255 + color.brightness;
     const float rg_max = r > g ? r : g, rg_min = r < g ? r : g;
     const float value = rg_max > b ? rg_max : b;
     const float range = value - (rg_min < b ? rg_min : b);
     const float divisor = range > 0 ? range : 1;
-    const float chroma = augment_clamp(range * colour.saturation, 0, value);
+    const float chroma = augment_clamp(range * color.saturation, 0, value);
     struct augment_rgb out;
     if (hue) {
         const bool red = r == value, green = g == value;
         const float difference = red ? g - b : green ? b - r : r - g;
         const float base = red ? 0 : green ? 2 : -2;
-        const float h = base + (difference / divisor + colour.turn);
+        const float h = base + (difference / divisor + color.turn);
         out.r = value - chroma * augment_hue_less(h);
         out.g = value - chroma * augment_hue_less(h - 2);
         out.b = value - chroma * augment_hue_less(h + 2);

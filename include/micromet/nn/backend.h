@@ -131,7 +131,7 @@ struct backend_ops {
     bool (*alloc_host)(struct backend *, size_t bytes, void **memory, struct error *);
     /* If device memory ran out: all of it that the process could have, bytes; else 0. NULL where
      * memory is the host's. */
-    size_t (*memory_short)(const struct backend *);
+    size_t (*exhausted_memory_bytes)(const struct backend *);
     void (*free)(struct backend *, void *memory);
     void (*free_host)(struct backend *, void *memory);
     /* Asynchronous on `queue`; either side may be host memory from alloc_host, or any host memory

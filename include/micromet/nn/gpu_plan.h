@@ -8,9 +8,9 @@
 /* How one convolution would be computed. */
 struct gpu_convolution {
     char form[64]; /* "fused", or what stands around the engine */
-    bool fused;  /* bias and ReLU in the engine's kernel, or none asked for and nothing around it */
-    bool widened; /* computed in F32, though the tensors are bfloat16 */
-    bool reused; /* the plan was in the cache's file */
+    bool fused; /* bias and ReLU in the engine's kernel, or none asked for and nothing around it */
+    bool widened;           /* computed in F32, though the tensors are bfloat16 */
+    bool reused;            /* the plan was in the cache's file */
     int64_t engine;         /* cuDNN's number */
     size_t workspace_bytes; /* of cuDNN */
     size_t scratch_bytes;   /* of the queue: workspace and copies */
@@ -30,8 +30,8 @@ struct gpu_planner_ops {
 struct gpu_planner {
     const struct gpu_planner_ops *ops;
     const struct gpu *gpu; /* NULL: that of the backend whose planner this is */
-    bool tensor_cores; /* F32 tensors are computed in TF32 */
-    char library[32];  /* "cuDNN 9.19" */
+    bool tensor_cores;     /* F32 tensors are computed in TF32 */
+    char library[32];      /* "cuDNN 9.19" */
     const char *cache_path;
 };
 

@@ -32,7 +32,7 @@ enum {
 
 extern const struct inception_layer inception_v3[INCEPTION_LAYERS];
 extern const char inception_v3_output[]; /* name of the last tensor */
-extern const float inception_epsilon; /* of every batch norm */
+extern const float inception_epsilon;    /* of every batch norm */
 
 /* Channels of a tensor of the table, which may be "input". */
 int inception_channels(const char *tensor);

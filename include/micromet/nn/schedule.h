@@ -6,7 +6,7 @@
 #include "micromet/base/config.h"
 
 struct schedule_state {
-    double plateau_rate;  /* current rate of the plateau rule */
+    double plateau_rate; /* current rate of the plateau rule */
     /* best validation loss so far (plateau watches the loss, lower is better) */
     double best;
     int32_t bad_epochs;

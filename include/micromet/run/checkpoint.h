@@ -17,14 +17,14 @@ enum { CHECKPOINT_VERSION = 1 };
 /* Where training stands. Everything that later steps depend on beside the arrays: the sampler has no state of its own, its
  * order of an epoch follows from seed and epoch, and `examples` of it are done. */
 struct training_state {
-    int64_t step;             /* optimizer steps done */
-    int64_t epoch;            /* epochs completed */
-    int64_t examples;         /* of the current epoch done */
+    int64_t step;     /* optimizer steps done */
+    int64_t epoch;    /* epochs completed */
+    int64_t examples; /* of the current epoch done */
     int64_t best_epoch;
-    int64_t stale_epochs;     /* since the best one: early stopping */
-    double best_auc;          /* of validation; NaN before the first */
-    double threshold;         /* chosen on validation after the last epoch; NaN before */
-    double loss_sum;          /* of the current epoch's steps */
+    int64_t stale_epochs; /* since the best one: early stopping */
+    double best_auc;      /* of validation; NaN before the first */
+    double threshold;     /* chosen on validation after the last epoch; NaN before */
+    double loss_sum;      /* of the current epoch's steps */
     struct schedule_state schedule;
 };
 
@@ -32,7 +32,7 @@ struct training_state {
 struct checkpoint_input {
     double downsamples[TOWERS_MAX];
     double um_per_px[TOWERS_MAX]; /* 0 = unknown */
-    const char *slides;           /* data_record(), or NULL: earlier programs wrote none */
+    const char *slides;           /* dataset_fingerprint(), or NULL: earlier programs wrote none */
 };
 
 struct checkpoint {

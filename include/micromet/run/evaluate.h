@@ -9,8 +9,8 @@
 
 #include <stdio.h>
 
+#include "micromet/report/metrics.h"
 #include "micromet/run/checkpoint.h"
-#include "micromet/run/metrics.h"
 #include "micromet/slide/grid.h"
 #include "micromet/slide/manifest.h"
 

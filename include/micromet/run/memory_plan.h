@@ -31,7 +31,7 @@ void memory_rows(const struct memory_use *use, struct memory_row rows[MEMORY_ROW
 struct fusion {
     int convolutions, epilogues; /* all; with bias or ReLU behind */
     int fused;                   /* of the epilogues, those computed in one kernel */
-    int around;                  /* of all, those that need something around the engine */
+    int unfused;                 /* of all, those that need something around the engine */
     int widened; /* of all, those computed in F32 though their tensors are bfloat16 */
 };
 

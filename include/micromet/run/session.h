@@ -15,7 +15,7 @@ struct session {
 
 /* Before a trained model is used: any machine will do, so a GPU that its training insisted on is
  * only preferred. threads: 0 = as trained. */
-void session_anywhere(struct config_compute *compute, int threads);
+void session_accept_any_backend(struct config_compute *compute, int threads);
 
 /* reader_threads 0 = as many as compute threads. Prints the banner. */
 bool session_init(struct session *session, const struct config_compute *compute, int towers,

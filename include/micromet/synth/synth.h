@@ -5,8 +5,8 @@
  * differ in nuclear texture at the fine level AND in arrangement at the coarse level, with decoys
  * that share only one of the two, so that both magnifications together tell them apart. Every pixel
  * is a pure function of (options, x, y). */
-#ifndef MICROMET_SLIDE_SYNTH_H
-#define MICROMET_SLIDE_SYNTH_H
+#ifndef MICROMET_SYNTH_SYNTH_H
+#define MICROMET_SYNTH_SYNTH_H
 
 #include "micromet/base/error.h"
 #include "micromet/base/file.h"

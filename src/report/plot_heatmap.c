@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "micromet/run/plot.h"
+#include "micromet/report/plot.h"
 #include "plot_canvas.h"
 
 enum { LEGEND_WIDTH = 190 };

@@ -4,13 +4,13 @@
 #include <math.h>
 
 #include "micromet/data/augment.h"
+#include "micromet/export/export.h"
 #include "micromet/nn/pretrained.h"
 #include "micromet/run/checkpoint.h"
-#include "micromet/run/export.h"
-#include "run/start_weights.h"
+#include "run/initial_weights.h"
 #include "temporary.h"
 
-TestSuite(start_weights, .init = temporary_begin, .fini = temporary_end, .timeout = 300);
+TestSuite(initial_weights, .init = temporary_begin, .fini = temporary_end, .timeout = 300);
 
 static void configure(struct config *config, int towers, int head)
 {
@@ -120,7 +120,7 @@ static void expect_same_array(struct model *a, const char *name_a, struct model 
     free(y);
 }
 
-Test(start_weights, a_run_goes_on_from_another_runs_model_bit_for_bit)
+Test(initial_weights, a_run_goes_on_from_another_runs_model_bit_for_bit)
 {
     struct config config;
     struct pretrained p;
@@ -147,7 +147,7 @@ Test(start_weights, a_run_goes_on_from_another_runs_model_bit_for_bit)
         struct config next = config;
         next.model.pool_padding = POOL_PADDING_AUTO;
         snprintf(next.model.weights, sizeof next.model.weights, "%s", temporary_path(files[i]));
-        cr_assert(start_weights_open(&p, &next, &err), "%s", err.message);
+        cr_assert(initial_weights_open(&p, &next, &err), "%s", err.message);
         cr_expect_eq(next.model.pool_padding, POOL_PADDING_INCLUDE);
         cr_assert(pretrained_apply(&p, model, &head, &err), "%s", err.message);
         predict(model, after);
@@ -171,7 +171,7 @@ static void export(const char *checkpoint_path, enum export_format format, const
     checkpoint_release(&checkpoint);
 }
 
-Test(start_weights, a_run_goes_on_from_an_export)
+Test(initial_weights, a_run_goes_on_from_an_export)
 {
     static const struct {
         const char *name;
@@ -210,7 +210,7 @@ Test(start_weights, a_run_goes_on_from_an_export)
     release_model(model);
 }
 
-Test(start_weights, towers_go_from_one_to_another)
+Test(initial_weights, towers_go_from_one_to_another)
 {
     static const char weight[] = "Conv2d_2a_3x3.conv.weight", head_weight[] = "head.0.weight";
     enum { COUNT = 32 * 32 * 9 };
@@ -264,7 +264,7 @@ Test(start_weights, towers_go_from_one_to_another)
     release_model(fresh);
 }
 
-Test(start_weights, a_changed_head_is_new_as_a_whole)
+Test(initial_weights, a_changed_head_is_new_as_a_whole)
 {
     struct config was, is;
     bool head;

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "micromet/run/plot.h"
+#include "micromet/report/plot.h"
 #include "plot_canvas.h"
 
 enum { MAJORITY_PART = 250 }; /* the longer side over the radius of the neighbourhood */

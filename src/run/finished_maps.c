@@ -1,6 +1,6 @@
 /* See the header. A map is a safetensors file, so it is whole or absent, and checked when it is
  * read. */
-#include "evaluate_kept.h"
+#include "finished_maps.h"
 
 #include <dirent.h>
 #include <stdlib.h>
@@ -14,9 +14,9 @@ static bool kept_folder(char path[PATH_MAX_BYTES], const char *folder, struct er
     return path_join(path, folder, "finished", err);
 }
 
-bool kept_map_init(struct kept_map *kept, const char *folder, const struct checkpoint *checkpoint,
-                   const struct slide *slide, const struct grid *grid, int orientations,
-                   struct error *err)
+bool finished_map_init(struct finished_map *kept, const char *folder,
+                       const struct checkpoint *checkpoint, const struct slide *slide,
+                       const struct grid *grid, int orientations, struct error *err)
 {
     const struct config_data *data = &checkpoint->config.data;
     char stem[PATH_MAX_BYTES], name[PATH_MAX_BYTES + sizeof ending];
@@ -27,14 +27,13 @@ bool kept_map_init(struct kept_map *kept, const char *folder, const struct check
              "tissue %d %.17g %.17g",
              slide->quickhash, (unsigned long long)checkpoint->identity, MICROMET_GIT,
              (long long)grid->columns, (long long)grid->rows, (long long)grid->origin_x,
-             (long long)grid->origin_y, grid->step, orientations,
-             (int)data->tissue.method, data->tissue.threshold, data->tissue.min_normal);
-    return kept_folder(kept->folder, folder, err) &&
-           path_join(kept->path, kept->folder, name, err);
+             (long long)grid->origin_y, grid->step, orientations, (int)data->tissue.method,
+             data->tissue.threshold, data->tissue.min_normal);
+    return kept_folder(kept->folder, folder, err) && path_join(kept->path, kept->folder, name, err);
 }
 
 /* The probabilities if the file holds this very map, else NULL. */
-static const float *find_map(const struct kept_map *kept, const struct weights *weights,
+static const float *find_map(const struct finished_map *kept, const struct weights *weights,
                              const struct grid *grid)
 {
     const char *identity = weights_metadata(weights, "identity");
@@ -45,7 +44,8 @@ static const float *find_map(const struct kept_map *kept, const struct weights *
     return same ? array->data : NULL;
 }
 
-bool kept_map_load(const struct kept_map *kept, const struct grid *grid, struct heatmap *heatmap)
+bool finished_map_load(const struct finished_map *kept, const struct grid *grid,
+                       struct heatmap *heatmap)
 {
     struct weights weights;
     struct error ignored = { 0 }; /* a map that cannot be read is computed again */
@@ -62,7 +62,8 @@ bool kept_map_load(const struct kept_map *kept, const struct grid *grid, struct 
     return heatmap->probabilities != NULL;
 }
 
-bool kept_map_save(const struct kept_map *kept, const struct heatmap *heatmap, struct error *err)
+bool finished_map_save(const struct finished_map *kept, const struct heatmap *heatmap,
+                       struct error *err)
 {
     const struct grid *grid = &heatmap->grid;
     const struct weight_array array = { .name = (char *)"probabilities",
@@ -82,7 +83,7 @@ static bool ends_with(const char *name, const char *end)
     return length >= size && strcmp(name + length - size, end) == 0;
 }
 
-void kept_maps_remove(const char *folder)
+void finished_maps_remove(const char *folder)
 {
     char path[PATH_MAX_BYTES], file[PATH_MAX_BYTES];
     struct error ignored = { 0 };

@@ -1,6 +1,6 @@
 /* What the tissue is made of at a point: the slow fields from which the texture is painted. */
-#ifndef MICROMET_SLIDE_SYNTH_FIELD_H
-#define MICROMET_SLIDE_SYNTH_FIELD_H
+#ifndef MICROMET_SYNTH_SYNTH_FIELD_H
+#define MICROMET_SYNTH_SYNTH_FIELD_H
 
 #include "synth_scene.h"
 

@@ -1,8 +1,8 @@
 /* The parts of bench; each tells the listener its results. Private to bench*.c. */
-#ifndef MICROMET_RUN_BENCH_PARTS_H
-#define MICROMET_RUN_BENCH_PARTS_H
+#ifndef MICROMET_BENCH_BENCH_PARTS_H
+#define MICROMET_BENCH_BENCH_PARTS_H
 
-#include "micromet/run/bench.h"
+#include "micromet/bench/bench.h"
 #include "micromet/run/session.h"
 
 struct bench {

@@ -1,5 +1,5 @@
 /* Measuring one part after the other; ceilings first. */
-#include "micromet/run/bench.h"
+#include "micromet/bench/bench.h"
 
 #include <time.h>
 

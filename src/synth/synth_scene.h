@@ -1,10 +1,10 @@
 /* What a synthetic slide shows, as pure functions of (options, x, y): where tissue ends, which
  * regions lie in it, how it is stained, and, drawn from these, the pixels of any tile in any order.
  */
-#ifndef MICROMET_SLIDE_SYNTH_SCENE_H
-#define MICROMET_SLIDE_SYNTH_SCENE_H
+#ifndef MICROMET_SYNTH_SYNTH_SCENE_H
+#define MICROMET_SYNTH_SYNTH_SCENE_H
 
-#include "micromet/slide/synth.h"
+#include "micromet/synth/synth.h"
 
 enum {
     SYNTH_ISLANDS_MAX = 4,

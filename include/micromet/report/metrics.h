@@ -2,8 +2,8 @@
  * label) pairs.
  *
  * A label other than 0 is tumour. Functions that can fail refuse a probability that is NaN. */
-#ifndef MICROMET_RUN_METRICS_H
-#define MICROMET_RUN_METRICS_H
+#ifndef MICROMET_REPORT_METRICS_H
+#define MICROMET_REPORT_METRICS_H
 
 #include <stdint.h>
 

@@ -1,7 +1,7 @@
 /* One table of formats; what they share: the facts about the model, and that nothing is written
  * over unasked. A folder's last file is the one that makes it a model to its readers, and the one
  * that tells that an export is there. */
-#include "micromet/run/export.h"
+#include "micromet/export/export.h"
 
 #include <ctype.h>
 #include <jansson.h>

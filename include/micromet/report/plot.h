@@ -1,9 +1,9 @@
 /* Pictures for people, drawn with cairo: ROC and precision-recall curves, heat-map overlays, slide
  * overviews. */
-#ifndef MICROMET_RUN_PLOT_H
-#define MICROMET_RUN_PLOT_H
+#ifndef MICROMET_REPORT_PLOT_H
+#define MICROMET_REPORT_PLOT_H
 
-#include "micromet/run/metrics.h"
+#include "micromet/report/metrics.h"
 
 /* PNG, 1200×900: title, axes with ticks, one curve, the operating point marked, AUC or AP in the
  * legend. */

@@ -1,5 +1,5 @@
 /* Synthetic slides: checks the options, then hands the scene's functions to the pyramid writer. */
-#include "micromet/slide/synth.h"
+#include "micromet/synth/synth.h"
 
 #include <stdlib.h>
 

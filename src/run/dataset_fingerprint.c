@@ -1,5 +1,5 @@
 /* See the header. Paths do not count, so that data may move; neither does what pixels come from. */
-#include "data_record.h"
+#include "dataset_fingerprint.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -37,7 +37,7 @@ static void print_slides(FILE *stream, const struct dataset *dataset)
     }
 }
 
-char *data_record(const struct dataset *train, const struct dataset *validation)
+char *dataset_fingerprint(const struct dataset *train, const struct dataset *validation)
 {
     char *text = NULL;
     size_t size = 0;
@@ -65,24 +65,27 @@ static const char *read_line(const char *at, struct line *line)
 }
 
 static void describe(const struct line *had, const struct line *has, int number,
-                     char difference[DATA_DIFFERENCE_BYTES])
+                     char difference[FINGERPRINT_DIFFERENCE_BYTES])
 {
     const bool same_name = strcmp(had->name, has->name) == 0;
     if (!*had->name)
-        snprintf(difference, DATA_DIFFERENCE_BYTES, "%s (%s) was added", has->name, has->split);
+        snprintf(difference, FINGERPRINT_DIFFERENCE_BYTES, "%s (%s) was added", has->name,
+                 has->split);
     else if (!*has->name)
-        snprintf(difference, DATA_DIFFERENCE_BYTES, "%s (%s) is no longer used", had->name,
+        snprintf(difference, FINGERPRINT_DIFFERENCE_BYTES, "%s (%s) is no longer used", had->name,
                  had->split);
     else if (same_name && strcmp(had->split, has->split) == 0)
-        snprintf(difference, DATA_DIFFERENCE_BYTES,
+        snprintf(difference, FINGERPRINT_DIFFERENCE_BYTES,
                  "%s (%s) has other windows, since its slide, its annotation or its pack changed",
                  had->name, had->split);
     else
-        snprintf(difference, DATA_DIFFERENCE_BYTES, "slide %d was %s (%s) and is %s (%s) now",
-                 number, had->name, had->split, has->name, has->split);
+        snprintf(difference, FINGERPRINT_DIFFERENCE_BYTES,
+                 "slide %d was %s (%s) and is %s (%s) now", number, had->name, had->split,
+                 has->name, has->split);
 }
 
-bool data_record_same(const char *had, const char *has, char difference[DATA_DIFFERENCE_BYTES])
+bool dataset_fingerprint_equal(const char *had, const char *has,
+                               char difference[FINGERPRINT_DIFFERENCE_BYTES])
 {
     for (int number = 1; *had || *has; number++) {
         struct line a, b;

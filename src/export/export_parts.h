@@ -1,10 +1,10 @@
 /* What the files of the export share. */
-#ifndef MICROMET_RUN_EXPORT_PARTS_H
-#define MICROMET_RUN_EXPORT_PARTS_H
+#ifndef MICROMET_EXPORT_EXPORT_PARTS_H
+#define MICROMET_EXPORT_EXPORT_PARTS_H
 
 #include <stdio.h>
 
-#include "micromet/run/export.h"
+#include "micromet/export/export.h"
 
 enum { EXPORT_KEYS_MAX = 20, EXPORT_TEXT_BYTES = 8192 };
 

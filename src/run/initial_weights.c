@@ -1,5 +1,5 @@
 /* Opening the weights that a run begins with. */
-#include "start_weights.h"
+#include "initial_weights.h"
 
 #include <jansson.h>
 #include <stdlib.h>
@@ -12,8 +12,7 @@ static void warn_of_pools(const struct pretrained *pretrained, const struct conf
     if (config->model.pool_padding == pretrained->pool_padding) return;
     log_warning("%s: was trained with average pools that %s padding; model.pool_padding says "
                 "otherwise (auto does as the weights' writer did)",
-                pretrained->path,
-                pool_padding_name(pretrained->pool_padding));
+                pretrained->path, pool_padding_name(pretrained->pool_padding));
 }
 
 /* A tower may well go on with another magnification, but hardly by mistake. */
@@ -33,7 +32,7 @@ static void warn_of_levels(const struct pretrained *pretrained, const struct con
     json_decref(towers);
 }
 
-bool start_weights_open(struct pretrained *pretrained, struct config *config, struct error *err)
+bool initial_weights_open(struct pretrained *pretrained, struct config *config, struct error *err)
 {
     if (!pretrained_open(pretrained, config->model.weights, err))
         return error_prefix(err, "model.weights (a file, or 'random')");
@@ -44,8 +43,8 @@ bool start_weights_open(struct pretrained *pretrained, struct config *config, st
     return true;
 }
 
-void start_weights_log(const struct pretrained *pretrained, int towers, bool head_taken,
-                       bool verbose)
+void initial_weights_log(const struct pretrained *pretrained, int towers, bool head_taken,
+                         bool verbose)
 {
     char *text = NULL;
     size_t size = 0;

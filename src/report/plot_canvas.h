@@ -3,8 +3,8 @@
  *
  * Everything is drawn in logical units, in which fonts have one size; the page's `zoom` maps them
  * to pixels. */
-#ifndef MICROMET_RUN_PLOT_CANVAS_H
-#define MICROMET_RUN_PLOT_CANVAS_H
+#ifndef MICROMET_REPORT_PLOT_CANVAS_H
+#define MICROMET_REPORT_PLOT_CANVAS_H
 
 #include <cairo.h>
 #include <stdbool.h>

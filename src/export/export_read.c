@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "micromet/export/export.h"
 #include "micromet/format/onnx.h"
 #include "micromet/nn/inception_v3.h"
-#include "micromet/run/export.h"
 
 bool export_open(struct checkpoint *checkpoint, const char *path, struct error *err)
 {

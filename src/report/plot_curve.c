@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "micromet/run/plot.h"
+#include "micromet/report/plot.h"
 #include "plot_canvas.h"
 
 enum { PAGE_WIDTH = 1200, PAGE_HEIGHT = 900, LEFT = 122, TOP = 92, SIDE = 690, TICKS = 5 };

@@ -1,8 +1,8 @@
 /* How fast the parts of the program are on this machine, each beside its ceiling.
  *
  * Ceilings are measured too: the processor's peak of multiply-adds, and the memory's bandwidth. */
-#ifndef MICROMET_RUN_BENCH_H
-#define MICROMET_RUN_BENCH_H
+#ifndef MICROMET_BENCH_BENCH_H
+#define MICROMET_BENCH_BENCH_H
 
 #include "micromet/nn/model.h"
 

@@ -6,8 +6,8 @@
  * appended as they come and the directories that name them are written last, when the size of the
  * file, and so TIFF or BigTIFF, is known. A tile of background alone is stored once, and all such
  * tiles of a level point at it. */
-#ifndef MICROMET_SLIDE_TIFF_PYRAMID_H
-#define MICROMET_SLIDE_TIFF_PYRAMID_H
+#ifndef MICROMET_SYNTH_TIFF_PYRAMID_H
+#define MICROMET_SYNTH_TIFF_PYRAMID_H
 
 #include <stddef.h>
 #include <stdint.h>

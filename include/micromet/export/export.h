@@ -5,8 +5,8 @@
  * name, program, exporter, config (YAML), towers (JSON: level, downsample, um_per_px; 0 = unknown),
  * preprocessing, pool_padding, class_names, threshold (absent if training chose none), gamma,
  * precision, input, and for a single input its side and the ratios of the towers. */
-#ifndef MICROMET_RUN_EXPORT_H
-#define MICROMET_RUN_EXPORT_H
+#ifndef MICROMET_EXPORT_EXPORT_H
+#define MICROMET_EXPORT_EXPORT_H
 
 #include "micromet/run/checkpoint.h"
 

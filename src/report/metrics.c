@@ -1,7 +1,7 @@
 /* How good the predictions are. One idea: sort once by falling probability, then walk over groups
  * of equal probability with integer counts, so that ties are exact and nothing depends on the order
  * of the input. */
-#include "micromet/run/metrics.h"
+#include "micromet/report/metrics.h"
 
 #include <math.h>
 #include <stdbool.h>

@@ -348,8 +348,8 @@ static void objects_paint(const struct synth_scene *scene, struct synth_canvas *
     }
 }
 
-static uint8_t *pixel_colour(const struct synth_scene *scene, float hematoxylin, float eosin,
-                             float ink, uint8_t *rgb)
+static uint8_t *pixel_color(const struct synth_scene *scene, float hematoxylin, float eosin,
+                            float ink, uint8_t *rgb)
 {
     int h = (int)(256 * hematoxylin), e = (int)(256 * eosin);
     h = h < 0 ? 0 : h >= SYNTH_CONCENTRATIONS ? SYNTH_CONCENTRATIONS - 1 : h;
@@ -386,8 +386,8 @@ static void colour(const struct synth_scene *scene, const struct synth_canvas *c
                               (thick.value + thick.step * (float)i);
                 float dust = synth_clamp(1 + inside / SYNTH_FADE) * (0.012f + 0.00025f * noise);
                 float ink = synth_clamp((pen.value + pen.step * (float)i + 0.03f * noise) / 3);
-                rgb = pixel_colour(scene, cover * h[x + i] + dust, cover * e[x + i] + dust,
-                                   0.88f * ink, rgb);
+                rgb = pixel_color(scene, cover * h[x + i] + dust, cover * e[x + i] + dust,
+                                  0.88f * ink, rgb);
             }
         }
     }
