@@ -83,10 +83,9 @@ static bool plan_updates(struct model *model, struct error *err)
         const int64_t count = model->parameters.regions[q].trained;
         if (count == 0) continue;
         const struct op op = { .kind = OP_OPTIMIZER,
-                               .optimizer = model->spec.optimizer,
-                               .count = count,
+                               .name = "update",
                                .queue = q,
-                               .name = "update" };
+                               .optimizer = { .rule = model->spec.optimizer, .count = count } };
         if (!model->backend->ops->plan(model->backend, &op, &model->update_plans[q], err))
             return false;
     }

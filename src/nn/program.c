@@ -306,11 +306,9 @@ size_t program_weights_to_load(const struct program *program)
     size_t bytes = 0;
     for (int n = 0; n < program->count; n++) {
         const struct instruction *i = &program->instructions[n];
-        const struct op *op = &i->op;
-        const int channels = op->weights_c ? op->weights_c : op->x.c;
         if (i->folded && program->backend->ops->plan_bytes(i->plan) == 0)
-            bytes += (size_t)op->y.c * (size_t)op->kernel_h * (size_t)op->kernel_w *
-                     (size_t)channels * sizeof(float);
+            bytes += (size_t)op_weight_rows(&i->op) * (size_t)op_weight_channels(&i->op) *
+                     sizeof(float);
     }
     return bytes;
 }

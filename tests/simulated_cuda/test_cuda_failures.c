@@ -27,32 +27,22 @@ static const struct op life_ops[] = {
     { .kind = OP_POOL_BACKWARD,
       .x = T(1, 4, 4, 8),
       .y = T(1, 2, 2, 8),
-      .kernel_h = 2,
-      .kernel_w = 2,
-      .stride = 2 },
+      .pool.window = { .kernel_h = 2, .kernel_w = 2, .stride = 2 } },
     { .kind = OP_CONVOLUTION,
       .x = { DTYPE_BF16, 2, 1, 1, 8, 8, NULL },
       .y = { DTYPE_BF16, 2, 1, 1, 8, 8, NULL },
-      .kernel_h = 1,
-      .kernel_w = 1,
-      .stride = 1,
-      .bias = true },
+      .convolution.window = { .kernel_h = 1, .kernel_w = 1, .stride = 1 },
+      .convolution.bias = true },
     { .kind = OP_CONVOLUTION,
       .x = T(1, 3, 3, 4),
       .y = T(1, 3, 3, 4),
-      .kernel_h = 3,
-      .kernel_w = 3,
-      .stride = 1,
-      .pad_h = 1,
-      .pad_w = 1,
-      .bias = true,
-      .relu = true },
+      .convolution.window = { .kernel_h = 3, .kernel_w = 3, .stride = 1, .pad_h = 1, .pad_w = 1 },
+      .convolution.bias = true,
+      .convolution.relu = true },
     { .kind = OP_POOL_BACKWARD,
       .x = T(2, 256, 256, 96),
       .y = T(2, 256, 256, 96),
-      .kernel_h = 1,
-      .kernel_w = 1,
-      .stride = 1 },
+      .pool.window = { .kernel_h = 1, .kernel_w = 1, .stride = 1 } },
 };
 enum { LIFE_OPS = sizeof life_ops / sizeof life_ops[0], RUN_OPS = LIFE_OPS - 1 };
 
@@ -276,8 +266,10 @@ Test(cuda_failures, every_call_may_fail_while_planning_and_running)
         for (int k = 0; k < 4; k++)
             for (int tuned = 0; tuned < 2; tuned++) {
                 struct op op = shape_op(&shapes[s], kinds[k], tuned ? DTYPE_BF16 : DTYPE_F32);
-                op.bias = kinds[k] != OP_CONVOLUTION_BACKWARD_DATA;
-                op.relu = kinds[k] == OP_CONVOLUTION;
+                if (op_is_convolution(&op)) {
+                    op.convolution.bias = kinds[k] != OP_CONVOLUTION_BACKWARD_DATA;
+                    op.convolution.relu = kinds[k] == OP_CONVOLUTION;
+                }
                 config.autotune = tuned;
                 each_call_fails(&config, plan_and_run, &op);
             }

@@ -187,8 +187,7 @@ static void check_far_from_zero(int n)
     const struct op op = { .kind = OP_BATCH_NORM,
                            .x = { DTYPE_F32, n, 1, 1, C, C, NULL },
                            .y = { DTYPE_F32, n, 1, 1, C, C, NULL },
-                           .epsilon = 1e-3f,
-                           .momentum = 0.5f };
+                           .batch_norm = { .epsilon = 1e-3f, .momentum = 0.5f } };
     float *x = random_view(&op.x, (float)mean, 6), zero[C] = { 0 }, inverse[C];
     const size_t work_bytes = cuda_kernel_batch_norm.workspace_bytes(&op);
     void *work = device_alloc(work_bytes + 256);
@@ -205,7 +204,7 @@ static void check_far_from_zero(int n)
         double sum = 0, squares = 0;
         for (int p = 0; p < n; p++) sum += (double)x[p * C + c] - mean;
         for (int p = 0; p < n; p++) squares += pow((double)x[p * C + c] - mean - sum / n, 2);
-        const double want = 1 / sqrt(squares / n + (double)op.epsilon);
+        const double want = 1 / sqrt(squares / n + (double)op.batch_norm.epsilon);
         cr_assert_float_eq(inverse[c], want, 2e-6 * want, "%d pixels, channel %d", n, c);
     }
     void *const rest[] = { (void *)b.x,  b.out, (void *)b.beta, b.moving_mean, b.moving_variance,

@@ -46,9 +46,9 @@ static void check_convolutions(struct backend *backend, const char *part)
         if (shape->kind != INCEPTION_CONVOLUTION || !strstr(shape->name, part)) continue;
         const int o = i / 2 % OPTIONS;
         struct op op = shape_op(shape, options[o].kind, i % 2 ? DTYPE_BF16 : DTYPE_F32);
-        op.bias = options[o].bias;
-        op.relu = options[o].relu;
-        op.accumulate = options[o].accumulate;
+        op.convolution.bias = options[o].bias;
+        op.convolution.relu = options[o].relu;
+        op.convolution.accumulate = options[o].accumulate;
         struct error err = { 0 };
         double worst = 0;
         cr_expect(op_case_holds(&op, backend, (uint64_t)i, &worst, &err), "%s, %s, %s: %s",
@@ -101,7 +101,7 @@ static struct op pool_gradient(int size)
     const struct tensor x = { DTYPE_F32, 1, 2 * size, 2 * size, 8, 8, NULL };
     const struct tensor y = { DTYPE_F32, 1, size, size, 8, 8, NULL };
     return (struct op) {
-        .kind = OP_POOL_BACKWARD, .x = x, .y = y, .kernel_h = 2, .kernel_w = 2, .stride = 2
+        .kind = OP_POOL_BACKWARD, .x = x, .y = y, .pool.window = { 2, 2, .stride = 2 }
     };
 }
 
@@ -135,7 +135,7 @@ Test(cuda_plans, weights_that_plans_keep_are_counted)
 {
     const struct tensor t = { DTYPE_BF16, 1, 1, 1, 1024, 1024, NULL };
     const struct op op = {
-        .kind = OP_CONVOLUTION, .x = t, .y = t, .kernel_h = 1, .kernel_w = 1, .stride = 1
+        .kind = OP_CONVOLUTION, .x = t, .y = t, .convolution.window = { 1, 1, .stride = 1 }
     };
     const char *const held[] = { "2.0 of plans", "0.0 of plans" };
     struct backend *backend = open_backend(1);

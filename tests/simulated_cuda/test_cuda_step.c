@@ -49,14 +49,15 @@ static bool shift_channels(const struct instruction *norm)
 static void expect_clear_maxima(const struct instruction *pool)
 {
     const struct op *op = &pool->op;
+    const struct op_window *w = &op->pool.window;
     const int64_t windows = tensor_pixels(&op->y);
     for (int64_t i = 0; i < windows * op->y.c; i++) {
         const int64_t at = i / op->y.c;
         const int n = (int)(at / op->y.w / op->y.h);
         float largest = 0, second = 0; /* behind a ReLU: gradients do not pass zeros */
-        for (int k = 0; k < op->kernel_h * op->kernel_w; k++) {
-            const int y = (int)(at / op->y.w % op->y.h) * op->stride + k / op->kernel_w;
-            const int x = (int)(at % op->y.w) * op->stride + k % op->kernel_w;
+        for (int k = 0; k < w->kernel_h * w->kernel_w; k++) {
+            const int y = (int)(at / op->y.w % op->y.h) * w->stride + k / w->kernel_w;
+            const int x = (int)(at % op->y.w) * w->stride + k % w->kernel_w;
             const int64_t from = ((int64_t)n * op->x.h + y) * op->x.w + x;
             const float value = value_at(&op->x, pool->buffers.x, from, i % op->y.c);
             second = fmaxf(second, fminf(value, largest));
@@ -80,12 +81,13 @@ static int settle_tower(struct model *model, int tower)
     OK(program_run(program, 0, frozen_end, &values, &err));
     for (int n = frozen_end; n < end; n++) {
         const struct instruction *i = &program->instructions[n];
-        const bool jumps = i->op.kind == OP_BATCH_NORM && i->op.relu && !i->op.frozen;
+        const bool jumps = i->op.kind == OP_BATCH_NORM && i->op.batch_norm.relu &&
+                           !i->op.batch_norm.frozen;
         do {
             OK(program_run(program, n, n + 1, &values, &err));
             OK(model->backend->ops->synchronize(model->backend, &err));
         } while (jumps && shift_channels(i) && ++shifts);
-        const bool last_pool = i->op.kind == OP_POOL && !i->op.average && i->op.y.h == 1;
+        const bool last_pool = i->op.kind == OP_POOL && !i->op.pool.average && i->op.y.h == 1;
         if (last_pool) expect_clear_maxima(i); /* gradients pass no other max pool */
     }
     return shifts;
