@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "micromet/export/export.h"
+#include "micromet/run/single_window.h"
 
 enum { EXPORT_KEYS_MAX = 20, EXPORT_TEXT_BYTES = 8192 };
 

@@ -7,9 +7,9 @@
 #include <string.h>
 
 #include "micromet/data/loader.h"
-#include "micromet/export/export.h"
 #include "micromet/format/image.h"
 #include "micromet/run/predict.h"
+#include "micromet/run/single_window.h"
 
 enum { RING = 2 };
 
