@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "micromet/base/size.h"
 #include "micromet/format/onnx.h"
 #include "onnx/onnx.pb-c.h"
 
@@ -48,7 +49,7 @@ static void *block_alloc(void *context, size_t size)
         return NULL;
     }
     void *at = block->bytes + block->used;
-    block->used += (size + BLOCK_ALIGNMENT - 1) / BLOCK_ALIGNMENT * BLOCK_ALIGNMENT;
+    block->used += round_up(size, BLOCK_ALIGNMENT);
     if (block->used >= block->let_go_at) {
         madvise(block->mapping, block->mapping_bytes, MADV_DONTNEED); /* failing is harmless */
         block->let_go_at = block->used + LET_GO_BYTES;
@@ -325,7 +326,7 @@ static const struct {
 static bool read_node(struct reader *reader, const Onnx__NodeProto *node)
 {
     if (is_op(node, "AveragePool")) note_pool_padding(reader, node);
-    for (size_t l = 0; l < sizeof layers / sizeof *layers; l++) {
+    for (size_t l = 0; l < COUNT_OF(layers); l++) {
         if (!is_op(node, layers[l].op)) continue;
         if (node->n_input <= layers[l].needed)
             return refuse(reader, node->name, "this node has too few inputs");

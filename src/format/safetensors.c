@@ -14,6 +14,7 @@
 #include <xxhash.h>
 
 #include "micromet/base/file.h"
+#include "micromet/base/size.h"
 #include "micromet/format/weights.h"
 #include "weights_parts.h"
 
@@ -292,7 +293,7 @@ static bool describe_tensor(json_t *header, const struct weight_array *array, ui
 
 /* In the order of the file: wider values first, so that no tensor is misaligned. */
 static const size_t widths[] = { 8, 4, 2, 1 };
-enum { WIDTHS = sizeof widths / sizeof *widths };
+enum { WIDTHS = COUNT_OF(widths) };
 
 static bool fill_header(json_t *header, const char *path, const struct weight_array *arrays,
                         int count, const char *const *metadata, struct error *err)
