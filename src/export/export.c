@@ -104,17 +104,6 @@ static bool collect_facts(struct checkpoint *c, const struct export_options *opt
     return true;
 }
 
-const struct weight_array *export_array(const struct checkpoint *checkpoint, const char *name,
-                                        int dims, const int64_t *shape, struct error *err)
-{
-    const struct weight_array *array = weights_find(&checkpoint->weights, name);
-    if (weights_fit(array, dims, shape) && array->dims == dims && strcmp(array->dtype, "F32") == 0)
-        return array;
-    error_set(err, EXIT_CODE_FAILED, "%s: its array '%s' is missing or of another shape",
-              checkpoint->path, name);
-    return NULL;
-}
-
 /* --- Formats --------------------------------------------------------------------------------- */
 
 struct job {

@@ -14,6 +14,8 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include "micromet/base/size.h"
+
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "packs are little endian");
 _Static_assert(sizeof(struct pack_header) == 872, "the layout on disk has no gaps");
 _Static_assert(sizeof(struct window) == 16, "the layout on disk has no gaps");
@@ -62,7 +64,7 @@ static const struct header_field header_fields[] = {
 
 const char *pack_difference(const struct pack_header *have, const struct pack_header *want)
 {
-    for (size_t i = 0; i < sizeof header_fields / sizeof *header_fields; i++) {
+    for (size_t i = 0; i < COUNT_OF(header_fields); i++) {
         const struct header_field *field = &header_fields[i];
         if (field->of_files && !want->slide_hash[0]) continue;
         if (memcmp((const char *)have + field->offset, (const char *)want + field->offset,
@@ -81,7 +83,7 @@ uint64_t pack_pixels_offset(const struct pack_header *header)
 {
     const uint64_t row = sizeof(struct window) + (uint64_t)header->tower_count * sizeof(uint64_t);
     const uint64_t end = PACK_HEADER_BYTES + (uint64_t)header->count * row;
-    return (end + 4095) / 4096 * 4096;
+    return round_up(end, 4096);
 }
 
 static bool ends_inside(const char *text, size_t size)
@@ -205,6 +207,16 @@ static bool check_pack(struct pack *pack, bool verify, struct error *err)
     }
     if (fault) return refuse(pack, fault, err);
     return !verify || pack_verify(pack, err);
+}
+
+bool pack_is_at(const char *path)
+{
+    char magic[sizeof pack_magic] = "";
+    FILE *file = fopen(path, "rb");
+    if (!file) return false; /* who opens it next will say why */
+    const size_t got = fread(magic, 1, sizeof magic, file);
+    fclose(file);
+    return got == sizeof magic && memcmp(magic, pack_magic, sizeof magic) == 0;
 }
 
 bool pack_open(struct pack *pack, const char *path, bool verify, struct error *err)

@@ -17,7 +17,7 @@
 enum { PACK_VERSION = 2, PACK_HEADER_BYTES = 4096, PACK_WINDOW_MAX = 4096 };
 
 struct pack_header {
-    char magic[8]; /* "MMPACK\r\n" */
+    char magic[8];
     uint32_t version, header_bytes;
     /* identity of the slide and annotation */
     char slide_name[256]; /* file name without folder */
@@ -59,6 +59,8 @@ struct pack {
     size_t map_bytes;
     int file; /* -1 when closed */
 };
+/* Whether the file begins as a pack does; false too for one that cannot be read. */
+bool pack_is_at(const char *path);
 /* Checks sizes, header and table; `verify` also reads all pixels and checks them. */
 bool pack_open(struct pack *pack, const char *path, bool verify, struct error *err);
 /* Reads all pixels of an open pack and checks them. */
