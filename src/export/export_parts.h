@@ -19,13 +19,15 @@ struct export_facts {
     bool has_single; /* the single window is defined, or there is one tower */
     struct single_window single;
 };
+bool export_facts_collect(struct export_facts *facts, const struct checkpoint *checkpoint,
+                          const struct export_options *options, struct error *err);
 
 /* What the values of an array of a graph are made of: an array of the checkpoint and, where a
  * convolution's batch norm is folded into it, that of the batch norm. */
 struct export_source {
     const struct weight_array *array;
     const struct weight_array *norm[4]; /* gamma (NULL = 1), beta, mean, variance; all NULL: none */
-    bool is_bias;                       /* the bias that folding gives, which needs no array */
+    bool is_bias;                       /* the bias that folding gives, instead of the weights */
 };
 
 /* An array of the checkpoint of just that shape, or an error that names it. */
