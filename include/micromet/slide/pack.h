@@ -17,6 +17,8 @@
 enum { PACK_VERSION = 2, PACK_HEADER_BYTES = 4096, PACK_WINDOW_MAX = 4096 };
 
 extern const char pack_magic[8]; /* the first bytes of every pack */
+/* Whether the file begins with them; false too if it cannot be read. */
+bool pack_is_at(const char *path);
 
 struct pack_header {
     char magic[8]; /* pack_magic */
@@ -61,8 +63,6 @@ struct pack {
     size_t map_bytes;
     int file; /* -1 when closed */
 };
-/* Whether the file begins as a pack does; false too for one that cannot be read. */
-bool pack_is_at(const char *path);
 /* Checks sizes, header and table; `verify` also reads all pixels and checks them. */
 bool pack_open(struct pack *pack, const char *path, bool verify, struct error *err);
 /* Reads all pixels of an open pack and checks them. */
