@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "bench_parts.h"
+#include "micromet/base/size.h"
 #include "micromet/base/thread.h"
 #include "micromet/data/loader.h"
 #include "micromet/run/predict.h"
@@ -83,8 +84,8 @@ static bool decode_once(const struct slide *slide, struct decode *decode, int th
 static void decode_init(struct decode *decode, const struct slide *slide)
 {
     const struct slide_level *level = &slide->levels[0];
-    const int64_t columns = (level->width + level->block_width - 1) / level->block_width;
-    const int64_t rows = (level->height + level->block_height - 1) / level->block_height;
+    const int64_t columns = CEIL_DIV(level->width, level->block_width);
+    const int64_t rows = CEIL_DIV(level->height, level->block_height);
     *decode = (struct decode) { .level = level, .columns = columns, .blocks = columns * rows };
     decode->stride = (int64_t)(0.618 * (double)decode->blocks) + 1;
     while (divisor(decode->stride, decode->blocks) != 1) decode->stride++;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "bench_parts.h"
+#include "micromet/base/size.h"
 #include "micromet/base/thread.h"
 #include "micromet/data/augment.h"
 #include "micromet/run/checkpoint.h"
@@ -224,7 +225,7 @@ static bool measure_layers(const struct bench *bench, struct network *network, s
 {
     static const char *const programs[] = { "infer", "train" };
     const struct backend_facts *facts = &bench->session.backend->facts;
-    const int threads = (facts->threads + facts->queues - 1) / facts->queues; /* of queue 0 */
+    const int threads = CEIL_DIV(facts->threads, facts->queues); /* of queue 0 */
     const double peak = bench->peak_gflops * threads / facts->threads;
     for (int training = 0; training <= 1; training++) {
         struct model_op_time *times;

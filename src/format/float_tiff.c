@@ -10,6 +10,7 @@
 #include <tiffio.h>
 #include <unistd.h>
 
+#include "micromet/base/size.h"
 #include "micromet/format/image.h"
 
 enum { TILE = 256, DESCRIPTION_BYTES_MAX = 1 << 20 };
@@ -84,7 +85,7 @@ static bool set_tags(const struct float_tiff *map, double um_per_px, const char 
 
 static int64_t padded_width(const struct float_tiff *map)
 {
-    return (map->width + TILE - 1) / TILE * TILE;
+    return (int64_t)round_up((size_t)map->width, TILE);
 }
 
 static bool write_error(const struct float_tiff *map, struct error *err)

@@ -2,14 +2,13 @@
  * batch until it is full or a pack comes between. */
 #include "micromet/run/predict_files.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "micromet/data/loader.h"
-#include "micromet/export/export.h"
 #include "micromet/format/image.h"
 #include "micromet/run/predict.h"
+#include "micromet/run/single_window.h"
 
 enum { RING = 2 };
 
@@ -155,16 +154,6 @@ static bool predict_picture(struct job *job, const char *path)
 
 /* --- All of them ----------------------------------------------------------------------------- */
 
-static bool is_pack(const char *path)
-{
-    char magic[8] = "";
-    FILE *file = fopen(path, "rb");
-    if (!file) return false; /* who opens it next will say why */
-    const size_t got = fread(magic, 1, sizeof magic, file);
-    fclose(file);
-    return got == sizeof magic && memcmp(magic, "MMPACK\r\n", sizeof magic) == 0;
-}
-
 static bool job_init(struct job *job)
 {
     struct error ignored = { 0 };
@@ -197,8 +186,8 @@ bool predict_files(const struct checkpoint *checkpoint, struct model *model, cha
     bool done = job_init(&job);
     if (done) fputs("file,window,x_level0,y_level0,probability\n", csv);
     for (int i = 0; i < count && done; i++)
-        done = is_pack(paths[i]) ? flush(&job) && predict_pack(&job, paths[i])
-                                 : predict_picture(&job, paths[i]);
+        done = pack_is_at(paths[i]) ? flush(&job) && predict_pack(&job, paths[i])
+                                    : predict_picture(&job, paths[i]);
     done = done && flush(&job);
     job_release(&job);
     return done;

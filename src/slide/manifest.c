@@ -8,6 +8,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "micromet/base/size.h"
+
 enum { MANIFEST_BYTES_MAX = 64 << 20, FIELDS_MAX = 16 };
 
 enum column { COLUMN_SLIDE, COLUMN_ANNOTATION, COLUMN_LABEL, COLUMN_SPLIT, COLUMN_COUNT };
@@ -151,8 +153,7 @@ static bool fill_row(struct manifest_row *row, const struct csv *csv, const stru
     *row = (struct manifest_row) { .line = record->line };
     if (!*text[COLUMN_SLIDE])
         return error_set(err, EXIT_CODE_USAGE, "%s:%d: slide is empty", csv->path, row->line);
-    if (!find_value(label_names, sizeof label_names / sizeof *label_names, text[COLUMN_LABEL],
-                    &row->label))
+    if (!find_value(label_names, COUNT_OF(label_names), text[COLUMN_LABEL], &row->label))
         return error_set(err, EXIT_CODE_USAGE,
                          "%s:%d: label '%s' is none of tumor, tumour, 1, normal, 0", csv->path,
                          row->line, text[COLUMN_LABEL]);

@@ -16,8 +16,12 @@
 
 enum { PACK_VERSION = 2, PACK_HEADER_BYTES = 4096, PACK_WINDOW_MAX = 4096 };
 
+extern const char pack_magic[8]; /* the first bytes of every pack */
+/* Whether the file begins with them; false too if it cannot be read. */
+bool pack_is_at(const char *path);
+
 struct pack_header {
-    char magic[8]; /* "MMPACK\r\n" */
+    char magic[8]; /* pack_magic */
     uint32_t version, header_bytes;
     /* identity of the slide and annotation */
     char slide_name[256]; /* file name without folder */
