@@ -149,8 +149,8 @@ const char *config_difference(const struct config *a, const struct config *b, in
 bool config_parse(struct config *config, const char *yaml, size_t size, const char *name,
                   struct error *err);
 
-/* Write every key with its resolved value as YAML that config_load()
- * reads back into an equal struct. */
+/* Write every key with its resolved value as YAML that config_load() reads back into
+ * an equal struct. */
 bool config_write(const struct config *config, FILE *stream, struct error *err);
 
 /* Print the schema table: key, type, range, default, help. */

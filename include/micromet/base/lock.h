@@ -1,5 +1,5 @@
-/* File locks that end with the process holding them: the kernel releases them
- * however it ends, SIGKILL included. */
+/* File locks that end with the process holding them: the kernel releases them however it ends,
+ * SIGKILL included. */
 #ifndef MICROMET_BASE_LOCK_H
 #define MICROMET_BASE_LOCK_H
 

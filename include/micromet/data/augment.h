@@ -1,5 +1,5 @@
-/* Augmentation of one sample: parameters are drawn here, on the host; the
- * arithmetic is in augment_pixel.h.
+/* Augmentation of one sample: parameters are drawn here, on the host; the arithmetic is in
+ * augment_pixel.h.
  *
  * Order: orientation (the same for all towers), then brightness, saturation, hue and contrast as
  * TensorFlow's tf.image.adjust_* define them on float RGB in [0,1], clip to [0,1], then 2x - 1. */

@@ -1,5 +1,5 @@
-/* Augmentation parameters of one sample for one tower. In a header of its own so
- * that CUDA sources can include it. */
+/* Augmentation parameters of one sample for one tower. In a header of its own so that CUDA sources
+ * can include it. */
 #ifndef MICROMET_DATA_AUGMENT_DRAW_H
 #define MICROMET_DATA_AUGMENT_DRAW_H
 

@@ -40,9 +40,9 @@ struct dataset_reader;
 bool dataset_reader_init(struct dataset_reader **reader, const struct dataset *dataset,
                          size_t cache_bytes, struct error *err);
 void dataset_reader_release(struct dataset_reader *reader);
-/* What caches hold once all windows of both datasets have been read: the readers'
- * blocks, at most cache_bytes in all and for one dataset at a time, and OpenSlide's own
- * tiles. Packs are not cached. */
+/* What caches hold once all windows of both datasets have been read: the readers' blocks, at most
+ * cache_bytes in all and for one dataset at a time, and OpenSlide's own tiles. Packs
+ * are not cached. */
 size_t dataset_cached_bytes(const struct dataset *a, const struct dataset *b, size_t cache_bytes);
 /* pixels[tower]: window*window*3 bytes each. */
 bool dataset_read(struct dataset_reader *reader, int slide, int64_t window,

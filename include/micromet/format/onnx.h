@@ -1,5 +1,5 @@
-/* ONNX files (github.com/onnx/onnx, onnx.proto): reading the weights
- * of a graph, and writing a graph.
+/* ONNX files (github.com/onnx/onnx, onnx.proto): reading the weights of a graph, and
+ * writing a graph.
  *
  * Reading parses the whole file with protobuf-c. The parser's memory comes from one arena of
  * bounded size, so a small file cannot claim a lot; pages of the file are released as they are

@@ -1,7 +1,7 @@
 /* Named arrays read from weight files of any supported format. weights_read() is the entry point.
  *
- * Files are untrusted: every size and offset is checked against the file before
- * memory of that size is allocated. */
+ * Files are untrusted: every size and offset is checked against the file before memory of that size
+ * is allocated. */
 #ifndef MICROMET_FORMAT_WEIGHTS_H
 #define MICROMET_FORMAT_WEIGHTS_H
 
@@ -51,8 +51,8 @@ bool weights_read(struct weights *weights, const char *path, struct error *err);
 /* Detect the format from the first bytes; WEIGHTS_UNKNOWN if it is none of these. */
 bool weights_sniff(enum weights_format *format, const char *path, struct error *err);
 const char *weights_format_name(enum weights_format format); /* for people: "Keras 3 HDF5" */
-/* Whether kernels are HWIO under Keras' names ("conv2d_1/kernel:0"). If not, they are
- * OIHW under torchvision's names. */
+/* Whether kernels are HWIO under Keras' names ("conv2d_1/kernel:0"). If not, they are OIHW under
+ * torchvision's names. */
 bool weights_are_keras(const struct weights *weights);
 
 /* The values of an array as (count) float32. F32 is returned in place; F64, F16 and BF16 are
@@ -61,8 +61,8 @@ bool weights_are_keras(const struct weights *weights);
 const float *weights_floats(const struct weight_array *array, float **converted, struct error *err);
 
 const struct weight_array *weights_find(const struct weights *weights, const char *name);
-/* Whether the array has this shape, or this shape followed by
- * dimensions of 1. False if it is NULL. */
+/* Whether the array has this shape, or this shape followed by dimensions of 1.
+ * False if it is NULL. */
 bool weights_fit(const struct weight_array *array, int dims, const int64_t *shape);
 const char *weights_metadata(const struct weights *weights, const char *key); /* NULL if absent */
 void weights_release(struct weights *weights);
@@ -109,13 +109,13 @@ bool safetensors_write_filled(const char *path, const struct weight_array *array
  * file does not tell them apart). Layers are ordered by name, numbers in it by value. Variables of
  * unknown classes are named "<layer>/vars/<i>:0". Optimizer variables are skipped.
  *
- * Soft and external links and external or virtual storage are refused. libhdf5 1.10 is
- * not hardened against malicious files, so it runs in a sandboxed child process; a
- * crash there is an error here. */
+ * Soft and external links and external or virtual storage are refused. libhdf5 1.10 is not hardened
+ * against malicious files, so it runs in a sandboxed child process; a crash there
+ * is an error here. */
 bool keras_hdf5_read(struct weights *weights, const char *path, struct error *err);
 
-/* Zip archives are read by weights_read() only. Entries must have distinct
- * names and fit the file's size.
+/* Zip archives are read by weights_read() only. Entries must have distinct names and fit
+ * the file's size.
  *
  * .keras: config.json and model.weights.h5, read as above. Files written before Keras 3.6 lack
  * layer names in the HDF5 part; they are taken from config.json.

@@ -34,8 +34,8 @@ AUGMENT_INLINE struct augment_color augment_color_of(const struct augment_draw *
     return color;
 }
 
-/* Index of the source pixel (row-major, window×window) for output
- * pixel (y, x); linear in y and x. */
+/* Index of the source pixel (row-major, window×window) for output pixel (y, x);
+ * linear in y and x. */
 AUGMENT_INLINE int augment_source(const struct augment_draw *draw, int window, int y, int x)
 {
     const int last = window - 1;
@@ -60,8 +60,8 @@ AUGMENT_INLINE float augment_clamp(float x, float low, float high)
     return x > low ? x : low;
 }
 
-/* 1 - w of a channel that is `away` sixths of the circle from the hue, |away| <= 8: 0
- * up to one sixth, 1 from two on. */
+/* 1 - w of a channel that is `away` sixths of the circle from the hue, |away| <= 8: 0 up to one
+ * sixth, 1 from two on. */
 AUGMENT_INLINE float augment_hue_less(float away)
 {
     const float a = fabsf(away);

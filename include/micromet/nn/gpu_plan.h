@@ -36,9 +36,9 @@ struct gpu_planner {
     const char *cache_path;
 };
 
-/* Open a planner for a GPU, by its name. Plans are read from and saved in
- * compute.plan_cache. Needs the CUDA backend in the build, but neither a GPU nor a driver;
- * the process must not have loaded a driver. */
+/* Open a planner for a GPU, by its name. Plans are read from and saved in compute.plan_cache. Needs
+ * the CUDA backend in the build, but neither a GPU nor a driver; the process must not have
+ * loaded a driver. */
 bool gpu_planner_open(const struct config_compute *compute, const char *gpu,
                       struct gpu_planner **planner, struct error *err);
 void gpu_planner_close(struct gpu_planner *planner);
@@ -54,8 +54,8 @@ struct dry_backend {
 };
 void dry_backend_init(struct dry_backend *backend, const struct backend_facts *facts,
                       struct gpu_planner *planner);
-/* The planner's answer for a convolution; NULL if the plan was not
- * made by the planner (other ops). */
+/* The planner's answer for a convolution; NULL if the plan was not made by the
+ * planner (other ops). */
 const struct gpu_convolution *dry_plan_convolution(const struct plan *plan);
 
 #endif

@@ -57,8 +57,8 @@ struct pretrained {
     const char *other;          /* first array with USE_OTHER; NULL if there is none */
 };
 
-/* Read and match. Refuses an incomplete InceptionV3, naming what is
- * missing or has the wrong shape. */
+/* Read and match. Refuses an incomplete InceptionV3, naming what is missing or has
+ * the wrong shape. */
 bool pretrained_open(struct pretrained *pretrained, const char *path, struct error *err);
 void pretrained_release(struct pretrained *pretrained);
 
@@ -76,8 +76,8 @@ bool pretrained_apply(const struct pretrained *pretrained, struct model *model, 
 bool pretrained_write(const struct pretrained *pretrained, const char *path, int towers,
                       bool *head_taken, struct error *err);
 
-/* Succeeds if nothing is missing and every ignored array was recognised;
- * otherwise *err names what is wrong. */
+/* Succeeds if nothing is missing and every ignored array was recognised; otherwise *err
+ * names what is wrong. */
 bool pretrained_check_strict(const struct pretrained *pretrained, struct error *err);
 
 /* Report how the file was used: several lines, or a single one without a newline. */

@@ -19,8 +19,8 @@ void schedule_init(struct schedule_state *state, const struct config *config);
  * warm-up, then half a cosine down to `min`. */
 double schedule_rate(const struct schedule_state *state, const struct config *config,
                      int64_t examples, int64_t total_examples);
-/* Plateau: after `patience` epochs without a lower validation loss, multiply the rate by
- * `factor`, but not below `min`. */
+/* Plateau: after `patience` epochs without a lower validation loss, multiply the rate by `factor`,
+ * but not below `min`. */
 void schedule_epoch_end(struct schedule_state *state, const struct config *config,
                         double validation_loss);
 

@@ -26,8 +26,8 @@ static inline int64_t tensor_pixels(const struct tensor *t)
     return (int64_t)t->n * t->h * t->w;
 }
 
-/* Bytes of the view's pixels with the gaps between them, counted as if it began at
- * its allocation's first channel. */
+/* Bytes of the view's pixels with the gaps between them, counted as if it began at its allocation's
+ * first channel. */
 static inline size_t tensor_bytes(const struct tensor *t)
 {
     return (size_t)tensor_pixels(t) * (size_t)t->pixel_stride * dtype_bytes(t->dtype);

@@ -1,5 +1,5 @@
-/* Quality of predictions: AUC, operating points, curves. Pure arithmetic
- * on (probability, label) pairs.
+/* Quality of predictions: AUC, operating points, curves. Pure arithmetic on
+ * (probability, label) pairs.
  *
  * Any label but 0 is tumour. Functions that can fail refuse NaN probabilities. */
 #ifndef MICROMET_REPORT_METRICS_H
@@ -25,8 +25,8 @@ bool metrics_auc(const float *probabilities, const uint8_t *labels, int64_t coun
                  struct error *err);
 
 /* The threshold with the largest Youden index (sensitivity + specificity - 1); ties take the one
- * nearest 0.5, then the larger. Always one of the probabilities given. Fails when a class is
- * absent. */
+ * nearest 0.5, then the larger. Always one of the probabilities given. Fails when a
+ * class is absent. */
 bool metrics_choose_threshold(const float *probabilities, const uint8_t *labels, int64_t count,
                               double *threshold, struct error *err);
 struct operating_point metrics_at(const float *probabilities, const uint8_t *labels, int64_t count,
@@ -40,8 +40,8 @@ struct curve_point {
 };
 bool metrics_curve(const float *probabilities, const uint8_t *labels, int64_t count,
                    struct curve_point **points, int64_t *point_count, struct error *err);
-/* Average precision, sum of (recall step) × precision as in scikit-learn. NaN
- * without points or without tumour. */
+/* Average precision, sum of (recall step) × precision as in scikit-learn. NaN without points or
+ * without tumour. */
 double metrics_average_precision(const struct curve_point *points, int64_t point_count);
 
 #endif

@@ -1,12 +1,12 @@
-/* Pictures for people, drawn with cairo: ROC and precision-recall curves, heat-map overlays, slide
- * overviews. */
+/* Pictures for people, drawn with cairo: ROC and precision-recall curves, heat-map overlays,
+ * slide overviews. */
 #ifndef MICROMET_REPORT_PLOT_H
 #define MICROMET_REPORT_PLOT_H
 
 #include "micromet/report/metrics.h"
 
-/* PNG, 1200×900: title, axes with ticks, one curve, the operating point marked, AUC or AP in the
- * legend. */
+/* PNG, 1200×900: title, axes with ticks, one curve, the operating point marked, AUC or
+ * AP in the legend. */
 bool plot_roc(const char *path, const char *title, const struct curve_point *points, int64_t count,
               double auc, const struct operating_point *at, struct error *err);
 bool plot_precision_recall(const char *path, const char *title, const struct curve_point *points,

@@ -1,14 +1,14 @@
-/* Tumour annotations: a mask TIFF (0/1 or 0/255, any resolution, with its
- * own levels) or an ASAP XML file.
+/* Tumour annotations: a mask TIFF (0/1 or 0/255, any resolution, with its own levels) or
+ * an ASAP XML file.
  *
  * Both are queried in level-0 pixels of the slide. Pixel p of a mask that is m times smaller than
  * the slide covers level-0 px [p*m, (p+1)*m). In ASAP files the groups Tumor, _0 and _1 (and
  * polygons without a group) are tumour; _2, Exclusion and None are holes. Polygons are filled by
  * the even-odd rule; a pixel counts as its centre.
  *
- * The whole annotation is read on opening, into runs of pixels, so damaged files are
- * detected at once. After that, any number of threads may query it. NULL is allowed
- * everywhere and means "no tumour". */
+ * The whole annotation is read on opening, into runs of pixels, so damaged files are detected at
+ * once. After that, any number of threads may query it. NULL is allowed everywhere and
+ * means "no tumour". */
 #ifndef MICROMET_SLIDE_ANNOTATION_H
 #define MICROMET_SLIDE_ANNOTATION_H
 
@@ -21,8 +21,8 @@ struct annotation;
  * none is in a tumour group. Shapes without area and unknown groups are skipped with a warning.
  * *annotation is NULL if `path` is empty.
  *
- * Masks are TIFFs of 1, 8 or 16 bits, tiled or striped; the first
- * sample of the largest image is used. */
+ * Masks are TIFFs of 1, 8 or 16 bits, tiled or striped; the first sample of the
+ * largest image is used. */
 bool annotation_open(struct annotation **annotation, const char *path, const struct slide *slide,
                      struct error *err);
 void annotation_release(struct annotation *annotation);

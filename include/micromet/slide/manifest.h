@@ -1,5 +1,5 @@
-/* The list of slides: a CSV with one row per slide, giving its
- * file, annotation, label and split. */
+/* The list of slides: a CSV with one row per slide, giving its file, annotation,
+ * label and split. */
 #ifndef MICROMET_SLIDE_MANIFEST_H
 #define MICROMET_SLIDE_MANIFEST_H
 

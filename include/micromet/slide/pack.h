@@ -71,8 +71,8 @@ const uint8_t *pack_pixels(const struct pack *pack, int64_t index, int tower);
 bool pack_read(const struct pack *pack, int64_t index, int tower, uint8_t *pixels,
                struct error *err);
 
-/* Offset of the first pixel, behind the table, and size of one
- * window's pixels for all towers; bytes. */
+/* Offset of the first pixel, behind the table, and size of one window's pixels for
+ * all towers; bytes. */
 uint64_t pack_pixels_offset(const struct pack_header *header);
 uint64_t pack_window_bytes(const struct pack_header *header);
 
@@ -93,8 +93,8 @@ bool pack_path(char path[PATH_MAX_BYTES], const struct manifest_row *row,
 bool pack_current(const struct manifest_row *row, const struct config *config, bool *current,
                   struct pack_header *header, int64_t *grid_windows, struct error *err);
 
-/* Make the pack and replace an existing one; options->sink is not used. The bytes do not
- * depend on the number of threads. */
+/* Make the pack and replace an existing one; options->sink is not used. The bytes do not depend on
+ * the number of threads. */
 bool pack_build(const struct manifest_row *row, const struct config *config,
                 const struct select_options *options, struct pack_header *header,
                 struct error *err);

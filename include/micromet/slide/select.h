@@ -37,8 +37,8 @@ struct select_options {
     struct progress *progress;      /* counts the windows of the grid; NULL = silent */
 };
 
-/* label: of the slide (1 = tumour). Fails, naming the slide, if it contradicts the
- * annotation or if no window can be kept. */
+/* label: of the slide (1 = tumour). Fails, naming the slide, if it contradicts the annotation or if
+ * no window can be kept. */
 bool windows_select(const struct slide *slide, struct annotation *annotation, int label,
                     const struct config *config, const struct select_options *options,
                     struct window_list *list, struct error *err);

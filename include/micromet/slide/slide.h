@@ -45,8 +45,8 @@ struct slide {
 bool slide_open(struct slide *slide, const char *path, double mpp, struct error *err);
 void slide_release(struct slide *slide);
 
-/* Cache of one slide's blocks for one thread: at most limit_bytes, but
- * never fewer than the latest block. */
+/* Cache of one slide's blocks for one thread: at most limit_bytes, but never fewer than
+ * the latest block. */
 struct slide_cache;
 bool slide_cache_init(struct slide_cache **cache, const struct slide *slide, size_t limit_bytes,
                       struct error *err);
@@ -54,10 +54,10 @@ void slide_cache_release(struct slide_cache *cache);
 /* Number of blocks fetched from OpenSlide so far. */
 int64_t slide_cache_blocks_read(const struct slide_cache *cache);
 
-/* Read width×height px of `level` whose top left pixel is (x_level, y_level), in px of
- * that level, into rgb[(row*row_stride) + 3*column]; row_stride in bytes. The region may
- * reach beyond the slide. After a failed read, OpenSlide fails every further read of the
- * slide until it is reopened. */
+/* Read width×height px of `level` whose top left pixel is (x_level, y_level), in px of that level,
+ * into rgb[(row*row_stride) + 3*column]; row_stride in bytes. The region may reach beyond the
+ * slide. After a failed read, OpenSlide fails every further read of the slide until
+ * it is reopened. */
 bool slide_read(struct slide_cache *cache, int level, int64_t x_level, int64_t y_level, int width,
                 int height, uint8_t *rgb, size_t row_stride, struct error *err);
 

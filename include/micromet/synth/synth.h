@@ -29,12 +29,12 @@ struct synth_options {
 };
 void synth_defaults(struct synth_options *options);
 
-/* Check that all options are in range. Errors carry EXIT_CODE_USAGE.
- * synth_write() checks them too. */
+/* Check that all options are in range. Errors carry EXIT_CODE_USAGE. synth_write()
+ * checks them too. */
 bool synth_check(const struct synth_options *options, struct error *err);
 
-/* Number of level-0 tiles of one file. `progress` counts them once for
- * the slide and once for the mask. */
+/* Number of level-0 tiles of one file. `progress` counts them once for the slide and
+ * once for the mask. */
 int64_t synth_tile_count(const struct synth_options *options);
 
 /* Write the slide to `path` (TIFF) and, unless mask_path is NULL, its mask (0/255, deflate, tiled,
