@@ -38,7 +38,7 @@ static const struct engine {
 };
 enum { ENGINES = sizeof engines / sizeof *engines, CONFIGS = ENGINES * TILES };
 
-/* --- what tests decide --- */
+/* --- controls of tests --- */
 
 static pthread_once_t settings_once = PTHREAD_ONCE_INIT;
 static uint64_t settings_seed;

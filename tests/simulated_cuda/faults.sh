@@ -151,7 +151,7 @@ export work outcomes hangs_s
 xargs -P "$(nproc)" -L 1 bash -c 'fault "$@"' fault <faults
 [[ -z ${1:-} ]] || exit 0
 
-# --- out of memory: messages say what it was for, how much, who holds the rest, and which batch fits ---
+# --- out of memory: what it was for, how much, who holds the rest, and which batch would fit ---
 
 # dry KEY=VALUE...: print the message of a dry run
 dry() {

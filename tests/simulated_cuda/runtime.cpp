@@ -104,7 +104,7 @@ std::vector<std::string> leaks()
 
 } // namespace simulated
 
-/* --- Inside interface --- */
+/* --- Internal interface --- */
 
 /* Prefix "cudaMalloc(" matches only this call, "cudaMalloc" also cudaMallocHost. */
 static bool begins_with(const std::string &name, const std::string &prefix)
@@ -154,7 +154,7 @@ bool sim_handle_alive(const void *handle, const char *kind)
     return sim.handles.count({ handle, kind }) > 0;
 }
 
-/* --- What tests ask --- */
+/* --- Controls of tests --- */
 
 void simulated_seed(uint64_t seed)
 {

@@ -220,8 +220,6 @@ inline unsigned atomicInc(unsigned *address, unsigned last)
     return sim_atomic(address, [=](unsigned old) { return old >= last ? 0 : old + 1; });
 }
 
-/* clang-format off: one line each */
-
 /* --- Loads and stores with cache hints --- */
 
 template <typename T> T __ldg(const T *p)
@@ -433,8 +431,6 @@ inline double __longlong_as_double(long long a)
 {
     return sim_bits<double>(a);
 }
-
-/* clang-format on */
 
 /* Both arguments of one type, as in CUDA's overloads; NaN is ignored. */
 template <typename T> T sim_min(T a, T b)

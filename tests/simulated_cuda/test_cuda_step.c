@@ -153,7 +153,7 @@ static struct arrays settled_start(const struct model_spec *spec)
     return start;
 }
 
-/* --- one step, here and there --- */
+/* --- one step on each backend --- */
 
 enum { BATCH = 16, STEP = 2 };
 

@@ -48,7 +48,7 @@ struct config_data {
     enum data_source source;
     enum sampling sampling;
     double normals_per_tumor; /* normal windows kept per tumour window, on slides with tumour */
-    /* at most so many windows per slide; 0 = no limit. A slide without tumour keeps max_normal */
+    /* largest number of windows per slide; 0 = no limit. A slide without tumour keeps max_normal */
     int64_t max_tumor, max_normal;
     int reader_threads; /* 0 = as many as compute threads */
     int ring;           /* batches in host memory, in use or decoded ahead; at least 2 */
@@ -99,7 +99,7 @@ struct config_train {
     } early_stop;
     enum resume_mode resume;
     int keep;                 /* latest checkpoints to keep, besides the best */
-    int64_t checkpoint_steps; /* also write one every so many steps; 0 = only at epoch ends */
+    int64_t checkpoint_steps; /* steps between additional checkpoints; 0 = only at epoch ends */
     char run[PATH_MAX_BYTES]; /* folder of all runs; this run's is run/name */
 };
 
@@ -141,11 +141,11 @@ bool config_load(struct config *config, const char *path, int override_count,
 /* Apply overrides to a configuration that is already loaded, such as a checkpoint's. */
 bool config_override(struct config *config, int count, char *const *overrides, struct error *err);
 
-/* Compare key by key, beginning with number *index (start with 0). Returns the name of the first
- * key whose values differ and sets *index to continue behind it; NULL if none differs. */
+/* Find the first key, from number *index on (start with 0), whose values differ. Returns its name
+ * and sets *index to where to continue; NULL if there is none. */
 const char *config_difference(const struct config *a, const struct config *b, int *index);
 
-/* Parse from memory, as for the configuration stored in a checkpoint; `name` stands in errors. */
+/* Parse from memory, as for the configuration stored in a checkpoint; `name` appears in errors. */
 bool config_parse(struct config *config, const char *yaml, size_t size, const char *name,
                   struct error *err);
 

@@ -12,10 +12,14 @@ struct sample {
 
 struct dataset;
 
-/* The examples of one epoch. class_then_slide: sample k draws its class with p = 1/2, then
- * uniformly a slide that has this class, then one of its windows of this class, all from Philox
- * (seed, epoch, k). If a class is absent, the other is taken. shuffle: a Fisher-Yates permutation
- * of all windows by (seed, epoch), cut or repeated to examples_per_epoch. */
+/* The examples of one epoch.
+ *
+ * class_then_slide: sample k draws its class with p = 1/2, then uniformly a slide that has this
+ * class, then one of its windows of this class, all from Philox (seed, epoch, k). If a class is
+ * absent, the other is taken.
+ *
+ * shuffle: a Fisher-Yates permutation of all windows by (seed, epoch), cut or repeated to
+ * examples_per_epoch. */
 struct sampler {
     const struct dataset *dataset;
     enum sampling method;

@@ -1,10 +1,10 @@
 /* Initial weights from other libraries, or from micromet: any file that weights_read() opens. Its
- * arrays are matched to the table of InceptionV3 on opening; everything later only copies.
+ * arrays are matched to the table of InceptionV3 on opening; later steps only copy.
  *
  * Arrays are matched by torchvision's names, behind any prefix ("tower1.", "module."); in Keras'
  * files by the rank of the layer's number; in ONNX graphs without these names by the order of the
  * convolutions. Shapes are checked. Where batch norm was folded into the convolution's bias, a
- * batch norm is made up that leaves w and b unchanged. */
+ * batch norm that leaves w and b unchanged takes its place. */
 #ifndef MICROMET_NN_PRETRAINED_H
 #define MICROMET_NN_PRETRAINED_H
 

@@ -1,4 +1,4 @@
-/* Pictures for people, drawn with cairo: ROC and precision-recall curves, heat-map overlays,
+/* Pictures, drawn with cairo: ROC and precision-recall curves, heat-map overlays,
  * slide overviews. */
 #ifndef MICROMET_REPORT_PLOT_H
 #define MICROMET_REPORT_PLOT_H

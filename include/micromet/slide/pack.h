@@ -30,7 +30,7 @@ struct pack_header {
     int32_t tower_count, levels[TOWERS_MAX];
     int32_t window, center, stride;
     int64_t origin_x, origin_y; /* -1 = default */
-    double mpp;                 /* overrides the slide's; 0 = does not */
+    double mpp;                 /* data.mpp, which overrides the slide's; 0 = none */
     double tissue_threshold, min_normal, normals_per_tumor;
     int64_t max_tumor, max_normal;
     uint64_t seed;
