@@ -1,6 +1,6 @@
-/* Kernels that no op_case reaches, on the simulated device: copies, packing, sums, augmentation,
- * and what is hard to add up. Ops in general are tested through the backend, with
- * MICROMET_TEST_BACKEND=cuda. */
+/* Kernels that op_case does not reach, on the simulated device: copies, packing, sums,
+ * augmentation, and sums that are hard to compute accurately. Ops in general are tested through the
+ * backend, with MICROMET_TEST_BACKEND=cuda. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdlib.h>
@@ -31,7 +31,7 @@ static void *device_alloc(size_t bytes)
     return device;
 }
 
-/* Copies back and frees. */
+/* Copy to the host and free. */
 static void from_device(void *host, void *device, size_t bytes)
 {
     expect_ok(cudaMemcpy(host, device, bytes, cudaMemcpyDeviceToHost));
@@ -49,7 +49,7 @@ static float rounded(enum dtype dtype, float value)
     return dtype == DTYPE_F32 ? value : bf16_to_float(bf16_from_float(value));
 }
 
-/* Malloc'ed memory of the view, gaps too, with values about `mean`. */
+/* Malloc'ed memory for the view, including gaps, with random values around `mean`. */
 static void *random_view(const struct tensor *t, float mean, uint64_t seed)
 {
     const size_t count = (size_t)tensor_pixels(t) * (size_t)t->pixel_stride;
@@ -66,7 +66,8 @@ static void *random_view(const struct tensor *t, float mean, uint64_t seed)
     return data;
 }
 
-/* Pixels, channels, strides: packed, between slices, and what only narrow accesses can take. */
+/* Pixels, channels and strides of views: packed, slices, and ones that allow only
+ * narrow accesses. */
 static const struct {
     int pixels, c, from_stride, to_stride;
 } views[] = { { 6, 64, 64, 64 }, { 700, 48, 64, 80 }, { 130, 16, 16, 24 },
@@ -179,7 +180,8 @@ Test(cuda_kernels, bias_with_relu_in_place_and_sums_over_channels)
         check_bias_and_sums(i / 4, i & 1 ? DTYPE_BF16 : DTYPE_F32, i & 2);
 }
 
-/* x and y dense (n, 1, 1, c) F32. The two sizes take one launch and three. */
+/* x and y are dense (n, 1, 1, c) F32. Of the two sizes tested, one takes a single launch,
+ * the other three. */
 static void check_far_from_zero(int n)
 {
     enum { C = 32 };

@@ -1,5 +1,5 @@
-/* Plans of the CUDA backend that a given cuDNN might never ask for: every form of a convolution,
- * plans that are chosen by the clock, and workspace that grows. */
+/* Plans of the CUDA backend that a particular cuDNN might never require: every form of a
+ * convolution, plans selected by timing, and a growing workspace. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,7 +35,7 @@ static const struct {
 };
 enum { OPTIONS = sizeof options / sizeof options[0] };
 
-/* All options on the odd convolutions whose name holds `part`. */
+/* Check all options of the odd convolutions whose name contains `part`. */
 static void check_convolutions(struct backend *backend, const char *part)
 {
     static struct shapes shapes;
@@ -82,7 +82,7 @@ Test(cuda_plans, what_the_clock_chooses_is_right)
     expect_no_leaks();
 }
 
-/* The first run is that of the first candidate. */
+/* The first execution is that of the first candidate. */
 Test(cuda_plans, a_candidate_that_does_not_run_is_passed_over)
 {
     struct backend *backend = open_with(true);
@@ -95,7 +95,7 @@ Test(cuda_plans, a_candidate_that_does_not_run_is_passed_over)
 
 /* --- workspace --- */
 
-/* Its scratch is a byte for each of its elements. */
+/* Takes one byte of scratch memory per element. */
 static struct op pool_gradient(int size)
 {
     const struct tensor x = { DTYPE_F32, 1, 2 * size, 2 * size, 8, 8, NULL };
@@ -160,7 +160,7 @@ static struct {
     int recorded, size;
 } runner;
 
-/* Of a backend whose ops->run() is `run`, which has the real one. */
+/* Open a backend whose ops->run() is replaced by `run`; runner.ops keeps the original. */
 static struct backend *open_runner(struct backend_ops *ops,
                                    bool (*run)(struct plan *, const struct op_buffers *,
                                                struct error *))
