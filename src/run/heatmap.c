@@ -248,9 +248,10 @@ static bool walk_strip(struct gather *g, const struct slide *slide, const struct
     memset(chosen, 0, (size_t)cells);
     memcpy(chosen + from, maybe + from, (size_t)(rows * grid->columns));
     if (!memchr(chosen + from, 1, (size_t)(rows * grid->columns))) return true;
-    return grid_walk(grid, slide, data, chosen, NULL, g->towers, threads,
-                     grid_walk_cache_bytes(threads), visit, g, err) &&
-           flush(g, err);
+    const struct grid_walk_options options = { .visit = chosen,
+                                               .towers = g->towers,
+                                               .threads = threads };
+    return grid_walk(grid, slide, data, &options, visit, g, err) && flush(g, err);
 }
 
 static int64_t count_set(const uint8_t *flags, int64_t count)
