@@ -1,8 +1,8 @@
 /* The walk over a grid's windows, reading each block of the slide once within a band.
  *
- * The one idea: consecutive rows of a grid share blocks. A band is as wide as a thread's cache can
- * hold all blocks that two consecutive rows touch, for all towers; so whatever the next row needs
- * again is still there, and memory is the caches', not the slide's. */
+ * Consecutive rows of a grid share blocks. A band is as wide as a thread's cache can hold all
+ * blocks that two consecutive rows touch, for all towers; so whatever the next row needs again is
+ * still there, and memory is the caches', not the slide's. */
 #include "micromet/slide/grid.h"
 
 #include <stdlib.h>
