@@ -136,11 +136,15 @@ struct feed {
 static bool feed_epoch(struct feed *feed, struct error *err)
 {
     const struct loader_source source = loader_source_dataset(feed->dataset);
+    const struct loader_options options = { .order = feed->sampler.order,
+                                            .order_count = feed->sampler.examples_per_epoch,
+                                            .batch = feed->batch,
+                                            .slots = feed->slots,
+                                            .slot_count = RING,
+                                            .threads = feed->threads };
     struct loader *loader;
     struct loader_batch *slot;
-    if (!loader_init(&loader, &source, feed->sampler.order, feed->sampler.examples_per_epoch, 0,
-                     feed->batch, feed->slots, RING, feed->threads, 0, err))
-        return false;
+    if (!loader_init(&loader, &source, &options, err)) return false;
     bool ok;
     while ((ok = loader_next(loader, &slot, err)) && slot) {
         feed->windows += slot->count;

@@ -169,8 +169,8 @@ static bool train_batch(void *context, struct error *err)
 {
     struct network *network = context;
     float loss;
-    return model_train_step(network->model, &network->input, (float)network->learning_rate,
-                            ++network->step, SEED, &loss, NULL, NULL, err);
+    return model_train_step(network->model, &network->input, network->learning_rate,
+                            ++network->step, SEED, &loss, NULL, err);
 }
 
 static bool network_init(struct network *network, const struct bench *bench, struct error *err)
@@ -250,8 +250,8 @@ bool bench_network(const struct bench *bench, struct error *err)
         ok = measure_pass(bench, &network, "infer", infer_batch, inference_macs, err) &&
              measure_pass(bench, &network, "train", train_batch, training_macs, err);
     if (ok && bench->options->layers)
-        ok = infer_batch(&network, err) && train_batch(&network, err) &&
-             measure_layers(bench, &network, err);
+        ok = model_refresh(network.model, err) && infer_batch(&network, err) &&
+             train_batch(&network, err) && measure_layers(bench, &network, err);
     model_release(network.model);
     batch_release(&network.batch);
     free(network.unchanged);

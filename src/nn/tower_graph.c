@@ -224,8 +224,7 @@ static bool feeds_chunked_block(const struct inception_layer *l)
     return !strncmp(l->name, "Conv2d", 6) || !strncmp(l->name, "maxpool", 7);
 }
 
-/* Images of a chunk: a divisor of the batch; the whole batch where those rows train or every tensor
- * is kept. */
+/* Images of a chunk: a divisor of the batch; the whole batch where those rows train. */
 static int chunk_images(const struct tower *tower, const struct model_spec *spec, bool training,
                         const struct program *program)
 {
@@ -233,7 +232,7 @@ static int chunk_images(const struct tower *tower, const struct model_spec *spec
         if (training && tower->units[i].norm_trains && feeds_chunked_block(tower->units[i].layer))
             return spec->batch;
     const int64_t chunk_bytes = program->backend->facts.chunk_bytes;
-    if (program->keep_all || chunk_bytes == 0) return spec->batch;
+    if (chunk_bytes == 0) return spec->batch;
     const int64_t side = spec->window / 2, image_bytes = side * side * 64 * 4;
     int images = spec->batch;
     while (images > 1 && (images * image_bytes > chunk_bytes || spec->batch % images != 0))

@@ -73,6 +73,14 @@ static bool predict_pack(struct job *job, const char *path)
 
 /* --- Pictures -------------------------------------------------------------------------------- */
 
+static void write_pictures(void *context, struct loader_batch *batch, const float *probabilities)
+{
+    const struct job *job = context;
+    for (int i = 0; i < batch->count; i++)
+        fprintf(job->csv, "%s,0,,,%.9g\n", job->names[i], probabilities[i]);
+    batch->count = 0;
+}
+
 static bool flush(struct job *job)
 {
     if (job->tower)
@@ -80,16 +88,8 @@ static bool flush(struct job *job)
                          "%s: the model has %d towers, and no picture for tower %d follows",
                          job->names[job->batch.count], job->checkpoint->config.data.level_count,
                          job->tower);
-    struct loader_batch *done;
-    const float *probabilities;
-    if (!job->batch.count) return true;
-    if (!predictor_submit(&job->predictor, &job->batch, job->err) ||
-        !predictor_collect(&job->predictor, &done, &probabilities, job->err))
-        return false;
-    for (int i = 0; i < done->count; i++)
-        fprintf(job->csv, "%s,0,,,%.9g\n", job->names[i], probabilities[i]);
-    done->count = 0;
-    return true;
+    return !job->batch.count || (predictor_submit(&job->predictor, &job->batch, job->err) &&
+                                 predictor_finish(&job->predictor, job->err));
 }
 
 static size_t window_bytes(const struct job *job)
@@ -166,7 +166,10 @@ static bool job_init(struct job *job)
         done = job->batch.pixels[t] != NULL;
     }
     if (!done) return error_set(job->err, EXIT_CODE_FAILED, "no memory for a batch of pictures");
-    return predictor_init(&job->predictor, job->model, job->options->orientations, job->err);
+    if (!predictor_init(&job->predictor, job->model, job->options->orientations, job->err))
+        return false;
+    predictor_begin(&job->predictor, write_pictures, job);
+    return true;
 }
 
 static void job_release(struct job *job)

@@ -76,7 +76,7 @@ static int settle_tower(struct model *model, int tower)
     struct program *program = model_program(model, tower, true);
     const struct program_values values = model_program_values(model, tower);
     const int frozen_end = program->chunk_end,
-              end = model->tower_branches[TRAIN][tower].forward_end;
+              end = model->tower_branches[TRAIN][tower].stage_end[STAGE_FORWARD];
     int shifts = 0;
     struct error err = { 0 };
     OK(program_run(program, 0, frozen_end, &values, &err));
@@ -142,7 +142,7 @@ static struct arrays settled_start(const struct model_spec *spec)
     draw_parameters(model);
     step_whole_batch_init(&batch, spec->batch);
     const struct model_batch first = step_batch_fill(&batch, spec, 1);
-    OK(model_train_step(model, &first, 0, 1, SEED, &loss, NULL, NULL, &err));
+    OK(model_train_step(model, &first, 0, 1, SEED, &loss, NULL, &err));
     for (int t = 0; t < TOWERS; t++) {
         const int shifts = settle_tower(model, t);
         if (reports()) printf("tower %d: channels shifted in %d layers\n", t, shifts);
@@ -176,7 +176,7 @@ static struct result step_on(enum backend_name name, const struct model_spec *sp
     arrays_write(start, model);
     step_whole_batch_init(&batch, spec->batch);
     const struct model_batch first = step_batch_fill(&batch, spec, 1);
-    OK(model_train_step(model, &first, 2e-4f, STEP, SEED, &result.loss, result.probabilities, NULL,
+    OK(model_train_step(model, &first, 2e-4f, STEP, SEED, &result.loss, result.probabilities,
                         &err));
     result.arrays = arrays_read(model);
     step_whole_batch_release(&batch);

@@ -65,9 +65,11 @@ static void trainer_release(struct trainer *t)
 static void collect(struct trainer *t)
 {
     struct history *h = &t->history;
+    struct model_result result;
     struct error err = { 0 };
     const int k = t->collected++;
-    OK(model_train_collect(t->model, &h->losses[k], h->probabilities[k], NULL, &err));
+    OK(model_train_collect(t->model, &result, h->probabilities[k], &err));
+    h->losses[k] = result.loss;
 }
 
 static float learning_rate(int step)
@@ -83,8 +85,7 @@ static void step_plainly(struct trainer *t, int step)
     step_whole_batch_init(&batch, ROWS);
     const struct model_batch filled = step_batch_fill(&batch, &t->spec, step);
     OK(model_train_step(t->model, &filled, learning_rate(step), step, SEED,
-                        &t->history.losses[step - 1], t->history.probabilities[step - 1], NULL,
-                        &err));
+                        &t->history.losses[step - 1], t->history.probabilities[step - 1], &err));
     step_whole_batch_release(&batch);
 }
 
@@ -101,6 +102,7 @@ static void step_in_ring(struct trainer *t, int step)
 /* As validation between two epochs; the last batch is smaller. */
 static void evaluate(struct trainer *t, float predictions[EVALUATIONS][ROWS])
 {
+    struct model_result result;
     struct error err = { 0 };
     OK(model_refresh(t->model, &err));
     for (int i = 0, done = 0; i < EVALUATIONS; i++) {
@@ -109,7 +111,7 @@ static void evaluate(struct trainer *t, float predictions[EVALUATIONS][ROWS])
         OK(model_predict_submit(t->model, &batch, &err));
         const int left = t->plain || i == EVALUATIONS - 1 ? 0 : RING - 1;
         while (model_in_flight(t->model) > left)
-            OK(model_predict_collect(t->model, predictions[done++], &err));
+            OK(model_predict_collect(t->model, &result, predictions[done++], &err));
     }
 }
 

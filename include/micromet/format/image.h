@@ -25,8 +25,5 @@ bool float_tiff_append(struct float_tiff *tiff, const float *values, int64_t row
                        struct error *err);
 bool float_tiff_commit(struct float_tiff *tiff, struct error *err);
 void float_tiff_release(struct float_tiff *tiff);
-/* Read a whole file. *values: malloc'ed (height, width); *description: malloc'ed, or NULL. */
-bool float_tiff_read(const char *path, float **values, int64_t *width, int64_t *height,
-                     char **description, struct error *err);
 
 #endif
