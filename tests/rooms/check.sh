@@ -41,6 +41,8 @@ hdf5.h                  format
 zip.h                   format
 png.h                   format
 onnx/onnx.pb-c.h        format
+format/event.pb-c.h     format
+seccomp.h               format
 jansson.h               format run export
 xxhash.h                slide format run cuda
 yaml.h                  base
