@@ -16,8 +16,7 @@ TestSuite(synth, .init = temporary_begin, .fini = temporary_end);
 
 static struct synth_options options_of(int64_t width, int64_t height, int levels)
 {
-    struct synth_options options;
-    synth_defaults(&options);
+    struct synth_options options = { SYNTH_DEFAULTS };
     options.width = width;
     options.height = height;
     options.levels = levels;

@@ -171,29 +171,35 @@ static bool prepare(struct preparation *preparation, struct error *err)
            build_all(preparation, threads, err) && summarise(preparation, started_s, err);
 }
 
-static bool load(struct preparation *preparation, int argc, char **argv, struct error *err)
+static bool load(struct preparation *preparation, bool force, int count, char **operands,
+                 struct error *err)
 {
-    const struct option_spec options[] = {
-        { .name = "force", .kind = OPTION_FLAG, .value = &preparation->force },
-    };
-    int positionals;
-
-    if (!options_parse(argc, argv, options, 1, &positionals, err)) return false;
-    if (positionals < 1)
+    preparation->force = force;
+    if (count < 1)
         return error_set(err, EXIT_CODE_USAGE,
                          "prepare: which configuration? for example "
                          "`micromet prepare configs/seed.yaml`");
-    return config_load(&preparation->config, argv[1], positionals - 1, argv + 2, err) &&
+    return config_load(&preparation->config, operands[0], count - 1, operands + 1, err) &&
            manifest_load(&preparation->manifest, preparation->config.data.manifest, err);
 }
 
-static enum exit_code run(int argc, char **argv, struct error *err)
+struct arguments {
+    bool force;
+};
+
+static const struct option option_rows[] = {
+    { .name = "force", .kind = OPTION_FLAG, FIELD(force), .help = "make every pack again" },
+    { 0 },
+};
+
+static enum exit_code run(void *arguments, int count, char **operands, struct error *err)
 {
+    const struct arguments *a = arguments;
     struct preparation *preparation = calloc(1, sizeof *preparation);
 
     if (!preparation)
         error_set(err, EXIT_CODE_FAILED, "prepare: out of memory");
-    else if (load(preparation, argc, argv, err))
+    else if (load(preparation, a->force, count, operands, err))
         prepare(preparation, err);
     if (preparation) {
         manifest_release(&preparation->manifest);
@@ -207,25 +213,22 @@ static enum exit_code run(int argc, char **argv, struct error *err)
 const struct subcommand command_prepare = {
     .name = "prepare",
     .summary = "cut the windows of every slide and keep them in packs",
-    .help =
-        "usage: micromet prepare CONFIG [key=value ...] [--force]\n"
-        "\n"
-        "Reads the slides of data.manifest, labels a grid of windows from their annotations, "
-        "keeps\n"
-        "all tumour windows and a seeded choice of normal ones with enough tissue, and writes one\n"
+    .operands = "CONFIG [key=value ...]",
+    .operand_kind = OPTION_FILE,
+    .overrides = true,
+    .description =
+        "Reads the slides of data.manifest, labels a grid of windows from their annotations, keeps "
+        "all tumour windows and a seeded choice of normal ones with enough tissue, and writes one "
         "pack a slide into data.pack, for training, validation and test alike. A pack that was "
-        "made\n"
-        "from the same files with the same parameters is used again.\n"
-        "\n"
-        "A slide that cannot be prepared is reported with its reason and the others are finished;\n"
-        "the exit code is then 3 (1 when no slide could be prepared).\n"
-        "\n"
-        "  --force    make every pack again\n"
-        "\n"
-        "examples:\n"
-        "  micromet prepare configs/seed.yaml\n"
-        "  micromet prepare configs/seed.yaml data.stride=25 data.pack=packs-25\n"
-        "  micromet prepare configs/seed.yaml data.levels=[3,4] data.normals_per_tumor=2 --force\n"
-        "  micromet inspect packs/tumor_091.pack --out pictures\n",
+        "made from the same files with the same parameters is used again.\n\n"
+        "A slide that cannot be prepared is reported with its reason and the others are finished; "
+        "the exit status is then 3 (1 when no slide could be prepared).",
+    .options = option_rows,
+    ARGUMENTS(0),
+    .examples =
+        "micromet prepare configs/seed.yaml\n"
+        "micromet prepare configs/seed.yaml data.stride=25 data.pack=packs-25\n"
+        "micromet prepare configs/seed.yaml data.levels=[3,4] data.normals_per_tumor=2 --force\n"
+        "micromet inspect packs/tumor_091.pack --out pictures\n",
     .run = run,
 };

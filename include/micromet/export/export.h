@@ -13,7 +13,7 @@
 enum export_format { EXPORT_ONNX, EXPORT_SAFETENSORS, EXPORT_WSINFER, EXPORT_TRITON };
 enum { EXPORT_FORMATS = 4 };
 
-const char *export_format_name(enum export_format format);
+extern const char *const export_format_names[]; /* by enum export_format; NULL behind the last */
 
 enum export_input {
     EXPORT_UINT8, /* (batch, height, width, 3) RGB 0 … 255, as pictures lie in memory */

@@ -26,7 +26,10 @@ struct synth_options {
     int threads;               /* 0 = all processors; the bytes do not depend on it */
     struct progress *progress; /* NULL, or told of every level-0 tile written, slide and mask */
 };
-void synth_defaults(struct synth_options *options);
+/* Initialisers: struct synth_options options = { SYNTH_DEFAULTS }; */
+#define SYNTH_DEFAULTS                                                                             \
+    .width = 4096, .height = 4096, .levels = 5, .tile = 256, .quality = 80, .tissue = 0.5,         \
+    .tumors = 2, .mpp = 0.5, .seed = 1
 
 /* Are all options in range? Errors carry EXIT_CODE_USAGE. synth_write() checks them too. */
 bool synth_check(const struct synth_options *options, struct error *err);
