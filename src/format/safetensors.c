@@ -92,8 +92,8 @@ static bool read_metadata(struct weights *weights, const char *path, json_t *met
     return true;
 }
 
-/* Of the whole file, with zeros for the digits at `digits`. What was hashed is let go again: a file must not stay
- * resident for having been looked at once. */
+/* Of the whole file, with zeros for the digits at `digits`. What was hashed is let go again: a file
+ * must not stay resident for having been looked at once. */
 static bool hash_file(const struct weights *weights, size_t digits, uint64_t *hash)
 {
     uint8_t *bytes = weights->storage;

@@ -56,8 +56,8 @@ static float nest_border(const struct synth_scene *scene, double x, double y, fl
     return SPACING * (next[0] - near[0]) / (2 * hypotf(across_x, across_y));
 }
 
-/* Patches of stroma without order, wider and rarer than the bands between nests: seen from near they look alike, from
- * afar they do not. */
+/* Patches of stroma without order, wider and rarer than the bands between nests: seen from near
+ * they look alike, from afar they do not. */
 static float streaks(const struct synth_scene *scene, double x, double y)
 {
     float n = field(scene, FIELD_STREAK, x + 0.4 * y, y - 0.4 * x, 170) +

@@ -21,9 +21,10 @@ enum simulated_dnn_form {
     SIMULATED_FORMS
 };
 
-/* How many of 100 plans of the form are refused when they are finalised. Below 100, engine 0 of the
- * fallback list never is. 25 unless changed; MICROMET_SIMULATED_REFUSE=25 in the environment sets
- * it for all forms, MICROMET_SIMULATED_REFUSE_FUSED=100 for those that are compiled when planned. */
+/* How many of 100 plans of the form are refused when they are finalised. Below 100, engine 0 of
+ * the fallback list never is. 25 unless changed; MICROMET_SIMULATED_REFUSE=25 in the
+ * environment sets it for all forms, MICROMET_SIMULATED_REFUSE_FUSED=100 for those that are
+ * compiled when planned. */
 void simulated_dnn_refuse(enum simulated_dnn_form form, int percent);
 /* Whether there are no engines for a view x, or y, that is a slice. */
 void simulated_dnn_refuse_slices(bool x, bool y);
