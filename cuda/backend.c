@@ -35,16 +35,11 @@ static const char *const ranges[OP_KIND_COUNT] = {
     [OP_OPTIMIZER] = "update",
 };
 
-static bool is_convolution(const struct op *op)
-{
-    return op->kind == OP_CONVOLUTION || op->kind == OP_CONVOLUTION_BACKWARD_DATA ||
-           op->kind == OP_CONVOLUTION_BACKWARD_FILTER;
-}
-
 static bool is_dense(const struct op *op)
 {
-    return op->x.h == 1 && op->x.w == 1 && op->y.h == 1 && op->y.w == 1 && op->kernel_h == 1 &&
-           op->kernel_w == 1 && op->pad_h == 0 && op->pad_w == 0;
+    const struct op_window *w = &op->convolution.window;
+    return op->x.h == 1 && op->x.w == 1 && op->y.h == 1 && op->y.w == 1 && w->kernel_h == 1 &&
+           w->kernel_w == 1 && w->pad_h == 0 && w->pad_w == 0;
 }
 
 static bool tensors_check(const struct op *op, struct error *err)
@@ -72,17 +67,19 @@ static bool fits(int in, int out, int kernel, int stride, int pad)
 static bool convolution_check(const struct op *op, struct error *err)
 {
     const struct tensor *x = &op->x, *y = &op->y;
+    const struct op_window *w = &op->convolution.window;
+    const int weights_c = op->convolution.weights_c;
     const char *what = op_kind_name(op->kind), *name = op->name ? op->name : "";
     if (x->dtype != y->dtype || x->dtype == DTYPE_U8)
         return error_set(err, EXIT_CODE_FAILED,
                          "%s %s: input and output must both be float32 or bfloat16", what, name);
-    if (x->n != y->n || !fits(x->h, y->h, op->kernel_h, op->stride, op->pad_h) ||
-        !fits(x->w, y->w, op->kernel_w, op->stride, op->pad_w))
+    if (x->n != y->n || !fits(x->h, y->h, w->kernel_h, w->stride, w->pad_h) ||
+        !fits(x->w, y->w, w->kernel_w, w->stride, w->pad_w))
         return error_set(err, EXIT_CODE_FAILED, "%s %s: %d×%d×%d maps do not become %d×%d×%d", what,
                          name, x->n, x->h, x->w, y->n, y->h, y->w);
-    if (op->weights_c < 0 || op->weights_c > x->c)
+    if (weights_c < 0 || weights_c > x->c)
         return error_set(err, EXIT_CODE_FAILED, "%s %s: weights of %d channels for %d", what, name,
-                         op->weights_c, x->c);
+                         weights_c, x->c);
     return true;
 }
 
@@ -102,15 +99,15 @@ static bool backend_plan(struct backend *base, const struct op *op, struct plan 
     *out = NULL;
     CHECK(op->kind >= 0 && op->kind < OP_KIND_COUNT);
     CHECK(op->queue >= 0 && op->queue < base->facts.queues);
-    if (!tensors_check(op, err) || (is_convolution(op) && !convolution_check(op, err)))
+    if (!tensors_check(op, err) || (op_is_convolution(op) && !convolution_check(op, err)))
         return false;
     struct plan *plan = calloc(1, sizeof *plan);
     if (!plan) return error_set(err, EXIT_CODE_FAILED, "out of memory for a plan");
     plan->backend = self(base);
     plan->op = *op;
-    const bool planned = !is_convolution(op) ? cuda_plan_kernel(plan, err)
-                         : is_dense(op)      ? cuda_plan_dense(plan, err)
-                                             : cuda_plan_convolution(plan, err);
+    const bool planned = !op_is_convolution(op) ? cuda_plan_kernel(plan, err)
+                         : is_dense(op)         ? cuda_plan_dense(plan, err)
+                                                : cuda_plan_convolution(plan, err);
     if (!planned) {
         weights_release(plan);
         free(plan);

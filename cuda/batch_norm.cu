@@ -274,7 +274,7 @@ static bool is_whole(const struct op *op)
 
 static size_t workspace_bytes(const struct op *op)
 {
-    if (op->kind == OP_BATCH_NORM && op->frozen) return 0;
+    if (op->kind == OP_BATCH_NORM && op->batch_norm.frozen) return 0;
     return (op->kind == OP_BATCH_NORM_BACKWARD ? gradient_means_bytes(op) : 0) +
            (is_whole(op) ? 0 : partials_bytes(&op->x, 2));
 }
@@ -282,8 +282,8 @@ static size_t workspace_bytes(const struct op *op)
 static struct norm norm_of(const struct op *op, const struct op_buffers *b, void *workspace)
 {
     struct norm n = {};
-    n.gamma = op->gamma ? b->gamma : nullptr;
-    n.dgamma = op->gamma ? b->dgamma : nullptr;
+    n.gamma = op->batch_norm.gamma ? b->gamma : nullptr;
+    n.dgamma = op->batch_norm.gamma ? b->dgamma : nullptr;
     n.beta = b->beta;
     n.dbeta = b->dbias;
     n.moving_mean = b->moving_mean;
@@ -291,11 +291,11 @@ static struct norm norm_of(const struct op *op, const struct op_buffers *b, void
     n.saved_mean = b->saved_mean;
     n.saved_inverse_std = b->saved_inverse_std;
     n.gradient_means = (float *)workspace;
-    n.epsilon = op->epsilon;
-    n.momentum = op->momentum;
-    n.relu = op->relu;
-    n.frozen = op->frozen;
-    n.unbiased_moving = op->unbiased_moving;
+    n.epsilon = op->batch_norm.epsilon;
+    n.momentum = op->batch_norm.momentum;
+    n.relu = op->batch_norm.relu;
+    n.frozen = op->batch_norm.frozen;
+    n.unbiased_moving = op->batch_norm.unbiased_moving;
     return n;
 }
 
@@ -325,12 +325,12 @@ static cudaError_t launch_forward(const struct op *op, const struct op_buffers *
         using T = typename decltype(form)::type;
         constexpr int V = decltype(form)::width;
         const auto m = maps_of<T>(op, b);
-        if (!op->frozen && is_whole(op)) {
+        if (!op->batch_norm.frozen && is_whole(op)) {
             const struct tiles t = whole_tiles(op, V);
             CUDA_LAUNCH((norm_whole<T, V>), tiles_grid(t), THREADS, stream, t, n, m);
             return;
         }
-        if (!op->frozen) {
+        if (!op->batch_norm.frozen) {
             const struct tiles t = tiles_for_sums(&op->x, V);
             double *partials = (double *)workspace;
             CUDA_LAUNCH((norm_sums<T, V>), tiles_grid(t), THREADS, stream, t, m, partials);
@@ -370,11 +370,11 @@ static cudaError_t launch_backward(const struct op *op, const struct op_buffers 
     const int width = wide_width(op->x.dtype);
     const bool wide = view_takes(&op->x, b->x, width) && view_takes(&op->x, b->out, width) &&
                       view_takes(&op->y, b->dy, width) &&
-                      (!op->relu || view_takes(&op->y, b->y, width));
+                      (!op->batch_norm.relu || view_takes(&op->y, b->y, width));
     with_form(op->x.dtype, wide, [&](auto form) {
         using T = typename decltype(form)::type;
         constexpr int V = decltype(form)::width;
-        if (op->frozen)
+        if (op->batch_norm.frozen)
             launch_backward_form<T, V, true>(op, b, workspace, stream);
         else
             launch_backward_form<T, V, false>(op, b, workspace, stream);

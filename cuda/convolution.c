@@ -68,10 +68,11 @@ static bool run_forward(struct plan *plan, const struct op_buffers *b, struct er
            graph_view(plan, &graph->y, form->copy_y, form->y_at, b->out, &y, err) &&
            weights_take(plan, b, &w, err) &&
            (!form->copy_x || copy_view(plan, &graph->x, x, &op->x, b->x, false, err)) &&
-           run_plan(plan, d, x, w, y, graph->bias ? b->bias : NULL, err) &&
-           (!form->bias_relu || CUDA_OK(launch_bias_relu(&graph->y, y, op->bias ? b->bias : NULL,
-                                                         op->relu, plan_stream(plan)),
-                                        err)) &&
+           run_plan(plan, d, x, w, y, graph->convolution.bias ? b->bias : NULL, err) &&
+           (!form->bias_relu ||
+            CUDA_OK(launch_bias_relu(&graph->y, y, op->convolution.bias ? b->bias : NULL,
+                                     op->convolution.relu, plan_stream(plan)),
+                    err)) &&
            (!form->copy_y || copy_view(plan, &op->y, b->out, &graph->y, y, false, err));
 }
 
@@ -87,7 +88,8 @@ static bool run_backward_data(struct plan *plan, const struct op_buffers *b, str
            weights_take(plan, b, &w, err) &&
            (!form->copy_y || copy_view(plan, &graph->y, dy, &op->y, b->dy, false, err)) &&
            run_plan(plan, d, dx, w, dy, NULL, err) &&
-           (!form->copy_x || copy_view(plan, &op->x, b->out, &graph->x, dx, op->accumulate, err));
+           (!form->copy_x ||
+            copy_view(plan, &op->x, b->out, &graph->x, dx, op->convolution.accumulate, err));
 }
 
 static bool run_backward_filter(struct plan *plan, const struct op_buffers *b, struct error *err)
@@ -103,12 +105,13 @@ static bool run_backward_filter(struct plan *plan, const struct op_buffers *b, s
            (!form->copy_y || copy_view(plan, &graph->y, dy, &op->y, b->dy, false, err)) &&
            run_plan(plan, d, x, dw, dy, NULL, err) &&
            (!form->pack ||
-            CUDA_OK(launch_unpack_gradient(dw, graph->x.dtype, weight_rows(graph), graph->x.c,
-                                           weight_channels(op), b->out, stream),
+            CUDA_OK(launch_unpack_gradient(dw, graph->x.dtype, op_weight_rows(graph), graph->x.c,
+                                           op_weight_channels(op), b->out, stream),
                     err)) &&
-           (!op->bias || CUDA_OK(launch_channel_sums(&op->y, b->dy, b->dbias,
-                                                     scratch(plan, form->sums_at), stream),
-                                 err));
+           (!op->convolution.bias ||
+            CUDA_OK(
+                launch_channel_sums(&op->y, b->dy, b->dbias, scratch(plan, form->sums_at), stream),
+                err));
 }
 
 /* --- choosing by the clock --- */
@@ -140,12 +143,12 @@ static bool tuning_memory(struct plan *plan, const struct op *graph, size_t work
                           void **memory, void *tensors[CUDNN_TENSORS], void **workspace_at,
                           struct error *err)
 {
-    const size_t weights = (size_t)weight_rows(graph) * (size_t)graph->x.c;
+    const size_t weights = (size_t)op_weight_rows(graph) * (size_t)graph->x.c;
     const size_t bytes[CUDNN_TENSORS + 1] = {
         [CUDNN_X] = tensor_bytes(&graph->x),
         [CUDNN_W] = weights * dtype_bytes(graph->x.dtype),
         [CUDNN_Y] = tensor_bytes(&graph->y),
-        [CUDNN_BIAS] = graph->bias ? (size_t)graph->y.c * sizeof(float) : 0,
+        [CUDNN_BIAS] = graph->convolution.bias ? (size_t)graph->y.c * sizeof(float) : 0,
         [CUDNN_TENSORS] = workspace,
     };
     size_t at[CUDNN_TENSORS + 1], all = 0;

@@ -41,19 +41,19 @@ static void apply_fallback(struct convolution_form *form, const struct op *op,
                            const struct fallback *c)
 {
     const enum dtype type = op->x.dtype == op->y.dtype && !c->f32 ? op->x.dtype : DTYPE_F32;
-    const int weights_c = op->weights_c ? op->weights_c : op->x.c;
+    const int weights_c = op_weight_channels(op);
     const bool forward = op->kind == OP_CONVOLUTION;
-    const bool adds = op->kind == OP_CONVOLUTION_BACKWARD_DATA && op->accumulate;
+    const bool adds = op->kind == OP_CONVOLUTION_BACKWARD_DATA && op->convolution.accumulate;
     *form = (struct convolution_form) { .graph = *op };
     form->copy_x = op->x.dtype != type || (c->copy_x && (!dense_already(&op->x, type) || adds));
     form->copy_y = op->y.dtype != type || (c->copy_y && !dense_already(&op->y, type));
     form->pack = type != DTYPE_F32 || weights_c != op->x.c;
     if (form->copy_x) form->graph.x = dense(&op->x, type);
     if (form->copy_y) form->graph.y = dense(&op->y, type);
-    form->graph.accumulate = adds && !form->copy_x;
-    form->bias_relu = forward && c->unfused && (op->bias || op->relu);
-    form->graph.bias = forward && op->bias && !c->unfused;
-    form->graph.relu = forward && op->relu && !c->unfused;
+    form->graph.convolution.accumulate = adds && !form->copy_x;
+    form->bias_relu = forward && c->unfused && (op->convolution.bias || op->convolution.relu);
+    form->graph.convolution.bias = forward && op->convolution.bias && !c->unfused;
+    form->graph.convolution.relu = forward && op->convolution.relu && !c->unfused;
 }
 
 static bool same(const struct convolution_form *a, const struct convolution_form *b)
@@ -65,7 +65,7 @@ static bool same(const struct convolution_form *a, const struct convolution_form
 /* A bias is added in F32, never to a sum that was rounded to bfloat16 before. */
 static bool rounds_twice(const struct convolution_form *form, const struct op *op)
 {
-    return form->bias_relu && op->bias && form->graph.y.dtype == DTYPE_BF16;
+    return form->bias_relu && op->convolution.bias && form->graph.y.dtype == DTYPE_BF16;
 }
 
 void convolution_form_lay_out(struct convolution_form *form, const struct op *op,
@@ -73,14 +73,15 @@ void convolution_form_lay_out(struct convolution_form *form, const struct op *op
 {
     const struct op *graph = &form->graph;
     const bool filter = op->kind == OP_CONVOLUTION_BACKWARD_FILTER;
-    const size_t weights = (size_t)graph->y.c * (size_t)graph->kernel_h * (size_t)graph->kernel_w *
-                           (size_t)graph->x.c * dtype_bytes(graph->x.dtype);
+    const size_t weights = (size_t)op_weight_rows(graph) * (size_t)graph->x.c *
+                           dtype_bytes(graph->x.dtype);
     size_t at = 0;
     take(&at, plan->workspace_bytes);
     if (form->copy_x) form->x_at = take(&at, tensor_bytes(&graph->x));
     if (form->copy_y) form->y_at = take(&at, tensor_bytes(&graph->y));
     if (filter && form->pack) form->w_at = take(&at, weights);
-    if (filter && op->bias) form->sums_at = take(&at, channel_sums_workspace_bytes(&op->y));
+    if (filter && op->convolution.bias)
+        form->sums_at = take(&at, channel_sums_workspace_bytes(&op->y));
     form->scratch_bytes = at;
     form->kept_bytes = !filter && form->pack ? weights : 0;
 }
@@ -109,7 +110,8 @@ bool convolution_form_plan(struct convolution_form *form, struct cudnn_plan *pla
 void convolution_form_name(const struct convolution_form *form, char name[64])
 {
     const bool forward = form->graph.kind == OP_CONVOLUTION;
-    snprintf(name, 64, "%s%s%s%s", form->graph.bias || form->graph.relu ? "fused" : "plain",
+    const struct op_convolution *graph = &form->graph.convolution;
+    snprintf(name, 64, "%s%s%s%s", graph->bias || graph->relu ? "fused" : "plain",
              form->bias_relu ? ", then bias+relu" : "",
              form->copy_x ? (forward ? ", x copied" : ", dx copied") : "",
              form->copy_y ? (forward ? ", y copied" : ", dy copied") : "");

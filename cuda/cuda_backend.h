@@ -75,16 +75,6 @@ static inline void *plan_workspace(const struct plan *plan)
     return plan->backend->workspace[plan->op.queue];
 }
 
-/* Master weights are (rows, channels). */
-static inline int64_t weight_rows(const struct op *op)
-{
-    return (int64_t)op->y.c * op->kernel_h * op->kernel_w;
-}
-static inline int weight_channels(const struct op *op)
-{
-    return op->weights_c ? op->weights_c : op->x.c;
-}
-
 /* Room for weights packed as (K, R, S, c) of a type; bytes 0: the plan takes them as they are, or
  * has none. */
 bool weights_reserve(struct plan *plan, enum dtype dtype, int c, size_t bytes, struct error *err);

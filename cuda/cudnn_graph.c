@@ -149,10 +149,11 @@ static struct layout view_layout(const struct tensor *t, enum cudnn_tensor uid)
 
 static struct layout weights_layout(const struct op *op)
 {
+    const struct op_window *window = &op->convolution.window;
     return (struct layout) { .type = data_type(op->x.dtype),
                              .uid = CUDNN_W,
                              .alignment = ALIGNMENT,
-                             .dims = { op->y.c, op->x.c, op->kernel_h, op->kernel_w },
+                             .dims = { op->y.c, op->x.c, window->kernel_h, window->kernel_w },
                              .pixel_stride = op->x.c };
 }
 
@@ -180,14 +181,15 @@ static struct layout between_layout(const struct op *op, int64_t uid)
 static bool add_convolution(struct cudnn_graph *graph, const struct op *op,
                             cudnnBackendDescriptor_t *convolution, struct error *err)
 {
-    const int64_t pads[2] = { op->pad_h, op->pad_w }, dilations[2] = { 1, 1 };
+    const struct op_window *w = &op->convolution.window;
+    const int64_t pads[2] = { w->pad_h, w->pad_w }, dilations[2] = { 1, 1 };
     /* Padding behind the last pixel, such that the kernel fits the outputs exactly. */
     const int64_t behind[2] = {
-        (int64_t)(op->y.h - 1) * op->stride + op->kernel_h - op->x.h - op->pad_h,
-        (int64_t)(op->y.w - 1) * op->stride + op->kernel_w - op->x.w - op->pad_w
+        (int64_t)(op->y.h - 1) * w->stride + w->kernel_h - op->x.h - w->pad_h,
+        (int64_t)(op->y.w - 1) * w->stride + w->kernel_w - op->x.w - w->pad_w
     };
     const int64_t posts[2] = { behind[0] > 0 ? behind[0] : 0, behind[1] > 0 ? behind[1] : 0 };
-    const int64_t strides[2] = { op->stride, op->stride };
+    const int64_t strides[2] = { w->stride, w->stride };
     const cudnnConvolutionMode_t mode = CUDNN_CROSS_CORRELATION;
     return add(graph, CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR, convolution, err) &&
            set_type(*convolution, CUDNN_ATTR_CONVOLUTION_COMP_TYPE, CUDNN_DATA_FLOAT, err) &&
@@ -247,7 +249,8 @@ static bool add_kind(struct cudnn_graph *graph, const struct op *op, cudnnBacken
            set_descriptor(*operation, names->w, w, err) &&
            set_descriptor(*operation, names->y, y, err) &&
            set_float(*operation, names->alpha, 1, err) &&
-           set_float(*operation, names->beta, op->accumulate, err) && finalize(*operation, err);
+           set_float(*operation, names->beta, op->convolution.accumulate, err) &&
+           finalize(*operation, err);
 }
 
 static bool add_pointwise(struct cudnn_graph *graph, cudnnPointwiseMode_t mode,
@@ -275,7 +278,7 @@ static bool add_operations(struct cudnn_graph *graph, const struct op *op,
                            cudnnBackendDescriptor_t operations[3], int *count, struct error *err)
 {
     const bool forward = op->kind == OP_CONVOLUTION;
-    const bool bias = forward && op->bias, relu = forward && op->relu;
+    const bool bias = forward && op->convolution.bias, relu = forward && op->convolution.relu;
     const int steps = 1 + bias + relu;
     const struct layout y_layout = view_layout(&op->y, CUDNN_Y), b_layout = bias_layout(op);
     cudnnBackendDescriptor_t outputs[3], b = NULL;

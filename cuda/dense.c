@@ -64,8 +64,9 @@ static bool set_epilogue(struct dense *dense, const struct op *op, struct error 
 {
     if (op->kind != OP_CONVOLUTION) return true;
     const cublasLtEpilogue_t epilogue =
-        op->bias ? (op->relu ? CUBLASLT_EPILOGUE_RELU_BIAS : CUBLASLT_EPILOGUE_BIAS)
-                 : (op->relu ? CUBLASLT_EPILOGUE_RELU : CUBLASLT_EPILOGUE_DEFAULT);
+        op->convolution.bias
+            ? (op->convolution.relu ? CUBLASLT_EPILOGUE_RELU_BIAS : CUBLASLT_EPILOGUE_BIAS)
+            : (op->convolution.relu ? CUBLASLT_EPILOGUE_RELU : CUBLASLT_EPILOGUE_DEFAULT);
     return CUBLAS_OK(cublasLtMatmulDescSetAttribute(dense->multiply, CUBLASLT_MATMUL_DESC_EPILOGUE,
                                                     &epilogue, sizeof epilogue),
                      err);
@@ -76,7 +77,7 @@ static bool describe(struct dense *dense, const struct plan *plan, struct error 
     const struct op *op = &plan->op;
     const bool filter = op->kind == OP_CONVOLUTION_BACKWARD_FILTER;
     const bool data = op->kind == OP_CONVOLUTION_BACKWARD_DATA;
-    const int c = weight_channels(op);
+    const int c = op_weight_channels(op);
     const struct matrix x = matrix_of(&op->x, c);
     const struct matrix y = matrix_of(dense->sums_aside ? &dense->sum : &op->y, op->y.c);
     const struct matrix w = { filter ? DTYPE_F32 : op->x.dtype, c, op->y.c, c };
@@ -152,7 +153,7 @@ static bool multiply(const struct plan *plan, const void *a, const void *b, void
                      struct error *err)
 {
     const struct dense *dense = plan->detail;
-    const float one = 1, beta = plan->op.accumulate ? 1 : 0;
+    const float one = 1, beta = plan->op.convolution.accumulate ? 1 : 0;
     const bool aligned = (((uintptr_t)a | (uintptr_t)b | (uintptr_t)d) & 15) == 0;
     const cublasLtMatmulAlgo_t *algorithm =
         &dense->algorithms[aligned ? ALIGNED_16 : ALIGNED_ELEMENT];
@@ -171,10 +172,10 @@ static bool run_forward(struct plan *plan, const struct op_buffers *buffers, str
     void *out = dense->sums_aside ? (char *)plan_workspace(plan) + dense->workspace_bytes
                                   : buffers->out;
     if (!weights_take(plan, buffers, &weights, err)) return false;
-    if (op->bias && !CUBLAS_OK(cublasLtMatmulDescSetAttribute(dense->multiply,
-                                                              CUBLASLT_MATMUL_DESC_BIAS_POINTER,
-                                                              &buffers->bias, sizeof buffers->bias),
-                               err))
+    if (op->convolution.bias && !CUBLAS_OK(cublasLtMatmulDescSetAttribute(
+                                               dense->multiply, CUBLASLT_MATMUL_DESC_BIAS_POINTER,
+                                               &buffers->bias, sizeof buffers->bias),
+                                           err))
         return false;
     if (!multiply(plan, weights, buffers->x, out, err)) return false;
     return !dense->sums_aside || CUDA_OK(launch_copy_view(&op->y, buffers->out, &dense->sum, out,
@@ -192,15 +193,16 @@ static bool run_data(struct plan *plan, const struct op_buffers *buffers, struct
 static bool run_filter(struct plan *plan, const struct op_buffers *buffers, struct error *err)
 {
     if (!multiply(plan, buffers->x, buffers->dy, buffers->out, err)) return false;
-    return !plan->op.bias || CUDA_OK(launch_channel_sums(&plan->op.y, buffers->dy, buffers->dbias,
-                                                         plan_workspace(plan), plan_stream(plan)),
-                                     err);
+    return !plan->op.convolution.bias ||
+           CUDA_OK(launch_channel_sums(&plan->op.y, buffers->dy, buffers->dbias,
+                                       plan_workspace(plan), plan_stream(plan)),
+                   err);
 }
 
 size_t dense_kept_bytes(const struct op *op)
 {
     const bool packed = op->x.dtype != DTYPE_F32 && op->kind != OP_CONVOLUTION_BACKWARD_FILTER;
-    return packed ? (size_t)op->y.c * (size_t)weight_channels(op) * dtype_bytes(op->x.dtype) : 0;
+    return packed ? (size_t)op->y.c * (size_t)op_weight_channels(op) * dtype_bytes(op->x.dtype) : 0;
 }
 
 /* Weights that are packed, and what the queue's workspace must hold. */
@@ -208,12 +210,12 @@ static bool reserve(struct plan *plan, struct dense *dense, struct error *err)
 {
     const struct op *op = &plan->op;
     const bool filter = op->kind == OP_CONVOLUTION_BACKWARD_FILTER;
-    const size_t sums = filter && op->bias ? channel_sums_workspace_bytes(&op->y) : 0;
+    const size_t sums = filter && op->convolution.bias ? channel_sums_workspace_bytes(&op->y) : 0;
     dense->workspace_bytes = (dense->workspace_bytes + 255) / 256 * 256;
     size_t bytes = dense->workspace_bytes;
     if (dense->sums_aside) bytes += tensor_bytes(&dense->sum);
     return workspace_reserve(plan->backend, op->queue, sums > bytes ? sums : bytes, err) &&
-           weights_reserve(plan, op->x.dtype, weight_channels(op), dense_kept_bytes(op), err);
+           weights_reserve(plan, op->x.dtype, op_weight_channels(op), dense_kept_bytes(op), err);
 }
 
 bool cuda_plan_dense(struct plan *plan, struct error *err)
@@ -224,11 +226,12 @@ bool cuda_plan_dense(struct plan *plan, struct error *err)
         [OP_CONVOLUTION_BACKWARD_FILTER] = run_filter,
     };
     const struct op *op = &plan->op;
-    if (op->kind == OP_CONVOLUTION_BACKWARD_DATA && weight_channels(op) != op->x.c)
+    if (op->kind == OP_CONVOLUTION_BACKWARD_DATA && op_weight_channels(op) != op->x.c)
         return refuse(op, "no data gradient of an input with padding channels", err);
     struct dense *dense = calloc(1, sizeof *dense);
     if (!dense) return refuse(op, "out of memory for a plan", err);
-    dense->sums_aside = op->kind == OP_CONVOLUTION && op->bias && op->y.dtype != DTYPE_F32;
+    dense->sums_aside = op->kind == OP_CONVOLUTION && op->convolution.bias &&
+                        op->y.dtype != DTYPE_F32;
     dense->sum = op->y;
     dense->sum.dtype = DTYPE_F32;
     dense->sum.pixel_stride = op->y.c;

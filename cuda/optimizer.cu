@@ -99,27 +99,27 @@ static struct rule rule_of(const struct config_optimizer *o)
 template <enum optimizer_name NAME>
 static void launch_rule(const struct op *op, const struct op_buffers *b, cudaStream_t stream)
 {
-    const struct rule r = rule_of(&op->optimizer);
+    const struct rule r = rule_of(&op->optimizer.rule);
     const struct region at = { b->parameters, b->state1, b->state2, b->gradients };
     const bool wide = ((uintptr_t)at.parameters | (uintptr_t)at.state1 | (uintptr_t)at.state2 |
                        (uintptr_t)at.gradients) %
                           16 ==
                       0;
-    const int64_t blocks = (op->count + THREADS * VECTOR - 1) / (THREADS * VECTOR);
+    const int64_t blocks = (op->optimizer.count + THREADS * VECTOR - 1) / (THREADS * VECTOR);
     const unsigned grid = (unsigned)(blocks < blocks_max ? blocks : blocks_max);
     if (wide)
         CUDA_LAUNCH((optimizer_update<NAME, VECTOR>), grid, THREADS, stream, r, at, b->values,
-                    op->count);
+                    op->optimizer.count);
     else
         CUDA_LAUNCH((optimizer_update<NAME, 1>), grid, THREADS, stream, r, at, b->values,
-                    op->count);
+                    op->optimizer.count);
 }
 
 static cudaError_t launch(const struct op *op, const struct op_buffers *b, void *workspace,
                           cudaStream_t stream)
 {
     (void)workspace;
-    switch (op->optimizer.name) {
+    switch (op->optimizer.rule.name) {
     case OPTIMIZER_ADAM:
         launch_rule<OPTIMIZER_ADAM>(op, b, stream);
         break;
@@ -135,7 +135,7 @@ static cudaError_t launch(const struct op *op, const struct op_buffers *b, void 
 
 static bool check(const struct op *op, struct error *err)
 {
-    if (op->count > 0) return true;
+    if (op->optimizer.count > 0) return true;
     return error_set(err, EXIT_CODE_FAILED, "an optimizer needs parameters");
 }
 

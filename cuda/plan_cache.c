@@ -40,6 +40,8 @@ static void describe(const struct tensor *t, char text[64])
 static void key_of(const struct plan_cache *cache, const struct op *op, char key[KEY_BYTES])
 {
     char x[64], y[64];
+    const struct op_convolution *c = &op->convolution;
+    const struct op_window *w = &c->window;
     describe(&op->x, x);
     describe(&op->y, y);
     snprintf(key, KEY_BYTES, "%s %s x %s y %s kernel %dx%d stride %d pad %dx%d%s%s%s",
@@ -47,8 +49,8 @@ static void key_of(const struct plan_cache *cache, const struct op *op, char key
              op->x.dtype == DTYPE_BF16    ? "bf16"
              : cache->limits.tensor_cores ? "tf32"
                                           : "fp32",
-             x, y, op->kernel_h, op->kernel_w, op->stride, op->pad_h, op->pad_w,
-             op->bias ? " bias" : "", op->relu ? " relu" : "", op->accumulate ? " accumulate" : "");
+             x, y, w->kernel_h, w->kernel_w, w->stride, w->pad_h, w->pad_w, c->bias ? " bias" : "",
+             c->relu ? " relu" : "", c->accumulate ? " accumulate" : "");
 }
 
 static struct entry *find(const struct plan_cache *cache, const char *key)

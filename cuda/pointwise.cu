@@ -84,9 +84,9 @@ static cudaError_t launch_dropout(const struct op *op, const struct op_buffers *
         using T = typename decltype(form)::type;
         constexpr int V = decltype(form)::width, G = V == 8 ? 2 : 1;
         const struct tiles t = tiles_of(&op->x, 4 * G, WARP_LANES, 1);
-        CUDA_LAUNCH((dropout<T, V, G>), tiles_grid(t), THREADS, stream, t, b->values, op->rate,
-                    1 / (1 - op->rate), (const T *)b->x, op->x.pixel_stride, (T *)b->out,
-                    op->y.pixel_stride);
+        CUDA_LAUNCH((dropout<T, V, G>), tiles_grid(t), THREADS, stream, t, b->values,
+                    op->dropout.rate, 1 / (1 - op->dropout.rate), (const T *)b->x,
+                    op->x.pixel_stride, (T *)b->out, op->y.pixel_stride);
     });
     return cudaGetLastError();
 }
@@ -94,9 +94,9 @@ static cudaError_t launch_dropout(const struct op *op, const struct op_buffers *
 static bool check_dropout(const struct op *op, struct error *err)
 {
     if (!same_shape_check(op, err)) return false;
-    if (op->rate >= 0 && op->rate < 1) return true;
+    if (op->dropout.rate >= 0 && op->dropout.rate < 1) return true;
     return error_set(err, EXIT_CODE_FAILED, "%s: a dropout rate lies in [0, 1), and not at %g",
-                     op->name ? op->name : "dropout", (double)op->rate);
+                     op->name ? op->name : "dropout", (double)op->dropout.rate);
 }
 
 /* --- Loss --- */

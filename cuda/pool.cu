@@ -164,20 +164,21 @@ __global__ void __launch_bounds__(THREADS, BLOCKS_MIN)
 
 static struct pool pool_of(const struct op *op)
 {
+    const struct op_window &w = op->pool.window;
     return { op->x.h,
              op->x.w,
              op->y.h,
              op->y.w,
-             op->kernel_h,
-             op->kernel_w,
-             op->stride,
-             op->pad_h,
-             op->pad_w,
+             w.kernel_h,
+             w.kernel_w,
+             w.stride,
+             w.pad_h,
+             w.pad_w,
              op->x.pixel_stride,
              op->y.pixel_stride,
-             op->average,
-             op->exclude_padding,
-             op->accumulate };
+             op->pool.average,
+             op->pool.exclude_padding,
+             op->pool.accumulate };
 }
 
 /* launch(form of x, form of y): y may be F32 where x is BF16, as features are. */
@@ -213,7 +214,7 @@ static cudaError_t launch_backward(const struct op *op, const struct op_buffers 
 {
     const int width = wide_width(op->x.dtype);
     const bool wide = view_takes(&op->x, b->out, width) && view_takes(&op->y, b->dy, width) &&
-                      (op->average || view_takes(&op->x, b->x, width));
+                      (op->pool.average || view_takes(&op->x, b->x, width));
     with_forms(op, wide, [&](auto x, auto y) {
         using X = typename decltype(x)::type;
         using Y = typename decltype(y)::type;
@@ -223,7 +224,7 @@ static cudaError_t launch_backward(const struct op *op, const struct op_buffers 
         const struct tiles in = tiles_of(&op->x, V, POOL_LANES, 1);
         const Y *dy = (const Y *)b->dy;
         uint8_t *maxima = (uint8_t *)workspace;
-        if (op->average) {
+        if (op->pool.average) {
             CUDA_LAUNCH((pool_backward<X, Y, V, true>), tiles_grid(in), THREADS, stream, in, p, dy,
                         maxima, (X *)b->out);
             return;
@@ -238,7 +239,7 @@ static cudaError_t launch_backward(const struct op *op, const struct op_buffers 
 
 static size_t backward_workspace_bytes(const struct op *op)
 {
-    return op->average ? 0 : aligned_bytes((size_t)tensor_pixels(&op->y) * (size_t)op->y.c);
+    return op->pool.average ? 0 : aligned_bytes((size_t)tensor_pixels(&op->y) * (size_t)op->y.c);
 }
 
 static bool axis_fits(int in, int out, int kernel, int stride, int pad)
@@ -249,13 +250,14 @@ static bool axis_fits(int in, int out, int kernel, int stride, int pad)
 static bool check(const struct op *op, struct error *err)
 {
     const char *name = op->name ? op->name : "a pool";
+    const struct op_window &w = op->pool.window;
     if (!activations_check(op, err)) return false;
     if (op->x.n != op->y.n || op->x.c != op->y.c ||
         (op->y.dtype != op->x.dtype && op->y.dtype != DTYPE_F32))
         return error_set(err, EXIT_CODE_FAILED, "%s: a pool keeps samples, channels and type",
                          name);
-    if (!axis_fits(op->x.h, op->y.h, op->kernel_h, op->stride, op->pad_h) ||
-        !axis_fits(op->x.w, op->y.w, op->kernel_w, op->stride, op->pad_w))
+    if (!axis_fits(op->x.h, op->y.h, w.kernel_h, w.stride, w.pad_h) ||
+        !axis_fits(op->x.w, op->y.w, w.kernel_w, w.stride, w.pad_w))
         return error_set(err, EXIT_CODE_FAILED, "%s: a pool window would hold no pixel", name);
     return true;
 }
@@ -263,7 +265,9 @@ static bool check(const struct op *op, struct error *err)
 static bool check_backward(const struct op *op, struct error *err)
 {
     if (!check(op, err)) return false;
-    if (op->average || (int64_t)op->kernel_h * op->kernel_w <= TAPS_MAX) return true;
+    if (op->pool.average ||
+        (int64_t)op->pool.window.kernel_h * op->pool.window.kernel_w <= TAPS_MAX)
+        return true;
     return error_set(err, EXIT_CODE_FAILED,
                      "%s: the gradient of a maximum over more than %d pixels is not built",
                      op->name ? op->name : "a pool", TAPS_MAX);

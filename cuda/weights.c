@@ -22,7 +22,7 @@ static bool pack(struct plan *plan, const float *weights, struct error *err)
 {
     const struct plan_weights *own = &plan->weights;
     const struct op *op = &plan->op;
-    return CUDA_OK(launch_pack_weights(weights, weight_rows(op), weight_channels(op), own->c,
+    return CUDA_OK(launch_pack_weights(weights, op_weight_rows(op), op_weight_channels(op), own->c,
                                        own->dtype, own->packed, plan_stream(plan)),
                    err);
 }
@@ -45,7 +45,7 @@ bool weights_take(struct plan *plan, const struct op_buffers *buffers, const voi
 bool weights_load(struct plan *plan, const float *weights, struct error *err)
 {
     struct plan_weights *own = &plan->weights;
-    const size_t bytes = (size_t)weight_rows(&plan->op) * (size_t)weight_channels(&plan->op) *
+    const size_t bytes = (size_t)op_weight_rows(&plan->op) * (size_t)op_weight_channels(&plan->op) *
                          sizeof *weights;
     void *given = own->loaded;
     const bool ok =

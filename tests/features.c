@@ -8,6 +8,7 @@
 #include "micromet/base/thread.h"
 #include "micromet/nn/pretrained.h"
 #include "micromet/run/checkpoint.h"
+#include "model_inspect.h"
 
 static bool load(struct model **model, const char *path, int px, int count, struct error *err)
 {

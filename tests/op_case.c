@@ -166,7 +166,8 @@ static struct tensor tensor_of(const struct op *op, enum role role)
     case ROLE_DY:
         return op->y;
     case ROLE_WEIGHTS:
-        return dense(op->y.c, op->kernel_h, op->kernel_w, op->x.c);
+        return dense(op->y.c, op->convolution.window.kernel_h, op->convolution.window.kernel_w,
+                     op->x.c);
     case ROLE_OUT:
         if (op->kind == OP_CONVOLUTION_BACKWARD_FILTER) return tensor_of(op, ROLE_WEIGHTS);
         return backward ? op->x : op->y;
@@ -179,7 +180,7 @@ static struct tensor tensor_of(const struct op *op, enum role role)
     case ROLE_STATE1:
     case ROLE_STATE2:
     case ROLE_GRADIENTS:
-        return dense(1, 1, 1, (int)op->count);
+        return dense(1, 1, 1, (int)op->optimizer.count);
     default:
         return dense(1, 1, 1, op->y.c);
     }
@@ -187,12 +188,20 @@ static struct tensor tensor_of(const struct op *op, enum role role)
 
 static unsigned unused_roles(const struct op *op)
 {
-    unsigned unused = op->gamma ? 0 : BIT(GAMMA) | BIT(DGAMMA);
-    if (!op->bias) unused |= BIT(BIAS);
-    if (!op->bias && op->kind == OP_CONVOLUTION_BACKWARD_FILTER) unused |= BIT(DBIAS);
-    if (!op->relu && op->kind == OP_BATCH_NORM_BACKWARD) unused |= BIT(Y);
-    if (op->kind == OP_OPTIMIZER && op->optimizer.name == OPTIMIZER_SGD) unused |= BIT(STATE2);
-    return unused;
+    switch (op->kind) {
+    case OP_CONVOLUTION:
+    case OP_CONVOLUTION_BACKWARD_FILTER:
+        return op->convolution.bias ? 0 : BIT(BIAS) | BIT(DBIAS);
+    case OP_BATCH_NORM:
+        return op->batch_norm.gamma ? 0 : BIT(GAMMA);
+    case OP_BATCH_NORM_BACKWARD:
+        return (op->batch_norm.gamma ? 0 : BIT(GAMMA) | BIT(DGAMMA)) |
+               (op->batch_norm.relu ? 0 : BIT(Y));
+    case OP_OPTIMIZER:
+        return op->optimizer.rule.name == OPTIMIZER_SGD ? BIT(STATE2) : 0;
+    default:
+        return 0;
+    }
 }
 
 static float draw(struct random *random, const struct op *op, enum role role)
@@ -207,9 +216,9 @@ static float draw(struct random *random, const struct op *op, enum role role)
     case ROLE_SAVED_INVERSE_STD:
         return 1 + u / 2;
     case ROLE_STATE1:
-        return op->optimizer.name == OPTIMIZER_RMSPROP ? fabsf(u) : u;
+        return op->optimizer.rule.name == OPTIMIZER_RMSPROP ? fabsf(u) : u;
     case ROLE_STATE2:
-        return op->optimizer.name == OPTIMIZER_ADAM ? fabsf(u) : u;
+        return op->optimizer.rule.name == OPTIMIZER_ADAM ? fabsf(u) : u;
     case ROLE_LABELS:
         return (1 + u) / 2;
     default:
@@ -249,15 +258,22 @@ static void fill_with_nan(unsigned char *bytes, size_t count)
     for (size_t i = 0; i < count; i++) bytes[i] = i % 2 ? 0x7f : 0xa0;
 }
 
+/* The op adds to what the output holds. */
+static bool accumulates(const struct op *op)
+{
+    return (op->kind == OP_CONVOLUTION_BACKWARD_DATA && op->convolution.accumulate) ||
+           (op->kind == OP_POOL_BACKWARD && op->pool.accumulate);
+}
+
 static void array_init(struct op_array *array, const struct op *op, enum role role, uint64_t seed)
 {
     const struct usage *usage = &usages[op->kind];
     const unsigned bit = 1u << role & ~unused_roles(op);
-    const bool frozen = role == ROLE_MOVING_MEAN || role == ROLE_MOVING_VARIANCE ? op->frozen
-                                                                                 : false;
+    const bool moving = role == ROLE_MOVING_MEAN || role == ROLE_MOVING_VARIANCE;
+    const bool frozen = moving && op->kind == OP_BATCH_NORM && op->batch_norm.frozen;
     *array = (struct op_array) { .reads = usage->reads & bit,
                                  .writes = usage->writes & bit && !frozen };
-    if (role == ROLE_OUT && op->accumulate) array->reads = true;
+    if (role == ROLE_OUT && accumulates(op)) array->reads = true;
     if (!array->reads && !array->writes) return;
     array->tensor = tensor_of(op, role);
     const size_t element = dtype_bytes(array->tensor.dtype);
@@ -482,8 +498,8 @@ static bool surroundings_untouched(const struct op_case *test, enum role role, s
 static double tolerance_of(const struct op *op, const struct reference_value *v)
 {
     const bool bf16 = op->x.dtype == DTYPE_BF16 || op->y.dtype == DTYPE_BF16;
-    const bool maximum = (op->kind == OP_POOL || op->kind == OP_RELU_BACKWARD) && !op->average;
-    if (maximum) return 0;
+    const bool exact = op->kind == OP_RELU_BACKWARD || (op->kind == OP_POOL && !op->pool.average);
+    if (exact) return 0;
     const double f32 = usages[op->kind].factor * unit_f32 * v->magnitude + 1e-30;
     return bf16 ? f32 + 0x1p-8 * fabs(v->value) + 4 * 0x1p-9 * sqrt(v->square) : f32;
 }

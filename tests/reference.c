@@ -46,7 +46,8 @@ static struct reference_value sum3(double a, double b, double c)
 
 static double weight_at(const struct op *op, const struct op_buffers *b, int k, int r, int s, int c)
 {
-    const int64_t tap = ((int64_t)k * op->kernel_h + r) * op->kernel_w + s;
+    const struct op_window *w = &op->convolution.window;
+    const int64_t tap = ((int64_t)k * w->kernel_h + r) * w->kernel_w + s;
     return b->weights[tap * op->x.c + c];
 }
 
@@ -58,15 +59,16 @@ static bool inside(const struct tensor *t, int y, int x)
 static struct reference_value convolution(const struct op *op, const struct op_buffers *b, int n,
                                           int oy, int ox, int k)
 {
+    const struct op_window *w = &op->convolution.window;
     struct reference_value v = { 0, 0, 0 };
-    for (int r = 0; r < op->kernel_h; r++)
-        for (int s = 0; s < op->kernel_w; s++) {
-            const int y = oy * op->stride + r - op->pad_h, x = ox * op->stride + s - op->pad_w;
+    for (int r = 0; r < w->kernel_h; r++)
+        for (int s = 0; s < w->kernel_w; s++) {
+            const int y = oy * w->stride + r - w->pad_h, x = ox * w->stride + s - w->pad_w;
             for (int c = 0; c < op->x.c && inside(&op->x, y, x); c++)
                 add(&v, reference_load(&op->x, b->x, n, y, x, c) * weight_at(op, b, k, r, s, c));
         }
-    if (op->bias) add(&v, b->bias[k]);
-    if (op->relu && v.value < 0) v.value = 0;
+    if (op->convolution.bias) add(&v, b->bias[k]);
+    if (op->convolution.relu && v.value < 0) v.value = 0;
     return v;
 }
 
@@ -80,27 +82,29 @@ static int output_of(int in, int tap, int pad, int stride, int outputs)
 static struct reference_value convolution_data(const struct op *op, const struct op_buffers *b,
                                                int n, int y, int x, int c)
 {
+    const struct op_window *w = &op->convolution.window;
     struct reference_value v = { 0, 0, 0 };
-    for (int r = 0; r < op->kernel_h; r++)
-        for (int s = 0; s < op->kernel_w; s++) {
-            const int oy = output_of(y, r, op->pad_h, op->stride, op->y.h);
-            const int ox = output_of(x, s, op->pad_w, op->stride, op->y.w);
+    for (int r = 0; r < w->kernel_h; r++)
+        for (int s = 0; s < w->kernel_w; s++) {
+            const int oy = output_of(y, r, w->pad_h, w->stride, op->y.h);
+            const int ox = output_of(x, s, w->pad_w, w->stride, op->y.w);
             for (int k = 0; k < op->y.c && oy >= 0 && ox >= 0; k++)
                 add(&v, reference_load(&op->y, b->dy, n, oy, ox, k) * weight_at(op, b, k, r, s, c));
         }
-    if (op->accumulate) add(&v, reference_load(&op->x, b->out, n, y, x, c));
+    if (op->convolution.accumulate) add(&v, reference_load(&op->x, b->out, n, y, x, c));
     return v;
 }
 
 static struct reference_value convolution_filter(const struct op *op, const struct op_buffers *b,
                                                  int k, int r, int s, int c)
 {
+    const struct op_window *w = &op->convolution.window;
     struct reference_value v = { 0, 0, 0 };
     for (int n = 0; n < op->y.n; n++)
         for (int oy = 0; oy < op->y.h; oy++)
             for (int ox = 0; ox < op->y.w; ox++) {
-                const int y = oy * op->stride + r - op->pad_h;
-                const int x = ox * op->stride + s - op->pad_w;
+                const int y = oy * w->stride + r - w->pad_h;
+                const int x = ox * w->stride + s - w->pad_w;
                 if (!inside(&op->x, y, x)) continue;
                 add(&v, reference_load(&op->x, b->x, n, y, x, c) *
                             reference_load(&op->y, b->dy, n, oy, ox, k));
@@ -120,13 +124,13 @@ static struct reference_value sum_of_dy(const struct op *op, const struct op_buf
 /* dy where ReLU let the value pass. */
 static double masked_dy(const struct op *op, const struct op_buffers *b, int n, int y, int x, int c)
 {
-    if (op->relu && !(reference_load(&op->y, b->y, n, y, x, c) > 0)) return 0;
+    if (op->batch_norm.relu && !(reference_load(&op->y, b->y, n, y, x, c) > 0)) return 0;
     return reference_load(&op->y, b->dy, n, y, x, c);
 }
 
 static double gamma_at(const struct op *op, const struct op_buffers *b, int c)
 {
-    return op->gamma ? b->gamma[c] : 1;
+    return op->batch_norm.gamma ? b->gamma[c] : 1;
 }
 
 static double xhat_at(const struct op *op, const struct op_buffers *b, int n, int y, int x, int c)
@@ -159,9 +163,9 @@ static void norm_statistics(const struct reference *reference, int c)
                     }
                 }
     row(reference, SUM_ABS)[c] = sum_abs;
-    row(reference, MEAN)[c] = op->frozen ? b->moving_mean[c] : sum / m;
-    row(reference, VARIANCE)[c] = op->frozen ? b->moving_variance[c] : squares / m;
-    row(reference, INVERSE_STD)[c] = 1 / sqrt(row(reference, VARIANCE)[c] + op->epsilon);
+    row(reference, MEAN)[c] = op->batch_norm.frozen ? b->moving_mean[c] : sum / m;
+    row(reference, VARIANCE)[c] = op->batch_norm.frozen ? b->moving_variance[c] : squares / m;
+    row(reference, INVERSE_STD)[c] = 1 / sqrt(row(reference, VARIANCE)[c] + op->batch_norm.epsilon);
 }
 
 static void norm_gradient_sums(const struct reference *reference, int c)
@@ -190,14 +194,15 @@ static struct reference_value norm_element(const struct reference *reference, in
     const double scale = row(reference, INVERSE_STD)[c] * gamma_at(op, b, c);
     struct reference_value v = sum3(reference_load(&op->x, b->x, n, y, x, c) * scale,
                                     -row(reference, MEAN)[c] * scale, b->beta[c]);
-    if (op->relu && v.value < 0) v.value = 0;
+    if (op->batch_norm.relu && v.value < 0) v.value = 0;
     return v;
 }
 
 static struct reference_value moved(const struct op *op, double old, double batch)
 {
-    return op->frozen ? exactly(old)
-                      : sum3(op->momentum * old, (1 - (double)op->momentum) * batch, 0);
+    return op->batch_norm.frozen ? exactly(old)
+                                 : sum3(op->batch_norm.momentum * old,
+                                        (1 - (double)op->batch_norm.momentum) * batch, 0);
 }
 
 static struct reference_value norm(const struct reference *reference, enum role role, int n, int y,
@@ -206,17 +211,17 @@ static struct reference_value norm(const struct reference *reference, enum role 
     const struct op *op = reference->op;
     const struct op_buffers *b = reference->b;
     const double m = (double)tensor_pixels(&op->x), mean = row(reference, MEAN)[c];
-    const double bessel = op->unbiased_moving && m > 1 ? m / (m - 1) : 1;
+    const double bessel = op->batch_norm.unbiased_moving && m > 1 ? m / (m - 1) : 1;
     struct reference_value v = exactly(mean);
     switch (role) {
     case ROLE_SAVED_MEAN:
-        v.magnitude = op->frozen ? fabs(mean) : row(reference, SUM_ABS)[c] / m;
+        v.magnitude = op->batch_norm.frozen ? fabs(mean) : row(reference, SUM_ABS)[c] / m;
         return v;
     case ROLE_SAVED_INVERSE_STD:
         return exactly(row(reference, INVERSE_STD)[c]);
     case ROLE_MOVING_MEAN:
         v = moved(op, b->moving_mean[c], mean);
-        v.magnitude += op->frozen ? 0 : row(reference, SUM_ABS)[c] / m;
+        v.magnitude += op->batch_norm.frozen ? 0 : row(reference, SUM_ABS)[c] / m;
         return v;
     case ROLE_MOVING_VARIANCE:
         return moved(op, b->moving_variance[c], row(reference, VARIANCE)[c] * bessel);
@@ -239,7 +244,7 @@ static struct reference_value norm_backward(const struct reference *reference, e
     }
     const double scale = b->saved_inverse_std[c] * gamma_at(op, b, c);
     const double xhat = xhat_at(op, b, n, y, x, c), g = masked_dy(op, b, n, y, x, c);
-    if (op->frozen) return exactly(scale * g);
+    if (op->batch_norm.frozen) return exactly(scale * g);
     v = sum3(scale * g, -scale * sum_g / m, -scale * xhat * sum_gx / m);
     v.magnitude += fabs(scale) * (1 + fabs(xhat)) * sum_abs / m;
     return v;
@@ -255,10 +260,12 @@ static void window(int out, int kernel, int stride, int pad, int in, int *first,
 static struct reference_value pool(const struct op *op, const struct op_buffers *b, int n, int oy,
                                    int ox, int c)
 {
+    const struct op_window *w = &op->pool.window;
     int y0, y1, x0, x1;
-    window(oy, op->kernel_h, op->stride, op->pad_h, op->x.h, &y0, &y1);
-    window(ox, op->kernel_w, op->stride, op->pad_w, op->x.w, &x0, &x1);
-    const double area = op->exclude_padding ? (y1 - y0) * (x1 - x0) : op->kernel_h * op->kernel_w;
+    window(oy, w->kernel_h, w->stride, w->pad_h, op->x.h, &y0, &y1);
+    window(ox, w->kernel_w, w->stride, w->pad_w, op->x.w, &x0, &x1);
+    const double area = op->pool.exclude_padding ? (y1 - y0) * (x1 - x0)
+                                                 : w->kernel_h * w->kernel_w;
     struct reference_value sum = { 0, 0, 0 };
     double maximum = -INFINITY;
     for (int y = y0; y < y1; y++)
@@ -267,7 +274,7 @@ static struct reference_value pool(const struct op *op, const struct op_buffers 
             add(&sum, value / area);
             maximum = value > maximum ? value : maximum;
         }
-    return op->average ? sum : exactly(maximum);
+    return op->pool.average ? sum : exactly(maximum);
 }
 
 /* Share of window (oy, ox) that flows back to (y, x), which lies in it: 1 or 0 for max, 1/area for
@@ -275,11 +282,12 @@ static struct reference_value pool(const struct op *op, const struct op_buffers 
 static double pool_share(const struct op *op, const struct op_buffers *b, int n, int oy, int ox,
                          int y, int x, int c)
 {
+    const struct op_window *w = &op->pool.window;
     int y0, y1, x0, x1;
-    window(oy, op->kernel_h, op->stride, op->pad_h, op->x.h, &y0, &y1);
-    window(ox, op->kernel_w, op->stride, op->pad_w, op->x.w, &x0, &x1);
-    if (op->average)
-        return 1.0 / (op->exclude_padding ? (y1 - y0) * (x1 - x0) : op->kernel_h * op->kernel_w);
+    window(oy, w->kernel_h, w->stride, w->pad_h, op->x.h, &y0, &y1);
+    window(ox, w->kernel_w, w->stride, w->pad_w, op->x.w, &x0, &x1);
+    if (op->pool.average)
+        return 1.0 / (op->pool.exclude_padding ? (y1 - y0) * (x1 - x0) : w->kernel_h * w->kernel_w);
     const double here = reference_load(&op->x, b->x, n, y, x, c);
     for (int i = y0; i < y1; i++)
         for (int j = x0; j < x1; j++) {
@@ -293,16 +301,17 @@ static double pool_share(const struct op *op, const struct op_buffers *b, int n,
 static struct reference_value pool_backward(const struct op *op, const struct op_buffers *b, int n,
                                             int y, int x, int c)
 {
+    const struct op_window *w = &op->pool.window;
     struct reference_value v = { 0, 0, 0 };
-    for (int r = 0; r < op->kernel_h; r++)
-        for (int s = 0; s < op->kernel_w; s++) {
-            const int oy = output_of(y, r, op->pad_h, op->stride, op->y.h);
-            const int ox = output_of(x, s, op->pad_w, op->stride, op->y.w);
+    for (int r = 0; r < w->kernel_h; r++)
+        for (int s = 0; s < w->kernel_w; s++) {
+            const int oy = output_of(y, r, w->pad_h, w->stride, op->y.h);
+            const int ox = output_of(x, s, w->pad_w, w->stride, op->y.w);
             if (oy < 0 || ox < 0) continue;
             add(&v, pool_share(op, b, n, oy, ox, y, x, c) *
                         reference_load(&op->y, b->dy, n, oy, ox, c));
         }
-    if (op->accumulate) add(&v, reference_load(&op->x, b->out, n, y, x, c));
+    if (op->pool.accumulate) add(&v, reference_load(&op->x, b->out, n, y, x, c));
     return v;
 }
 
@@ -314,8 +323,9 @@ static struct reference_value dropout(const struct op *op, const struct op_buffe
     struct random random = random_init(b->values->seed, (uint32_t)b->values->step, pixel,
                                        RANDOM_DROPOUT);
     for (int skipped = 0; skipped < c; skipped++) random_u32(&random);
-    const bool keep = random_uniform(&random, 0, 1) >= op->rate;
-    return exactly(keep ? reference_load(&op->x, b->x, n, y, x, c) / (1 - (double)op->rate) : 0);
+    const bool keep = random_uniform(&random, 0, 1) >= op->dropout.rate;
+    return exactly(keep ? reference_load(&op->x, b->x, n, y, x, c) / (1 - (double)op->dropout.rate)
+                        : 0);
 }
 
 static double sigmoid(double z)
@@ -372,10 +382,10 @@ static struct state optimizer_step(const struct config_optimizer *o, const struc
 static struct reference_value optimizer(const struct op *op, const struct op_buffers *b,
                                         enum role role, int i)
 {
-    const double p = b->parameters[i], decay = op->optimizer.weight_decay * p;
+    const double p = b->parameters[i], decay = op->optimizer.rule.weight_decay * p;
     const double g = b->gradients[i] + decay, gross = fabs(b->gradients[i]) + fabs(decay);
     const double uncancelled = g != 0 ? gross / fabs(g) : 1;
-    const struct state next = optimizer_step(&op->optimizer, b, i, g);
+    const struct state next = optimizer_step(&op->optimizer.rule, b, i, g);
     struct reference_value v = { 0, 0, 0 };
     if (role == ROLE_PARAMETERS) {
         v = sum3(p, -next.update, 0);
@@ -445,7 +455,8 @@ struct reference_value reference_at(const struct reference *reference, enum role
 
 double reference_terms(const struct op *op, enum role role)
 {
-    const double area = (double)op->kernel_h * op->kernel_w;
+    const struct op_window *w = op_window(op);
+    const double area = w ? (double)w->kernel_h * w->kernel_w : 0;
     switch (op->kind) {
     case OP_CONVOLUTION:
         return area * op->x.c;

@@ -186,16 +186,14 @@ struct op shape_op(const struct shape *s, enum op_kind kind, enum dtype dtype)
     const bool norm = kind == OP_BATCH_NORM || kind == OP_BATCH_NORM_BACKWARD;
     struct tensor raw = out;
     raw.pixel_stride = s->k;
-    return (struct op) { .kind = kind,
-                         .x = norm ? raw : in,
-                         .y = out,
-                         .kernel_h = s->kernel_h,
-                         .kernel_w = s->kernel_w,
-                         .stride = s->stride,
-                         .pad_h = s->pad_h,
-                         .pad_w = s->pad_w,
-                         .average = s->kind == INCEPTION_AVERAGE_POOL,
-                         .epsilon = 1e-3f,
-                         .momentum = 0.99f,
-                         .name = s->name };
+    const struct op_window window = { s->kernel_h, s->kernel_w, s->stride, s->pad_h, s->pad_w };
+    struct op op = { .kind = kind, .name = s->name, .x = norm ? raw : in, .y = out };
+    if (norm)
+        op.batch_norm = (struct op_batch_norm) { .epsilon = 1e-3f, .momentum = 0.99f };
+    else if (op_is_convolution(&op))
+        op.convolution.window = window;
+    else
+        op.pool = (struct op_pool) { .window = window,
+                                     .average = s->kind == INCEPTION_AVERAGE_POOL };
+    return op;
 }

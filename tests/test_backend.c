@@ -54,26 +54,32 @@ static const struct variant pools[VARIANTS] = {
 static struct op variant_op(const struct shape *shape, const struct variant *v, enum dtype dtype)
 {
     struct op op = shape_op(shape, v->kind, dtype);
-    op.bias = v->bias;
-    op.relu = v->relu;
-    op.accumulate = v->accumulate;
-    op.frozen = v->frozen;
-    op.unbiased_moving = v->unbiased_moving;
-    op.gamma = v->gamma;
-    op.exclude_padding = v->exclude_padding;
+    if (op_is_convolution(&op)) {
+        op.convolution.bias = v->bias;
+        op.convolution.relu = v->relu;
+        op.convolution.accumulate = v->accumulate;
+    } else if (op_window(&op)) {
+        op.pool.exclude_padding = v->exclude_padding;
+        op.pool.accumulate = v->accumulate;
+    } else {
+        op.batch_norm.gamma = v->gamma;
+        op.batch_norm.relu = v->relu;
+        op.batch_norm.frozen = v->frozen;
+        op.batch_norm.unbiased_moving = v->unbiased_moving;
+    }
     return op;
 }
 
-static void check_variant(const struct op_case *test, double *worst)
+static void check_variant(const struct op_case *test, const struct variant *v, double *worst)
 {
     const struct op *op = test->op;
     struct error err = { 0 };
     const bool holds = op_case_check(test, worst, &err);
     cr_expect(holds, "%s, %s, %s%s%s%s%s%s%s: %s", op_kind_name(op->kind), op->name,
-              op->x.dtype == DTYPE_F32 ? "float32" : "bfloat16", op->bias ? ", bias" : "",
-              op->relu ? ", ReLU" : "", op->accumulate ? ", accumulate" : "",
-              op->frozen ? ", frozen" : "", op->gamma ? ", gamma" : "",
-              op->exclude_padding ? ", padding excluded" : "", err.message);
+              op->x.dtype == DTYPE_F32 ? "float32" : "bfloat16", v->bias ? ", bias" : "",
+              v->relu ? ", ReLU" : "", v->accumulate ? ", accumulate" : "",
+              v->frozen ? ", frozen" : "", v->gamma ? ", gamma" : "",
+              v->exclude_padding ? ", padding excluded" : "", err.message);
 }
 
 /* All at once, on all queues in turn. */
@@ -92,7 +98,7 @@ static void check_variants(struct backend *backend, const struct shape *shape,
     const bool ran = op_cases_run(tests, count, backend, &err);
     cr_expect(ran, "%s: %s", shape->name, err.message);
     for (int v = 0; v < count; v++) {
-        if (ran) check_variant(&tests[v], worst);
+        if (ran) check_variant(&tests[v], &variants[v], worst);
         op_case_release(&tests[v]);
     }
 }
@@ -225,8 +231,8 @@ Test(backend, dropout_matches_the_reference)
 {
     for (int i = 0; i < 4; i++) {
         const float rates[] = { 0, 0.3f, 0.5f, 0.9f };
-        check_elementwise((struct op) { .kind = OP_DROPOUT, .rate = rates[i] }, DTYPE_F32);
-        check_elementwise((struct op) { .kind = OP_DROPOUT, .rate = rates[i] }, DTYPE_BF16);
+        check_elementwise((struct op) { .kind = OP_DROPOUT, .dropout.rate = rates[i] }, DTYPE_F32);
+        check_elementwise((struct op) { .kind = OP_DROPOUT, .dropout.rate = rates[i] }, DTYPE_BF16);
     }
 }
 
@@ -311,8 +317,8 @@ Test(backend, a_second_run_gives_the_same_bits)
     for (int i = 0; i < PICKED * VARIANTS; i++) {
         struct op op = shape_op(find_shape(odd(), picked[i / VARIANTS]),
                                 convolutions[i % VARIANTS].kind, DTYPE_F32);
-        op.accumulate = convolutions[i % VARIANTS].accumulate;
-        op.bias = convolutions[i % VARIANTS].bias;
+        op.convolution.accumulate = convolutions[i % VARIANTS].accumulate;
+        op.convolution.bias = convolutions[i % VARIANTS].bias;
         struct op_case runs[2];
         for (int k = 0; k < 2; k++) {
             struct error err = { 0 };
@@ -382,27 +388,22 @@ Test(backend, what_cannot_be_computed_is_refused_when_planned)
     bytes.dtype = DTYPE_U8;
     other.c = 7;
     other.pixel_stride = 7;
-    const struct op conv = { .kind = OP_CONVOLUTION,
-                             .x = t,
-                             .y = t,
-                             .kernel_h = 3,
-                             .kernel_w = 3,
-                             .stride = 1,
-                             .pad_h = 1,
-                             .pad_w = 1,
-                             .name = "this one" };
-    struct op refused[] = { conv, conv, conv, conv, conv, conv, conv, conv };
+    const struct op_window window = { 3, 3, .stride = 1, .pad_h = 1, .pad_w = 1 };
+    struct op conv = { .kind = OP_CONVOLUTION, .name = "this one", .x = t, .y = t };
+    struct op norm = conv, pool = conv, loss = conv;
+    conv.convolution.window = window;
+    norm.kind = OP_BATCH_NORM;
+    pool.kind = OP_POOL;
+    pool.pool.window = window;
+    loss.kind = OP_LOSS; /* wants one logit a sample */
+    struct op refused[] = { conv, conv, conv, conv, norm, pool, pool, loss };
     refused[0].x = narrow;
     refused[1].y = empty;
     refused[2].x = bytes;
     refused[3].y.h = 9; /* a 4×4 map gives no 9 rows */
-    refused[4].kind = OP_BATCH_NORM;
     refused[4].y = other;
-    refused[5].kind = OP_POOL;
     refused[5].y = other;
-    refused[6].kind = OP_POOL; /* the last window would hold no pixel */
-    refused[6].y.w = 9;
-    refused[7].kind = OP_LOSS; /* wants one logit a sample */
+    refused[6].y.w = 9; /* the last window would hold no pixel */
     struct backend *backend = op_case_backend(1);
     for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
         struct error err = { 0 };

@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "checkpoint_fixture.h"
+#include "model_inspect.h"
 #include "temporary.h"
 
 TestSuite(checkpoint, .init = temporary_begin, .fini = temporary_end, .timeout = 300);

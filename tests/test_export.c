@@ -9,6 +9,7 @@
 #include "micromet/format/image.h"
 #include "micromet/format/onnx.h"
 #include "micromet/run/predict_files.h"
+#include "micromet/run/single_window.h"
 #include "micromet/slide/slide.h"
 #include "onnx/onnx.pb-c.h"
 #include "temporary.h"

@@ -390,9 +390,14 @@ static struct walk_facts walk(const struct slide *slide, const struct config_dat
         visit[i] = i % 7 != 3;
         labels[i] = i % 5 == 0;
     }
-    cr_assert(grid_walk_measured(&grid, slide, data, visit, labels, data->level_count, threads,
-                                 cache_bytes, check_visit, &visits, &facts, &err),
-              "%s", err.message);
+    const struct grid_walk_options options = { .visit = visit,
+                                               .labels = labels,
+                                               .towers = data->level_count,
+                                               .threads = threads,
+                                               .cache_bytes = cache_bytes,
+                                               .facts = &facts };
+    cr_assert(grid_walk(&grid, slide, data, &options, check_visit, &visits, &err), "%s",
+              err.message);
     for (size_t i = 0; i < count; i++) cr_assert_eq(seen[i], visit[i]);
     free(visit);
     free(labels);
@@ -460,8 +465,8 @@ Test(grid, an_error_of_the_visitor_ends_the_walk, FOLDER)
     const struct grid grid = make_grid(&slide, &data);
     cr_assert_eq(grid.columns * grid.rows, 81);
     struct visits visits = { &slide, &data, &grid, labels, seen, 40 };
-    cr_assert_not(
-        grid_walk(&grid, &slide, &data, NULL, labels, 1, 1, 64 << 20, check_visit, &visits, &err));
+    const struct grid_walk_options options = { .labels = labels, .towers = 1, .threads = 1 };
+    cr_assert_not(grid_walk(&grid, &slide, &data, &options, check_visit, &visits, &err));
     cr_assert_str_eq(err.message, "window 12");
     cr_assert_eq(seen[40], 1);
     cr_assert_eq(seen[41], 0);
@@ -549,9 +554,9 @@ Test(grid, mosaic_has_576_windows_with_the_labels_and_pixels_of_its_cells)
     struct mosaic mosaic = { 0 };
     for (int tower = 0; tower < 2; tower++)
         mosaic.images[tower] = read_tiff(slide_path, tower, 3, &mosaic.widths[tower]);
-    cr_assert(grid_walk(&grid, &slide, &data, NULL, labels, 2, 1, grid_walk_cache_bytes(1),
-                        check_mosaic, &mosaic, &err),
-              "%s", err.message);
+    const struct grid_walk_options options = { .labels = labels, .towers = 2, .threads = 1 };
+    cr_assert(grid_walk(&grid, &slide, &data, &options, check_mosaic, &mosaic, &err), "%s",
+              err.message);
     cr_assert_eq(mosaic.visited, 576);
     free(mosaic.images[0]);
     free(mosaic.images[1]);

@@ -7,6 +7,7 @@
 #include "micromet/export/export.h"
 #include "micromet/nn/pretrained.h"
 #include "micromet/run/checkpoint.h"
+#include "model_inspect.h"
 #include "run/initial_weights.h"
 #include "temporary.h"
 

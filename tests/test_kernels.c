@@ -82,11 +82,7 @@ static struct op op_of(const struct shape *s, enum op_kind kind)
 {
     struct op op = {
         .kind = kind,
-        .kernel_h = s->kernel_h,
-        .kernel_w = s->kernel_w,
-        .stride = s->stride,
-        .pad_h = s->pad_h,
-        .pad_w = s->pad_w,
+        .convolution.window = { s->kernel_h, s->kernel_w, s->stride, s->pad_h, s->pad_w },
     };
     op.x = (struct tensor) { DTYPE_F32, s->n, s->h, s->w, s->c, s->c + s->gap_x, NULL };
     op.y = op.x;
@@ -111,21 +107,24 @@ static size_t pixel_index(const struct tensor *t, int n, int y, int x)
 static void reference(const struct op *op, const float *x, const float *w, const float *y,
                       double *sums)
 {
+    const struct op_window *window = &op->convolution.window;
     const struct tensor *in = &op->x, *out = &op->y;
     for (int n = 0; n < out->n; n++)
         for (int oy = 0; oy < out->h; oy++)
             for (int ox = 0; ox < out->w; ox++)
-                for (int r = 0; r < op->kernel_h; r++)
-                    for (int s = 0; s < op->kernel_w; s++) {
-                        const int iy = oy * op->stride + r - op->pad_h;
-                        const int ix = ox * op->stride + s - op->pad_w;
+                for (int r = 0; r < window->kernel_h; r++)
+                    for (int s = 0; s < window->kernel_w; s++) {
+                        const int iy = oy * window->stride + r - window->pad_h;
+                        const int ix = ox * window->stride + s - window->pad_w;
                         if (iy < 0 || iy >= in->h || ix < 0 || ix >= in->w) continue;
                         for (int k = 0; k < out->c; k++)
                             for (int c = 0; c < in->c; c++) {
                                 const size_t i = pixel_index(in, n, iy, ix) + c;
                                 const size_t o = pixel_index(out, n, oy, ox) + k;
                                 const size_t f =
-                                    (((size_t)k * op->kernel_h + r) * op->kernel_w + s) * in->c + c;
+                                    (((size_t)k * window->kernel_h + r) * window->kernel_w + s) *
+                                        in->c +
+                                    c;
                                 if (op->kind == OP_CONVOLUTION)
                                     sums[o] += (double)x[i] * w[f];
                                 else if (op->kind == OP_CONVOLUTION_BACKWARD_DATA)
@@ -202,7 +201,7 @@ static int check_op(const struct op *op, int shape)
 {
     const bool forward = op->kind == OP_CONVOLUTION;
     const bool filter = op->kind == OP_CONVOLUTION_BACKWARD_FILTER;
-    const size_t count = (size_t)op->y.c * op->kernel_h * op->kernel_w * op->x.c;
+    const size_t count = (size_t)op_weight_rows(op) * op->x.c;
     struct buffer x = buffer_of_tensor(&op->x), y = buffer_of_tensor(&op->y);
     struct buffer w = buffer_of(1, (int)count, (int)count), bias = buffer_of(1, op->y.c, op->y.c);
     const struct buffer *out = forward ? &y : filter ? &w : &x;
@@ -210,17 +209,18 @@ static int check_op(const struct op *op, int shape)
     const int stride = forward ? op->y.pixel_stride : filter ? (int)count : op->x.pixel_stride;
     double *sums = calloc(out->count, sizeof(double));
     for (size_t i = 0; i < out->count; i++) {
-        if (forward && op->bias && (int)(i % stride) < channels) sums[i] = bias.data[i % stride];
-        if (op->accumulate) sums[i] += out->data[i];
+        if (forward && op->convolution.bias && (int)(i % stride) < channels)
+            sums[i] = bias.data[i % stride];
+        if (op->convolution.accumulate) sums[i] += out->data[i];
     }
     reference(op, x.data, w.data, y.data, sums);
-    for (size_t i = 0; op->relu && i < out->count; i++) sums[i] = fmax(sums[i], 0);
+    for (size_t i = 0; op->convolution.relu && i < out->count; i++) sums[i] = fmax(sums[i], 0);
     int supported = 0;
     for (int i = 0; kernels[i]; i++) {
         if (!kernels[i]->supports(op)) continue;
         float *packed = filter ? NULL : pack_weights(kernels[i], op, w.data);
         check_kernel(kernels[i], op, forward || filter ? x.data : y.data, filter ? y.data : packed,
-                     op->bias ? bias.data : NULL, out, sums, channels, stride, shape);
+                     op->convolution.bias ? bias.data : NULL, out, sums, channels, stride, shape);
         free(packed);
         supported++;
     }
@@ -236,9 +236,9 @@ static void check_shapes(enum op_kind kind, bool bias, bool relu, bool accumulat
 {
     for (int i = 0; i < SHAPES; i++) {
         struct op op = op_of(&shapes[i], kind);
-        op.bias = bias;
-        op.relu = relu;
-        op.accumulate = accumulate;
+        op.convolution.bias = bias;
+        op.convolution.relu = relu;
+        op.convolution.accumulate = accumulate;
         if (!kernel_find(&op)) cr_skip("this processor has no AVX2");
         cr_assert(check_op(&op, i) > 0);
     }

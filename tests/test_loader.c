@@ -125,8 +125,15 @@ static bool rig_init(struct rig *rig, struct fake *fake, int count, int first, i
         rig->slots[i].samples = malloc(BATCH_MAX * sizeof(struct sample));
     }
     rig->source = source_of(fake);
-    return loader_init(&rig->loader, &rig->source, rig->order, count, first, batch, rig->slots,
-                       slots, threads, 1000 * (size_t)threads, &rig->err);
+    const struct loader_options options = { .order = rig->order,
+                                            .order_count = count,
+                                            .first_sample = first,
+                                            .batch = batch,
+                                            .slots = rig->slots,
+                                            .slot_count = slots,
+                                            .threads = threads,
+                                            .cache_bytes = 1000 * (size_t)threads };
+    return loader_init(&rig->loader, &rig->source, &options, &rig->err);
 }
 
 static void rig_release(struct rig *rig)

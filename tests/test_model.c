@@ -1,6 +1,7 @@
 /* The whole network: its size, its gradients, and its agreement with recorded activations. */
 #include <criterion/criterion.h>
 #include <math.h>
+#include <signal.h>
 #include <stdlib.h>
 
 #include "micromet/base/random.h"
@@ -8,6 +9,7 @@
 #include "micromet/nn/inception_v3.h"
 #include "micromet/nn/model.h"
 #include "micromet/nn/pretrained.h"
+#include "model_inspect.h"
 #include "op_case.h"
 #include "real_weights.h"
 #include "support.h"
@@ -79,8 +81,8 @@ static void bench_release(struct bench *b)
 static double loss_of(struct bench *b, float *probabilities)
 {
     float loss;
-    cr_assert(model_train_step(b->model, &b->batch, 0, 1, 1, &loss, probabilities, NULL, &b->err),
-              "%s", b->err.message);
+    cr_assert(model_train_step(b->model, &b->batch, 0, 1, 1, &loss, probabilities, &b->err), "%s",
+              b->err.message);
     return loss;
 }
 
@@ -207,9 +209,68 @@ Test(model, folded_inference_agrees_with_the_unfolded_forward_pass)
     bench_init(&b, spec);
     float trained[4], folded[4];
     loss_of(&b, trained);
+    cr_assert(model_refresh(b.model, &b.err), "%s", b.err.message);
     cr_assert(model_predict(b.model, &b.batch, folded, &b.err), "%s", b.err.message);
     for (int i = 0; i < 4; i++)
         cr_expect(fabsf(trained[i] - folded[i]) < 1e-5f, "%g %g", trained[i], folded[i]);
+    bench_release(&b);
+}
+
+/* Its folded weights would be those of before the step. */
+Test(model, inference_behind_a_step_without_a_refresh_is_a_programmers_error, .signal = SIGABRT)
+{
+    struct bench b;
+    struct model_spec spec = article(75, 1);
+    float probability;
+    spec.towers = 1;
+    strcpy(spec.model.freeze, "all"); /* the head trains */
+    bench_init(&b, spec);
+    loss_of(&b, NULL);
+    cr_assert(model_refresh(b.model, &b.err), "%s", b.err.message);
+    cr_assert(model_predict(b.model, &b.batch, &probability, &b.err), "%s", b.err.message);
+    loss_of(&b, NULL);
+    model_predict(b.model, &b.batch, &probability, &b.err); /* ends here */
+    bench_release(&b);
+}
+
+/* Passes come back in the order of their submission, each with what it was submitted with. */
+Test(model, collecting_a_step_tells_which_one_it_was)
+{
+    struct bench b;
+    struct model_spec spec = article(75, 2);
+    struct model_result result;
+    int tags[PASSES_MAX];
+    spec.towers = 1;
+    strcpy(spec.model.freeze, "all");
+    bench_init(&b, spec);
+    for (int i = 0; i < PASSES_MAX; i++) {
+        b.batch.tag = &tags[i];
+        cr_assert(model_train_submit(b.model, &b.batch, 1e-3 / (i + 1), i + 1, 1, &b.err), "%s",
+                  b.err.message);
+        cr_expect_eq(model_in_flight(b.model), i + 1);
+    }
+    for (int i = 0; i < PASSES_MAX; i++) {
+        cr_assert(model_train_collect(b.model, &result, NULL, &b.err), "%s", b.err.message);
+        cr_expect_eq(result.tag, &tags[i]);
+        cr_expect_eq(result.count, 2);
+        cr_expect_eq(result.learning_rate, 1e-3 / (i + 1));
+        cr_expect(isfinite(result.loss) && result.loss > 0, "loss %g", result.loss);
+    }
+    cr_assert(model_refresh(b.model, &b.err), "%s", b.err.message);
+    for (int i = 0; i < PASSES_MAX; i++) {
+        b.batch.tag = &tags[i];
+        b.batch.count = 2 - i % 2;
+        cr_assert(model_predict_submit(b.model, &b.batch, &b.err), "%s", b.err.message);
+    }
+    for (int i = 0; i < PASSES_MAX; i++) {
+        float probabilities[2] = { -1, -1 };
+        cr_assert(model_predict_collect(b.model, &result, probabilities, &b.err), "%s",
+                  b.err.message);
+        cr_expect_eq(result.tag, &tags[i]);
+        cr_expect_eq(result.count, 2 - i % 2);
+        for (int k = 0; k < 2; k++) cr_expect_eq(probabilities[k] >= 0, k < result.count);
+    }
+    cr_expect_eq(model_in_flight(b.model), 0);
     bench_release(&b);
 }
 
@@ -269,7 +330,7 @@ Test(model, a_step_moves_what_trains_and_nothing_else)
         before[i] = malloc((size_t)model_parameter(b.model, i)->count * sizeof(float));
         cr_assert(model_read(b.model, i, PART_VALUE, before[i], &b.err));
     }
-    cr_assert(model_train_step(b.model, &b.batch, 1e-3f, 1, 1, &loss, NULL, NULL, &b.err));
+    cr_assert(model_train_step(b.model, &b.batch, 1e-3f, 1, 1, &loss, NULL, &b.err));
     for (int i = 0; i < count; i++) {
         const struct parameter *p = model_parameter(b.model, i);
         float *after = malloc((size_t)p->count * sizeof(float));
@@ -294,7 +355,7 @@ Test(model, bf16_activations_follow_fp32_within_their_rounding)
         bench_init(&b, spec);
         cr_assert(model_predict(b.model, &b.batch, k ? bf16 : fp32, &b.err), "%s", b.err.message);
         float loss;
-        cr_assert(model_train_step(b.model, &b.batch, 1e-3f, 1, 1, &loss, NULL, NULL, &b.err));
+        cr_assert(model_train_step(b.model, &b.batch, 1e-3f, 1, 1, &loss, NULL, &b.err));
         cr_expect(isfinite(loss) && loss > 0.2 && loss < 3, "loss %g", loss);
         bench_release(&b);
     }

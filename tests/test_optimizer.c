@@ -107,7 +107,7 @@ Test(optimizer, many_steps_follow_the_formulas)
     struct backend *backend = op_case_backend(1);
     for (int k = 0; k < RULES; k++) {
         const struct config_optimizer *o = &rules[k];
-        const struct op op = { .kind = OP_OPTIMIZER, .optimizer = *o, .count = COUNT };
+        const struct op op = { .kind = OP_OPTIMIZER, .optimizer = { *o, COUNT } };
         static struct particle q[COUNT];
         static float began[COUNT];
         static double travelled[COUNT];
@@ -141,7 +141,7 @@ Test(optimizer, many_steps_follow_the_formulas)
 Test(optimizer, millions_of_parameters_follow_the_formula)
 {
     struct backend *backend = op_case_backend(1);
-    const struct op op = { .kind = OP_OPTIMIZER, .optimizer = rules[4], .count = 2500003 };
+    const struct op op = { .kind = OP_OPTIMIZER, .optimizer = { rules[4], 2500003 } };
     struct error err = { 0 };
     double worst = 0;
     cr_expect(op_case_holds(&op, backend, 1, &worst, &err), "%s", err.message);
@@ -152,7 +152,7 @@ Test(optimizer, millions_of_parameters_follow_the_formula)
 static float first_step(const struct config_optimizer *o, float gradient, float lr)
 {
     struct backend *backend = op_case_backend(1);
-    const struct op op = { .kind = OP_OPTIMIZER, .optimizer = *o, .count = 1 };
+    const struct op op = { .kind = OP_OPTIMIZER, .optimizer = { *o, 1 } };
     struct op_case test;
     struct error err = { 0 };
     op_case_init(&test, &op, 1);

@@ -182,6 +182,7 @@ Test(predict, orientations_are_averaged_window_by_window)
     float expected[WINDOWS];
     rig_init(&rig);
     predict_alone(&rig, 4, expected);
+    expect_predictions(&rig, 4, 1, PASSES_MAX, expected);
     expect_predictions(&rig, 4, 1, 3, expected);
     rig_release(&rig);
 }

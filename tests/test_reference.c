@@ -83,7 +83,6 @@ static void check_derivative(struct op op, const struct derivative *d)
     struct op back = op;
     op.kind = d->forward;
     back.kind = d->backward;
-    back.accumulate = false;
     op_case_init(&forward, &op, 11);
     op_case_init(&backward, &back, 11);
     make_coarse(&forward, d->input);
@@ -124,25 +123,16 @@ static struct tensor tensor(int n, int h, int w, int c, int pixel_stride)
 static const struct op small_convolutions[] = {
     { .x = { DTYPE_F32, 2, 4, 5, 3, 5, NULL },
       .y = { DTYPE_F32, 2, 4, 5, 2, 4, NULL },
-      .kernel_h = 3,
-      .kernel_w = 3,
-      .stride = 1,
-      .pad_h = 1,
-      .pad_w = 1,
-      .bias = true },
+      .convolution.window = { .kernel_h = 3, .kernel_w = 3, .stride = 1, .pad_h = 1, .pad_w = 1 },
+      .convolution.bias = true },
     { .x = { DTYPE_F32, 1, 7, 6, 2, 2, NULL },
       .y = { DTYPE_F32, 1, 3, 2, 3, 3, NULL },
-      .kernel_h = 3,
-      .kernel_w = 3,
-      .stride = 2,
-      .bias = true },
+      .convolution.window = { .kernel_h = 3, .kernel_w = 3, .stride = 2 },
+      .convolution.bias = true },
     { .x = { DTYPE_F32, 1, 3, 4, 2, 2, NULL },
       .y = { DTYPE_F32, 1, 3, 4, 2, 2, NULL },
-      .kernel_h = 1,
-      .kernel_w = 7,
-      .stride = 1,
-      .pad_w = 3,
-      .bias = true },
+      .convolution.window = { .kernel_h = 1, .kernel_w = 7, .stride = 1, .pad_w = 3 },
+      .convolution.bias = true },
 };
 
 Test(reference, convolution_gradients_are_derivatives)
@@ -165,11 +155,11 @@ Test(reference, batch_norm_gradients_are_derivatives)
     for (int i = 0; i < 12; i++) {
         const struct op op = { .x = tensor(2, 3, 2, 4, 4),
                                .y = tensor(2, 3, 2, 4, 7),
-                               .gamma = true,
-                               .frozen = i / 3 % 2,
-                               .relu = i / 6,
-                               .epsilon = 1e-3f,
-                               .momentum = 0.9f };
+                               .batch_norm = { .gamma = true,
+                                               .relu = i / 6,
+                                               .frozen = i / 3 % 2,
+                                               .epsilon = 1e-3f,
+                                               .momentum = 0.9f } };
         check_derivative(op, &derivatives[i % 3]);
     }
 }
@@ -180,13 +170,13 @@ Test(reference, pool_gradients_are_derivatives)
     for (int i = 0; i < 4; i++)
         check_derivative((struct op) { .x = tensor(1, 5, 4, 2, 3),
                                        .y = tensor(1, 5, 4, 2, 2),
-                                       .kernel_h = 3,
-                                       .kernel_w = 3,
-                                       .stride = 1,
-                                       .pad_h = 1,
-                                       .pad_w = 1,
-                                       .average = true,
-                                       .exclude_padding = i % 2 },
+                                       .pool.window = { .kernel_h = 3,
+                                                        .kernel_w = 3,
+                                                        .stride = 1,
+                                                        .pad_h = 1,
+                                                        .pad_w = 1 },
+                                       .pool.average = true,
+                                       .pool.exclude_padding = i % 2 },
                          &derivative);
 }
 
@@ -196,9 +186,7 @@ Test(reference, max_pool_gradients_are_derivatives)
     const struct op forward = { .kind = OP_POOL,
                                 .x = tensor(1, 5, 7, 1, 1),
                                 .y = tensor(1, 2, 3, 1, 1),
-                                .kernel_h = 3,
-                                .kernel_w = 3,
-                                .stride = 2 };
+                                .pool.window = { .kernel_h = 3, .kernel_w = 3, .stride = 2 } };
     struct op backward = forward;
     float x[35], dy[6] = { 1, 2, 3, 4, 5, 6 };
     backward.kind = OP_POOL_BACKWARD;
@@ -225,9 +213,7 @@ Test(reference, the_first_of_equal_maxima_gets_the_gradient)
     const struct op op = { .kind = OP_POOL_BACKWARD,
                            .x = tensor(1, 2, 2, 1, 1),
                            .y = tensor(1, 1, 1, 1, 1),
-                           .kernel_h = 2,
-                           .kernel_w = 2,
-                           .stride = 1 };
+                           .pool.window = { .kernel_h = 2, .kernel_w = 2, .stride = 1 } };
     const float x[4] = { 1, 3, 3, 3 }, dy[1] = { 5 }, want[4] = { 0, 5, 0, 0 };
     struct reference r;
     reference_init(&r, &op, &(struct op_buffers) { .x = x, .dy = dy });
@@ -266,20 +252,18 @@ Test(reference, a_convolution_worked_out_by_hand)
     struct op op = { .kind = OP_CONVOLUTION,
                      .x = tensor(1, 3, 3, 1, 1),
                      .y = tensor(1, 2, 2, 1, 1),
-                     .kernel_h = 2,
-                     .kernel_w = 2,
-                     .stride = 1 };
+                     .convolution.window = { .kernel_h = 2, .kernel_w = 2, .stride = 1 } };
     const double plain[4] = { 6, 8, 12, 14 }, biased[4] = { 0, 0, 0, 1 };
     struct reference r;
     reference_init(&r, &op, &b);
     for (int i = 0; i < 4; i++)
         cr_expect_eq(reference_at(&r, ROLE_OUT, 0, i / 2, i % 2, 0).value, plain[i]);
-    op.bias = op.relu = true;
+    op.convolution.bias = op.convolution.relu = true;
     for (int i = 0; i < 4; i++)
         cr_expect_eq(reference_at(&r, ROLE_OUT, 0, i / 2, i % 2, 0).value, biased[i]);
-    op.bias = op.relu = false;
-    op.stride = 2;
-    op.pad_h = op.pad_w = 1; /* windows begin at -1 and 1 */
+    op.convolution.bias = op.convolution.relu = false;
+    /* windows begin at -1 and 1 */
+    op.convolution.window = (struct op_window) { 2, 2, .stride = 2, .pad_h = 1, .pad_w = 1 };
     const double padded[4] = { 1, 3, 7, 14 };
     for (int i = 0; i < 4; i++)
         cr_expect_eq(reference_at(&r, ROLE_OUT, 0, i / 2, i % 2, 0).value, padded[i]);
@@ -288,18 +272,16 @@ Test(reference, a_convolution_worked_out_by_hand)
 Test(reference, average_pools_divide_by_what_they_are_told_to)
 {
     const float x[4] = { 4, 8, 12, 36 };
-    struct op op = { .kind = OP_POOL,
-                     .x = tensor(1, 2, 2, 1, 1),
-                     .y = tensor(1, 2, 2, 1, 1),
-                     .kernel_h = 3,
-                     .kernel_w = 3,
-                     .stride = 1,
-                     .pad_h = 1,
-                     .pad_w = 1,
-                     .average = true };
+    struct op op = {
+        .kind = OP_POOL,
+        .x = tensor(1, 2, 2, 1, 1),
+        .y = tensor(1, 2, 2, 1, 1),
+        .pool.window = { .kernel_h = 3, .kernel_w = 3, .stride = 1, .pad_h = 1, .pad_w = 1 },
+        .pool.average = true
+    };
     struct reference r;
     reference_init(&r, &op, &(struct op_buffers) { .x = x });
     cr_expect_float_eq(reference_at(&r, ROLE_OUT, 0, 0, 0, 0).value, 60.0 / 9, 1e-12);
-    op.exclude_padding = true;
+    op.pool.exclude_padding = true;
     cr_expect_float_eq(reference_at(&r, ROLE_OUT, 0, 0, 0, 0).value, 60.0 / 4, 1e-12);
 }

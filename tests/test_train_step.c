@@ -333,7 +333,7 @@ static void check_step(const char *name)
     cr_assert(model_predict(s.model, &s.batch, s.probabilities, &err), "%s", err.message);
     check_logits(&s, "inference_logits");
     cr_assert(model_train_step(s.model, &s.batch, (float)number(&s, "learning_rate"),
-                               (int64_t)number(&s, "step"), 1, &loss, s.probabilities, NULL, &err),
+                               (int64_t)number(&s, "step"), 1, &loss, s.probabilities, &err),
               "%s", err.message);
     check_logits(&s, "logits");
     cr_expect_float_eq(loss, number(&s, "loss"), loss_off, "%s: a loss of %.9g, not %.9g", name,

@@ -95,7 +95,7 @@ static void dropout_mask(struct backend *backend, float rate, uint64_t seed, int
                          float mask[ROWS * COLUMNS])
 {
     const struct op op = { .kind = OP_DROPOUT,
-                           .rate = rate,
+                           .dropout.rate = rate,
                            .x = tensor(ROWS, 1, 1, COLUMNS),
                            .y = tensor(ROWS, 1, 1, COLUMNS) };
     struct op_case test;
@@ -157,12 +157,13 @@ Test(dropout, repeats_for_a_step_and_differs_between_steps_and_seeds)
 }
 
 /* Batch norm over x = 1, 2, 3, 6 in one channel: mean 3, biased variance 3.5, unbiased 14/3. */
-static void batch_norm_of_four(const struct op *options, struct op_case *test,
+static void batch_norm_of_four(const struct op_batch_norm *options, struct op_case *test,
                                struct backend *backend)
 {
-    struct op op = *options;
-    op.kind = OP_BATCH_NORM;
-    op.x = op.y = tensor(2, 1, 2, 1);
+    const struct op op = { .kind = OP_BATCH_NORM,
+                           .x = tensor(2, 1, 2, 1),
+                           .y = tensor(2, 1, 2, 1),
+                           .batch_norm = *options };
     op_case_init(test, &op, 1);
     memcpy(op_case_before(test, ROLE_X), (float[4]) { 1, 2, 3, 6 }, 4 * sizeof(float));
     *(float *)op_case_before(test, ROLE_BETA) = 10;
@@ -181,14 +182,15 @@ Test(batch_norm, moving_statistics_are_biased_unless_asked_otherwise)
 {
     struct backend *backend = op_case_backend(1);
     struct op_case test;
-    batch_norm_of_four(&(struct op) { .momentum = 0.75f }, &test, backend);
+    batch_norm_of_four(&(struct op_batch_norm) { .momentum = 0.75f }, &test, backend);
     cr_expect_float_eq(result(&test, ROLE_SAVED_MEAN), 3, 1e-6);
     cr_expect_float_eq(result(&test, ROLE_SAVED_INVERSE_STD), 1 / sqrt(3.5), 1e-6);
     cr_expect_float_eq(result(&test, ROLE_MOVING_MEAN), 0.75 * -1 + 0.25 * 3, 1e-6);
     cr_expect_float_eq(result(&test, ROLE_MOVING_VARIANCE), 0.75 * 2 + 0.25 * 3.5, 1e-6);
     cr_expect_float_eq(result(&test, ROLE_OUT), 10 - 2 / sqrt(3.5), 1e-5);
     op_case_release(&test);
-    batch_norm_of_four(&(struct op) { .momentum = 0.75f, .unbiased_moving = true }, &test, backend);
+    batch_norm_of_four(&(struct op_batch_norm) { .momentum = 0.75f, .unbiased_moving = true },
+                       &test, backend);
     cr_expect_float_eq(result(&test, ROLE_SAVED_INVERSE_STD), 1 / sqrt(3.5), 1e-6);
     cr_expect_float_eq(result(&test, ROLE_MOVING_VARIANCE), 0.75 * 2 + 0.25 * 14 / 3, 1e-6);
     op_case_release(&test);
@@ -199,8 +201,9 @@ Test(batch_norm, frozen_statistics_are_used_and_kept)
 {
     struct backend *backend = op_case_backend(1);
     struct op_case test;
-    batch_norm_of_four(&(struct op) { .momentum = 0.75f, .frozen = true, .epsilon = 0.25f }, &test,
-                       backend);
+    batch_norm_of_four(
+        &(struct op_batch_norm) { .momentum = 0.75f, .frozen = true, .epsilon = 0.25f }, &test,
+        backend);
     cr_expect_float_eq(result(&test, ROLE_OUT), 10 + 2 / 1.5, 1e-5);
     cr_expect_float_eq(result(&test, ROLE_SAVED_MEAN), -1, 0);
     cr_expect_float_eq(result(&test, ROLE_SAVED_INVERSE_STD), 1 / 1.5, 1e-6);
@@ -218,8 +221,7 @@ Test(batch_norm, a_small_spread_far_from_zero_is_resolved)
     const struct op op = { .kind = OP_BATCH_NORM,
                            .x = tensor(2, 9, 9, 8),
                            .y = tensor(2, 9, 9, 8),
-                           .epsilon = 1e-12f,
-                           .momentum = 0.5f };
+                           .batch_norm = { .epsilon = 1e-12f, .momentum = 0.5f } };
     struct op_case test;
     struct error err = { 0 };
     op_case_init(&test, &op, 1);
@@ -241,9 +243,8 @@ Test(batch_norm, a_single_value_is_normalised_to_beta)
     const struct op op = { .kind = OP_BATCH_NORM,
                            .x = tensor(1, 1, 1, 3),
                            .y = tensor(1, 1, 1, 3),
-                           .epsilon = 1e-3f,
-                           .momentum = 0.5f,
-                           .unbiased_moving = true };
+                           .batch_norm = {
+                               .unbiased_moving = true, .epsilon = 1e-3f, .momentum = 0.5f } };
     struct op_case test;
     op_case_init(&test, &op, 1);
     run(&test, backend);

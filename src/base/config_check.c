@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "micromet/base/size.h"
+
 void config_resolve(struct config *config, const char *path)
 {
     char stem[PATH_MAX_BYTES] = "";
@@ -86,7 +88,7 @@ static const struct rule rules[] = {
 
 bool config_check(const struct config *config, int *key, struct error *err)
 {
-    for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
+    for (size_t i = 0; i < COUNT_OF(rules); i++) {
         if (rules[i].holds(config)) continue;
         char value[CONFIG_TEXT_MAX];
         *key = config_key_find(rules[i].key);

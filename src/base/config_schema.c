@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "micromet/base/size.h"
+
 static const char *const data_sources[] = { "packs", "slides", NULL };
 static const char *const samplings[] = { "class_then_slide", "shuffle", NULL };
 static const char *const tissue_methods[] = { "gray", "otsu", NULL };
@@ -132,9 +134,8 @@ const struct config_key config_keys[] = {
 };
 /* clang-format on */
 
-const int config_key_count = sizeof(config_keys) / sizeof(config_keys[0]);
-_Static_assert(sizeof(config_keys) / sizeof(config_keys[0]) <= CONFIG_KEYS_MAX,
-               "raise CONFIG_KEYS_MAX");
+const int config_key_count = COUNT_OF(config_keys);
+_Static_assert(COUNT_OF(config_keys) <= CONFIG_KEYS_MAX, "raise CONFIG_KEYS_MAX");
 
 int config_key_find(const char *name)
 {

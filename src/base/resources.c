@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "micromet/base/file.h"
+#include "micromet/base/size.h"
 #include "micromet/base/thread.h"
 
 /* Both versions of control groups: how the line in /proc/self/cgroup is marked, and where the files
@@ -97,7 +98,7 @@ int thread_count_default(void)
 int64_t memory_limit_bytes(void)
 {
     double limit = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGE_SIZE);
-    for (size_t i = 0; i < sizeof(memory_hierarchies) / sizeof(memory_hierarchies[0]); i++)
+    for (size_t i = 0; i < COUNT_OF(memory_hierarchies); i++)
         limit = smallest_limit(&memory_hierarchies[i], limit, parse_bytes);
     return (int64_t)limit;
 }

@@ -5,32 +5,12 @@
 
 #include "bench_parts.h"
 #include "micromet/base/log.h"
+#include "micromet/base/size.h"
 #include "micromet/base/thread.h"
 
 enum { TOWERS = 2 };
 static const double ceiling_seconds = 0.6; /* for each ceiling */
 static const double share_undisturbed = 0.9;
-
-bool bench_repeat(double seconds, bool (*work)(void *context, struct error *err), void *context,
-                  double *calls_per_s, struct error *err)
-{
-    int64_t calls = 0;
-    double spent_s = 0;
-    if (!work(context, err)) return false;
-    const double started_s = clock_seconds();
-    while (spent_s < seconds) {
-        if (!work(context, err)) return false;
-        calls++;
-        spent_s = clock_seconds() - started_s;
-    }
-    *calls_per_s = (double)calls / spent_s;
-    return true;
-}
-
-void bench_tell(const struct bench *bench, const struct bench_result *result)
-{
-    bench->listener->result(bench->listener->context, result);
-}
 
 static double processor_seconds(void)
 {
@@ -70,7 +50,7 @@ static bool measure_ceilings(struct bench *bench, struct error *err)
           .figures = { { "gb_per_s", "GB/s", bench->triad_gb_per_s, 0 } },
           .figure_count = 1 },
     };
-    for (size_t i = 0; i < sizeof results / sizeof *results; i++) bench_tell(bench, &results[i]);
+    for (size_t i = 0; i < COUNT_OF(results); i++) bench_tell(bench, &results[i]);
     return true;
 }
 

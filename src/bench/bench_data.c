@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "bench_parts.h"
+#include "micromet/base/size.h"
 #include "micromet/base/thread.h"
 #include "micromet/data/loader.h"
 #include "micromet/run/predict.h"
@@ -83,8 +84,8 @@ static bool decode_once(const struct slide *slide, struct decode *decode, int th
 static void decode_init(struct decode *decode, const struct slide *slide)
 {
     const struct slide_level *level = &slide->levels[0];
-    const int64_t columns = (level->width + level->block_width - 1) / level->block_width;
-    const int64_t rows = (level->height + level->block_height - 1) / level->block_height;
+    const int64_t columns = CEIL_DIV(level->width, level->block_width);
+    const int64_t rows = CEIL_DIV(level->height, level->block_height);
     *decode = (struct decode) { .level = level, .columns = columns, .blocks = columns * rows };
     decode->stride = (int64_t)(0.618 * (double)decode->blocks) + 1;
     while (divisor(decode->stride, decode->blocks) != 1) decode->stride++;
@@ -135,11 +136,15 @@ struct feed {
 static bool feed_epoch(struct feed *feed, struct error *err)
 {
     const struct loader_source source = loader_source_dataset(feed->dataset);
+    const struct loader_options options = { .order = feed->sampler.order,
+                                            .order_count = feed->sampler.examples_per_epoch,
+                                            .batch = feed->batch,
+                                            .slots = feed->slots,
+                                            .slot_count = RING,
+                                            .threads = feed->threads };
     struct loader *loader;
     struct loader_batch *slot;
-    if (!loader_init(&loader, &source, feed->sampler.order, feed->sampler.examples_per_epoch, 0,
-                     feed->batch, feed->slots, RING, feed->threads, 0, err))
-        return false;
+    if (!loader_init(&loader, &source, &options, err)) return false;
     bool ok;
     while ((ok = loader_next(loader, &slot, err)) && slot) {
         feed->windows += slot->count;

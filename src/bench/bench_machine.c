@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "bench_parts.h"
+#include "micromet/base/size.h"
 #include "micromet/base/thread.h"
 
 enum {
@@ -135,7 +136,7 @@ static bool peak_once(void *context, double *gflops, struct error *err)
 
 bool bench_peak(int threads, double seconds, double *gflops, struct error *err)
 {
-    const int kernels = sizeof fma_kernels / sizeof *fma_kernels;
+    const int kernels = COUNT_OF(fma_kernels);
     *gflops = 0;
     for (int i = 0; i < kernels; i++) {
         struct peak_try try = { &fma_kernels[i], threads };

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "bench_parts.h"
+#include "micromet/base/size.h"
 #include "micromet/base/thread.h"
 #include "micromet/data/augment.h"
 #include "micromet/run/checkpoint.h"
@@ -168,8 +169,8 @@ static bool train_batch(void *context, struct error *err)
 {
     struct network *network = context;
     float loss;
-    return model_train_step(network->model, &network->input, (float)network->learning_rate,
-                            ++network->step, SEED, &loss, NULL, NULL, err);
+    return model_train_step(network->model, &network->input, network->learning_rate,
+                            ++network->step, SEED, &loss, NULL, err);
 }
 
 static bool network_init(struct network *network, const struct bench *bench, struct error *err)
@@ -224,7 +225,7 @@ static bool measure_layers(const struct bench *bench, struct network *network, s
 {
     static const char *const programs[] = { "infer", "train" };
     const struct backend_facts *facts = &bench->session.backend->facts;
-    const int threads = (facts->threads + facts->queues - 1) / facts->queues; /* of queue 0 */
+    const int threads = CEIL_DIV(facts->threads, facts->queues); /* of queue 0 */
     const double peak = bench->peak_gflops * threads / facts->threads;
     for (int training = 0; training <= 1; training++) {
         struct model_op_time *times;
@@ -249,8 +250,8 @@ bool bench_network(const struct bench *bench, struct error *err)
         ok = measure_pass(bench, &network, "infer", infer_batch, inference_macs, err) &&
              measure_pass(bench, &network, "train", train_batch, training_macs, err);
     if (ok && bench->options->layers)
-        ok = infer_batch(&network, err) && train_batch(&network, err) &&
-             measure_layers(bench, &network, err);
+        ok = model_refresh(network.model, err) && infer_batch(&network, err) &&
+             train_batch(&network, err) && measure_layers(bench, &network, err);
     model_release(network.model);
     batch_release(&network.batch);
     free(network.unchanged);

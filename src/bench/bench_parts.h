@@ -12,6 +12,7 @@ struct bench {
     double peak_gflops, triad_gb_per_s; /* of all threads */
 };
 
+/* bench_measure.c */
 /* Call work() again and again for about `seconds`, after one call that is not counted. */
 bool bench_repeat(double seconds, bool (*work)(void *context, struct error *err), void *context,
                   double *calls_per_s, struct error *err);

@@ -97,8 +97,8 @@ static void print_result(void *context, const struct bench_result *result)
 static void print_shape(const struct op *op)
 {
     char kernel[32] = "";
-    if (op->kernel_h)
-        snprintf(kernel, sizeof kernel, "%dx%d/%d", op->kernel_h, op->kernel_w, op->stride);
+    const struct op_window *w = op_window(op);
+    if (w) snprintf(kernel, sizeof kernel, "%dx%d/%d", w->kernel_h, w->kernel_w, w->stride);
     printf("  %3dx%-3d %4d > %3dx%-3d %4d  %-6s", op->x.h, op->x.w, op->x.c, op->y.h, op->y.w,
            op->y.c, kernel);
 }

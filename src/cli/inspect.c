@@ -3,11 +3,11 @@
 #include "inspect.h"
 
 #include <stdio.h>
-#include <string.h>
 
 #include "cli.h"
 #include "micromet/base/log.h"
 #include "micromet/format/weights.h"
+#include "micromet/slide/pack.h"
 
 struct arguments {
     const char *annotation, *out;
@@ -35,15 +35,9 @@ enum file_kind { FILE_SLIDE, FILE_PACK, FILE_WEIGHTS };
 
 static enum file_kind kind_of(const char *path)
 {
-    static const char pack[8] = "MMPACK\r\n";
-    char head[sizeof pack] = "";
     struct error ignored = { 0 };
     enum weights_format format = WEIGHTS_UNKNOWN;
-    FILE *file = fopen(path, "rb");
-    if (!file) return FILE_SLIDE;
-    const size_t count = fread(head, 1, sizeof head, file);
-    fclose(file);
-    if (count == sizeof pack && memcmp(head, pack, sizeof pack) == 0) return FILE_PACK;
+    if (pack_is_at(path)) return FILE_PACK;
     return weights_sniff(&format, path, &ignored) && format != WEIGHTS_UNKNOWN ? FILE_WEIGHTS
                                                                                : FILE_SLIDE;
 }

@@ -52,14 +52,15 @@ static void print_program(const struct gpu_plan *plan, bool training)
     for (int i = 0; i < plan->count; i++) {
         const struct gpu_plan_row *r = &plan->rows[i];
         const struct op *op = &r->op;
+        const struct op_window *w = &op->convolution.window;
         if (r->training != training || r->tower != 0) continue;
         printf("%-31s %-15s %3dx%-3d %4d > %3dx%-3d %4d   %dx%d/%d  %6lld %9.1f %9.3f %8.2f %8.1f"
                "  %-8s %s%s\n",
                op->name, short_kind(op->kind), op->x.h, op->x.w, op->x.c, op->y.h, op->y.w, op->y.c,
-               op->kernel_h, op->kernel_w, op->stride, (long long)r->convolution.engine,
+               w->kernel_h, w->kernel_w, w->stride, (long long)r->convolution.engine,
                (double)r->convolution.workspace_bytes / 1024, 1e-9 * r->flops, 1e-6 * r->bytes,
                1e6 * r->seconds, r->compute_bound ? "compute" : "memory", r->convolution.form,
-               op->accumulate ? ", added" : "");
+               op->convolution.accumulate ? ", added" : "");
     }
 }
 
@@ -106,14 +107,15 @@ static void print_plan(const struct gpu_plan *plan)
 static void json_row(const struct gpu_plan_row *r)
 {
     const struct op *op = &r->op;
+    const struct op_window *w = &op->convolution.window;
     printf(
         "{\"what\":\"convolution\",\"program\":\"%s\",\"tower\":%d,\"layer\":\"%s\",\"operation\":"
         "\"%s\",\"in\":[%d,%d,%d,%d],\"out\":[%d,%d,%d,%d],\"kernel\":[%d,%d],\"stride\":%d,"
         "\"form\":\"%s\",\"fused\":%s,\"engine\":%lld,\"workspace\":%zu,\"scratch\":%zu,"
         "\"reused\":%s,\"flops\":%.6g,\"bytes\":%.6g,\"seconds\":%.6g,\"bound\":\"%s\"}\n",
         r->training ? "training" : "inference", r->tower, op->name, short_kind(op->kind), op->x.n,
-        op->x.h, op->x.w, op->x.c, op->y.n, op->y.h, op->y.w, op->y.c, op->kernel_h, op->kernel_w,
-        op->stride, r->convolution.form, r->convolution.fused ? "true" : "false",
+        op->x.h, op->x.w, op->x.c, op->y.n, op->y.h, op->y.w, op->y.c, w->kernel_h, w->kernel_w,
+        w->stride, r->convolution.form, r->convolution.fused ? "true" : "false",
         (long long)r->convolution.engine, r->convolution.workspace_bytes,
         r->convolution.scratch_bytes, r->convolution.reused ? "true" : "false", r->flops, r->bytes,
         r->seconds, r->compute_bound ? "compute" : "memory");

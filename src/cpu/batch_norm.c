@@ -57,9 +57,10 @@ static void statistics_block(const struct op *op, const struct op_buffers *b, st
 {
     float *mean = b->saved_mean + k.first, *inverse = b->saved_inverse_std + k.first;
     float *moving_mean = b->moving_mean + k.first, *moving_variance = b->moving_variance + k.first;
-    if (op->frozen) {
+    if (op->batch_norm.frozen) {
         memcpy(mean, moving_mean, (size_t)k.count * sizeof *mean);
-        for (int c = 0; c < k.count; c++) inverse[c] = 1 / sqrtf(moving_variance[c] + op->epsilon);
+        for (int c = 0; c < k.count; c++)
+            inverse[c] = 1 / sqrtf(moving_variance[c] + op->batch_norm.epsilon);
         return;
     }
     const double m = (double)tensor_pixels(&op->x);
@@ -67,13 +68,14 @@ static void statistics_block(const struct op *op, const struct op_buffers *b, st
     sum_block(&op->x, b->x, k, NULL, false, sums);
     for (int c = 0; c < k.count; c++) mean[c] = (float)(sums[c] / m);
     sum_block(&op->x, b->x, k, mean, true, sums);
-    const double unbias = op->unbiased_moving && m > 1 ? m / (m - 1) : 1;
+    const double unbias = op->batch_norm.unbiased_moving && m > 1 ? m / (m - 1) : 1;
     for (int c = 0; c < k.count; c++) {
         const double variance = sums[c] / m;
-        inverse[c] = (float)(1 / sqrt(variance + op->epsilon));
-        moving_mean[c] = op->momentum * moving_mean[c] + (1 - op->momentum) * mean[c];
-        moving_variance[c] = op->momentum * moving_variance[c] +
-                             (1 - op->momentum) * (float)(variance * unbias);
+        inverse[c] = (float)(1 / sqrt(variance + op->batch_norm.epsilon));
+        moving_mean[c] = op->batch_norm.momentum * moving_mean[c] +
+                         (1 - op->batch_norm.momentum) * mean[c];
+        moving_variance[c] = op->batch_norm.momentum * moving_variance[c] +
+                             (1 - op->batch_norm.momentum) * (float)(variance * unbias);
     }
 }
 
@@ -87,7 +89,7 @@ CPU_CLONES static void forward_block(const struct op *op, const struct op_buffer
         scale[c] = b->saved_inverse_std[i] * (b->gamma ? b->gamma[i] : 1);
         shift[c] = b->beta[i] - b->saved_mean[i] * scale[c];
     }
-    const float low = op->relu ? 0 : -INFINITY;
+    const float low = op->batch_norm.relu ? 0 : -INFINITY;
     const int64_t pixels = tensor_pixels(&op->x);
     for (int64_t p = 0; p < pixels; p++) {
         const float *x = load(&op->x, b->x, p, k, in_row);
@@ -114,9 +116,9 @@ CPU_CLONES static void backward_sums(const struct op *op, const struct op_buffer
         for (int64_t p = first; p < last; p++) {
             const float *x = load(&op->x, b->x, p, k, x_row);
             const float *dy = load(&op->y, b->dy, p, k, dy_row);
-            const float *y = op->relu ? load(&op->y, b->y, p, k, y_row) : dy;
+            const float *y = op->batch_norm.relu ? load(&op->y, b->y, p, k, y_row) : dy;
             for (int c = 0; c < k.count; c++) {
-                const float g = op->relu && !(y[c] > 0) ? 0 : dy[c];
+                const float g = op->batch_norm.relu && !(y[c] > 0) ? 0 : dy[c];
                 g_part[c] += g;
                 gx_part[c] += g * ((x[c] - mean[c]) * inverse[c]);
             }
@@ -140,8 +142,8 @@ CPU_CLONES static void backward_block(const struct op *op, const struct op_buffe
         b->dbias[i] = (float)sum_g[c];
         if (b->dgamma) b->dgamma[i] = (float)sum_gx[c];
         scale[c] = b->saved_inverse_std[i] * (b->gamma ? b->gamma[i] : 1);
-        mean_g[c] = op->frozen ? 0 : (float)(sum_g[c] / m);
-        mean_gx[c] = op->frozen ? 0 : (float)(sum_gx[c] / m);
+        mean_g[c] = op->batch_norm.frozen ? 0 : (float)(sum_g[c] / m);
+        mean_gx[c] = op->batch_norm.frozen ? 0 : (float)(sum_gx[c] / m);
     }
     const float *mean = b->saved_mean + k.first, *inverse = b->saved_inverse_std + k.first;
     const int64_t pixels = tensor_pixels(&op->x);
@@ -149,9 +151,9 @@ CPU_CLONES static void backward_block(const struct op *op, const struct op_buffe
     for (int64_t p = 0; p < pixels; p++) {
         const float *x = load(&op->x, b->x, p, k, x_row);
         const float *dy = load(&op->y, b->dy, p, k, dy_row);
-        const float *y = op->relu ? load(&op->y, b->y, p, k, y_row) : dy;
+        const float *y = op->batch_norm.relu ? load(&op->y, b->y, p, k, y_row) : dy;
         for (int c = 0; c < k.count; c++) {
-            const float g = op->relu && !(y[c] > 0) ? 0 : dy[c];
+            const float g = op->batch_norm.relu && !(y[c] > 0) ? 0 : dy[c];
             const float xhat = (x[c] - mean[c]) * inverse[c];
             out[c] = scale[c] * (g - mean_g[c] - xhat * mean_gx[c]);
         }

@@ -6,16 +6,17 @@
 
 struct conv_view conv_view_of(const struct op *op)
 {
+    const struct op_window *w = &op->convolution.window;
     struct conv_view v = {
         .in = op->x,
         .out = op->y,
-        .kernel_h = op->kernel_h,
-        .kernel_w = op->kernel_w,
-        .stride = op->stride,
-        .pad_h = op->pad_h,
-        .pad_w = op->pad_w,
-        .relu = op->relu,
-        .accumulate = op->accumulate,
+        .kernel_h = w->kernel_h,
+        .kernel_w = w->kernel_w,
+        .stride = w->stride,
+        .pad_h = w->pad_h,
+        .pad_w = w->pad_w,
+        .relu = op->convolution.relu,
+        .accumulate = op->convolution.accumulate,
     };
     if (op->kind == OP_CONVOLUTION_BACKWARD_DATA) {
         v.in = op->y;

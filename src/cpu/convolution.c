@@ -42,7 +42,7 @@ static bool widened_execute(struct plan *plan, const struct op_buffers *b, struc
     struct op_buffers buffers = *b;
     const bool data = op->kind == OP_CONVOLUTION_BACKWARD_DATA;
     if (!data) convert(&op->x, b->x, &inner->x, w->x);
-    if (data && op->accumulate) convert(&op->x, b->out, &inner->x, w->x);
+    if (data && op->convolution.accumulate) convert(&op->x, b->out, &inner->x, w->x);
     if (op->kind != OP_CONVOLUTION) convert(&op->y, b->dy, &inner->y, w->y);
     buffers.x = w->x;
     buffers.dy = w->y;
@@ -99,17 +99,18 @@ static bool fits(int in, int out, int kernel, int stride, int pad)
 static bool shapes_check(const struct op *op, struct error *err)
 {
     const struct tensor *x = &op->x, *y = &op->y;
+    const struct op_window *w = &op->convolution.window;
     if (x->dtype == DTYPE_U8 || y->dtype == DTYPE_U8)
         return error_set(err, EXIT_CODE_FAILED, "%s %s: convolutions take floats, not bytes",
                          op_kind_name(op->kind), op->name ? op->name : "");
-    if (x->n == y->n && fits(x->h, y->h, op->kernel_h, op->stride, op->pad_h) &&
-        fits(x->w, y->w, op->kernel_w, op->stride, op->pad_w))
+    if (x->n == y->n && fits(x->h, y->h, w->kernel_h, w->stride, w->pad_h) &&
+        fits(x->w, y->w, w->kernel_w, w->stride, w->pad_w))
         return true;
     return error_set(err, EXIT_CODE_FAILED,
                      "%s %s: a %d×%d kernel with stride %d and padding %d, %d does not take %d "
                      "images of %d×%d to %d of %d×%d",
-                     op_kind_name(op->kind), op->name ? op->name : "", op->kernel_h, op->kernel_w,
-                     op->stride, op->pad_h, op->pad_w, x->n, x->h, x->w, y->n, y->h, y->w);
+                     op_kind_name(op->kind), op->name ? op->name : "", w->kernel_h, w->kernel_w,
+                     w->stride, w->pad_h, w->pad_w, x->n, x->h, x->w, y->n, y->h, y->w);
 }
 
 bool plan_convolution(struct plan *plan, struct error *err)

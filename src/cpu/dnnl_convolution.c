@@ -67,7 +67,8 @@ static dnnl_status_t describe_dense(dnnl_memory_desc_t *md, const struct tensor 
 /* Our weights: (K,R,S,C) float32. */
 static dnnl_status_t describe_weights(dnnl_memory_desc_t *md, const struct op *op)
 {
-    const dnnl_dims_t dims = { op->y.c, op->x.c, op->kernel_h, op->kernel_w };
+    const struct op_window *w = &op->convolution.window;
+    const dnnl_dims_t dims = { op->y.c, op->x.c, w->kernel_h, w->kernel_w };
     return dnnl_memory_desc_init_by_tag(md, 4, dims, dnnl_f32, dnnl_ohwi);
 }
 
@@ -78,16 +79,17 @@ struct descriptors {
 
 static bool describe(const struct op *op, struct descriptors *d, struct error *err)
 {
-    const dnnl_dims_t weight_dims = { op->y.c, op->x.c, op->kernel_h, op->kernel_w };
+    const struct op_window *w = &op->convolution.window;
+    const dnnl_dims_t weight_dims = { op->y.c, op->x.c, w->kernel_h, w->kernel_w };
     const dnnl_dims_t bias_dims = { op->y.c };
     const bool filter = op->kind == OP_CONVOLUTION_BACKWARD_FILTER;
     const dnnl_data_type_t weights_type = filter ? dnnl_f32 : data_type(op->x.dtype);
     for (int i = 0; i < 2; i++) {
-        d->strides[i] = op->stride;
-        d->pad_low[i] = i ? op->pad_w : op->pad_h;
+        d->strides[i] = w->stride;
+        d->pad_low[i] = i ? w->pad_w : w->pad_h;
         const int out = i ? op->y.w : op->y.h, in = i ? op->x.w : op->x.h;
-        const int kernel = i ? op->kernel_w : op->kernel_h;
-        d->pad_high[i] = (int64_t)(out - 1) * op->stride + kernel - in - d->pad_low[i];
+        const int kernel = i ? w->kernel_w : w->kernel_h;
+        d->pad_high[i] = (int64_t)(out - 1) * w->stride + kernel - in - d->pad_low[i];
     }
     return !failed(describe_dense(&d->x, &op->x), "tensor", op, err) &&
            !failed(describe_dense(&d->y, &op->y), "tensor", op, err) &&
@@ -103,7 +105,8 @@ static dnnl_status_t describe_forward(const struct op *op, const struct descript
 {
     return dnnl_convolution_forward_desc_init(
         desc, training ? dnnl_forward_training : dnnl_forward_inference, dnnl_convolution_direct,
-        &d->x, &d->w, op->bias ? &d->b : NULL, &d->y, d->strides, d->pad_low, d->pad_high);
+        &d->x, &d->w, op->convolution.bias ? &d->b : NULL, &d->y, d->strides, d->pad_low,
+        d->pad_high);
 }
 
 static dnnl_status_t create_forward(const struct op *op, const struct descriptors *d,
@@ -115,7 +118,8 @@ static dnnl_status_t create_forward(const struct op *op, const struct descriptor
     dnnl_status_t status = describe_forward(op, d, &desc, false);
     if (status != dnnl_success) return status;
     if ((status = dnnl_post_ops_create(&post)) != dnnl_success) return status;
-    if (op->relu) status = dnnl_post_ops_append_eltwise(post, 1, dnnl_eltwise_relu, 0, 0);
+    if (op->convolution.relu)
+        status = dnnl_post_ops_append_eltwise(post, 1, dnnl_eltwise_relu, 0, 0);
     if (status == dnnl_success) status = dnnl_primitive_attr_set_post_ops(attributes, post);
     if (status == dnnl_success)
         status = dnnl_primitive_desc_create(pd, &desc, attributes, engine, NULL);
@@ -130,7 +134,7 @@ static dnnl_status_t create_backward(const struct op *op, const struct descripto
     dnnl_convolution_desc_t forward, desc;
     dnnl_primitive_desc_t hint;
     struct op plain = *op;
-    plain.bias = false;
+    plain.convolution.bias = false;
     struct descriptors hint_descriptors = *d;
     hint_descriptors.w.data_type = data_type(op->x.dtype);
     dnnl_status_t status = describe_forward(&plain, &hint_descriptors, &forward, true);
@@ -142,9 +146,9 @@ static dnnl_status_t create_backward(const struct op *op, const struct descripto
                                                           &d->w, &d->y, d->strides, d->pad_low,
                                                           d->pad_high);
     else
-        status = dnnl_convolution_backward_weights_desc_init(&desc, dnnl_convolution_direct, &d->x,
-                                                             &d->w, op->bias ? &d->b : NULL, &d->y,
-                                                             d->strides, d->pad_low, d->pad_high);
+        status = dnnl_convolution_backward_weights_desc_init(
+            &desc, dnnl_convolution_direct, &d->x, &d->w, op->convolution.bias ? &d->b : NULL,
+            &d->y, d->strides, d->pad_low, d->pad_high);
     if (status == dnnl_success)
         status = dnnl_primitive_desc_create(pd, &desc, attributes, engine, hint);
     dnnl_primitive_desc_destroy(hint);
@@ -263,7 +267,7 @@ static bool arguments_init(struct dnnl_convolution *c, const struct op *op,
         const dnnl_memory_desc_t *theirs = i == ROLE_BIAS
                                                ? &d->b
                                                : dnnl_primitive_desc_query_md(pd, role->query, 0);
-        const bool add_after = i == ROLE_SOURCE && op->accumulate;
+        const bool add_after = i == ROLE_SOURCE && op->convolution.accumulate;
         if (failed(argument_init(c, &c->arguments[i], role->id, &ours[i], theirs, role->output,
                                  add_after),
                    "memory", op, err))
@@ -310,8 +314,7 @@ static bool load(struct plan *plan, const float *weights, struct error *err)
     struct dnnl_convolution *c = plan->detail;
     struct argument *a = &c->arguments[ROLE_WEIGHTS];
     const struct op *op = &plan->op;
-    const size_t bytes = (size_t)op->y.c * (size_t)op->kernel_h * (size_t)op->kernel_w *
-                         (size_t)op->x.c * sizeof(float);
+    const size_t bytes = (size_t)op_weight_rows(op) * (size_t)op->x.c * sizeof(float);
     if (a->reorder)
         return !failed(dnnl_memory_set_data_handle(a->ours, (void *)(uintptr_t)weights), "memory",
                        op, err) &&
@@ -353,7 +356,7 @@ static bool execute(struct plan *plan, const struct op_buffers *b, struct error 
             failed(reorder(c, &c->arguments[i], true), "reorder", op, err))
             return false;
     if (failed(dnnl_stream_wait(c->stream), "wait", op, err)) return false;
-    if (op->accumulate) accumulate(op, c->arguments[ROLE_SOURCE].scratch, b->out);
+    if (op->convolution.accumulate) accumulate(op, c->arguments[ROLE_SOURCE].scratch, b->out);
     return true;
 }
 
@@ -364,7 +367,7 @@ bool dnnl_convolution_plan(struct plan *plan, struct error *err)
     if (!c) return error_set(err, EXIT_CODE_FAILED, "out of memory for a plan");
     struct descriptors d;
     dnnl_primitive_desc_t pd = NULL;
-    c->has_bias = op->bias && op->kind != OP_CONVOLUTION_BACKWARD_DATA;
+    c->has_bias = op->convolution.bias && op->kind != OP_CONVOLUTION_BACKWARD_DATA;
     if (!describe(op, &d, err)) goto fail;
     if (failed(dnnl_engine_create(&c->engine, dnnl_cpu, 0), "engine", op, err)) goto fail;
     if (failed(dnnl_stream_create(&c->stream, c->engine, dnnl_stream_default_flags), "stream", op,

@@ -46,9 +46,9 @@ static bool execute(struct plan *plan, const struct op_buffers *b, struct error 
 #pragma omp parallel num_threads(k->parts)
     {
         const int part = omp_get_thread_num();
-        k->kernel->run(op, x, second, forward && op->bias ? b->bias : NULL, b->out,
+        k->kernel->run(op, x, second, forward && op->convolution.bias ? b->bias : NULL, b->out,
                        scratch + (size_t)part * k->scratch_bytes, part, k->parts);
-        if (filter && op->bias) kernel_dbias(op, b->dy, b->dbias, part, k->parts);
+        if (filter && op->convolution.bias) kernel_dbias(op, b->dy, b->dbias, part, k->parts);
     }
     return true;
 }

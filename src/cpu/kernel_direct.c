@@ -65,9 +65,10 @@ static bool geometry_init(struct geometry *g, const struct op *op)
 static bool supports(const struct op *op)
 {
     if (op->kind != OP_CONVOLUTION && op->kind != OP_CONVOLUTION_BACKWARD_DATA) return false;
+    const struct op_window *w = &op->convolution.window;
     struct geometry g;
     return isa_best() && op->x.dtype == DTYPE_F32 && op->y.dtype == DTYPE_F32 &&
-           op->kernel_h * op->kernel_w <= RUNS_MAX && geometry_init(&g, op);
+           w->kernel_h * w->kernel_w <= RUNS_MAX && geometry_init(&g, op);
 }
 
 static size_t packed_bytes(const struct op *op)

@@ -55,9 +55,10 @@ static void valid_range(int in, int out, int stride, int offset, int *first, int
 
 static struct filter_tap filter_tap_of(const struct op *op, int r, int s)
 {
+    const struct op_window *w = &op->convolution.window;
     struct filter_tap t = { .r = r, .s = s };
-    valid_range(op->x.h, op->y.h, op->stride, r - op->pad_h, &t.y0, &t.y_count);
-    valid_range(op->x.w, op->y.w, op->stride, s - op->pad_w, &t.x0, &t.x_count);
+    valid_range(op->x.h, op->y.h, w->stride, r - w->pad_h, &t.y0, &t.y_count);
+    valid_range(op->x.w, op->y.w, w->stride, s - w->pad_w, &t.x0, &t.x_count);
     t.pixels = (int64_t)op->y.n * t.y_count * t.x_count;
     return t;
 }
@@ -66,11 +67,12 @@ static void find_pixels(const struct op *op, const struct filter_tap *t, const f
                         const float *dy, int64_t first, int count, const float **x_pixels,
                         const float **dy_pixels)
 {
+    const struct op_window *w = &op->convolution.window;
     for (int i = 0; i < count; i++) {
         const int64_t row = (first + i) / t->x_count, n = row / t->y_count;
         const int64_t ox = t->x0 + (first + i) % t->x_count, oy = t->y0 + row % t->y_count;
-        const int64_t iy = oy * op->stride + t->r - op->pad_h;
-        const int64_t ix = ox * op->stride + t->s - op->pad_w;
+        const int64_t iy = oy * w->stride + t->r - w->pad_h;
+        const int64_t ix = ox * w->stride + t->s - w->pad_w;
         x_pixels[i] = x + ((n * op->x.h + iy) * op->x.w + ix) * op->x.pixel_stride;
         dy_pixels[i] = dy + ((n * op->y.h + oy) * op->y.w + ox) * op->y.pixel_stride;
     }
@@ -98,7 +100,8 @@ static void fill_panels(const float *const *pixels, int count, int c, int column
 static void multiply(const struct op *op, const struct isa *isa, const float *turned,
                      const float *panels, int pixels, float *dw, int columns, bool accumulate)
 {
-    const size_t stride = (size_t)op->kernel_h * op->kernel_w * op->x.c;
+    const struct op_window *w = &op->convolution.window;
+    const size_t stride = (size_t)w->kernel_h * w->kernel_w * op->x.c;
     const ptrdiff_t zero = 0;
     const float *a[ROWS_MAX];
     float *y[ROWS_MAX];
@@ -135,7 +138,7 @@ static void run_tap(const struct op *op, const struct filter_tap *t, const float
     const int step = isa->panels * PANEL;
     float *turned = scratch, *panels = turned + (size_t)PIXELS_MAX * op->y.c;
     const float *x_pixels[PIXELS_MAX], *dy_pixels[PIXELS_MAX];
-    float *to = dw + ((size_t)t->r * op->kernel_w + t->s) * op->x.c;
+    float *to = dw + ((size_t)t->r * op->convolution.window.kernel_w + t->s) * op->x.c;
     const int64_t blocks = (t->pixels + PIXELS_MAX - 1) / PIXELS_MAX;
     if (blocks == 0)
         for (int c = c_first; c < c_end; c += step)
@@ -157,13 +160,14 @@ static void run(const struct op *op, const float *x, const float *dy, const floa
                 void *scratch, int part, int parts)
 {
     (void)bias;
+    const struct op_window *w = &op->convolution.window;
     const int panels = ceil_div(op->x.c, PANEL);
-    const int64_t items = (int64_t)op->kernel_h * op->kernel_w * panels;
+    const int64_t items = (int64_t)w->kernel_h * w->kernel_w * panels;
     const int64_t first = items * part / parts, end = items * (part + 1) / parts;
     for (int64_t item = first; item < end;) {
         const int tap = (int)(item / panels), panel = (int)(item % panels);
         const int panel_end = int_min(panels, panel + (int)(end - item));
-        const struct filter_tap t = filter_tap_of(op, tap / op->kernel_w, tap % op->kernel_w);
+        const struct filter_tap t = filter_tap_of(op, tap / w->kernel_w, tap % w->kernel_w);
         run_tap(op, &t, x, dy, dw, panel * PANEL, int_min(op->x.c, panel_end * PANEL), scratch);
         item += panel_end - panel;
     }

@@ -103,11 +103,12 @@ static bool supports(const struct op *op)
 {
     enum { TRANSFORM_MACS = 10 }; /* a transformed value costs as much as so many multiply-adds */
     if (op->kind != OP_CONVOLUTION && op->kind != OP_CONVOLUTION_BACKWARD_DATA) return false;
+    const struct op_window *w = &op->convolution.window;
     struct winograd g;
-    if (!isa_best() || op->x.dtype != DTYPE_F32 || op->y.dtype != DTYPE_F32 || op->stride != 1 ||
+    if (!isa_best() || op->x.dtype != DTYPE_F32 || op->y.dtype != DTYPE_F32 || w->stride != 1 ||
         op->x.c % PANEL || op->y.c % PANEL || !winograd_init(&g, op))
         return false;
-    if (op->pad_h >= op->kernel_h || op->pad_w >= op->kernel_w) return false;
+    if (w->pad_h >= w->kernel_h || w->pad_w >= w->kernel_w) return false;
     const double c = op->x.c, k = op->y.c;
     const double macs = (double)g.tiles * g.points * (c * k + TRANSFORM_MACS * (c + k));
     return macs < 0.9 * direct_macs(&g.view);

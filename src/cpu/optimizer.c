@@ -62,11 +62,12 @@ static bool execute(struct plan *plan, const struct op_buffers *b, struct error 
                                  int64_t, int64_t) = {
         [OPTIMIZER_ADAM] = adam, [OPTIMIZER_RMSPROP] = rmsprop, [OPTIMIZER_SGD] = sgd
     };
-    const int64_t blocks = (plan->op.count + BLOCK - 1) / BLOCK;
+    const struct op_optimizer *o = &plan->op.optimizer;
+    const int64_t blocks = (o->count + BLOCK - 1) / BLOCK;
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < blocks; i++) {
-        const int64_t last = (i + 1) * BLOCK < plan->op.count ? (i + 1) * BLOCK : plan->op.count;
-        rules[plan->op.optimizer.name](&plan->op.optimizer, b, i * BLOCK, last);
+        const int64_t last = (i + 1) * BLOCK < o->count ? (i + 1) * BLOCK : o->count;
+        rules[o->rule.name](&o->rule, b, i * BLOCK, last);
     }
     return true;
 }

@@ -29,7 +29,7 @@ static bool dropout(struct plan *plan, const struct op_buffers *b, struct error 
     (void)err;
     const struct op *op = &plan->op;
     const int64_t pixels = tensor_pixels(&op->x);
-    const float scale = 1 / (1 - op->rate);
+    const float scale = 1 / (1 - op->dropout.rate);
     for (int64_t p = 0; p < pixels; p++) {
         float in_row[ROW_CHANNELS_MAX], out_row[ROW_CHANNELS_MAX];
         struct random random = random_init(b->values->seed, (uint32_t)b->values->step, (uint64_t)p,
@@ -37,7 +37,7 @@ static bool dropout(struct plan *plan, const struct op_buffers *b, struct error 
         const float *x = row_load(&op->x, b->x, p, in_row);
         float *y = row_target(&op->y, b->out, p, out_row);
         for (int c = 0; c < op->x.c; c++)
-            y[c] = random_uniform(&random, 0, 1) < op->rate ? 0 : x[c] * scale;
+            y[c] = random_uniform(&random, 0, 1) < op->dropout.rate ? 0 : x[c] * scale;
         row_store(&op->y, b->out, p, y);
     }
     return true;

@@ -16,10 +16,23 @@ static struct range taps(int out, int kernel, int stride, int pad, int in)
     return (struct range) { first < 0 ? 0 : first, last > in ? in : last };
 }
 
+static struct range row_taps(const struct op *op, int oy)
+{
+    const struct op_window *w = &op->pool.window;
+    return taps(oy, w->kernel_h, w->stride, w->pad_h, op->x.h);
+}
+
+static struct range column_taps(const struct op *op, int ox)
+{
+    const struct op_window *w = &op->pool.window;
+    return taps(ox, w->kernel_w, w->stride, w->pad_w, op->x.w);
+}
+
 static float average_scale(const struct op *op, struct range rows, struct range columns)
 {
     const int inside = (rows.last - rows.first) * (columns.last - columns.first);
-    return 1.0f / (float)(op->exclude_padding ? inside : op->kernel_h * op->kernel_w);
+    const struct op_window *w = &op->pool.window;
+    return 1.0f / (float)(op->pool.exclude_padding ? inside : w->kernel_h * w->kernel_w);
 }
 
 static inline int64_t pixel_at(const struct tensor *t, int n, int y, int x)
@@ -46,8 +59,8 @@ static void reduce_plain(const struct pool_pixel *p, int first, bool bf16)
 static void forward_pixel(const struct op *op, const struct op_buffers *b, int n, int oy, int ox,
                           const void **pixels)
 {
-    const struct range rows = taps(oy, op->kernel_h, op->stride, op->pad_h, op->x.h);
-    const struct range columns = taps(ox, op->kernel_w, op->stride, op->pad_w, op->x.w);
+    const struct range rows = row_taps(op, oy);
+    const struct range columns = column_taps(op, ox);
     const struct isa *isa = isa_best();
     const bool bf16 = op->x.dtype == DTYPE_BF16;
     const int64_t target = pixel_at(&op->y, n, oy, ox);
@@ -56,8 +69,8 @@ static void forward_pixel(const struct op *op, const struct op_buffers *b, int n
         .pixels = pixels,
         .y = row_target(&op->y, b->out, target, out_row),
         .channels = op->x.c,
-        .average = op->average,
-        .scale = op->average ? average_scale(op, rows, columns) : 1,
+        .average = op->pool.average,
+        .scale = op->pool.average ? average_scale(op, rows, columns) : 1,
     };
     for (int y = rows.first; y < rows.last; y++)
         for (int x = columns.first; x < columns.last; x++)
@@ -137,10 +150,10 @@ CPU_CLONES static void backward_image(const struct op *op, const struct op_buffe
     float dy_row[ROW_CHANNELS_MAX];
     for (int oy = 0; oy < op->y.h; oy++)
         for (int ox = 0; ox < op->y.w; ox++) {
-            const struct range rows = taps(oy, op->kernel_h, op->stride, op->pad_h, op->x.h);
-            const struct range columns = taps(ox, op->kernel_w, op->stride, op->pad_w, op->x.w);
+            const struct range rows = row_taps(op, oy);
+            const struct range columns = column_taps(op, ox);
             const float *dy = row_load(&op->y, b->dy, pixel_at(&op->y, n, oy, ox), dy_row);
-            if (op->average)
+            if (op->pool.average)
                 spread_average(op, dy, rows, columns, image);
             else
                 send_to_maximum(op, b, n, dy, rows, columns, image);
@@ -151,7 +164,7 @@ CPU_CLONES static void backward_image(const struct op *op, const struct op_buffe
         const float *from = image + p * op->x.c;
         const float *old = row_load(&op->x, b->out, pixel, row);
         float *to = row_target(&op->x, b->out, pixel, row);
-        if (op->accumulate)
+        if (op->pool.accumulate)
             for (int c = 0; c < op->x.c; c++) to[c] = old[c] + from[c];
         else
             memcpy(to, from, (size_t)op->x.c * sizeof *to);
@@ -204,7 +217,8 @@ static bool plan_forward(struct plan *plan, struct error *err)
 {
     struct pointers *pointers = calloc(1, sizeof *pointers);
     if (!pointers) return error_set(err, EXIT_CODE_FAILED, "out of memory for a plan");
-    pointers->taps = (size_t)plan->op.kernel_h * (size_t)plan->op.kernel_w;
+    const struct op_window *w = &plan->op.pool.window;
+    pointers->taps = (size_t)w->kernel_h * (size_t)w->kernel_w;
     plan->bytes = (size_t)omp_get_max_threads() * pointers->taps * sizeof *pointers->memory;
     if (!cpu_alloc(plan->bytes, (void **)&pointers->memory, err)) {
         free(pointers);
@@ -219,11 +233,12 @@ static bool plan_forward(struct plan *plan, struct error *err)
 bool plan_pool(struct plan *plan, struct error *err)
 {
     const struct op *op = &plan->op;
+    const struct op_window *w = &op->pool.window;
     for (int i = 0; i < 2; i++) {
         const int in = i ? op->x.w : op->x.h, out = i ? op->y.w : op->y.h;
-        const int kernel = i ? op->kernel_w : op->kernel_h, pad = i ? op->pad_w : op->pad_h;
-        if (op->x.c != op->y.c || op->stride < 1 || pad >= kernel ||
-            (out - 1) * op->stride - pad >= in)
+        const int kernel = i ? w->kernel_w : w->kernel_h, pad = i ? w->pad_w : w->pad_h;
+        if (op->x.c != op->y.c || w->stride < 1 || pad >= kernel ||
+            (out - 1) * w->stride - pad >= in)
             return error_set(err, EXIT_CODE_FAILED, "%s: a pool window would hold no pixel",
                              op->name ? op->name : "");
     }

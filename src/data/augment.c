@@ -1,5 +1,5 @@
-/* Draws of the augmentation: every word of a stream has its place, so that one option never shifts
- * another. */
+/* Random draws for augmentation. Every parameter has a fixed position in the stream, so switching
+ * one option does not change the others. */
 #include "micromet/data/augment.h"
 
 static void draw_color(struct random *random, const struct config_augment *augment,

@@ -1,8 +1,5 @@
-/* One face for two sources: the mapping of a pack, or the slide itself with the list that its pack
- * would hold.
- *
- * The one idea: both lists come from windows_select(), so an index names the same window either
- * way. */
+/* Windows from two sources behind one interface: a mapped pack, or the slide itself. Both lists of
+ * windows come from windows_select(), so an index refers to the same window either way. */
 #include "micromet/data/dataset.h"
 
 #include <stdlib.h>
@@ -83,8 +80,7 @@ static void close_slide(struct dataset_slide *slide)
     slide_release(&slide->slide);
 }
 
-/* The next slide of the dataset, or a warning and one more in *bad. False if the dataset must not
- * be used. */
+/* Add a slide, or log a warning and count it in *bad. False if the dataset must not be used. */
 static bool add_slide(struct dataset *dataset, const struct manifest_row *row,
                       const struct config *config, int *bad, struct error *err)
 {
@@ -140,14 +136,14 @@ void dataset_release(struct dataset *dataset)
 enum { READER_SLIDES_MAX = 8, READER_CACHE_BYTES_MIN = 4 << 20 };
 
 struct reader_slot {
-    struct slide_cache *cache; /* NULL = free */
+    struct slide_cache *cache; /* NULL = unused */
     int slide;
-    uint64_t used; /* when it was last read */
+    uint64_t used; /* reader->reads at its last use */
 };
 
 struct dataset_reader {
     const struct dataset *dataset;
-    size_t slot_bytes; /* a slot's share of the memory */
+    size_t slot_bytes; /* memory limit of each slot's cache */
     int slot_count;
     uint64_t reads;
     struct reader_slot slots[READER_SLIDES_MAX];
@@ -175,7 +171,7 @@ void dataset_reader_release(struct dataset_reader *reader)
     free(reader);
 }
 
-/* The cache of one slide; the slide that was not read for the longest time makes room for it. */
+/* The cache of a slide; if it has none yet, the least recently used slot is taken for it. */
 static struct slide_cache *find_cache(struct dataset_reader *reader, int slide, struct error *err)
 {
     struct reader_slot *oldest = &reader->slots[0];
@@ -216,7 +212,7 @@ static bool read_slide(struct dataset_reader *reader, int slide, const struct wi
     return true;
 }
 
-/* Pixels of the levels that windows are cut from. */
+/* Total pixels of the levels that windows are cut from. */
 static size_t level_pixels(const struct dataset *dataset, const struct slide *slide)
 {
     size_t pixels = 0;

@@ -186,34 +186,34 @@ static bool start_reader(struct loader *l, int i, struct error *err)
 }
 
 bool loader_init(struct loader **loader, const struct loader_source *source,
-                 const struct sample *order, int64_t order_count, int64_t first_sample, int batch,
-                 struct loader_batch *slots, int slot_count, int threads, size_t cache_bytes,
-                 struct error *err)
+                 const struct loader_options *options, struct error *err)
 {
-    CHECK(batch > 0 && slot_count > 0 && threads > 0);
+    const int batch = options->batch, threads = options->threads;
+    const int64_t samples = options->order_count - options->first_sample;
+    CHECK(batch > 0 && options->slot_count > 0 && threads > 0);
     CHECK(source->towers > 0 && source->towers <= TOWERS_MAX);
-    CHECK(first_sample >= 0 && first_sample <= order_count);
+    CHECK(options->first_sample >= 0 && samples >= 0);
+    const size_t cache_bytes = options->cache_bytes / (size_t)threads; /* of one reader */
     *loader = NULL;
     struct loader *l = calloc(1, sizeof *l);
     if (!l) return error_set(err, EXIT_CODE_FAILED, "no memory for the loader");
     l->source = *source;
-    l->order = order;
-    l->order_count = order_count;
-    l->first_sample = first_sample;
-    l->batch_count = (order_count - first_sample + batch - 1) / batch;
+    l->order = options->order;
+    l->order_count = options->order_count;
+    l->first_sample = options->first_sample;
+    l->batch_count = (samples + batch - 1) / batch;
     l->batch = batch;
     l->run = (batch + threads - 1) / threads;
-    l->batches = slots;
+    l->batches = options->slots;
     pthread_mutex_init(&l->mutex, NULL);
     pthread_cond_init(&l->work, NULL);
     pthread_cond_init(&l->filled, NULL);
 
-    if (!allocate(l, slot_count, threads, err)) goto fail;
+    if (!allocate(l, options->slot_count, threads, err)) goto fail;
     for (int i = 0; i < threads; i++) {
         struct reader *reader = &l->readers[i];
         reader->loader = l;
-        if (!source->open(source->context, cache_bytes / (size_t)threads, &reader->handle, err))
-            goto fail;
+        if (!source->open(source->context, cache_bytes, &reader->handle, err)) goto fail;
         reader->opened = true;
     }
     for (int i = 0; i < threads; i++)

@@ -1,5 +1,5 @@
-/* The order of an epoch. Windows are listed once by (slide, class); an epoch then costs three draws
- * a sample. */
+/* The order of windows in an epoch. Windows are indexed by (slide, class) once; drawing a sample
+ * then takes three random numbers. */
 #include "micromet/data/sampler.h"
 
 #include <stdlib.h>
@@ -12,8 +12,7 @@ static int label_of(const struct dataset_slide *slide, int64_t window)
     return slide->windows[window].label != 0;
 }
 
-/* by_class[class_start[2*slide + label] ..] are the windows of that slide with that label,
- * ascending. */
+/* Fill in by_class, class_start and class_slides. */
 static void list_windows(struct sampler *s)
 {
     int64_t at = 0;

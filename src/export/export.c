@@ -1,12 +1,10 @@
-/* One table of formats; what they share: the facts about the model, and that nothing is written
- * over unasked. A folder's last file is the one that makes it a model to its readers, and the one
- * that tells that an export is there. */
+/* One table of formats, none of which writes over anything unasked. A folder's last file is the one
+ * that makes it a model to its readers, and the one that tells that an export is there. */
 #include "micromet/export/export.h"
 
 #include <ctype.h>
 #include <jansson.h>
 #include <math.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -16,129 +14,6 @@
 #include "micromet/base/log.h"
 
 enum { TRITON_BATCH_MAX = 64, TRITON_DELAY_US = 1000 };
-
-/* --- Facts ----------------------------------------------------------------------------------- */
-
-static void add_fact(struct export_facts *facts, const char *key, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-
-static void add_fact(struct export_facts *facts, const char *key, const char *format, ...)
-{
-    char *text = facts->text + facts->used;
-    const size_t left = sizeof facts->text - facts->used;
-    CHECK(facts->count < EXPORT_KEYS_MAX);
-    facts->pairs[2 * facts->count] = key;
-    facts->pairs[2 * facts->count + 1] = text;
-    facts->count++;
-    va_list arguments;
-    va_start(arguments, format);
-    const int length = vsnprintf(text, left, format, arguments);
-    va_end(arguments);
-    CHECK(length >= 0 && (size_t)length < left);
-    facts->used += (size_t)length + 1;
-}
-
-static void list_text(char text[64], const int *values, int count)
-{
-    int at = snprintf(text, 64, "[");
-    for (int i = 0; i < count; i++)
-        at += snprintf(text + at, 64 - (size_t)at, "%s%d", i ? ", " : "", values[i]);
-    snprintf(text + at, 64 - (size_t)at, "]");
-}
-
-/* As much of the configuration as the model is made of. */
-static void add_config(struct export_facts *facts, const struct config *config)
-{
-    char levels[64], head[64];
-    list_text(levels, config->data.levels, config->data.level_count);
-    list_text(head, config->model.head, config->model.head_count);
-    const char *padding = pool_padding_name(config->model.pool_padding);
-    add_fact(facts, "pool_padding", "%s", padding);
-    add_fact(facts, "config",
-             "data: {levels: %s, window: %d, center: %d}\n"
-             "model: {pool_padding: %s, head: %s, dropout: %.9g}\n",
-             levels, config->data.window, config->data.center, padding, head,
-             config->model.dropout);
-}
-
-static void add_single(struct export_facts *facts, int towers)
-{
-    char ratios[64];
-    list_text(ratios, facts->single.ratios, towers);
-    add_fact(facts, "single_input_px", "%d", facts->single.side);
-    add_fact(facts, "single_input_ratios", "%s", ratios);
-}
-
-static bool is_graph(const struct export_options *options)
-{
-    return options->format == EXPORT_ONNX || options->format == EXPORT_TRITON;
-}
-
-static bool collect_facts(struct checkpoint *c, const struct export_options *options,
-                          struct export_facts *facts, struct error *err)
-{
-    const bool graph = is_graph(options), floats = options->input == EXPORT_FLOAT;
-    struct error ignored = { 0 };
-    const bool needs_single = options->single_input || options->format == EXPORT_WSINFER;
-    facts->has_single = single_window_of(c, &facts->single, needs_single ? err : &ignored);
-    if (needs_single && !facts->has_single) return false;
-    char *towers = checkpoint_towers_text(&c->config, &c->input);
-    if (!towers) return error_set(err, EXIT_CODE_FAILED, "no memory for metadata");
-    add_fact(facts, "format", "micromet model");
-    add_fact(facts, "version", "%d", CHECKPOINT_VERSION);
-    add_fact(facts, "name", "%s", c->config.name);
-    add_fact(facts, "program", "%s", c->program);
-    add_fact(facts, "exporter", "micromet %s %s", MICROMET_VERSION, MICROMET_GIT);
-    add_config(facts, &c->config);
-    add_fact(facts, "towers", "%s", towers);
-    free(towers);
-    add_fact(facts, "window", "%d", c->config.data.window);
-    add_fact(facts, "preprocessing", "%s", MODEL_PREPROCESSING);
-    add_fact(facts, "class_names", "%s", MODEL_CLASS_NAMES);
-    if (!isnan(c->state.threshold)) add_fact(facts, "threshold", "%.17g", c->state.threshold);
-    add_fact(facts, "gamma", "%s", c->gamma && !graph ? "true" : "false");
-    add_fact(facts, "precision", "%s", graph && options->half ? "fp16" : "fp32");
-    if (graph)
-        add_fact(facts, "input", "%s", floats ? "float32 NCHW RGB 0..1" : "uint8 NHWC RGB 0..255");
-    if (options->single_input) add_single(facts, c->config.data.level_count);
-    return true;
-}
-
-bool single_window_of(const struct checkpoint *checkpoint, struct single_window *single,
-                      struct error *err)
-{
-    const struct config_data *data = &checkpoint->config.data;
-    const double *downsamples = checkpoint->input.downsamples;
-    *single = (struct single_window) { 0 };
-    for (int t = 0; t < data->level_count; t++) {
-        const double ratio = downsamples[t] / downsamples[0];
-        single->ratios[t] = (int)lround(ratio);
-        if (!(fabs(ratio / single->ratios[t] - 1) <= 0.01))
-            return error_set(err, EXIT_CODE_FAILED,
-                             "%s: level %d is shrunk %.6g times against level %d; one window can "
-                             "be cut for all towers only where that is an integer",
-                             checkpoint->path, data->levels[t], ratio, data->levels[0]);
-    }
-    /* The centre of a window is its pixel window/2: an odd one reaches further up than down. */
-    const int towers = data->level_count, even = towers > 1 ? data->window % 2 : 0;
-    single->side = (data->window + even) * single->ratios[towers - 1];
-    for (int t = 0; t < towers; t++)
-        single->corners[t] = single->side / 2 - data->window / 2 * single->ratios[t];
-    return true;
-}
-
-const struct weight_array *export_array(const struct checkpoint *checkpoint, const char *name,
-                                        int dims, const int64_t *shape, struct error *err)
-{
-    const struct weight_array *array = weights_find(&checkpoint->weights, name);
-    if (weights_fit(array, dims, shape) && array->dims == dims && strcmp(array->dtype, "F32") == 0)
-        return array;
-    error_set(err, EXIT_CODE_FAILED, "%s: its array '%s' is missing or of another shape",
-              checkpoint->path, name);
-    return NULL;
-}
-
-/* --- Formats --------------------------------------------------------------------------------- */
 
 struct job {
     struct checkpoint *checkpoint;
@@ -348,7 +223,7 @@ bool export_write(struct checkpoint *checkpoint, const struct export_options *op
     for (int t = 0; t < checkpoint->config.data.level_count; t++)
         if (!(checkpoint->input.um_per_px[t] > 0) && options->mpp > 0)
             checkpoint->input.um_per_px[t] = options->mpp * checkpoint->input.downsamples[t];
-    if (!collect_facts(checkpoint, options, &facts, err) ||
+    if (!export_facts_collect(&facts, checkpoint, options, err) ||
         !formats[options->format].plan(&job, path, err) || !make_room(&job, options->force, err) ||
         !formats[options->format].write(&job, err))
         return false;

@@ -4,15 +4,12 @@
  * on: a pool that counts its padding is a Pad and a pool without, a dense layer is a 1×1
  * convolution of the 1×1 map, and a concatenation follows the last of its parts. Nodes and
  * initializers are only listed here; onnx_write() asks for one array at a time. */
-#include <limits.h>
-#include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "export_parts.h"
 #include "micromet/format/onnx.h"
-#include "micromet/nn/inception_v3.h"
 
 enum {
     OPSET = 13,
@@ -24,21 +21,13 @@ enum {
     ONNX_FLOAT16 = 10,
 };
 
-/* Where the values of an initializer come from; constants have data instead. */
-struct source {
-    const struct weight_array *array;
-    const struct weight_array *norm[4]; /* gamma (or NULL), beta, mean, variance; of weights and
-                                         * biases that a batch norm is folded into */
-    bool is_bias;
-};
-
 struct builder {
     struct checkpoint *checkpoint;
     const struct export_options *options;
     const struct export_facts *facts;
     struct onnx_node nodes[NODES_MAX];
     struct weight_array initializers[INITIALIZERS_MAX];
-    struct source sources[INITIALIZERS_MAX];
+    struct export_source sources[INITIALIZERS_MAX]; /* of initializers without data */
     char names[NAMES_MAX][NAME_BYTES];
     int node_count, initializer_count, name_count;
     float scale[1], offset[1]; /* preprocessing */
@@ -128,7 +117,7 @@ static const char *add_number(struct builder *b, char *name, const float *value)
 
 /* Shape as the graph wants it, values from `source` when the file is written. */
 static const char *add_weights(struct builder *b, char *name, int dims, const int64_t *shape,
-                               const struct source *source)
+                               const struct export_source *source)
 {
     struct weight_array array = { .dims = dims, .count = 1 };
     strcpy(array.dtype, b->options->half ? "F16" : "F32");
@@ -190,35 +179,15 @@ static const char *scale(struct builder *b, const char *window, int tower)
 
 /* --- Towers ---------------------------------------------------------------------------------- */
 
-/* What a convolution and its batch norm hold; false with *err set. */
-static bool find_unit(struct builder *b, const struct inception_layer *l, int tower,
-                      struct source *weights, struct source *bias)
-{
-    static const char *const norm[] = { "bn.weight", "bn.bias", "bn.running_mean",
-                                        "bn.running_var" };
-    const int64_t shape[] = { l->channels, inception_channels(l->from), l->kernel_h, l->kernel_w };
-    char name[NAME_BYTES];
-    snprintf(name, sizeof name, "tower%d.%s.conv.weight", tower, l->name);
-    *weights = (struct source) { .array = export_array(b->checkpoint, name, 4, shape, b->err) };
-    if (!weights->array) return false;
-    for (int i = b->checkpoint->gamma ? 0 : 1; i < 4; i++) {
-        snprintf(name, sizeof name, "tower%d.%s.%s", tower, l->name, norm[i]);
-        weights->norm[i] = export_array(b->checkpoint, name, 1, shape, b->err);
-        if (!weights->norm[i]) return false;
-    }
-    *bias = *weights;
-    bias->is_bias = true;
-    return true;
-}
-
 static bool add_convolution(struct builder *b, const struct inception_layer *l, int tower,
                             const char *input, char *output)
 {
-    const int64_t shape[] = { l->channels, inception_channels(l->from), l->kernel_h, l->kernel_w };
+    int64_t shape[4];
     const int64_t pad_h = l->same ? (l->kernel_h - 1) / 2 : 0;
     const int64_t pad_w = l->same ? (l->kernel_w - 1) / 2 : 0;
-    struct source weights, bias;
-    if (!find_unit(b, l, tower, &weights, &bias)) return false;
+    struct export_source weights, bias;
+    inception_weight_shape(l, shape);
+    if (!export_convolution(b->checkpoint, l, tower, &weights, &bias, b->err)) return false;
     struct onnx_node *node = add_node(b, "Conv", name_of(b, "%s.conv", output), input);
     add_input(node, add_weights(b, name_of(b, "%s.weight", output), 4, shape, &weights));
     add_input(node, add_weights(b, name_of(b, "%s.bias", output), 1, shape, &bias));
@@ -295,7 +264,7 @@ static bool add_head(struct builder *b, const char *features)
         const bool last = i == config->model.head_count;
         const int64_t shape[] = { last ? 1 : config->model.head[i], inputs, 1, 1 };
         char *weight = name_of(b, "head.%d.weight", i), *bias = name_of(b, "head.%d.bias", i);
-        const struct source sources[] = {
+        const struct export_source sources[] = {
             { .array = export_array(b->checkpoint, weight, 2, shape, b->err) },
             { .array = export_array(b->checkpoint, bias, 1, shape, b->err) },
         };
@@ -353,73 +322,6 @@ static bool build(struct builder *b, const struct onnx_value *inputs)
     return add_head(b, "features");
 }
 
-/* --- Values ---------------------------------------------------------------------------------- */
-
-/* Round to the nearest half float, ties to even. False if it is too large for one. */
-static bool half_from_float(float value, uint16_t *half)
-{
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    const uint16_t sign = (uint16_t)(bits >> 16 & 0x8000);
-    const float magnitude = fabsf(value);
-    if (!(magnitude < 65520)) return false;
-    if (magnitude < 0x1p-14f) { /* subnormal: a multiple of 2^-24 */
-        *half = (uint16_t)(sign | (uint16_t)lrintf(magnitude * 0x1p24f));
-        return true;
-    }
-    bits &= 0x7fffffff;
-    bits += 0xfff + (bits >> 13 & 1);
-    *half = (uint16_t)(sign | ((bits >> 13) - ((127 - 15) << 10)));
-    return true;
-}
-
-/* What the values of channel k are multiplied with. */
-static double channel_scale(const struct source *source, int64_t k)
-{
-    if (!source->norm[1]) return 1;
-    const float *gamma = source->norm[0] ? source->norm[0]->data : NULL;
-    const float *variance = source->norm[3]->data;
-    return inception_fold_scale(gamma ? gamma[k] : 1, variance[k]);
-}
-
-static float channel_bias(const struct source *source, int64_t k)
-{
-    const float *beta = source->norm[1]->data, *mean = source->norm[2]->data;
-    return (float)(beta[k] - mean[k] * channel_scale(source, k));
-}
-
-static bool store(struct builder *b, int index, void *values, int64_t i, float value,
-                  struct error *err)
-{
-    if (!b->options->half)
-        ((float *)values)[i] = value;
-    else if (!half_from_float(value, &((uint16_t *)values)[i]))
-        return error_set(err, EXIT_CODE_FAILED,
-                         "%s: %s holds %g, which float16 cannot; export with --precision fp32",
-                         b->checkpoint->path, b->initializers[index].name, value);
-    return true;
-}
-
-static bool fill(void *context, int index, void *values, struct error *err)
-{
-    struct builder *b = context;
-    const struct source *source = &b->sources[index];
-    const float *from = source->array->data;
-    const int64_t channels = b->initializers[index].shape[0];
-    const int64_t each = b->initializers[index].count / channels;
-    bool done = true;
-    for (int64_t k = 0; k < channels && done; k++) {
-        const double scale_by = channel_scale(source, k);
-        for (int64_t i = k * each; i < (k + 1) * each && done; i++) {
-            const float value = source->is_bias ? channel_bias(source, k)
-                                                : (float)(from[i] * scale_by);
-            done = store(b, index, values, i, value, err);
-        }
-    }
-    weights_let_go(&b->checkpoint->weights, source->array);
-    return done;
-}
-
 /* --- The file -------------------------------------------------------------------------------- */
 
 static int describe_inputs(const struct builder *b, struct onnx_value *inputs,
@@ -445,6 +347,12 @@ static int describe_inputs(const struct builder *b, struct onnx_value *inputs,
         memcpy(inputs[t].shape, bytes ? nhwc : nchw, sizeof nhwc);
     }
     return count;
+}
+
+static bool fill(void *context, int index, void *values, struct error *err)
+{
+    struct builder *b = context;
+    return export_values(b->checkpoint, &b->sources[index], &b->initializers[index], values, err);
 }
 
 static bool write_graph(struct builder *b, const char *path)

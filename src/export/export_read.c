@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "micromet/base/size.h"
 #include "micromet/export/export.h"
 #include "micromet/format/onnx.h"
 #include "micromet/nn/inception_v3.h"
@@ -71,7 +72,7 @@ static bool write_parameter(struct checkpoint *c, struct model *model, int index
         { ".bn.running_var", NULL, 1 }, /* less epsilon */
     };
     const char *name = model_parameter(model, index)->name;
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+    for (size_t i = 0; i < COUNT_OF(parts); i++) {
         const size_t length = strlen(name), tail = strlen(parts[i].ours);
         char graphs[128];
         if (length < tail || strcmp(name + length - tail, parts[i].ours) != 0) continue;

@@ -10,11 +10,11 @@
 #include <tiffio.h>
 #include <unistd.h>
 
+#include "micromet/base/size.h"
 #include "micromet/format/image.h"
 
-enum { TILE = 256, DESCRIPTION_BYTES_MAX = 1 << 20 };
+enum { TILE = 256 };
 static const int64_t classic_bytes_max = INT64_C(3) << 30; /* larger files need BigTIFF */
-static const int64_t values_max = INT64_C(1) << 28;        /* that float_tiff_read() takes */
 static const int64_t side_max = INT64_C(1) << 26;
 
 struct float_tiff {
@@ -45,15 +45,14 @@ static int drop_warning(TIFF *tiff, void *context, const char *module, const cha
     return 1;
 }
 
-/* Open `path`, or the descriptor if it is not -1; libtiff's messages go to `said`. */
+/* libtiff's messages go to `said`. */
 static TIFF *open_tiff(const char *path, int descriptor, const char *mode, struct error *said)
 {
     TIFFOpenOptions *options = TIFFOpenOptionsAlloc();
     if (!options) return NULL;
     TIFFOpenOptionsSetErrorHandlerExtR(options, keep_error, said);
     TIFFOpenOptionsSetWarningHandlerExtR(options, drop_warning, NULL);
-    TIFF *tiff = descriptor < 0 ? TIFFOpenExt(path, mode, options)
-                                : TIFFFdOpenExt(descriptor, path, mode, options);
+    TIFF *tiff = TIFFFdOpenExt(descriptor, path, mode, options);
     TIFFOpenOptionsFree(options);
     return tiff;
 }
@@ -84,7 +83,7 @@ static bool set_tags(const struct float_tiff *map, double um_per_px, const char 
 
 static int64_t padded_width(const struct float_tiff *map)
 {
-    return (map->width + TILE - 1) / TILE * TILE;
+    return (int64_t)round_up((size_t)map->width, TILE);
 }
 
 static bool write_error(const struct float_tiff *map, struct error *err)
@@ -174,92 +173,4 @@ void float_tiff_release(struct float_tiff *tiff)
     free(tiff->band);
     free(tiff->tile);
     free(tiff);
-}
-
-/* What float_tiff_read() needs to know of a file. */
-struct layout {
-    uint32_t width, height, tile_width, tile_height;
-};
-
-/* Returns NULL, or why the file is none of ours. */
-static const char *read_layout(TIFF *tiff, struct layout *layout)
-{
-    uint16_t bits = 0, samples = 0, format = 0;
-    TIFFGetField(tiff, TIFFTAG_IMAGEWIDTH, &layout->width);
-    TIFFGetField(tiff, TIFFTAG_IMAGELENGTH, &layout->height);
-    TIFFGetFieldDefaulted(tiff, TIFFTAG_BITSPERSAMPLE, &bits);
-    TIFFGetFieldDefaulted(tiff, TIFFTAG_SAMPLESPERPIXEL, &samples);
-    TIFFGetFieldDefaulted(tiff, TIFFTAG_SAMPLEFORMAT, &format);
-    if (bits != 32 || samples != 1 || format != SAMPLEFORMAT_IEEEFP)
-        return "is not a map of float32 values";
-    if (!TIFFIsTiled(tiff)) return "is not tiled";
-    TIFFGetField(tiff, TIFFTAG_TILEWIDTH, &layout->tile_width);
-    TIFFGetField(tiff, TIFFTAG_TILELENGTH, &layout->tile_height);
-    uint64_t tile_bytes = (uint64_t)layout->tile_width * layout->tile_height * sizeof(float);
-    if (tile_bytes != (uint64_t)TIFFTileSize64(tiff)) return "has tiles of a strange size";
-    if (!layout->width || !layout->height || !layout->tile_width || !layout->tile_height)
-        return "is empty";
-    if (layout->tile_width > (1 << 13) || layout->tile_height > (1 << 13) ||
-        layout->width > values_max / layout->height)
-        return "is too large";
-    return NULL;
-}
-
-static bool read_tiles(TIFF *tiff, const struct layout *layout, float *tile, float *values)
-{
-    for (uint32_t y = 0; y < layout->height; y += layout->tile_height) {
-        for (uint32_t x = 0; x < layout->width; x += layout->tile_width) {
-            if (TIFFReadTile(tiff, tile, x, y, 0, 0) < 0) return false;
-            uint32_t right = layout->width - x, below = layout->height - y;
-            uint32_t columns = right < layout->tile_width ? right : layout->tile_width;
-            uint32_t rows = below < layout->tile_height ? below : layout->tile_height;
-            for (uint32_t row = 0; row < rows; row++)
-                memcpy(values + (size_t)(y + row) * layout->width + x,
-                       tile + (size_t)row * layout->tile_width, columns * sizeof(float));
-        }
-    }
-    return true;
-}
-
-bool float_tiff_read(const char *path, float **values, int64_t *width, int64_t *height,
-                     char **description, struct error *err)
-{
-    *values = NULL;
-    *description = NULL;
-    struct error said = { 0 };
-    struct layout layout = { 0 };
-    float *tile = NULL;
-    TIFF *tiff = open_tiff(path, -1, "r", &said);
-    if (!tiff) return error_set(err, EXIT_CODE_FAILED, "%s: cannot open: %s", path, said.message);
-    const char *wrong = read_layout(tiff, &layout);
-    if (wrong) {
-        error_set(err, EXIT_CODE_FAILED, "%s: %s", path, wrong);
-        goto fail;
-    }
-    tile = malloc((size_t)layout.tile_width * layout.tile_height * sizeof(float));
-    *values = malloc((size_t)layout.width * layout.height * sizeof(float));
-    if (!tile || !*values) {
-        error_set(err, EXIT_CODE_FAILED, "%s: no memory for %u×%u values", path, layout.width,
-                  layout.height);
-        goto fail;
-    }
-    if (!read_tiles(tiff, &layout, tile, *values)) {
-        error_set(err, EXIT_CODE_FAILED, "%s: cut short or damaged: %s", path, said.message);
-        goto fail;
-    }
-    char *text = NULL;
-    if (TIFFGetField(tiff, TIFFTAG_IMAGEDESCRIPTION, &text) && text &&
-        strnlen(text, DESCRIPTION_BYTES_MAX) < DESCRIPTION_BYTES_MAX)
-        *description = strdup(text);
-    *width = layout.width;
-    *height = layout.height;
-    free(tile);
-    TIFFClose(tiff);
-    return true;
-fail:
-    free(tile);
-    free(*values);
-    *values = NULL;
-    TIFFClose(tiff);
-    return false;
 }

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "keras_layers.h"
+#include "micromet/base/size.h"
 #include "sandbox.h"
 #include "weights_parts.h"
 
@@ -43,7 +44,7 @@ static const struct {
     { "separable_conv2d", 2, { "depthwise_kernel", "pointwise_kernel" } },
     { "layer_normalization", 2, { "gamma", "beta" } },
 };
-enum { KINDS = sizeof kinds / sizeof *kinds };
+enum { KINDS = COUNT_OF(kinds) };
 
 /* Length of "layers/conv2d_1" in "layers/conv2d_1/vars/0". */
 static size_t place_length(const char *path)
@@ -257,7 +258,7 @@ static void work(void *context)
 static void keep_values(struct weights *weights, float *values, size_t bytes, int64_t count)
 {
     const size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    const size_t used = ((size_t)count * sizeof *values + page - 1) / page * page;
+    const size_t used = round_up((size_t)count * sizeof *values, page);
     if (used < bytes) munmap((char *)values + used, bytes - used);
     if (used) {
         weights->converted = values;

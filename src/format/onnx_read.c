@@ -1,115 +1,17 @@
-/* The weights of an ONNX graph. The idea: protobuf-c copies every field, so its allocator is the
- * place for all limits. It hands out one block from front to back, whose size follows from the
- * file's; it lets go of the mapped file as the copy grows; and, being called at every level of
- * nested messages, it refuses where the stack grows deep. What was parsed stays in the block, and
- * arrays point into it. */
-#include <errno.h>
-#include <fcntl.h>
+/* The weights of an ONNX graph: what its convolutions and batch norms read, and what its pools say.
+ * Arrays point into the block in which the file was parsed. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
+#include "micromet/base/size.h"
 #include "micromet/format/onnx.h"
-#include "onnx/onnx.pb-c.h"
+#include "onnx_parse.h"
 
 enum {
-    BLOCK_ALIGNMENT = 16,
-    MESSAGE_BYTES_MAX = 16 << 20, /* of messages beside their weights: */
-    MESSAGE_GROWTH = 32,          /* these are that many times larger than in the file */
-    LET_GO_BYTES = 4 << 20,
-    STACK_BYTES_MAX = 128 << 10,
     ALIASES_MAX = 16, /* Identity of Identity of … */
     NAME_CHARS = 200,
 };
-
-struct block {
-    uint8_t *bytes;
-    size_t size, used, let_go_at; /* the mapping is let go when `used` gets there */
-    void *mapping;
-    size_t mapping_bytes;
-    const char *stack; /* of who parses */
-    bool too_deep, full;
-};
-
-static void *block_alloc(void *context, size_t size)
-{
-    struct block *block = context;
-    const char *stack = __builtin_frame_address(0);
-    if (block->stack - stack > STACK_BYTES_MAX) {
-        block->too_deep = true;
-        return NULL;
-    }
-    const size_t left = block->size - block->used;
-    if (size > left || left - size < BLOCK_ALIGNMENT) {
-        block->full = true;
-        return NULL;
-    }
-    void *at = block->bytes + block->used;
-    block->used += (size + BLOCK_ALIGNMENT - 1) / BLOCK_ALIGNMENT * BLOCK_ALIGNMENT;
-    if (block->used >= block->let_go_at) {
-        madvise(block->mapping, block->mapping_bytes, MADV_DONTNEED); /* failing is harmless */
-        block->let_go_at = block->used + LET_GO_BYTES;
-    }
-    return at;
-}
-
-static void block_free(void *context, void *pointer)
-{
-    (void)context, (void)pointer; /* all at once, with the weights */
-}
-
-static bool map_file(struct block *block, const char *path, struct error *err)
-{
-    struct stat facts;
-    int file = open(path, O_RDONLY | O_CLOEXEC);
-    if (file < 0 || fstat(file, &facts) != 0) {
-        error_set(err, EXIT_CODE_FAILED, "%s: cannot open: %s", path, strerror(errno));
-        goto fail;
-    }
-    if (!S_ISREG(facts.st_mode) || facts.st_size == 0) {
-        error_set(err, EXIT_CODE_FAILED, "%s: not an ONNX file: it is empty", path);
-        goto fail;
-    }
-    void *bytes = mmap(NULL, (size_t)facts.st_size, PROT_READ, MAP_PRIVATE, file, 0);
-    if (bytes == MAP_FAILED) {
-        error_set(err, EXIT_CODE_FAILED, "%s: cannot map: %s", path, strerror(errno));
-        goto fail;
-    }
-    close(file);
-    block->mapping = bytes;
-    block->mapping_bytes = (size_t)facts.st_size;
-    return true;
-fail:
-    if (file >= 0) close(file);
-    return false;
-}
-
-/* NULL on error. The message lives in the block. */
-static const Onnx__ModelProto *parse(struct block *block, const char *path, struct error *err)
-{
-    const size_t file = block->mapping_bytes;
-    const bool small = file < MESSAGE_BYTES_MAX / MESSAGE_GROWTH;
-    block->size = file + file / 4 + (small ? MESSAGE_GROWTH * file : MESSAGE_BYTES_MAX);
-    block->bytes = malloc(block->size); /* pages that are never written take no memory */
-    block->let_go_at = LET_GO_BYTES;
-    block->stack = __builtin_frame_address(0);
-    if (!block->bytes) {
-        error_set(err, EXIT_CODE_FAILED, "%s: no memory for %zu MB", path, block->size >> 20);
-        return NULL;
-    }
-    ProtobufCAllocator allocator = { block_alloc, block_free, block };
-    const Onnx__ModelProto *model = onnx__model_proto__unpack(&allocator, block->mapping_bytes,
-                                                              block->mapping);
-    if (model && model->graph) return model;
-    error_set(err, EXIT_CODE_FAILED, "%s: %s", path,
-              block->too_deep ? "messages are nested too deeply for a network"
-              : block->full   ? "asks for more memory than its size explains"
-                              : "not an ONNX file, or cut short; fetch or export it again");
-    return NULL;
-}
 
 /* A name of the graph that stands for stored numbers. */
 struct value {
@@ -127,8 +29,7 @@ struct reader {
     size_t capacity;
     bool has_epsilon, epsilon_differs;
     float epsilon;
-    const char
-        *pool_padding; /* of the average pools that have any; NULL as long as there is none */
+    const char *pool_padding; /* of the average pools that have any; NULL: none so far */
     struct error *err;
 };
 
@@ -325,7 +226,7 @@ static const struct {
 static bool read_node(struct reader *reader, const Onnx__NodeProto *node)
 {
     if (is_op(node, "AveragePool")) note_pool_padding(reader, node);
-    for (size_t l = 0; l < sizeof layers / sizeof *layers; l++) {
+    for (size_t l = 0; l < COUNT_OF(layers); l++) {
         if (!is_op(node, layers[l].op)) continue;
         if (node->n_input <= layers[l].needed)
             return refuse(reader, node->name, "this node has too few inputs");
@@ -392,12 +293,8 @@ static bool read_graph(struct reader *reader, const Onnx__ModelProto *model)
 bool onnx_read_weights(struct weights *weights, const char *path, struct error *err)
 {
     *weights = (struct weights) { .format = WEIGHTS_ONNX };
-    struct block block = { 0 };
-    if (!map_file(&block, path, err)) return false;
-    const Onnx__ModelProto *model = parse(&block, path, err);
-    munmap(block.mapping, block.mapping_bytes);
-    weights->storage = block.bytes;
-    weights->storage_bytes = block.size;
+    const Onnx__ModelProto *model = onnx_parse(path, &weights->storage, &weights->storage_bytes,
+                                               err);
     if (!model) goto fail;
     struct reader reader = { .path = path, .graph = model->graph, .weights = weights, .err = err };
     if (!read_graph(&reader, model)) goto fail;

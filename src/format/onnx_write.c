@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "micromet/base/file.h"
+#include "micromet/base/size.h"
 #include "micromet/format/onnx.h"
 #include "onnx/onnx.pb-c.h"
 
@@ -71,7 +72,7 @@ static int32_t data_type(const char *dtype)
         { "I64", ONNX__TENSOR_PROTO__DATA_TYPE__INT64 },
         { "U8", ONNX__TENSOR_PROTO__DATA_TYPE__UINT8 },
     };
-    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+    for (size_t i = 0; i < COUNT_OF(types); i++)
         if (strcmp(types[i].name, dtype) == 0) return types[i].type;
     CHECK(!"a type that graphs have");
     return 0;

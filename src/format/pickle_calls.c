@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "micromet/base/size.h"
 #include "pickle_machine.h"
 
 static const struct pickle_value *argument(const struct pickle_value *arguments, int index)
@@ -123,7 +124,7 @@ static const struct pickle_global globals[] = {
 
 const struct pickle_global *pickle_find_global(struct pickle_text module, struct pickle_text name)
 {
-    for (size_t i = 0; i < sizeof globals / sizeof *globals; i++)
+    for (size_t i = 0; i < COUNT_OF(globals); i++)
         if (pickle_same_text(module, globals[i].module) && pickle_same_text(name, globals[i].name))
             return &globals[i];
     return NULL;

@@ -3,11 +3,8 @@
 #include "sandbox.h"
 
 #include <errno.h>
-#include <linux/audit.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
+#include <seccomp.h>
 #include <signal.h>
-#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,9 +12,10 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "micromet/base/size.h"
 
 enum {
     DONE = 42,
@@ -34,52 +32,24 @@ void *sandbox_share(size_t bytes)
     return memory == MAP_FAILED ? NULL : memory;
 }
 
-/* What malloc() and the end of a process need. */
+/* What malloc() and the end of a process need; mmap2 is what 32-bit processors have for mmap. */
 static const int allowed_calls[] = {
-    SYS_brk,     SYS_mmap,         SYS_munmap, SYS_mremap, SYS_mprotect,
-    SYS_madvise, SYS_rt_sigreturn, SYS_futex,  SYS_exit,   SYS_exit_group,
+    SCMP_SYS(brk),      SCMP_SYS(mmap),    SCMP_SYS(mmap2),        SCMP_SYS(munmap),
+    SCMP_SYS(mremap),   SCMP_SYS(madvise), SCMP_SYS(rt_sigreturn), SCMP_SYS(futex),
+    SCMP_SYS(mprotect), SCMP_SYS(exit),    SCMP_SYS(exit_group),
 };
-enum { ALLOWED_CALLS = sizeof allowed_calls / sizeof *allowed_calls };
 
-#if defined(__x86_64__)
-#define NATIVE_ARCHITECTURE AUDIT_ARCH_X86_64
-#elif defined(__aarch64__)
-#define NATIVE_ARCHITECTURE AUDIT_ARCH_AARCH64
-#else
-#define NATIVE_ARCHITECTURE 0 /* no filter: the child is a child nonetheless */
-#endif
-
-static struct sock_filter load(size_t offset)
-{
-    return (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)offset);
-}
-
-static struct sock_filter unless_equal_skip(uint32_t value, uint8_t skipped)
-{
-    return (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, 0, skipped);
-}
-
-static struct sock_filter answer(uint32_t action)
-{
-    return (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, action);
-}
-
-/* Kernels without filters refuse; then the child runs without one. */
+/* Every other call, and every call by another architecture's numbers, fails with EPERM. Kernels
+ * without filters refuse; then the child runs without one. */
 static void filter_system_calls(void)
 {
-    struct sock_filter program[2 * ALLOWED_CALLS + 5];
-    unsigned short length = 0;
-    program[length++] = load(offsetof(struct seccomp_data, arch));
-    program[length++] = unless_equal_skip(NATIVE_ARCHITECTURE, 2 * ALLOWED_CALLS + 1);
-    program[length++] = load(offsetof(struct seccomp_data, nr));
-    for (int i = 0; i < ALLOWED_CALLS; i++) {
-        program[length++] = unless_equal_skip((uint32_t)allowed_calls[i], 1);
-        program[length++] = answer(SECCOMP_RET_ALLOW);
-    }
-    program[length++] = answer(SECCOMP_RET_ERRNO | EPERM);
-    const struct sock_fprog filter = { .len = length, .filter = program };
-    if (NATIVE_ARCHITECTURE && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0)
-        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter);
+    const scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
+    if (!filter) return;
+    bool complete = seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ERRNO(EPERM)) == 0;
+    for (size_t i = 0; i < COUNT_OF(allowed_calls) && complete; i++)
+        complete = seccomp_rule_add(filter, SCMP_ACT_ALLOW, allowed_calls[i], 0) == 0;
+    if (complete) seccomp_load(filter);
+    seccomp_release(filter);
 }
 
 /* Bytes of writable memory that this process has. */
@@ -121,8 +91,7 @@ static void become_child(pid_t parent, size_t file_bytes, void (*prepare)(void))
     static const int crashes[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGXCPU };
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent) _exit(EXIT_FAILURE);
-    for (size_t i = 0; i < sizeof crashes / sizeof *crashes && !__asan_init; i++)
-        signal(crashes[i], SIG_DFL);
+    for (size_t i = 0; i < COUNT_OF(crashes) && !__asan_init; i++) signal(crashes[i], SIG_DFL);
     prepare();
     confine(file_bytes);
 }

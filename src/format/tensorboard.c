@@ -1,6 +1,5 @@
 /* Scalars for TensorBoard. Each event is one record: u64 length, masked CRC of it, an Event
- * protobuf, masked CRC of that (tensorflow/core/lib/io/record_writer.h). The few protobuf fields
- * that a scalar needs are encoded by hand. */
+ * protobuf (event.proto), masked CRC of that (tensorflow/core/lib/io/record_writer.h). */
 #include "micromet/format/tensorboard.h"
 
 #include <errno.h>
@@ -11,23 +10,14 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "format/event.pb-c.h"
 #include "micromet/base/file.h"
 
 enum { TAG_BYTES_MAX = 512, EVENT_BYTES_MAX = TAG_BYTES_MAX + 128 };
 
-/* Field numbers of tensorflow/core/util/event.proto and summary.proto. */
-enum { EVENT_WALL_TIME = 1, EVENT_STEP = 2, EVENT_FILE_VERSION = 3, EVENT_SUMMARY = 5 };
-enum { SUMMARY_VALUE = 1, VALUE_TAG = 1, VALUE_SIMPLE_VALUE = 2 };
-enum wire { WIRE_VARINT = 0, WIRE_64 = 1, WIRE_BYTES = 2, WIRE_32 = 5 };
-
 struct tensorboard {
     FILE *stream;
     char path[PATH_MAX_BYTES];
-};
-
-struct message {
-    uint8_t bytes[EVENT_BYTES_MAX];
-    size_t size;
 };
 
 /* Castagnoli's polynomial, reflected, four bits at a time. */
@@ -53,50 +43,22 @@ static uint32_t crc_masked(const void *bytes, uint64_t size)
     return (crc >> 15 | crc << 17) + 0xa282ead8u;
 }
 
-static void put_bytes(struct message *message, const void *bytes, size_t size)
-{
-    CHECK(size <= sizeof message->bytes - message->size);
-    memcpy(message->bytes + message->size, bytes, size);
-    message->size += size;
-}
-
-static void put_varint(struct message *message, uint64_t value)
-{
-    for (; value >= 0x80; value >>= 7)
-        put_bytes(message, &(uint8_t) { (uint8_t)(value | 0x80) }, 1);
-    put_bytes(message, &(uint8_t) { (uint8_t)value }, 1);
-}
-
-static void put_key(struct message *message, int field, enum wire wire)
-{
-    put_varint(message, (uint64_t)field << 3 | wire);
-}
-
-static void put_sized(struct message *message, int field, const void *bytes, size_t size)
-{
-    put_key(message, field, WIRE_BYTES);
-    put_varint(message, size);
-    put_bytes(message, bytes, size);
-}
-
-static void put_wall_time(struct message *event)
+static bool write_event(struct tensorboard *board, Tensorflow__Event *event, struct error *err)
 {
     struct timespec now;
+    uint8_t bytes[EVENT_BYTES_MAX];
     clock_gettime(CLOCK_REALTIME, &now);
-    double seconds = (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-    put_key(event, EVENT_WALL_TIME, WIRE_64);
-    put_bytes(event, &seconds, sizeof seconds);
-}
-
-static bool write_record(struct tensorboard *board, const struct message *event, struct error *err)
-{
-    uint64_t length = event->size;
-    struct message record = { .size = 0 };
-    put_bytes(&record, &length, sizeof length);
-    put_bytes(&record, &(uint32_t) { crc_masked(&length, sizeof length) }, sizeof(uint32_t));
-    put_bytes(&record, event->bytes, event->size);
-    put_bytes(&record, &(uint32_t) { crc_masked(event->bytes, event->size) }, sizeof(uint32_t));
-    if (fwrite(record.bytes, 1, record.size, board->stream) == record.size) return true;
+    event->wall_time = (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+    event->has_wall_time = true;
+    CHECK(tensorflow__event__get_packed_size(event) <= sizeof bytes);
+    const uint64_t length = tensorflow__event__pack(event, bytes);
+    const uint32_t length_crc = crc_masked(&length, sizeof length);
+    const uint32_t bytes_crc = crc_masked(bytes, length);
+    if (fwrite(&length, sizeof length, 1, board->stream) == 1 &&
+        fwrite(&length_crc, sizeof length_crc, 1, board->stream) == 1 &&
+        fwrite(bytes, length, 1, board->stream) == 1 &&
+        fwrite(&bytes_crc, sizeof bytes_crc, 1, board->stream) == 1)
+        return true;
     return error_set(err, EXIT_CODE_FAILED, "%s: cannot write: %s", board->path, strerror(errno));
 }
 
@@ -119,15 +81,13 @@ static bool open_stream(struct tensorboard *board, const char *folder, struct er
 
 bool tensorboard_init(struct tensorboard **board, const char *folder, struct error *err)
 {
-    static const char version[] = "brain.Event:2";
+    Tensorflow__Event event = TENSORFLOW__EVENT__INIT;
     *board = NULL;
     struct tensorboard *b = calloc(1, sizeof *b);
     if (!b) return error_set(err, EXIT_CODE_FAILED, "%s: no memory for TensorBoard", folder);
-    struct message event = { .size = 0 };
-    put_wall_time(&event);
-    put_sized(&event, EVENT_FILE_VERSION, version, strlen(version));
+    event.file_version = "brain.Event:2";
     if (!folder_create(folder, err) || !open_stream(b, folder, err) ||
-        !write_record(b, &event, err) || !tensorboard_flush(b, err)) {
+        !write_event(b, &event, err) || !tensorboard_flush(b, err)) {
         tensorboard_release(b);
         return false;
     }
@@ -139,17 +99,17 @@ bool tensorboard_scalar(struct tensorboard *board, const char *tag, int64_t step
                         struct error *err)
 {
     CHECK(strlen(tag) <= TAG_BYTES_MAX);
-    struct message scalar = { .size = 0 }, summary = { .size = 0 }, event = { .size = 0 };
-    float simple_value = (float)value;
-    put_sized(&scalar, VALUE_TAG, tag, strlen(tag));
-    put_key(&scalar, VALUE_SIMPLE_VALUE, WIRE_32);
-    put_bytes(&scalar, &simple_value, sizeof simple_value);
-    put_sized(&summary, SUMMARY_VALUE, scalar.bytes, scalar.size);
-    put_wall_time(&event);
-    put_key(&event, EVENT_STEP, WIRE_VARINT);
-    put_varint(&event, (uint64_t)step);
-    put_sized(&event, EVENT_SUMMARY, summary.bytes, summary.size);
-    return write_record(board, &event, err);
+    Tensorflow__Summary__Value scalar = TENSORFLOW__SUMMARY__VALUE__INIT;
+    Tensorflow__Summary summary = TENSORFLOW__SUMMARY__INIT;
+    Tensorflow__Event event = TENSORFLOW__EVENT__INIT;
+    scalar.tag = (char *)tag;
+    scalar.simple_value = (float)value;
+    summary.value = (Tensorflow__Summary__Value *[]) { &scalar };
+    summary.n_value = 1;
+    event.summary = &summary;
+    event.step = step;
+    scalar.has_simple_value = event.has_step = true;
+    return write_event(board, &event, err);
 }
 
 bool tensorboard_flush(struct tensorboard *board, struct error *err)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "archive.h"
+#include "micromet/base/size.h"
 #include "pickle.h"
 #include "weights_parts.h"
 
@@ -99,7 +100,7 @@ static bool has_tensors(const struct pickle_value *value)
 static const struct pickle_value *find_state(const struct pickle_value *root)
 {
     static const char *const keys[] = { "state_dict", "model_state_dict", "model" };
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+    for (size_t i = 0; i < COUNT_OF(keys); i++) {
         const struct pickle_value *state = pickle_get(root, keys[i]);
         if (has_tensors(state)) return state;
     }
@@ -171,11 +172,6 @@ static const char *find_storage(const struct reader *reader, const struct pickle
     return NULL;
 }
 
-static uint64_t aligned(uint64_t bytes)
-{
-    return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-}
-
 /* Make room for a contiguous tensor's storage, once, or for the copy of a view. */
 static const char *take_place(struct reader *reader, const struct weight_array *array,
                               struct found *found)
@@ -187,11 +183,11 @@ static const char *take_place(struct reader *reader, const struct weight_array *
     if (wrong) return wrong;
     if (!is_contiguous(tensor, array->count)) {
         found->at = reader->bytes;
-        reader->bytes += aligned((uint64_t)array->count * value_bytes);
+        reader->bytes += round_up((uint64_t)array->count * value_bytes, ALIGNMENT);
     } else {
         if (!reader->places[entry]) {
             reader->places[entry] = 1 + reader->bytes;
-            reader->bytes += aligned(archive_bytes(reader->archive, entry));
+            reader->bytes += round_up(archive_bytes(reader->archive, entry), ALIGNMENT);
         }
         found->at = reader->places[entry] - 1 + (uint64_t)tensor->offset * value_bytes;
     }

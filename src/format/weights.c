@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "micromet/base/size.h"
 #include "weights_parts.h"
 
 static const struct {
@@ -23,7 +24,7 @@ static const struct {
 
 size_t weights_dtype_bytes(const char *dtype)
 {
-    for (size_t i = 0; i < sizeof dtypes / sizeof *dtypes; i++)
+    for (size_t i = 0; i < COUNT_OF(dtypes); i++)
         if (strcmp(dtypes[i].name, dtype) == 0) return dtypes[i].bytes;
     return 0;
 }
@@ -98,7 +99,7 @@ const float *weights_floats(const struct weight_array *array, float **converted,
 {
     *converted = NULL;
     if (strcmp(array->dtype, "F32") == 0) return array->data;
-    for (size_t i = 0; i < sizeof conversions / sizeof *conversions; i++) {
+    for (size_t i = 0; i < COUNT_OF(conversions); i++) {
         if (strcmp(array->dtype, conversions[i].dtype) != 0) continue;
         *converted = malloc((size_t)array->count * sizeof **converted + 1);
         if (*converted)

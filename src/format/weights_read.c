@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "archive.h"
+#include "micromet/base/size.h"
 #include "micromet/format/onnx.h"
 #include "weights_parts.h"
 
@@ -74,7 +75,7 @@ static const struct {
     /* ONNX has no mark of its own, so its row stands last. */
     { WEIGHTS_ONNX, "ONNX", starts_as_onnx, onnx_read_weights },
 };
-enum { FORMATS = sizeof formats / sizeof *formats };
+enum { FORMATS = COUNT_OF(formats) };
 
 const char *weights_format_name(enum weights_format format)
 {
@@ -93,7 +94,7 @@ bool weights_zip_read(struct weights *weights, const char *path, struct error *e
     *weights = (struct weights) { 0 };
     if (!archive_open(&archive, path, err)) return false;
     bool known = false, done = false;
-    for (size_t i = 0; i < sizeof kinds / sizeof *kinds && !known; i++) {
+    for (size_t i = 0; i < COUNT_OF(kinds) && !known; i++) {
         known = kinds[i].sniff(&archive);
         if (known) done = kinds[i].read(weights, &archive, err);
     }

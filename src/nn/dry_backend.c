@@ -63,7 +63,8 @@ static bool dry_synchronize(struct backend *backend, struct error *err)
 
 static bool is_dense(const struct op *op)
 {
-    return op->x.h == 1 && op->x.w == 1 && op->kernel_h == 1 && op->kernel_w == 1;
+    return op->x.h == 1 && op->x.w == 1 && op->convolution.window.kernel_h == 1 &&
+           op->convolution.window.kernel_w == 1;
 }
 
 static bool dry_plan(struct backend *backend, const struct op *op, struct plan **out,
@@ -73,7 +74,7 @@ static bool dry_plan(struct backend *backend, const struct op *op, struct plan *
     struct plan *plan = *out = calloc(1, sizeof *plan);
     if (!plan) return error_set(err, EXIT_CODE_FAILED, "out of memory for a plan");
     plan->op = *op;
-    if (!planner || op->kind > OP_CONVOLUTION_BACKWARD_FILTER) return true;
+    if (!planner || !op_is_convolution(op)) return true;
     if (is_dense(op)) {
         plan->convolution.kept_bytes = planner->ops->dense_kept_bytes(op);
         return true;

@@ -31,14 +31,12 @@ bool head_register(struct head *head, const struct model_spec *spec, struct para
 static struct op dense_op(enum op_kind kind, const struct view *x, const struct view *y, bool relu)
 {
     return (struct op) { .kind = kind,
+                         .name = "head",
                          .x = x->tensor,
                          .y = y->tensor,
-                         .kernel_h = 1,
-                         .kernel_w = 1,
-                         .stride = 1,
-                         .bias = kind != OP_CONVOLUTION_BACKWARD_DATA,
-                         .relu = relu,
-                         .name = "head" };
+                         .convolution = { .window = { .kernel_h = 1, .kernel_w = 1, .stride = 1 },
+                                          .bias = kind != OP_CONVOLUTION_BACKWARD_DATA,
+                                          .relu = relu } };
 }
 
 static struct view like(struct program *program, const struct view *view)
@@ -50,10 +48,10 @@ static struct view like(struct program *program, const struct view *view)
 static struct op dropout_op(const struct model_spec *spec, const struct view *x)
 {
     return (struct op) { .kind = OP_DROPOUT,
+                         .name = "dropout",
                          .x = x->tensor,
                          .y = x->tensor,
-                         .rate = (float)spec->model.dropout,
-                         .name = "dropout" };
+                         .dropout.rate = (float)spec->model.dropout };
 }
 
 struct layer_views {

@@ -38,18 +38,18 @@ static bool build_tower(struct model *model, int mode, int t, struct error *err)
         .kind = OP_AUGMENT, .x = pixels.tensor, .y = input.tensor, .queue = queue, .name = "augment"
     };
     program_add(program, &augment, pixels, view_none(), view_none(), input);
-    branch->augment_end = program->count;
+    branch->stage_end[STAGE_AUGMENT] = program->count;
     const struct view features = tower_features(program, model, t, model->features);
     if (!tower_forward(&model->towers[t], spec, mode == TRAIN, program, input, features,
                        &branch->tape, err))
         return false;
-    branch->forward_end = program->count;
+    branch->stage_end[STAGE_FORWARD] = program->count;
     if (mode == TRAIN && tower_trains(&model->towers[t])) {
         const struct view gradient = tower_features(program, model, t, model->feature_gradient);
         if (!tower_backward(&model->towers[t], spec, program, branch->tape, gradient, err))
             return false;
     }
-    branch->end = program->count;
+    branch->stage_end[STAGE_BACKWARD] = program->count;
     return program_finish(program, err);
 }
 
@@ -73,7 +73,6 @@ static bool build_head(struct model *model, int mode, struct error *err)
         .probabilities = model->probabilities,
     };
     head_build(&model->head, spec, mode == TRAIN, program, &views);
-    branch->end = program->count;
     return program_finish(program, err);
 }
 
@@ -83,10 +82,9 @@ static bool plan_updates(struct model *model, struct error *err)
         const int64_t count = model->parameters.regions[q].trained;
         if (count == 0) continue;
         const struct op op = { .kind = OP_OPTIMIZER,
-                               .optimizer = model->spec.optimizer,
-                               .count = count,
+                               .name = "update",
                                .queue = q,
-                               .name = "update" };
+                               .optimizer = { .rule = model->spec.optimizer, .count = count } };
         if (!model->backend->ops->plan(model->backend, &op, &model->update_plans[q], err))
             return false;
     }
@@ -223,16 +221,6 @@ const struct parameter *model_parameter(const struct model *model, int index)
     return &model->parameters.items[index];
 }
 
-const struct parameter *model_find(const struct model *model, const char *name, int *index)
-{
-    for (int i = 0; i < model->parameters.count; i++) {
-        if (strcmp(model->parameters.items[i].name, name) != 0) continue;
-        if (index) *index = i;
-        return &model->parameters.items[i];
-    }
-    return NULL;
-}
-
 int64_t model_values(const struct model *model)
 {
     int64_t count = 0;
@@ -322,6 +310,7 @@ bool model_refresh(struct model *model, struct error *err)
                                                   &model->tower_branches[INFER][t].program };
         if (!tower_fold(&model->towers[t], programs, MODES, model->spec.fixed, err)) return false;
     }
+    model->folded_version = model->trained_version;
     return true;
 }
 
@@ -376,78 +365,4 @@ void model_macs(const struct model *model, double *inference, double *training)
     }
     *inference = macs[INFER] / model->spec.batch;
     *training = macs[TRAIN] / model->spec.batch;
-}
-
-/* --- a look inside ---------------------------------------------------------------------------- */
-
-/* A view of a program as dense float32, malloc'ed; (n, h, w, c). */
-static bool dense_f32(const struct program *program, const struct view *view, float **out,
-                      struct error *err)
-{
-    const struct backend_ops *ops = program->backend->ops;
-    const struct tensor *t = &view->tensor;
-    const int64_t pixels = tensor_pixels(t);
-    const size_t element = dtype_bytes(t->dtype);
-    const size_t bytes = (size_t)((pixels - 1) * t->pixel_stride + t->c) * element;
-    char *data = malloc(bytes);
-    float *values = malloc((size_t)(pixels * t->c) * sizeof *values);
-    bool ok = (data && values) ||
-              error_set(err, EXIT_CODE_FAILED, "out of memory for an activation");
-    ok = ok && ops->copy(program->backend, 0, data, program_address(program, view), bytes, err) &&
-         ops->synchronize(program->backend, err);
-    for (int64_t p = 0; ok && p < pixels; p++)
-        for (int c = 0; c < t->c; c++) {
-            const void *at = data + (size_t)(p * t->pixel_stride + c) * element;
-            values[p * t->c + c] = t->dtype == DTYPE_BF16 ? bf16_to_float(*(const uint16_t *)at)
-                                                          : *(const float *)at;
-        }
-    free(data);
-    if (ok)
-        *out = values;
-    else
-        free(values);
-    return ok;
-}
-
-bool model_activation(struct model *model, int tower, const float *input, const char *name,
-                      float **values, int shape[4], struct error *err)
-{
-    const struct model_spec *spec = &model->spec;
-    const struct backend_ops *ops = model->backend->ops;
-    const size_t bytes = (size_t)spec->batch * (size_t)spec->window * (size_t)spec->window * 3 *
-                         sizeof *input;
-    struct program program;
-    struct tape *tape = NULL;
-    void *device_input = NULL;
-    *values = NULL;
-    program_init(&program, model->backend);
-    program.keep_all = true;
-    bool ok = ops->alloc(model->backend, bytes, &device_input, err) &&
-              ops->copy(model->backend, 0, device_input, input, bytes, err) &&
-              ops->synchronize(model->backend, err);
-    const struct view in = program_tensor(&program, DTYPE_F32, spec->batch, spec->window,
-                                          spec->window, 3, device_input);
-    const struct view features = program_tensor(&program, DTYPE_F32, spec->batch, 1, 1,
-                                                INCEPTION_FEATURES, NULL);
-    const struct program_values run = { 0 };
-    struct program *const programs[] = { &program };
-    struct view wanted = view_none();
-    ok = ok &&
-         tower_forward(&model->towers[tower], spec, false, &program, in, features, &tape, err) &&
-         program_finish(&program, err) &&
-         tower_fold(&model->towers[tower], programs, 1, false, err) &&
-         program_run(&program, 0, program.count, &run, err) &&
-         ops->synchronize(model->backend, err);
-    if (ok) wanted = tape_view(tape, name);
-    if (ok && wanted.buffer < 0)
-        ok = error_set(err, EXIT_CODE_USAGE, "InceptionV3 has no tensor named '%s'", name);
-    if (ok) {
-        const struct tensor *t = &wanted.tensor;
-        memcpy(shape, (int[4]) { t->n, t->h, t->w, t->c }, 4 * sizeof *shape);
-        ok = dense_f32(&program, &wanted, values, err);
-    }
-    ops->free(model->backend, device_input);
-    tape_release(tape);
-    program_release(&program);
-    return ok;
 }

@@ -7,13 +7,15 @@
 #include "tower.h"
 
 enum { TRAIN, INFER, MODES };
+/* The parts of a tower's program, in the order of running; in inference the last is empty. */
+enum tower_stage { STAGE_AUGMENT, STAGE_FORWARD, STAGE_BACKWARD, STAGES };
 enum { MARK_START, MARK_AUGMENTED, MARK_FORWARD, MARK_BACKWARD, MARK_UPDATED, MARKS };
 
 /* One queue's share of a mode. */
 struct branch {
     struct program program;
     struct tape *tape;
-    int augment_end, forward_end, end; /* instruction indices */
+    int stage_end[STAGES]; /* a tower's: index behind the last instruction of each stage */
 };
 
 /* The small things of a batch, which travel in one copy. Pointers into one block. */
@@ -31,7 +33,7 @@ struct slot {
     struct batch_meta meta_device, meta_host;
     float *results; /* host (batch + 1): probabilities or logits, loss */
     double when_s[MARKS][TOWERS_MAX];
-    int count;
+    struct model_result result;          /* from its submission on */
     uint64_t done;                       /* ticket of queue 0 behind the pass */
     struct recording *recordings[MODES]; /* the pass as it was recorded */
     uint64_t recorded_version[MODES];    /* ... with these weights; see pass_version() */
@@ -48,8 +50,9 @@ struct model {
     float *features, *feature_gradient, *logits, *loss, *probabilities; /* device */
     struct slot slots[PASSES_MAX];
     int64_t submitted[MODES], collected[MODES]; /* passes */
-    uint64_t trained_version;                   /* of the weights that train */
-    uint64_t eager_version[MODES];              /* that a plain pass has run with */
+    uint64_t trained_version;      /* of the weights: every step and every write makes a new one */
+    uint64_t folded_version;       /* that model_refresh() has folded */
+    uint64_t eager_version[MODES]; /* that a plain pass has run with */
 };
 
 bool slots_init(struct model *model, struct error *err);

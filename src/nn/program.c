@@ -100,10 +100,9 @@ static int by_size(const void *a, const void *b)
     return x->first - y->first;
 }
 
-static bool live_together(const struct program *program, const struct buffer *a,
-                          const struct buffer *b)
+static bool live_together(const struct buffer *a, const struct buffer *b)
 {
-    return program->keep_all || (a->first <= b->last && b->first <= a->last);
+    return a->first <= b->last && b->first <= a->last;
 }
 
 /* A whole-batch buffer that chunks read or write lives through all of them, not only through the
@@ -138,7 +137,7 @@ static bool place(struct program *program, struct error *err)
             moved = false;
             for (int j = 0; j < i; j++) {
                 const struct buffer *other = order[j];
-                if (!live_together(program, order[i], other)) continue;
+                if (!live_together(order[i], other)) continue;
                 if (offset >= other->offset + other->bytes) continue;
                 if (offset + order[i]->bytes <= other->offset) continue;
                 offset = other->offset + other->bytes;
@@ -179,6 +178,36 @@ bool program_finish(struct program *program, struct error *err)
     return true;
 }
 
+/* Where a run of the instructions [first, last) is: it goes through those that are run in chunks
+ * once for each chunk. */
+struct cursor {
+    const struct program *program;
+    int first, last;
+    int index, chunk; /* what is to be run; index = last at the end */
+};
+
+static struct cursor cursor_begin(const struct program *program, int first, int last)
+{
+    return (struct cursor) { .program = program, .first = first, .last = last, .index = first };
+}
+
+static bool is_chunked(const struct program *program, int index)
+{
+    return index >= program->chunk_first && index < program->chunk_end;
+}
+
+static void cursor_step(struct cursor *at)
+{
+    const struct program *program = at->program;
+    const int index = at->index++;
+    if (!is_chunked(program, index)) return;
+    if (at->index < at->last && is_chunked(program, at->index)) return; /* the same chunk */
+    if (++at->chunk < program->chunks)
+        at->index = at->first > program->chunk_first ? at->first : program->chunk_first;
+    else
+        at->chunk = 0;
+}
+
 /* Where the images of a chunk begin, in bytes behind the view's address. */
 static size_t chunk_offset(const struct program *program, const struct view *view, int chunk)
 {
@@ -208,89 +237,46 @@ static bool run_one(struct program *program, int index, int chunk,
     return program->backend->ops->run(i->plan, &b, err);
 }
 
-/* The walk over a program: step(context, instruction, chunk) in the order of running. */
-static bool walk(const struct program *program, int first, int last,
-                 bool (*step)(void *context, int index, int chunk), void *context)
-{
-    for (int n = first; n < last;) {
-        const bool chunked = n >= program->chunk_first && n < program->chunk_end;
-        const int chunks = chunked ? program->chunks : 1;
-        const int end = !chunked ? n + 1 : last < program->chunk_end ? last : program->chunk_end;
-        for (int chunk = 0; chunk < chunks; chunk++)
-            for (int k = n; k < end; k++)
-                if (!step(context, k, chunk)) return false;
-        n = end;
-    }
-    return true;
-}
-
-struct run {
-    struct program *program;
-    const struct program_values *values;
-    double *when_s; /* NULL, or where the next op's end is written */
-    struct error *err;
-};
-
-static bool run_step(void *context, int index, int chunk)
-{
-    struct run *run = context;
-    struct backend *backend = run->program->backend;
-    if (!run_one(run->program, index, chunk, run->values, run->err)) return false;
-    if (!run->when_s) return true;
-    const int queue = run->program->instructions[index].op.queue;
-    return backend->ops->mark(backend, queue, run->when_s++, run->err);
-}
-
 bool program_run(struct program *program, int first, int last, const struct program_values *values,
                  struct error *err)
 {
-    struct run run = { program, values, NULL, err };
-    return walk(program, first, last, run_step, &run);
+    for (struct cursor at = cursor_begin(program, first, last); at.index < last; cursor_step(&at))
+        if (!run_one(program, at.index, at.chunk, values, err)) return false;
+    return true;
 }
 
 bool program_run_marked(struct program *program, const struct program_values *values,
                         double *when_s, struct error *err)
 {
     struct backend *backend = program->backend;
-    struct run run = { program, values, when_s + 1, err };
-    return program->count == 0 ||
-           (backend->ops->mark(backend, program->instructions[0].op.queue, when_s, err) &&
-            walk(program, 0, program->count, run_step, &run));
-}
-
-static bool count_step(void *context, int index, int chunk)
-{
-    (void)index;
-    (void)chunk;
-    ++*(int *)context;
+    const int last = program->count;
+    if (last == 0) return true;
+    if (!backend->ops->mark(backend, program->instructions[0].op.queue, when_s, err)) return false;
+    for (struct cursor at = cursor_begin(program, 0, last); at.index < last; cursor_step(&at)) {
+        const int queue = program->instructions[at.index].op.queue;
+        if (!run_one(program, at.index, at.chunk, values, err) ||
+            !backend->ops->mark(backend, queue, ++when_s, err))
+            return false;
+    }
     return true;
 }
 
 int program_runs(const struct program *program)
 {
     int count = 0;
-    walk(program, 0, program->count, count_step, &count);
+    const int last = program->count;
+    for (struct cursor at = cursor_begin(program, 0, last); at.index < last; cursor_step(&at))
+        count++;
     return count;
-}
-
-struct times {
-    const double *when_s;
-    double *seconds;
-};
-
-static bool add_step(void *context, int index, int chunk)
-{
-    (void)chunk;
-    struct times *times = context;
-    times->seconds[index] += times->when_s[1] - times->when_s[0];
-    times->when_s++;
-    return true;
 }
 
 void program_add_times(const struct program *program, const double *when_s, double *seconds)
 {
-    struct times times = { when_s, seconds };
-    walk(program, 0, program->count, add_step, &times);
+    const int last = program->count;
+    for (struct cursor at = cursor_begin(program, 0, last); at.index < last; cursor_step(&at)) {
+        seconds[at.index] += when_s[1] - when_s[0];
+        when_s++;
+    }
 }
 
 size_t program_plan_bytes(const struct program *program)
@@ -306,19 +292,17 @@ size_t program_weights_to_load(const struct program *program)
     size_t bytes = 0;
     for (int n = 0; n < program->count; n++) {
         const struct instruction *i = &program->instructions[n];
-        const struct op *op = &i->op;
-        const int channels = op->weights_c ? op->weights_c : op->x.c;
         if (i->folded && program->backend->ops->plan_bytes(i->plan) == 0)
-            bytes += (size_t)op->y.c * (size_t)op->kernel_h * (size_t)op->kernel_w *
-                     (size_t)channels * sizeof(float);
+            bytes += (size_t)op_weight_rows(&i->op) * (size_t)op_weight_channels(&i->op) *
+                     sizeof(float);
     }
     return bytes;
 }
 
 double program_op_macs(const struct program *program, int index)
 {
-    const bool chunked = index >= program->chunk_first && index < program->chunk_end;
-    return op_macs(&program->instructions[index].op) * (chunked ? program->chunks : 1);
+    const int chunks = is_chunked(program, index) ? program->chunks : 1;
+    return op_macs(&program->instructions[index].op) * chunks;
 }
 
 double program_macs(const struct program *program)

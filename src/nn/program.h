@@ -1,7 +1,7 @@
 /* A program: ops in the order in which one queue runs them, with buffers placed in one arena by
  * their lifetimes.
  *
- * Build it (program_buffer, program_add), then program_finish() finds each buffer's first and last
+ * Build it (program_tensor, program_add), then program_finish() finds each buffer's first and last
  * use, lays buffers that never live together over each other, and plans every op. Running it only
  * fills in what changes from step to step. */
 #ifndef MICROMET_NN_PROGRAM_H
@@ -44,7 +44,6 @@ struct program {
      * one part through all of them before the next: their activations then stay in cache. Their
      * tensors have the images of one part. */
     int chunk_first, chunk_end, chunks;
-    bool keep_all; /* no overlaying, so that every tensor can be read after a run */
     void *arena;
     size_t arena_bytes;
     bool failed; /* out of memory while building; told by program_finish() */

@@ -1,6 +1,6 @@
-/* Running passes over a model's programs. The idea: a pass is submitted and collected apart, so
- * that the next batch is copied and queued while one computes; where the backend can record, a pass
- * is queued once and replayed from then on. */
+/* Running passes over a model's programs. A pass is submitted and collected apart, so that the next
+ * batch is copied and queued while one computes; where the backend can record, a pass is queued
+ * once and replayed from then on. */
 #include <math.h>
 #include <stdlib.h>
 
@@ -126,7 +126,6 @@ static bool stage(struct model *model, struct slot *slot, const struct model_bat
     const struct backend_ops *ops = backend->ops;
     const int copier = backend->facts.copy_queue;
     fill_meta(model, slot, batch, values);
-    slot->count = batch->count;
     for (int t = 0; t < model->spec.towers; t++)
         if (!ops->copy(backend, copier, slot->pixels[t], batch->pixels[t],
                        (size_t)batch->count * window_bytes(model), err))
@@ -143,14 +142,15 @@ static bool stage(struct model *model, struct slot *slot, const struct model_bat
 
 /* --- passes ----------------------------------------------------------------------------------- */
 
-static bool run_towers(struct model *model, struct slot *slot, int mode, int from, int to,
-                       struct error *err)
+/* Stages `first` to `last` of one tower after another. */
+static bool run_towers(struct model *model, struct slot *slot, int mode, enum tower_stage first,
+                       enum tower_stage last, struct error *err)
 {
     for (int t = 0; t < model->spec.towers; t++) {
         struct branch *b = &model->tower_branches[mode][t];
-        const int marks[] = { 0, b->augment_end, b->forward_end, b->end };
+        const int begin = first > 0 ? b->stage_end[first - 1] : 0;
         const struct program_values values = values_of(model, slot, t);
-        if (!program_run(&b->program, marks[from], marks[to], &values, err)) return false;
+        if (!program_run(&b->program, begin, b->stage_end[last], &values, err)) return false;
     }
     return true;
 }
@@ -197,7 +197,8 @@ static bool run_head(struct model *model, struct slot *slot, int mode, struct er
     struct branch *head = &model->head_branches[mode];
     const struct program_values values = values_of(model, slot, 0);
     return join(model, false, err) && mark(model, slot, MARK_FORWARD, err) &&
-           program_run(&head->program, 0, head->end, &values, err) && join(model, true, err);
+           program_run(&head->program, 0, head->program.count, &values, err) &&
+           join(model, true, err);
 }
 
 static bool training_pass(struct model *model, struct slot *slot, struct error *err)
@@ -205,9 +206,12 @@ static bool training_pass(struct model *model, struct slot *slot, struct error *
     struct backend *backend = model->backend;
     const struct backend_ops *ops = backend->ops;
     const size_t n = (size_t)model->spec.batch;
-    return mark(model, slot, MARK_START, err) && run_towers(model, slot, TRAIN, 0, 1, err) &&
-           mark(model, slot, MARK_AUGMENTED, err) && run_towers(model, slot, TRAIN, 1, 2, err) &&
-           run_head(model, slot, TRAIN, err) && run_towers(model, slot, TRAIN, 2, 3, err) &&
+    return mark(model, slot, MARK_START, err) &&
+           run_towers(model, slot, TRAIN, STAGE_AUGMENT, STAGE_AUGMENT, err) &&
+           mark(model, slot, MARK_AUGMENTED, err) &&
+           run_towers(model, slot, TRAIN, STAGE_FORWARD, STAGE_FORWARD, err) &&
+           run_head(model, slot, TRAIN, err) &&
+           run_towers(model, slot, TRAIN, STAGE_BACKWARD, STAGE_BACKWARD, err) &&
            mark(model, slot, MARK_BACKWARD, err) && run_updates(model, slot, err) &&
            mark(model, slot, MARK_UPDATED, err) &&
            ops->copy(backend, 0, slot->results, model->probabilities, n * sizeof(float), err) &&
@@ -218,7 +222,8 @@ static bool training_pass(struct model *model, struct slot *slot, struct error *
 static bool inference_pass(struct model *model, struct slot *slot, struct error *err)
 {
     const size_t n = (size_t)model->spec.batch;
-    return run_towers(model, slot, INFER, 0, 2, err) && run_head(model, slot, INFER, err) &&
+    return run_towers(model, slot, INFER, STAGE_AUGMENT, STAGE_FORWARD, err) &&
+           run_head(model, slot, INFER, err) &&
            model->backend->ops->copy(model->backend, 0, slot->results, model->logits,
                                      n * sizeof(float), err) &&
            join(model, false, err);
@@ -262,20 +267,25 @@ static bool run_pass(struct model *model, struct slot *slot, int mode, struct er
 }
 
 static bool submit(struct model *model, int mode, const struct model_batch *batch,
-                   const struct step_values *values, struct error *err)
+                   double learning_rate, int64_t step, uint64_t seed, struct error *err)
 {
+    const struct step_values values = { seed, step, (float)learning_rate };
     CHECK(model->submitted[mode] - model->collected[mode] < PASSES_MAX);
     /* training and inference take turns */
     CHECK(model->submitted[!mode] == model->collected[!mode]);
     struct slot *slot = &model->slots[model->submitted[mode] % PASSES_MAX];
-    if (!stage(model, slot, batch, values, err) || !run_pass(model, slot, mode, err) ||
+    if (!stage(model, slot, batch, &values, err) || !run_pass(model, slot, mode, err) ||
         !model->backend->ops->fence(model->backend, 0, &slot->done, err))
         return false;
+    slot->result = (struct model_result) { .tag = batch->tag,
+                                           .count = batch->count,
+                                           .learning_rate = learning_rate };
     if (mode == TRAIN) model->trained_version++;
     model->submitted[mode]++;
     return true;
 }
 
+/* Wait for the oldest pass under way. */
 static bool collect(struct model *model, int mode, struct slot **slot, struct error *err)
 {
     CHECK(model->collected[mode] < model->submitted[mode]);
@@ -289,16 +299,14 @@ int model_in_flight(const struct model *model)
                  model->collected[INFER]);
 }
 
-bool model_train_submit(struct model *model, const struct model_batch *batch, float learning_rate,
+bool model_train_submit(struct model *model, const struct model_batch *batch, double learning_rate,
                         int64_t step, uint64_t seed, struct error *err)
 {
     CHECK(model->spec.training && batch->count == model->spec.batch);
-    const struct step_values values = { seed, step, learning_rate };
-    return submit(model, TRAIN, batch, &values, err);
+    return submit(model, TRAIN, batch, learning_rate, step, seed, err);
 }
 
-static void add_timing(const struct model *model, const struct slot *slot,
-                       struct model_timing *timing)
+static struct model_timing timing_of(const struct model *model, const struct slot *slot)
 {
     double spent_s[MARKS] = { 0 };
     for (int m = 1; m < MARKS; m++) {
@@ -309,45 +317,52 @@ static void add_timing(const struct model *model, const struct slot *slot,
         }
         spent_s[m] = end - start;
     }
-    timing->augment_s += spent_s[MARK_AUGMENTED];
-    timing->forward_s += spent_s[MARK_FORWARD];
-    timing->backward_s += spent_s[MARK_BACKWARD];
-    timing->update_s += spent_s[MARK_UPDATED];
+    return (struct model_timing) { .augment_s = spent_s[MARK_AUGMENTED],
+                                   .forward_s = spent_s[MARK_FORWARD],
+                                   .backward_s = spent_s[MARK_BACKWARD],
+                                   .update_s = spent_s[MARK_UPDATED] };
 }
 
-bool model_train_collect(struct model *model, float *loss, float *probabilities,
-                         struct model_timing *timing, struct error *err)
+bool model_train_collect(struct model *model, struct model_result *result, float *probabilities,
+                         struct error *err)
 {
     struct slot *slot;
     const size_t n = (size_t)model->spec.batch;
     if (!collect(model, TRAIN, &slot, err)) return false;
-    *loss = slot->results[n];
+    *result = slot->result;
+    result->loss = slot->results[n];
+    result->timing = timing_of(model, slot);
     if (probabilities) memcpy(probabilities, slot->results, n * sizeof(float));
-    if (timing) add_timing(model, slot, timing);
     return true;
 }
 
-bool model_train_step(struct model *model, const struct model_batch *batch, float learning_rate,
+bool model_train_step(struct model *model, const struct model_batch *batch, double learning_rate,
                       int64_t step, uint64_t seed, float *loss, float *probabilities,
-                      struct model_timing *timing, struct error *err)
+                      struct error *err)
 {
+    struct model_result result;
     CHECK(model_in_flight(model) == 0);
-    return model_train_submit(model, batch, learning_rate, step, seed, err) &&
-           model_train_collect(model, loss, probabilities, timing, err);
+    if (!model_train_submit(model, batch, learning_rate, step, seed, err) ||
+        !model_train_collect(model, &result, probabilities, err))
+        return false;
+    *loss = result.loss;
+    return true;
 }
 
 bool model_predict_submit(struct model *model, const struct model_batch *batch, struct error *err)
 {
     CHECK(batch->count >= 1 && batch->count <= model->spec.batch);
-    const struct step_values none = { 0 };
-    return submit(model, INFER, batch, &none, err);
+    CHECK(model->folded_version == model->trained_version); /* model_refresh() came last */
+    return submit(model, INFER, batch, 0, 0, 0, err);
 }
 
-bool model_predict_collect(struct model *model, float *probabilities, struct error *err)
+bool model_predict_collect(struct model *model, struct model_result *result, float *probabilities,
+                           struct error *err)
 {
     struct slot *slot;
     if (!collect(model, INFER, &slot, err)) return false;
-    for (int i = 0; i < slot->count; i++)
+    *result = slot->result;
+    for (int i = 0; i < result->count; i++)
         probabilities[i] = (float)(1 / (1 + exp(-(double)slot->results[i])));
     return true;
 }
@@ -355,7 +370,8 @@ bool model_predict_collect(struct model *model, float *probabilities, struct err
 bool model_predict(struct model *model, const struct model_batch *batch, float *probabilities,
                    struct error *err)
 {
+    struct model_result result;
     CHECK(model_in_flight(model) == 0);
     return model_predict_submit(model, batch, err) &&
-           model_predict_collect(model, probabilities, err);
+           model_predict_collect(model, &result, probabilities, err);
 }

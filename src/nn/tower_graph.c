@@ -91,36 +91,53 @@ static int node_for_output(struct tape *tape, struct program *program, int batch
     return tape->node_count++;
 }
 
-static struct op row_op(const struct inception_layer *l, enum op_kind kind, const struct view *in,
-                        const struct view *out, const struct model_spec *spec, int queue)
+static struct op_window window_of(const struct inception_layer *l)
+{
+    return (struct op_window) { .kernel_h = l->kernel_h,
+                                .kernel_w = l->kernel_w,
+                                .stride = l->stride,
+                                .pad_h = l->same ? (l->kernel_h - 1) / 2 : 0,
+                                .pad_w = l->same ? (l->kernel_w - 1) / 2 : 0 };
+}
+
+static struct op convolution_op(const struct inception_layer *l, enum op_kind kind,
+                                const struct view *in, const struct view *out, int queue)
 {
     return (struct op) { .kind = kind,
+                         .name = l->name,
+                         .queue = queue,
                          .x = in->tensor,
                          .y = out->tensor,
-                         .kernel_h = l->kernel_h,
-                         .kernel_w = l->kernel_w,
-                         .stride = l->stride,
-                         .pad_h = l->same ? (l->kernel_h - 1) / 2 : 0,
-                         .pad_w = l->same ? (l->kernel_w - 1) / 2 : 0,
-                         .average = l->kind == INCEPTION_AVERAGE_POOL,
-                         .exclude_padding = spec->model.pool_padding == POOL_PADDING_EXCLUDE,
+                         .convolution.window = window_of(l) };
+}
+
+static struct op pool_op(const struct inception_layer *l, enum op_kind kind, const struct view *in,
+                         const struct view *out, const struct model_spec *spec, int queue)
+{
+    return (struct op) { .kind = kind,
+                         .name = l->name,
                          .queue = queue,
-                         .name = l->name };
+                         .x = in->tensor,
+                         .y = out->tensor,
+                         .pool = { .window = window_of(l),
+                                   .average = l->kind == INCEPTION_AVERAGE_POOL,
+                                   .exclude_padding = spec->model.pool_padding ==
+                                                      POOL_PADDING_EXCLUDE } };
 }
 
 static struct op norm_op(const struct record *r, enum op_kind kind, const struct model_spec *spec,
                          int queue)
 {
     return (struct op) { .kind = kind,
+                         .name = r->layer->name,
+                         .queue = queue,
                          .x = r->raw.tensor,
                          .y = r->out.tensor,
-                         .relu = true,
-                         .gamma = r->unit->gamma >= 0,
-                         .frozen = spec->model.batch_norm == BATCH_NORM_FROZEN,
-                         .epsilon = inception_epsilon,
-                         .momentum = (float)spec->model.batch_norm_momentum,
-                         .queue = queue,
-                         .name = r->layer->name };
+                         .batch_norm = { .gamma = r->unit->gamma >= 0,
+                                         .relu = true,
+                                         .frozen = spec->model.batch_norm == BATCH_NORM_FROZEN,
+                                         .epsilon = inception_epsilon,
+                                         .momentum = (float)spec->model.batch_norm_momentum } };
 }
 
 static void norm_buffers(const struct tower *tower, const struct unit *u, struct op_buffers *b)
@@ -140,10 +157,10 @@ static void add_convolution(const struct tower *tower, const struct model_spec *
                             struct program *program, struct record *r, bool training)
 {
     const struct unit *u = r->unit;
-    struct op op = row_op(r->layer, OP_CONVOLUTION, &r->in, &r->out, spec, tower->queue);
-    op.weights_c = u->in_channels;
+    struct op op = convolution_op(r->layer, OP_CONVOLUTION, &r->in, &r->out, tower->queue);
+    op.convolution.weights_c = u->in_channels;
     if (!(training && u->norm_trains)) {
-        op.bias = op.relu = true;
+        op.convolution.bias = op.convolution.relu = true;
         struct instruction *i = program_add(program, &op, r->in, view_none(), view_none(), r->out);
         i->folded = u;
         i->buffers.bias = u->folded_bias;
@@ -182,7 +199,7 @@ static void add_row(struct tower *tower, const struct model_spec *spec, struct p
         add_convolution(tower, spec, program, r, training);
         to->needs_gradient |= training && unit->norm_trains;
     } else {
-        const struct op op = row_op(l, OP_POOL, &r->in, &r->out, spec, tower->queue);
+        const struct op op = pool_op(l, OP_POOL, &r->in, &r->out, spec, tower->queue);
         program_add(program, &op, r->in, view_none(), view_none(), r->out);
         to->needs_gradient |= from_needs;
     }
@@ -191,15 +208,15 @@ static void add_row(struct tower *tower, const struct model_spec *spec, struct p
 static struct op global_pool_op(const struct view *in, const struct view *out, enum op_kind kind,
                                 int queue)
 {
-    return (struct op) { .kind = kind,
-                         .x = in->tensor,
-                         .y = out->tensor,
-                         .average = true,
-                         .kernel_h = in->tensor.h,
-                         .kernel_w = in->tensor.w,
-                         .stride = 1,
-                         .queue = queue,
-                         .name = "global average pool" };
+    return (struct op) {
+        .kind = kind,
+        .name = "global average pool",
+        .queue = queue,
+        .x = in->tensor,
+        .y = out->tensor,
+        .pool = { .window = { .kernel_h = in->tensor.h, .kernel_w = in->tensor.w, .stride = 1 },
+                  .average = true }
+    };
 }
 
 static bool feeds_chunked_block(const struct inception_layer *l)
@@ -207,8 +224,7 @@ static bool feeds_chunked_block(const struct inception_layer *l)
     return !strncmp(l->name, "Conv2d", 6) || !strncmp(l->name, "maxpool", 7);
 }
 
-/* Images of a chunk: a divisor of the batch; the whole batch where those rows train or every tensor
- * is kept. */
+/* Images of a chunk: a divisor of the batch; the whole batch where those rows train. */
 static int chunk_images(const struct tower *tower, const struct model_spec *spec, bool training,
                         const struct program *program)
 {
@@ -216,7 +232,7 @@ static int chunk_images(const struct tower *tower, const struct model_spec *spec
         if (training && tower->units[i].norm_trains && feeds_chunked_block(tower->units[i].layer))
             return spec->batch;
     const int64_t chunk_bytes = program->backend->facts.chunk_bytes;
-    if (program->keep_all || chunk_bytes == 0) return spec->batch;
+    if (chunk_bytes == 0) return spec->batch;
     const int64_t side = spec->window / 2, image_bytes = side * side * 64 * 4;
     int images = spec->batch;
     while (images > 1 && (images * image_bytes > chunk_bytes || spec->batch % images != 0))
@@ -277,9 +293,9 @@ static void back_convolution(const struct tower *tower, const struct model_spec 
     struct instruction *i = program_add(program, &norm, r->raw, r->out, dy, draw);
     norm_buffers(tower, u, &i->buffers);
     if (u->weights_train) {
-        struct op op = row_op(r->layer, OP_CONVOLUTION_BACKWARD_FILTER, &r->in, &draw, spec,
-                              tower->queue);
-        op.weights_c = u->in_channels;
+        struct op op = convolution_op(r->layer, OP_CONVOLUTION_BACKWARD_FILTER, &r->in, &draw,
+                                      tower->queue);
+        op.convolution.weights_c = u->in_channels;
         i = program_add(program, &op, r->in, view_none(), draw, view_none());
         i->buffers.out = weight->gradient;
     }
@@ -287,8 +303,8 @@ static void back_convolution(const struct tower *tower, const struct model_spec 
     if (!from->needs_gradient) return;
     bool accumulate;
     const struct view dx = gradient_of(program, from, &accumulate);
-    struct op op = row_op(r->layer, OP_CONVOLUTION_BACKWARD_DATA, &dx, &draw, spec, tower->queue);
-    op.accumulate = accumulate;
+    struct op op = convolution_op(r->layer, OP_CONVOLUTION_BACKWARD_DATA, &dx, &draw, tower->queue);
+    op.convolution.accumulate = accumulate;
     i = program_add(program, &op, view_none(), view_none(), draw, dx);
     i->buffers.weights = weight->device;
     i->trained_weights = true;
@@ -300,8 +316,8 @@ static void back_pool(const struct tower *tower, const struct model_spec *spec,
 {
     bool accumulate;
     const struct view dx = gradient_of(program, &tape->nodes[r->from], &accumulate);
-    struct op op = row_op(r->layer, OP_POOL_BACKWARD, &dx, &dy, spec, tower->queue);
-    op.accumulate = accumulate;
+    struct op op = pool_op(r->layer, OP_POOL_BACKWARD, &dx, &dy, spec, tower->queue);
+    op.pool.accumulate = accumulate;
     program_add(program, &op, r->in, view_none(), dy, dx);
 }
 

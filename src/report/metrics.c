@@ -1,6 +1,6 @@
-/* How good the predictions are. One idea: sort once by falling probability, then walk over groups
- * of equal probability with integer counts, so that ties are exact and nothing depends on the order
- * of the input. */
+/* Metrics of predictions. Samples are sorted once by falling probability, then walked in groups of
+ * equal probability with integer counts: ties are handled exactly, and the order of the input
+ * does not matter. */
 #include "micromet/report/metrics.h"
 
 #include <math.h>
@@ -14,7 +14,7 @@ struct scored {
     bool tumor;
 };
 
-/* All windows with probability >= threshold: how many are tumour, how many normal. */
+/* Counts of tumour and normal samples with probability >= threshold. */
 struct tally {
     float threshold;
     int64_t tumor, normal;
@@ -64,8 +64,8 @@ static bool ranking_init(struct ranking *ranking, const float *probabilities, co
     return true;
 }
 
-/* Add the next group of equal probability, starting at item `at`; returns where the one after it
- * starts. */
+/* Add the group of equal probability that starts at item `at`; returns the start of
+ * the next group. */
 static int64_t ranking_next(const struct ranking *ranking, int64_t at, struct tally *tally)
 {
     tally->threshold = ranking->items[at].probability;
@@ -76,7 +76,7 @@ static int64_t ranking_next(const struct ranking *ranking, int64_t at, struct ta
     return at;
 }
 
-/* 0/0 is NaN: a ratio over an absent class has no value. */
+/* NaN for 0/0: a ratio over an absent class is undefined. */
 static double ratio(int64_t part, int64_t whole)
 {
     return whole ? (double)part / (double)whole : (double)NAN;
@@ -87,7 +87,7 @@ bool metrics_auc(const float *probabilities, const uint8_t *labels, int64_t coun
 {
     struct ranking ranking;
     if (!ranking_init(&ranking, probabilities, labels, count, err)) return false;
-    /* A pair won by the tumour window counts 2, a tie 1. */
+    /* Per pair: 2 if the tumour sample ranks higher, 1 for a tie. */
     int64_t points = 0;
     struct tally above = { 0 };
     for (int64_t at = 0; at < count;) {
@@ -119,7 +119,7 @@ bool metrics_choose_threshold(const float *probabilities, const uint8_t *labels,
     struct tally tally = { 0 };
     for (int64_t at = 0; at < count;) {
         at = ranking_next(&ranking, at, &tally);
-        /* Youden's index times both class sizes: whole numbers, so ties are found exactly. */
+        /* Youden's index times both class sizes, an integer, so ties are exact. */
         int64_t index = tally.tumor * ranking.normal - tally.normal * ranking.tumor;
         bool nearer = fabs(tally.threshold - 0.5) < fabs(chosen - 0.5);
         if (index < best || (index == best && !nearer)) continue;

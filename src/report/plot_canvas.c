@@ -1,4 +1,4 @@
-/* The page under every picture, drawn with cairo. */
+/* The page that all pictures are drawn on, with cairo. */
 #include "plot_canvas.h"
 
 #include <math.h>
@@ -73,7 +73,7 @@ void canvas_color(struct canvas *canvas, struct color color, double opacity)
     cairo_set_source_rgba(canvas->cairo, color.red, color.green, color.blue, opacity);
 }
 
-/* Length of the UTF-8 sequence of up to three bytes at `text`, 0 if there is none. */
+/* Length of the UTF-8 sequence of up to three bytes at `text`; 0 if it is invalid or longer. */
 static int utf8_length(const char *text)
 {
     unsigned char lead = (unsigned char)text[0], second = lead ? (unsigned char)text[1] : 0;
@@ -84,8 +84,8 @@ static int utf8_length(const char *text)
     return is_overlong || is_surrogate || ((unsigned char)text[2] & 0xc0) != 0x80 ? 0 : 3;
 }
 
-/* Copy as much as fits; what is no printable UTF-8 becomes '?', for cairo draws nothing after such
- * text. */
+/* Copy as much as fits, with '?' for anything but printable UTF-8, after which cairo
+ * would draw nothing. */
 static void clean_text(char out[TEXT_BYTES_MAX], const char *text)
 {
     size_t size = 0;
@@ -107,7 +107,7 @@ static double text_width(struct canvas *canvas, const char *text)
     return extents.x_advance;
 }
 
-/* Cut whole characters off the end until the text and … fit. */
+/* Drop characters from the end until the text with "…" fits. */
 static void shorten(struct canvas *canvas, char text[TEXT_BYTES_MAX], double width_max)
 {
     size_t size = strlen(text);

@@ -1,5 +1,4 @@
-/* ROC and precision-recall curves: a square plot on the left, the figures that go with it on the
- * right. */
+/* ROC and precision-recall curves: a square plot on the left, the metrics on the right. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,7 +12,7 @@ enum { COLUMN = LEFT + SIDE + 58, COLUMN_WIDTH = PAGE_WIDTH - COLUMN - 40 };
 static const struct color color_curve = { 0.10, 0.38, 0.80 };
 static const struct color color_point = { 0.90, 0.33, 0.05 };
 
-/* How one kind of curve reads a point. */
+/* Labels of a kind of curve, and which coordinates it plots. */
 struct kind {
     const char *x_label, *y_label, *area_label;
     bool is_roc;
@@ -80,7 +79,7 @@ static void draw_dashed(struct canvas *canvas, double x0, double y0, double x1, 
     cairo_set_dash(cairo, NULL, 0, 0);
 }
 
-/* What a model that guesses would reach. */
+/* The precision that guessing reaches. */
 static void draw_prevalence(struct canvas *canvas, double prevalence)
 {
     char text[32];
@@ -91,9 +90,9 @@ static void draw_prevalence(struct canvas *canvas, double prevalence)
                 text);
 }
 
-/* The curve as a path: straight from point to point for ROC, in steps for precision-recall, as the
- * areas are defined. Points closer than a fraction of a pixel are passed over, so millions of them
- * draw as fast as hundreds. */
+/* Trace the curve as a cairo path, as its area is defined: linear for ROC, stepwise for
+ * precision-recall. Points closer than a fraction of a pixel are skipped, so that millions of them
+ * draw quickly. */
 static void trace(cairo_t *cairo, const struct kind *kind, const struct curve_point *points,
                   int64_t count)
 {

@@ -1,6 +1,6 @@
-/* Probabilities over the slide, drawn gray so that only probability has colour. Low ones are
- * clearer, so that the tissue below them can be read; high ones cover. Colours run from blue over
- * yellow to red and stay ordered for the colour-blind (ColorBrewer RdYlBu). */
+/* Heat map: probabilities in colour over the slide in grey. Low probabilities are more transparent,
+ * so that the tissue can be seen; high ones cover it. The colours run from blue over yellow to red
+ * and keep their order for colour-blind readers (ColorBrewer RdYlBu). */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,7 +34,7 @@ static struct color color_of(double probability)
                             a->blue + t * (b->blue - a->blue) };
 }
 
-/* Premultiplied ARGB; NaN is clear. */
+/* Premultiplied ARGB; NaN is transparent. */
 static uint32_t pixel_of(float probability)
 {
     if (isnan(probability)) return 0;

@@ -1,4 +1,4 @@
-/* A thumbnail on a page, with what lies around it. */
+/* A page with a slide's thumbnail and what surrounds it: title, outlines, scale bar, keys. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -6,10 +6,10 @@
 
 #include "plot_canvas.h"
 
-/* Logical units. The thumbnail's longer side is SIDE long, whatever its pixels. */
+/* Logical units; the thumbnail's longer side is always SIDE. */
 enum {
     SIDE = 1200,
-    PIXELS_MAX = 2400,     /* of the longer side */
+    PIXELS_MAX = 2400,     /* pixels of the longer side */
     AREA_WIDTH_MIN = 760,  /* room for title and scale bar */
     AREA_HEIGHT_MIN = 420, /* room for a legend */
     MARGIN = 40,
@@ -17,7 +17,7 @@ enum {
     FOOT = 84,
 };
 
-/* Mostly gray, a little lighter (ITU-R BT.601 weights). */
+/* Mostly grey and slightly lighter (ITU-R BT.601 weights). */
 static void fade(uint8_t out[3], const uint8_t rgb[3])
 {
     double gray = 0.299 * rgb[0] + 0.587 * rgb[1] + 0.114 * rgb[2];
@@ -98,7 +98,7 @@ void picture_release(struct picture *picture)
     canvas_release(&picture->canvas);
 }
 
-/* A field of values on pixel centres, nothing (0) outside. */
+/* Values at pixel centres; 0 outside the image. */
 struct field {
     const uint8_t *values;
     int columns, rows;
@@ -111,8 +111,8 @@ static double field_at(const struct field *field, int x, int y)
     return field->values[(size_t)y * (size_t)field->columns + (size_t)x] - field->level;
 }
 
-/* Marching squares on the square whose upper left pixel centre is (x, y): its lines go to the path.
- */
+/* Marching squares: add the contour's segments in the square whose upper left pixel
+ * centre is (x, y). */
 static void outline_square(cairo_t *cairo, const struct field *field, int x, int y)
 {
     static const int corner_x[] = { 0, 1, 1, 0 }, corner_y[] = { 0, 0, 1, 1 };
@@ -152,14 +152,14 @@ void picture_outline(struct picture *picture, const uint8_t *values, double leve
     cairo_clip(cairo);
     cairo_translate(cairo, picture->x, picture->y);
     cairo_scale(cairo, picture->scale, picture->scale);
-    cairo_set_source_rgb(cairo, 1, 1, 1); /* a halo keeps the line apart from any tissue */
+    cairo_set_source_rgb(cairo, 1, 1, 1); /* a white halo sets the line off from the tissue */
     stroke_outline(picture, &field, 5.5);
     canvas_color(&picture->canvas, color, 1);
     stroke_outline(picture, &field, 2.8);
     cairo_restore(cairo);
 }
 
-/* The longest of 1, 2, 5 × 10^n that is no longer than `limit`. */
+/* The longest of 1, 2 and 5 × 10^n that is at most `limit`. */
 static double round_length(double limit)
 {
     static const double steps[] = { 5, 2, 1 };

@@ -1,16 +1,17 @@
-/* What the program takes for tissue and for tumour, on the slide: the picture to look at before any
- * training.
+/* Slide overview: outlines of what the program considers tissue and tumour, to check
+ * before training.
  *
- * Tissue is speckled at the scale of a pixel, so its outline is drawn around the local majority. */
+ * Tissue varies from pixel to pixel, so the outline is drawn around the local majority. */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "micromet/report/plot.h"
 #include "plot_canvas.h"
 
-enum { MAJORITY_PART = 250 }; /* the longer side over the radius of the neighbourhood */
+enum { MAJORITY_PART = 250 }; /* longer side / radius of the neighbourhood */
 
-/* Mean over 2·radius + 1 values `step` apart, for `count` values; outside counts as 0. */
+/* Box filter: mean of 2·radius + 1 values, `step` bytes apart, for each of `count`
+ * values; 0 outside. */
 static void box_blur(const uint8_t *from, uint8_t *to, int count, size_t step, int radius)
 {
     int sum = 0, size = 2 * radius + 1;
@@ -22,7 +23,7 @@ static void box_blur(const uint8_t *from, uint8_t *to, int count, size_t step, i
     }
 }
 
-/* Share of tissue 0..255 around each pixel; malloc'ed, NULL without memory. */
+/* Share of tissue around each pixel, 0..255; malloc'ed, NULL if out of memory. */
 static uint8_t *blur_tissue(const uint8_t *tissue, int width, int height)
 {
     size_t pixels = (size_t)width * (size_t)height;

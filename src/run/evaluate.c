@@ -1,5 +1,5 @@
-/* Making the predictions that an evaluation is of. The idea: both ways, windows of a dataset and
- * whole slides, end in evaluation_add(), so that figures never depend on where they came from. */
+/* Making the predictions that an evaluation is of. Both ways, windows of a dataset and whole
+ * slides, end in evaluation_add(), so that figures never depend on where they came from. */
 #include "micromet/run/evaluate.h"
 
 #include <math.h>

@@ -32,27 +32,32 @@ static double view_bytes(const struct tensor *t)
     return (double)tensor_pixels(t) * t->c * (double)dtype_bytes(t->dtype);
 }
 
+/* As they are computed with: padded where the input is. */
+static double weight_bytes(const struct op *op)
+{
+    return (double)op_weight_rows(op) * op->x.c * (double)dtype_bytes(op->x.dtype);
+}
+
 /* The fewest bytes that go to and from memory. */
 static double op_bytes(const struct op *op)
 {
-    const double x = view_bytes(&op->x), y = view_bytes(&op->y), again = op->accumulate ? x : 0;
-    const double weights = (double)op->y.c * op->kernel_h * op->kernel_w * op->x.c *
-                           (double)dtype_bytes(op->x.dtype);
+    const double x = view_bytes(&op->x), y = view_bytes(&op->y);
     switch (op->kind) {
     case OP_CONVOLUTION:
     case OP_CONVOLUTION_BACKWARD_DATA:
     case OP_CONVOLUTION_BACKWARD_FILTER:
-        return x + y + weights + again;
+        return x + y + weight_bytes(op) + (op->convolution.accumulate ? x : 0);
     case OP_BATCH_NORM: /* statistics, then the values */
         return 2 * x + y;
     case OP_BATCH_NORM_BACKWARD: /* x, y and dy for the sums, and again for dx */
         return 2 * (x + 2 * y) + x;
     case OP_POOL_BACKWARD:
-        return (op->average ? x : 2 * x) + y + again;
+        return (op->pool.average ? x : 2 * x) + y + (op->pool.accumulate ? x : 0);
     case OP_RELU_BACKWARD:
         return 2 * y + x;
     case OP_OPTIMIZER: /* parameter and state are read and written, the gradient is read */
-        return (3 + 2 * optimizer_state_count(op->optimizer.name)) * 4.0 * (double)op->count;
+        return (3 + 2 * optimizer_state_count(op->optimizer.rule.name)) * 4.0 *
+               (double)op->optimizer.count;
     default:
         return x + y;
     }
@@ -153,8 +158,8 @@ static void add_rest(struct gpu_plan *plan, const struct model *model,
 {
     const int64_t trained = model_trainable_values(model);
     const struct op update = { .kind = OP_OPTIMIZER,
-                               .optimizer = model_spec(model)->optimizer,
-                               .count = trained };
+                               .optimizer = { .rule = model_spec(model)->optimizer,
+                                              .count = trained } };
     const struct op *op;
     struct cost cost = op_cost(&update, planner);
     int kernels = 1;

@@ -1,6 +1,6 @@
-/* Heat maps, strip by strip. The idea: readers walk the slide and drop tissue windows into one
- * batch; whoever fills it gives it to the model and takes what is done, while the others go on with
- * the next. There are few batches, so the slide is never read faster than it is used. */
+/* Heat maps, strip by strip. Readers walk the slide and drop tissue windows into one batch; whoever
+ * fills it gives it to the model and takes what is done, while the others go on with the next.
+ * There are few batches, so the slide is never read faster than it is used. */
 #include "micromet/run/heatmap.h"
 
 #include <errno.h>
@@ -52,11 +52,10 @@ static bool tell_failure(const struct gather *g, struct error *err)
     return error_set(err, g->failure.code, "%s", g->failure.message);
 }
 
-static bool collect_batch(struct gather *g, struct error *err)
+/* The probabilities of a batch have come: it is open again. */
+static void enter_batch(void *context, struct loader_batch *batch, const float *probabilities)
 {
-    struct loader_batch *batch;
-    const float *probabilities;
-    if (!predictor_collect(g->predictor, &batch, &probabilities, err)) return false;
+    struct gather *g = context;
     for (int i = 0; i < batch->count; i++)
         g->heatmap->probabilities[indices_of(g, batch)[i]] = probabilities[i];
     progress_add(&g->progress, batch->count);
@@ -65,19 +64,18 @@ static bool collect_batch(struct gather *g, struct error *err)
     g->open[g->open_count++] = batch;
     pthread_cond_broadcast(&g->changed);
     pthread_mutex_unlock(&g->mutex);
-    return true;
 }
 
-/* Submit a batch, if there is one, and collect until no more than `left` are under way. The mutex
- * is the caller's, who goes without it while the model computes. */
-static bool compute(struct gather *g, struct loader_batch *batch, int left, struct error *err)
+/* Submit a batch, or (NULL) wait for all that are under way. The mutex is the caller's, who goes
+ * without it while the model computes. */
+static bool compute(struct gather *g, struct loader_batch *batch, struct error *err)
 {
     while (g->computing) pthread_cond_wait(&g->changed, &g->mutex);
     if (has_failed(g)) return tell_failure(g, err);
     g->computing = true;
     pthread_mutex_unlock(&g->mutex);
-    bool ok = !batch || predictor_submit(g->predictor, batch, err);
-    while (ok && predictor_under_way(g->predictor) > left) ok = collect_batch(g, err);
+    const bool ok = batch ? predictor_submit(g->predictor, batch, err)
+                          : predictor_finish(g->predictor, err);
     pthread_mutex_lock(&g->mutex);
     if (!ok) g->failure = *err;
     g->computing = false;
@@ -95,7 +93,8 @@ static struct loader_batch *take_open(struct gather *g)
 static bool flush(struct gather *g, struct error *err)
 {
     pthread_mutex_lock(&g->mutex);
-    const bool ok = compute(g, g->open[0]->count > 0 ? take_open(g) : NULL, 0, err);
+    const bool ok = (g->open[0]->count == 0 || compute(g, take_open(g), err)) &&
+                    compute(g, NULL, err);
     pthread_mutex_unlock(&g->mutex);
     return ok;
 }
@@ -111,7 +110,7 @@ static bool gather_add(struct gather *g, uint8_t *const pixels[TOWERS_MAX], int6
         memcpy(batch->pixels[t] + (size_t)batch->count * g->window_bytes, pixels[t],
                g->window_bytes);
     indices_of(g, batch)[batch->count++] = grid_index;
-    return batch->count < g->capacity || compute(g, take_open(g), PASSES_MAX - 1, err);
+    return batch->count < g->capacity || compute(g, take_open(g), err);
 }
 
 static bool visit(void *context, const struct window *window, int64_t grid_index,
@@ -157,6 +156,7 @@ static bool gather_init(struct gather *g, struct heatmap *heatmap, struct predic
                           HEATMAP_BATCHES, &g->batches, err))
         return false;
     for (int b = 0; b < HEATMAP_BATCHES; b++) g->open[b] = &g->batches[b];
+    predictor_begin(predictor, enter_batch, g);
     return true;
 }
 
@@ -248,9 +248,10 @@ static bool walk_strip(struct gather *g, const struct slide *slide, const struct
     memset(chosen, 0, (size_t)cells);
     memcpy(chosen + from, maybe + from, (size_t)(rows * grid->columns));
     if (!memchr(chosen + from, 1, (size_t)(rows * grid->columns))) return true;
-    return grid_walk(grid, slide, data, chosen, NULL, g->towers, threads,
-                     grid_walk_cache_bytes(threads), visit, g, err) &&
-           flush(g, err);
+    const struct grid_walk_options options = { .visit = chosen,
+                                               .towers = g->towers,
+                                               .threads = threads };
+    return grid_walk(grid, slide, data, &options, visit, g, err) && flush(g, err);
 }
 
 static int64_t count_set(const uint8_t *flags, int64_t count)

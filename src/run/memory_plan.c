@@ -65,7 +65,8 @@ void fusion_count(const struct model *model, struct fusion *fusion)
         for (int i = 0; (op = model_op(model, t % towers, t < towers, i, &plan)); i++) {
             const struct gpu_convolution *convolution = dry_plan_convolution(plan);
             if (!convolution) continue;
-            const bool epilogue = op->kind == OP_CONVOLUTION && (op->bias || op->relu);
+            const bool epilogue = op->kind == OP_CONVOLUTION &&
+                                  (op->convolution.bias || op->convolution.relu);
             fusion->convolutions++;
             fusion->epilogues += epilogue;
             fusion->fused += epilogue && convolution->fused;

@@ -32,65 +32,69 @@ void predictor_release(struct predictor *predictor)
     *predictor = (struct predictor) { 0 };
 }
 
-/* Passes go batch after batch, the orientations of one behind each other: as many as the model
- * takes. */
-static bool submit_passes(struct predictor *p, struct error *err)
+void predictor_begin(struct predictor *p, predictor_sink sink, void *context)
 {
-    const int64_t end = p->batches * p->orientations;
-    for (; p->submitted < end && p->submitted - p->collected < PASSES_MAX; p->submitted++) {
-        const struct loader_batch *slot = p->slots[p->submitted / p->orientations % PASSES_MAX];
-        const int orientation = (int)(p->submitted % p->orientations);
-        struct model_batch batch = { .count = slot->count };
-        for (int i = 0; i < slot->count; i++) p->draws[i] = augment_orientation(orientation);
-        for (int t = 0; t < model_spec(p->model)->towers; t++) {
-            batch.pixels[t] = slot->pixels[t];
-            batch.draws[t] = p->draws;
-        }
-        if (!model_predict_submit(p->model, &batch, err)) return false;
-    }
+    CHECK(p->under_way == 0);
+    p->sink = sink;
+    p->context = context;
+}
+
+/* Wait for the oldest pass under way; with the last one of a batch its probabilities are known. */
+static bool collect_pass(struct predictor *p, struct error *err)
+{
+    struct model_result pass;
+    if (!model_predict_collect(p->model, &pass, p->probabilities, err)) return false;
+    if (p->summed == 0) memset(p->sums, 0, (size_t)pass.count * sizeof *p->sums);
+    for (int i = 0; i < pass.count; i++) p->sums[i] += p->probabilities[i];
+    if (++p->summed < p->orientations) return true;
+    for (int i = 0; i < pass.count; i++)
+        p->probabilities[i] = (float)(p->sums[i] / p->orientations);
+    p->summed = 0;
+    p->under_way--;
+    p->sink(p->context, pass.tag, p->probabilities);
     return true;
 }
 
-int predictor_under_way(const struct predictor *p)
+/* Until no more than `left` batches are under way. */
+static bool collect_batches(struct predictor *p, int left, struct error *err)
 {
-    return (int)(p->batches - p->collected / p->orientations);
+    while (p->under_way > left)
+        if (!collect_pass(p, err)) return false;
+    return true;
 }
 
-bool predictor_submit(struct predictor *p, struct loader_batch *slot, struct error *err)
+bool predictor_submit(struct predictor *p, struct loader_batch *batch, struct error *err)
 {
-    CHECK(predictor_under_way(p) < PASSES_MAX);
-    p->slots[p->batches++ % PASSES_MAX] = slot;
-    return submit_passes(p, err);
-}
-
-bool predictor_collect(struct predictor *p, struct loader_batch **slot, const float **probabilities,
-                       struct error *err)
-{
-    CHECK(predictor_under_way(p) > 0);
-    *slot = p->slots[p->collected / p->orientations % PASSES_MAX];
-    *probabilities = p->probabilities;
-    const int count = (*slot)->count;
-    memset(p->sums, 0, (size_t)count * sizeof *p->sums);
+    struct model_batch pass = { .count = batch->count, .tag = batch };
+    for (int t = 0; t < model_spec(p->model)->towers; t++) {
+        pass.pixels[t] = batch->pixels[t];
+        pass.draws[t] = p->draws;
+    }
+    p->under_way++;
     for (int o = 0; o < p->orientations; o++) {
-        if (!model_predict_collect(p->model, p->probabilities, err)) return false;
-        p->collected++;
-        if (!submit_passes(p, err)) return false;
-        for (int i = 0; i < count; i++) p->sums[i] += p->probabilities[i];
+        if (model_in_flight(p->model) == PASSES_MAX && !collect_pass(p, err)) return false;
+        for (int i = 0; i < batch->count; i++) p->draws[i] = augment_orientation(o);
+        if (!model_predict_submit(p->model, &pass, err)) return false;
     }
-    for (int i = 0; i < count; i++) p->probabilities[i] = (float)(p->sums[i] / p->orientations);
-    return true;
+    return collect_batches(p, PASSES_MAX - 1, err);
+}
+
+bool predictor_finish(struct predictor *p, struct error *err)
+{
+    return collect_batches(p, 0, err);
 }
 
 void predictor_abandon(struct predictor *p)
 {
+    struct model_result result;
     struct error ignored = { 0 };
-    if (!p->batches) return;
+    if (p->under_way == 0) return;
     while (model_in_flight(p->model) > 0)
-        model_predict_collect(p->model, p->probabilities, &ignored);
+        model_predict_collect(p->model, &result, p->probabilities, &ignored);
     /* A pass that failed halfway is not in flight, but its copies may be. */
     struct backend *backend = model_backend(p->model);
     backend->ops->synchronize(backend, &ignored);
-    p->batches = p->submitted = p->collected = 0;
+    p->under_way = p->summed = 0;
 }
 
 void batch_slots_release(struct backend *backend, struct loader_batch *slots, int count, int towers)
@@ -149,34 +153,35 @@ static double cross_entropy(float probability, bool tumor)
     return -log(p > 1e-12 ? p : 1e-12);
 }
 
-static bool collect_batch(struct loader *loader, struct predictor *predictor,
-                          struct progress *progress, struct predictions *out, struct error *err)
+/* Where the probabilities of a dataset go. */
+struct collector {
+    struct loader *loader;
+    struct progress *progress; /* NULL = none is shown */
+    struct predictions *predictions;
+};
+
+static void collect(void *context, struct loader_batch *batch, const float *probabilities)
 {
-    struct loader_batch *slot;
-    const float *probabilities;
-    if (!predictor_collect(predictor, &slot, &probabilities, err)) return false;
-    for (int i = 0; i < slot->count; i++) {
-        const bool tumor = slot->labels[i] > 0.5f;
-        out->probabilities[slot->first + i] = probabilities[i];
-        out->labels[slot->first + i] = tumor;
-        out->loss += cross_entropy(probabilities[i], tumor);
+    const struct collector *c = context;
+    for (int i = 0; i < batch->count; i++) {
+        const bool tumor = batch->labels[i] > 0.5f;
+        c->predictions->probabilities[batch->first + i] = probabilities[i];
+        c->predictions->labels[batch->first + i] = tumor;
+        c->predictions->loss += cross_entropy(probabilities[i], tumor);
     }
-    if (progress) progress_add(progress, slot->count);
-    loader_recycle(loader, slot);
-    return true;
+    if (c->progress) progress_add(c->progress, batch->count);
+    loader_recycle(c->loader, batch);
 }
 
-static bool consume(struct loader *loader, struct predictor *predictor, struct progress *progress,
-                    struct predictions *out, struct error *err)
+static bool predict_all(struct predictor *predictor, struct collector *collector, struct error *err)
 {
-    struct loader_batch *slot;
+    struct loader_batch *batch;
+    predictor_begin(predictor, collect, collector);
     do {
-        if (!loader_next(loader, &slot, err)) return false;
-        if (slot && !predictor_submit(predictor, slot, err)) return false;
-        while (predictor_under_way(predictor) > (slot ? PASSES_MAX - 1 : 0))
-            if (!collect_batch(loader, predictor, progress, out, err)) return false;
-    } while (slot);
-    return true;
+        if (!loader_next(collector->loader, &batch, err)) return false;
+        if (batch && !predictor_submit(predictor, batch, err)) return false;
+    } while (batch);
+    return predictor_finish(predictor, err);
 }
 
 bool predict_dataset(struct model *model, const struct dataset *dataset, int orientations,
@@ -185,9 +190,9 @@ bool predict_dataset(struct model *model, const struct dataset *dataset, int ori
 {
     const struct model_spec *spec = model_spec(model);
     struct predictor predictor = { 0 };
-    struct loader *loader = NULL;
     struct loader_batch *slots = NULL;
     struct progress progress = { 0 };
+    struct collector collector = { .progress = title ? &progress : NULL, .predictions = out };
     const struct loader_source source = loader_source_dataset(dataset);
     struct sample *order = every_window(dataset);
     const size_t n = (size_t)dataset->count;
@@ -199,13 +204,19 @@ bool predict_dataset(struct model *model, const struct dataset *dataset, int ori
                         (long long)dataset->count);
     ok = ok && predictor_init(&predictor, model, orientations, err) &&
          batch_slots_init(model_backend(model), spec->towers, spec->window, spec->batch, ring,
-                          &slots, err) &&
-         loader_init(&loader, &source, order, dataset->count, 0, spec->batch, slots, ring, threads,
-                     (size_t)64 << 20, err);
+                          &slots, err);
+    const struct loader_options options = { .order = order,
+                                            .order_count = dataset->count,
+                                            .batch = spec->batch,
+                                            .slots = slots,
+                                            .slot_count = ring,
+                                            .threads = threads,
+                                            .cache_bytes = (size_t)64 << 20 };
+    ok = ok && loader_init(&collector.loader, &source, &options, err);
     if (title) progress_begin(&progress, title, "windows", dataset->count);
-    ok = ok && consume(loader, &predictor, title ? &progress : NULL, out, err);
+    ok = ok && predict_all(&predictor, &collector, err);
     if (title) progress_end(&progress);
-    loader_release(loader);
+    loader_release(collector.loader);
     predictor_release(&predictor); /* before the memory that it may still be reading */
     batch_slots_release(model_backend(model), slots, ring, spec->towers);
     free(order);

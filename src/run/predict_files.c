@@ -2,14 +2,13 @@
  * batch until it is full or a pack comes between. */
 #include "micromet/run/predict_files.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "micromet/data/loader.h"
-#include "micromet/export/export.h"
 #include "micromet/format/image.h"
 #include "micromet/run/predict.h"
+#include "micromet/run/single_window.h"
 
 enum { RING = 2 };
 
@@ -74,6 +73,14 @@ static bool predict_pack(struct job *job, const char *path)
 
 /* --- Pictures -------------------------------------------------------------------------------- */
 
+static void write_pictures(void *context, struct loader_batch *batch, const float *probabilities)
+{
+    const struct job *job = context;
+    for (int i = 0; i < batch->count; i++)
+        fprintf(job->csv, "%s,0,,,%.9g\n", job->names[i], probabilities[i]);
+    batch->count = 0;
+}
+
 static bool flush(struct job *job)
 {
     if (job->tower)
@@ -81,16 +88,8 @@ static bool flush(struct job *job)
                          "%s: the model has %d towers, and no picture for tower %d follows",
                          job->names[job->batch.count], job->checkpoint->config.data.level_count,
                          job->tower);
-    struct loader_batch *done;
-    const float *probabilities;
-    if (!job->batch.count) return true;
-    if (!predictor_submit(&job->predictor, &job->batch, job->err) ||
-        !predictor_collect(&job->predictor, &done, &probabilities, job->err))
-        return false;
-    for (int i = 0; i < done->count; i++)
-        fprintf(job->csv, "%s,0,,,%.9g\n", job->names[i], probabilities[i]);
-    done->count = 0;
-    return true;
+    return !job->batch.count || (predictor_submit(&job->predictor, &job->batch, job->err) &&
+                                 predictor_finish(&job->predictor, job->err));
 }
 
 static size_t window_bytes(const struct job *job)
@@ -155,16 +154,6 @@ static bool predict_picture(struct job *job, const char *path)
 
 /* --- All of them ----------------------------------------------------------------------------- */
 
-static bool is_pack(const char *path)
-{
-    char magic[8] = "";
-    FILE *file = fopen(path, "rb");
-    if (!file) return false; /* who opens it next will say why */
-    const size_t got = fread(magic, 1, sizeof magic, file);
-    fclose(file);
-    return got == sizeof magic && memcmp(magic, "MMPACK\r\n", sizeof magic) == 0;
-}
-
 static bool job_init(struct job *job)
 {
     struct error ignored = { 0 };
@@ -177,7 +166,10 @@ static bool job_init(struct job *job)
         done = job->batch.pixels[t] != NULL;
     }
     if (!done) return error_set(job->err, EXIT_CODE_FAILED, "no memory for a batch of pictures");
-    return predictor_init(&job->predictor, job->model, job->options->orientations, job->err);
+    if (!predictor_init(&job->predictor, job->model, job->options->orientations, job->err))
+        return false;
+    predictor_begin(&job->predictor, write_pictures, job);
+    return true;
 }
 
 static void job_release(struct job *job)
@@ -197,8 +189,8 @@ bool predict_files(const struct checkpoint *checkpoint, struct model *model, cha
     bool done = job_init(&job);
     if (done) fputs("file,window,x_level0,y_level0,probability\n", csv);
     for (int i = 0; i < count && done; i++)
-        done = is_pack(paths[i]) ? flush(&job) && predict_pack(&job, paths[i])
-                                 : predict_picture(&job, paths[i]);
+        done = pack_is_at(paths[i]) ? flush(&job) && predict_pack(&job, paths[i])
+                                    : predict_picture(&job, paths[i]);
     done = done && flush(&job);
     job_release(&job);
     return done;

@@ -1,27 +1,19 @@
-/* The training loop. The idea: `struct training_state` is all that a step depends on beside the
- * arrays of the model, so stopping anywhere between two steps and going on from a checkpoint gives
- * the same bits. */
-#include "micromet/run/train.h"
-
+/* The training loop. `struct training_state` is all that a step depends on beside the arrays of the
+ * model, so stopping anywhere between two steps and going on from a checkpoint gives the same
+ * bits. */
 #include <math.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "dataset_fingerprint.h"
-#include "initial_weights.h"
 #include "micromet/base/log.h"
 #include "micromet/base/thread.h"
 #include "micromet/data/augment.h"
 #include "micromet/data/loader.h"
 #include "micromet/report/metrics.h"
-#include "micromet/run/memory_plan.h"
 #include "micromet/run/predict.h"
-#include "micromet/run/session.h"
-#include "run_folder.h"
+#include "train_parts.h"
 
 enum { LOG_STEPS = 10 };
-static const size_t reader_cache_bytes = (size_t)128 << 20;
 
 static volatile sig_atomic_t stop_signal; /* set by the handler, read between steps */
 
@@ -37,210 +29,6 @@ static void catch_signals(void)
     stop_signal = 0;
     for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++)
         sigaction(signals[i], &action, NULL);
-}
-
-struct trainer {
-    const struct config *config;
-    struct config resolved; /* what `config` points to: "auto" has become what it is */
-    struct session session;
-    struct manifest manifest;
-    struct dataset train, validation;
-    struct sampler sampler;
-    struct model *model;
-    struct run_folder folder;
-    struct training_state state;
-    struct checkpoint_input input;
-    char *slides;            /* the input's */
-    struct checkpoint start; /* where the run goes on, if `resumed` */
-    bool resumed;
-    struct loader_batch *slots;
-    struct augment_draw *draws[TOWERS_MAX]; /* (batch) */
-    int64_t steps_per_epoch;
-    int64_t saved_step; /* of the newest checkpoint */
-    struct memory_plan memory;
-    int bad_slides;
-    struct loader_batch *under_way[PASSES_MAX]; /* submitted, not yet collected; oldest first */
-    double rates[PASSES_MAX];                   /* of these */
-    /* since the last log line */
-    struct model_timing timing;
-    double wait_s, started_s;
-    int64_t logged_step;
-};
-
-/* An AUC needs both classes; better told now than behind an epoch. */
-static bool check_classes(const struct dataset *dataset, const struct manifest *manifest,
-                          enum split split, struct error *err)
-{
-    if (dataset->tumor_count > 0 && dataset->tumor_count < dataset->count) return true;
-    return error_set(err, EXIT_CODE_FAILED,
-                     "%s: the %s slides hold no %s window; give them slides of both classes",
-                     manifest->path, split_name(split),
-                     dataset->tumor_count > 0 ? "normal" : "tumour");
-}
-
-/* Says what the run is trained on, and refuses to go on with anything else. */
-static bool record_data(struct trainer *t, struct error *err)
-{
-    char difference[FINGERPRINT_DIFFERENCE_BYTES];
-    const struct checkpoint *start = &t->start;
-    t->input.slides = t->slides = dataset_fingerprint(&t->train, &t->validation);
-    if (!t->slides) return error_set(err, EXIT_CODE_FAILED, "no memory for a list of slides");
-    if (t->resumed && !start->input.slides)
-        log_warning("%s: does not say which slides it was trained on (an earlier program wrote "
-                    "it): whether they are the same is not checked",
-                    start->path);
-    if (!t->resumed || !start->input.slides ||
-        dataset_fingerprint_equal(start->input.slides, t->slides, difference))
-        return true;
-    return error_set(err, EXIT_CODE_USAGE,
-                     "%s: was trained on other data: %s; set %s and the packs back to resume, or "
-                     "give another name=... to train anew",
-                     start->path, difference, t->config->data.manifest);
-}
-
-static bool open_data(struct trainer *t, struct error *err)
-{
-    const struct config *config = t->config;
-    int bad_train = 0, bad_validation = 0;
-    if (!dataset_init(&t->train, config, &t->manifest, SPLIT_TRAIN, &bad_train, err) ||
-        !dataset_init(&t->validation, config, &t->manifest, SPLIT_VALIDATION, &bad_validation,
-                      err) ||
-        !check_classes(&t->train, &t->manifest, SPLIT_TRAIN, err) ||
-        !check_classes(&t->validation, &t->manifest, SPLIT_VALIDATION, err) || !record_data(t, err))
-        return false;
-    t->bad_slides = bad_train + bad_validation;
-    if (!sampler_init(&t->sampler, &t->train, config->data.sampling, config->seed,
-                      config->train.examples_per_epoch, err))
-        return false;
-    t->steps_per_epoch = t->sampler.examples_per_epoch / config->train.batch;
-    if (t->steps_per_epoch == 0)
-        return error_set(err, EXIT_CODE_USAGE,
-                         "train.batch: %d is more than the %lld windows of an epoch; lower it, or "
-                         "raise train.examples_per_epoch",
-                         config->train.batch, (long long)t->sampler.examples_per_epoch);
-    for (int i = 0; i < config->data.level_count; i++) {
-        t->input.downsamples[i] = t->train.slides[0].downsamples[i];
-        t->input.um_per_px[i] = t->train.slides[0].mpp_x * t->input.downsamples[i];
-    }
-    log_info("train: %lld windows (%lld tumour) of %d slides; validation: %lld windows (%lld "
-             "tumour) of %d slides",
-             (long long)t->train.count, (long long)t->train.tumor_count, t->train.slide_count,
-             (long long)t->validation.count, (long long)t->validation.tumor_count,
-             t->validation.slide_count);
-    return true;
-}
-
-/* Before anything is allocated: a batch that does not fit is told of at once, with one that does.
- */
-static bool plan_memory(struct trainer *t, struct error *err)
-{
-    if (!memory_plan_make(&t->memory, t->config, t->session.backend, t->session.activations, err))
-        return false;
-    if (!memory_plan_check(&t->memory, err)) {
-        memory_plan_print(&t->memory);
-        return false;
-    }
-    fusion_warn(&t->memory.fusion);
-    return true;
-}
-
-/* Before the data: a slip in model.weights must not cost a walk over all slides. A run that goes on
- * has its weights in the checkpoint. */
-static bool open_model(struct trainer *t, bool verbose, struct error *err)
-{
-    const struct config *config = t->config;
-    const bool given = !t->resumed && strcmp(config->model.weights, "random") != 0;
-    struct pretrained pretrained = { 0 };
-    if (given && !initial_weights_open(&pretrained, &t->resolved, err)) return false;
-    const struct model_spec spec = model_spec_from_config(
-        config, t->session.activations, t->resumed ? t->start.gamma : pretrained.gamma, true);
-    bool head_taken = false;
-    bool ok = model_init(&t->model, t->session.backend, &spec, err) &&
-              (t->resumed
-                   ? model_refresh(t->model, err) /* its plans then hold all that they will */
-                   : model_randomize(t->model, config->seed, err)) &&
-              (!given || pretrained_apply(&pretrained, t->model, &head_taken, err));
-    if (ok && given) initial_weights_log(&pretrained, spec.towers, head_taken, verbose);
-    pretrained_release(&pretrained);
-    if (ok)
-        log_info("model: %lld values, %lld train; %s; average pools %s padding",
-                 (long long)model_values(t->model), (long long)model_trainable_values(t->model),
-                 given        ? "weights as above"
-                 : t->resumed ? "weights of the checkpoint"
-                              : "random weights",
-                 pool_padding_name(spec.model.pool_padding));
-    return ok;
-}
-
-/* Keys, or beginnings of keys, that may change when a run goes on; any other makes another run. */
-static const char *const changeable[] = {
-    "name",          "data.manifest",           "data.pack",
-    "data.source",   "data.reader_threads",     "data.ring",
-    "model.weights", "optimizer.learning_rate", "schedule.",
-    "train.epochs",  "train.early_stop.",       "train.resume",
-    "train.keep",    "train.checkpoint_steps",  "train.run",
-    "compute.",
-};
-
-static bool may_change(const char *key)
-{
-    for (size_t i = 0; i < sizeof changeable / sizeof changeable[0]; i++)
-        if (strncmp(key, changeable[i], strlen(changeable[i])) == 0) return true;
-    return false;
-}
-
-static bool check_same_run(const struct checkpoint *checkpoint, const struct config *config,
-                           struct error *err)
-{
-    const char *key;
-    for (int at = 0; (key = config_difference(&checkpoint->config, config, &at)) != NULL;)
-        if (!may_change(key))
-            return error_set(err, EXIT_CODE_USAGE,
-                             "%s: was trained with another %s; set it back to resume, or give "
-                             "another name=... to train anew",
-                             checkpoint->path, key);
-    return true;
-}
-
-/* Opens the newest checkpoint if the run goes on; without one it starts anew. */
-static bool find_start(struct trainer *t, bool required, struct error *err)
-{
-    const bool go_on = required || t->config->train.resume == RESUME_AUTO;
-    char path[PATH_MAX_BYTES];
-    if (!run_folder_init(&t->folder, t->config, err) || !run_folder_latest(&t->folder, path, err))
-        return false;
-    if (required && !path[0])
-        return error_set(err, EXIT_CODE_FAILED,
-                         "%s: holds no checkpoint to resume from; leave out --resume to start anew",
-                         t->folder.checkpoints);
-    if (!go_on && path[0])
-        return error_set(err, EXIT_CODE_USAGE,
-                         "%s: holds checkpoints of an earlier run; add --resume to go on, give "
-                         "another name=... to keep it, or remove the folder",
-                         t->folder.path);
-    t->resumed = path[0] != '\0';
-    if (!t->resumed) return true;
-    if (!checkpoint_open(&t->start, path, err))
-        return error_prefix(err, "cannot resume (without this file from the one before it)");
-    if (t->resolved.model.pool_padding == POOL_PADDING_AUTO)
-        t->resolved.model.pool_padding = t->start.config.model.pool_padding;
-    return check_same_run(&t->start, t->config, err);
-}
-
-static bool resume(struct trainer *t, struct error *err)
-{
-    const double rate = t->config->optimizer.learning_rate;
-    t->state = t->start.state;
-    t->saved_step = t->state.step;
-    if (t->start.config.optimizer.learning_rate != rate) t->state.schedule.plateau_rate = rate;
-    const bool applied = checkpoint_apply(&t->start, t->model, true, err);
-    checkpoint_release(&t->start); /* the file may be pruned */
-    if (!applied) return false;
-    log_info("resuming from %s", t->start.path);
-    /* A kill may have come between writing the best checkpoint and marking it. */
-    const bool best = t->state.examples == 0 && t->state.epoch > 0 &&
-                      t->state.best_epoch == t->state.epoch;
-    return !best || run_folder_mark_best(&t->folder, t->start.path, err);
 }
 
 static bool save(struct trainer *t, char path[PATH_MAX_BYTES], struct error *err)
@@ -292,7 +80,7 @@ static bool submit_step(struct trainer *t, struct loader_batch *slot, struct err
 {
     const struct config *config = t->config;
     const int towers = config->data.level_count;
-    struct model_batch batch = { .labels = slot->labels, .count = slot->count };
+    struct model_batch batch = { .labels = slot->labels, .count = slot->count, .tag = slot };
     for (int i = 0; i < slot->count; i++) {
         struct augment_draw draws[TOWERS_MAX];
         augment_draw(&config->augment, towers, config->seed, (uint32_t)t->state.epoch,
@@ -305,34 +93,36 @@ static bool submit_step(struct trainer *t, struct loader_batch *slot, struct err
     }
     const int64_t epoch_examples = t->steps_per_epoch * config->train.batch;
     const int64_t examples = t->state.epoch * epoch_examples + slot->first;
-    const int under_way = model_in_flight(t->model);
-    t->rates[under_way] = schedule_rate(&t->state.schedule, config, examples,
-                                        epoch_examples * config->train.epochs);
-    t->under_way[under_way] = slot;
-    return model_train_submit(t->model, &batch, (float)t->rates[under_way],
-                              t->state.step + under_way + 1, config->seed, err);
+    const double rate = schedule_rate(&t->state.schedule, config, examples,
+                                      epoch_examples * config->train.epochs);
+    const int64_t step = t->state.step + model_in_flight(t->model) + 1;
+    return model_train_submit(t->model, &batch, rate, step, config->seed, err);
+}
+
+static void add_timing(struct model_timing *sum, const struct model_timing *step)
+{
+    sum->augment_s += step->augment_s;
+    sum->forward_s += step->forward_s;
+    sum->backward_s += step->backward_s;
+    sum->update_s += step->update_s;
 }
 
 /* Wait for the oldest step under way: only then does the state know of it. */
 static bool collect_step(struct trainer *t, struct loader *loader, struct error *err)
 {
-    struct loader_batch *slot = t->under_way[0];
-    const double rate = t->rates[0];
-    float loss;
-    t->under_way[0] = t->under_way[1];
-    t->rates[0] = t->rates[1];
-    if (!model_train_collect(t->model, &loss, NULL, &t->timing, err)) return false;
-    const int count = slot->count;
-    loader_recycle(loader, slot);
-    if (!isfinite(loss))
+    struct model_result step;
+    if (!model_train_collect(t->model, &step, NULL, err)) return false;
+    loader_recycle(loader, step.tag);
+    if (!isfinite(step.loss))
         return error_set(err, EXIT_CODE_FAILED,
                          "the loss became %g at step %lld; the last checkpoint is intact: resume "
                          "with a smaller optimizer.learning_rate",
-                         loss, (long long)t->state.step + 1);
+                         step.loss, (long long)t->state.step + 1);
+    add_timing(&t->timing, &step.timing);
     t->state.step++;
-    t->state.examples += count;
-    t->state.loss_sum += loss;
-    return t->state.step % LOG_STEPS != 0 || log_steps(t, loss, rate, err);
+    t->state.examples += step.count;
+    t->state.loss_sum += step.loss;
+    return t->state.step % LOG_STEPS != 0 || log_steps(t, step.loss, step.learning_rate, err);
 }
 
 /* Until no more than `left` steps are under way. */
@@ -366,10 +156,15 @@ static bool train_epoch(struct trainer *t, bool *stopped, struct error *err)
     const int64_t examples = t->steps_per_epoch * config->train.batch;
     struct loader *loader = NULL;
     sampler_start_epoch(&t->sampler, (uint32_t)t->state.epoch);
-    if (!loader_init(&loader, &source, t->sampler.order, examples, t->state.examples,
-                     config->train.batch, t->slots, config->data.ring, t->session.reader_threads,
-                     reader_cache_bytes, err))
-        return false;
+    const struct loader_options options = { .order = t->sampler.order,
+                                            .order_count = examples,
+                                            .first_sample = t->state.examples,
+                                            .batch = config->train.batch,
+                                            .slots = t->slots,
+                                            .slot_count = config->data.ring,
+                                            .threads = t->session.reader_threads,
+                                            .cache_bytes = READER_CACHE_BYTES };
+    if (!loader_init(&loader, &source, &options, err)) return false;
     t->started_s = clock_seconds();
     t->logged_step = t->state.step;
     bool ok = true;
@@ -389,7 +184,7 @@ static bool train_epoch(struct trainer *t, bool *stopped, struct error *err)
         /* A checkpoint holds a state between two steps; the last one of an epoch keeps its work
          * whatever becomes of the validation. */
         char path[PATH_MAX_BYTES];
-        ok = ok && collect_steps(t, loader, due || last ? 0 : 1, err);
+        ok = ok && collect_steps(t, loader, due || last ? 0 : PASSES_MAX - 1, err);
         if (ok && (due || last)) ok = save(t, path, err);
     }
     ok = ok && collect_steps(t, loader, 0, err);
@@ -467,70 +262,6 @@ static bool train_all(struct trainer *t, struct train_result *result, struct err
     return true;
 }
 
-static bool allocate(struct trainer *t, struct error *err)
-{
-    const struct config *config = t->config;
-    for (int k = 0; k < config->data.level_count; k++) {
-        t->draws[k] = calloc((size_t)config->train.batch, sizeof *t->draws[k]);
-        if (!t->draws[k]) return error_set(err, EXIT_CODE_FAILED, "no memory for draws");
-    }
-    return batch_slots_init(t->session.backend, config->data.level_count, config->data.window,
-                            config->train.batch, config->data.ring, &t->slots, err);
-}
-
-static void trainer_release(struct trainer *t)
-{
-    model_release(t->model); /* waits for a step that an error left under way: it reads a slot */
-    if (t->session.backend)
-        batch_slots_release(t->session.backend, t->slots, t->config->data.ring,
-                            t->config->data.level_count);
-    for (int k = 0; k < TOWERS_MAX; k++) free(t->draws[k]);
-    free(t->slides);
-    run_folder_release(&t->folder);
-    checkpoint_release(&t->start);
-    sampler_release(&t->sampler);
-    dataset_release(&t->train);
-    dataset_release(&t->validation);
-    manifest_release(&t->manifest);
-    session_release(&t->session);
-}
-
-static bool prepare_run(struct trainer *t, const struct train_options *options, struct error *err)
-{
-    t->state = (struct training_state) { .best_auc = NAN, .threshold = NAN };
-    schedule_init(&t->state.schedule, t->config);
-    if (!options->dry_run && !find_start(t, options->resume, err)) return false;
-    if (!session_init(&t->session, &t->config->compute, t->config->data.level_count,
-                      t->config->data.reader_threads, err) ||
-        !manifest_load(&t->manifest, t->config->data.manifest, err) || !plan_memory(t, err) ||
-        !open_model(t, options->verbose, err) || !open_data(t, err) ||
-        !memory_plan_complete(&t->memory, t->config, t->model,
-                              dataset_cached_bytes(&t->train, &t->validation, reader_cache_bytes),
-                              err))
-        return false;
-    memory_plan_print(&t->memory);
-    if (!memory_plan_check(&t->memory, err) || !allocate(t, err)) return false;
-    if (options->dry_run) return true;
-    return (!t->resumed || resume(t, err)) &&
-           run_folder_start(&t->folder, t->config, &t->state, err);
-}
-
-/* Where the device's memory ran out all the same, the batch that it would do for. */
-static void advise_batch(const struct trainer *t, struct error *err)
-{
-    const struct backend *backend = t->session.backend;
-    const size_t room = backend && backend->ops->exhausted_memory_bytes
-                            ? backend->ops->exhausted_memory_bytes(backend)
-                            : 0;
-    struct memory_plan less = t->memory;
-    struct error ignored = { 0 };
-    if (room == 0 || less.batch == 0 || !memory_plan_fit(&less, t->config, room, &ignored)) return;
-    if (less.batch_max == 0)
-        error_append(err, ", but not even a batch of 1 fits");
-    else if (less.batch_max < less.batch)
-        error_append(err, ", the largest that fits is %d", less.batch_max);
-}
-
 bool train_run(const struct config *config, const struct train_options *options,
                struct train_result *result, struct error *err)
 {
@@ -538,7 +269,7 @@ bool train_run(const struct config *config, const struct train_options *options,
     trainer.config = &trainer.resolved;
     *result = (struct train_result) { .code = EXIT_CODE_OK, .best_auc = NAN };
     catch_signals();
-    bool ok = prepare_run(&trainer, options, err);
+    bool ok = trainer_open(&trainer, options, err);
     if (ok && !options->dry_run) {
         ok = train_all(&trainer, result, err);
         result->best_auc = trainer.state.best_auc;
@@ -546,7 +277,7 @@ bool train_run(const struct config *config, const struct train_options *options,
         ok = ok &&
              path_join(result->best_path, trainer.folder.checkpoints, "best.safetensors", err);
     }
-    if (!ok) advise_batch(&trainer, err);
+    if (!ok) trainer_advise_batch(&trainer, err);
     if (ok && !options->dry_run) memory_peak_print(&trainer.session, trainer.memory.all);
     if (ok && result->code == EXIT_CODE_OK && trainer.bad_slides > 0) {
         result->code = EXIT_CODE_PARTIAL;

@@ -12,6 +12,7 @@
 #include <strings.h>
 
 #include "annotation_parts.h"
+#include "micromet/base/size.h"
 
 struct annotation {
     char path[PATH_MAX_BYTES];
@@ -44,7 +45,7 @@ static bool check_aspect(const char *path, int64_t width, int64_t height, const 
 
 static void note_values(struct annotation_facts *facts, const int64_t histogram[256])
 {
-    const int room = (int)(sizeof facts->values / sizeof *facts->values);
+    const int room = (int)COUNT_OF(facts->values);
     for (int value = 0; value < 256; value++) {
         if (!histogram[value]) continue;
         if (facts->value_count < room) facts->values[facts->value_count] = (uint8_t)value;

@@ -13,6 +13,7 @@
 #include "annotation_parts.h"
 #include "micromet/base/file.h"
 #include "micromet/base/log.h"
+#include "micromet/base/size.h"
 
 enum { FILE_MAX = 256 << 20, POINTS_MAX = 1 << 24, POLYGONS_MAX = 1 << 20 };
 static const double coordinate_max = 1e8;
@@ -93,14 +94,14 @@ static bool coordinate(struct asap_reader *reader, const char *name, double *val
 
 static enum group_kind group_of(const char *name)
 {
-    for (size_t i = 0; i < sizeof groups / sizeof *groups; i++)
+    for (size_t i = 0; i < COUNT_OF(groups); i++)
         if (!strcasecmp(name, groups[i].name)) return groups[i].kind;
     return GROUP_UNKNOWN;
 }
 
 static bool is_area(const char *type)
 {
-    for (size_t i = 0; i < sizeof area_types / sizeof *area_types; i++)
+    for (size_t i = 0; i < COUNT_OF(area_types); i++)
         if (!strcasecmp(type, area_types[i])) return true;
     return false;
 }

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "micromet/base/size.h"
+
 enum { MANIFEST_BYTES_MAX = 64 << 20, FIELDS_MAX = 16 };
 
 enum column { COLUMN_SLIDE, COLUMN_ANNOTATION, COLUMN_LABEL, COLUMN_SPLIT, COLUMN_COUNT };
@@ -132,7 +134,7 @@ static bool read_header(struct csv *csv, int order[FIELDS_MAX], int *count, stru
 
 static bool find_label(const char *name, int *label)
 {
-    for (size_t i = 0; i < sizeof label_names / sizeof *label_names; i++)
+    for (size_t i = 0; i < COUNT_OF(label_names); i++)
         if (strcasecmp(label_names[i].name, name) == 0) {
             *label = label_names[i].label;
             return true;

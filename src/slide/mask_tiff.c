@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "annotation_parts.h"
+#include "micromet/base/size.h"
 #include "tiff_source.h"
 
 enum { DIRECTORIES_MAX = 4096, DECODED_MAX = 512 << 20, EMPTY_BYTES_MAX = 64 << 10 };
@@ -34,7 +35,7 @@ static bool fail(const struct mask_tiff *mask, const char *what, struct error *e
 /* Of one row of a decoded part. */
 static uint64_t row_bytes(const struct mask_tiff *mask)
 {
-    return ((uint64_t)mask->part_width * mask->samples * mask->bits + 7) / 8;
+    return CEIL_DIV((uint64_t)mask->part_width * mask->samples * mask->bits, 8);
 }
 
 /* The finest level: the directory with the largest image. */

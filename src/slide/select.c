@@ -259,8 +259,6 @@ static bool run_selection(struct selection *selection, struct annotation *annota
     const struct config_data *data = &selection->config->data;
     const struct select_options *options = selection->options;
     const struct grid *grid = &list->grid;
-    const size_t cache_bytes = options->cache_bytes ? options->cache_bytes
-                                                    : grid_walk_cache_bytes(options->threads);
 
     if (!grid_init(&list->grid, selection->slide, data, 0, err)) return false;
     if (!tissue_rule_init(&selection->rule, data, selection->slide, err)) return false;
@@ -270,10 +268,12 @@ static bool run_selection(struct selection *selection, struct annotation *annota
     if (!check_labels(selection->slide, annotation, label, tumors, err)) return false;
     set_limits(selection, label, tumors);
     if (!plan_visits(selection, grid, err)) return false;
-    if (!grid_walk(grid, selection->slide, data, selection->visit, selection->labels,
-                   options->sink ? data->level_count : 1, options->threads, cache_bytes, visit,
-                   selection, err))
-        return false;
+    const struct grid_walk_options walk = { .visit = selection->visit,
+                                            .labels = selection->labels,
+                                            .towers = options->sink ? data->level_count : 1,
+                                            .threads = options->threads,
+                                            .cache_bytes = options->cache_bytes };
+    if (!grid_walk(grid, selection->slide, data, &walk, visit, selection, err)) return false;
     return make_list(selection, list, err);
 }
 

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <xxhash.h>
 
+#include "micromet/base/size.h"
 #include "tiff_source.h"
 
 enum { HASH_END_BYTES = 1 << 20, BLOCK_NEAR = 512, TILE_MAX = 4096 };
@@ -129,7 +130,7 @@ static double mpp_of(const struct slide *slide, const char *name, const char *ti
     const double resolution = property_number(slide, tiff_resolution);
     const char *unit = openslide_get_property_value(slide->handle, "tiff.ResolutionUnit");
     if (mpp > 0 || resolution <= 0 || !unit) return mpp;
-    for (size_t i = 0; i < sizeof units / sizeof *units; i++)
+    for (size_t i = 0; i < COUNT_OF(units); i++)
         if (!strcmp(unit, units[i].name)) return plausible_mpp(units[i].um / resolution);
     return 0;
 }

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "micromet/base/size.h"
 #include "micromet/slide/slide.h"
 
 struct block {
@@ -237,7 +238,7 @@ static void blocks_touched(int64_t start, int length, int64_t side, int block, i
 {
     const int64_t last = start + length < side ? start + length : side;
     *first = (start > 0 ? start : 0) / block;
-    *end = last > 0 && start < side ? (last + block - 1) / block : 0;
+    *end = last > 0 && start < side ? CEIL_DIV(last, block) : 0;
 }
 
 bool slide_read(struct slide_cache *cache, int level_index, int64_t x_level, int64_t y_level,

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "micromet/base/size.h"
 #include "micromet/slide/slide.h"
 
 struct thumbnail {
@@ -49,7 +50,7 @@ static void add_block(const struct thumbnail *thumbnail, int64_t x0, int64_t y0,
 /* How many of `side` px fall into pixel i of `parts`: those p with p * parts / side == i. */
 static int64_t part_length(int64_t side, int parts, int64_t i)
 {
-    return ((i + 1) * side + parts - 1) / parts - (i * side + parts - 1) / parts;
+    return CEIL_DIV((i + 1) * side, parts) - CEIL_DIV(i * side, parts);
 }
 
 /* The rows before `end` are complete; the sums go on with row `end`. */

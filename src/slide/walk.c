@@ -1,8 +1,8 @@
 /* The walk over a grid's windows, reading each block of the slide once within a band.
  *
- * The one idea: consecutive rows of a grid share blocks. A band is as wide as a thread's cache can
- * hold all blocks that two consecutive rows touch, for all towers; so whatever the next row needs
- * again is still there, and memory is the caches', not the slide's. */
+ * Consecutive rows of a grid share blocks. A band is as wide as a thread's cache can hold all
+ * blocks that two consecutive rows touch, for all towers; so whatever the next row needs again is
+ * still there, and memory is the caches', not the slide's. */
 #include "micromet/slide/grid.h"
 
 #include <stdlib.h>
@@ -26,8 +26,7 @@ struct walk {
     const struct grid *grid;
     const struct slide *slide;
     const struct config_data *data;
-    const uint8_t *visit, *labels;
-    int towers;
+    const struct grid_walk_options *options;
     size_t cache_bytes; /* of one thread */
     window_visitor visitor;
     void *context;
@@ -54,7 +53,7 @@ static double band_bytes(const struct walk *walk, int64_t columns)
     const int window = walk->data->window;
     double bytes = 0;
 
-    for (int tower = 0; tower < walk->towers; tower++) {
+    for (int tower = 0; tower < walk->options->towers; tower++) {
         const struct slide_level *level = &walk->slide->levels[walk->data->levels[tower]];
         const double step = walk->grid->step / level->downsample;
         const double across = blocks_touched((double)(columns - 1) * step + window + 1,
@@ -70,8 +69,9 @@ static int64_t divide_up(int64_t a, int64_t b)
     return (a + b - 1) / b;
 }
 
-static void plan_bands(struct walk *walk, int threads)
+static void plan_bands(struct walk *walk)
 {
+    const int threads = walk->options->threads;
     const struct slide_level *finest = &walk->slide->levels[walk->data->levels[0]];
     const double rows_per_block = finest->block_height * finest->downsample / walk->grid->step;
     const int64_t rows_min = 1 + (int64_t)(BAND_BLOCK_ROWS_MIN * rows_per_block);
@@ -99,7 +99,7 @@ static bool worker_init(struct walk_worker *worker, const struct walk *walk, str
     const size_t bytes = (size_t)walk->data->window * (size_t)walk->data->window * 3;
 
     if (worker->cache) return true;
-    for (int tower = 0; tower < walk->towers; tower++) {
+    for (int tower = 0; tower < walk->options->towers; tower++) {
         worker->pixels[tower] = malloc(bytes);
         if (!worker->pixels[tower])
             return error_set(err, EXIT_CODE_FAILED, "%s: out of memory", walk->slide->path);
@@ -121,10 +121,10 @@ static bool visit_window(const struct walk *walk, struct walk_worker *worker, in
     const struct window window = {
         .x_level0 = (int32_t)grid_x_level0(walk->grid, column),
         .y_level0 = (int32_t)grid_y_level0(walk->grid, row),
-        .label = walk->labels ? walk->labels[index] : 0,
+        .label = walk->options->labels ? walk->options->labels[index] : 0,
     };
 
-    for (int tower = 0; tower < walk->towers; tower++) {
+    for (int tower = 0; tower < walk->options->towers; tower++) {
         const int level = walk->data->levels[tower];
         int64_t x, y;
         slide_window_corner(walk->slide, level, window.x_level0, window.y_level0, size, &x, &y);
@@ -139,6 +139,7 @@ static bool walk_band(void *context, int64_t item, int worker_index, struct erro
 {
     const struct walk *walk = context;
     const struct grid *grid = walk->grid;
+    const uint8_t *visit = walk->options->visit;
     struct walk_worker *worker = &walk->workers[worker_index];
     const int64_t column0 = item / walk->bands_down * walk->band_columns;
     const int64_t row0 = item % walk->bands_down * walk->band_rows;
@@ -147,47 +148,40 @@ static bool walk_band(void *context, int64_t item, int worker_index, struct erro
     for (int64_t row = row0; row < row0 + walk->band_rows && row < grid->rows; row++)
         for (int64_t column = column0;
              column < column0 + walk->band_columns && column < grid->columns; column++) {
-            if (walk->visit && !walk->visit[row * grid->columns + column]) continue;
+            if (visit && !visit[row * grid->columns + column]) continue;
             if (!visit_window(walk, worker, worker_index, column, row, err)) return false;
         }
     return true;
 }
 
-bool grid_walk_measured(const struct grid *grid, const struct slide *slide,
-                        const struct config_data *data, const uint8_t *visit, const uint8_t *labels,
-                        int towers, int threads, size_t cache_bytes, window_visitor visitor,
-                        void *context, struct walk_facts *facts, struct error *err)
+bool grid_walk(const struct grid *grid, const struct slide *slide, const struct config_data *data,
+               const struct grid_walk_options *options, window_visitor visitor, void *context,
+               struct error *err)
 {
+    const int threads = options->threads, towers = options->towers;
+    const size_t cache_bytes = options->cache_bytes ? options->cache_bytes
+                                                    : grid_walk_cache_bytes(threads);
+    CHECK(threads >= 1 && towers >= 1 && towers <= data->level_count);
     struct walk walk = { .grid = grid,
                          .slide = slide,
                          .data = data,
-                         .visit = visit,
-                         .labels = labels,
-                         .towers = towers,
+                         .options = options,
                          .cache_bytes = cache_bytes / (size_t)threads,
                          .visitor = visitor,
                          .context = context };
+    struct walk_facts facts = { 0 };
 
-    CHECK(threads >= 1 && towers >= 1 && towers <= data->level_count);
     walk.workers = calloc((size_t)threads, sizeof *walk.workers);
     if (!walk.workers) return error_set(err, EXIT_CODE_FAILED, "%s: out of memory", slide->path);
-    plan_bands(&walk, threads);
-    *facts = (struct walk_facts) { .bands = walk.bands_across * walk.bands_down };
-    const bool ok = parallel_for(threads, facts->bands, &walk, walk_band, err);
+    plan_bands(&walk);
+    facts.bands = walk.bands_across * walk.bands_down;
+    const bool ok = parallel_for(threads, facts.bands, &walk, walk_band, err);
     for (int i = 0; i < threads; i++) {
         if (walk.workers[i].cache)
-            facts->blocks_read += slide_cache_blocks_read(walk.workers[i].cache);
+            facts.blocks_read += slide_cache_blocks_read(walk.workers[i].cache);
         worker_release(&walk.workers[i]);
     }
     free(walk.workers);
+    if (options->facts) *options->facts = facts;
     return ok;
-}
-
-bool grid_walk(const struct grid *grid, const struct slide *slide, const struct config_data *data,
-               const uint8_t *visit, const uint8_t *labels, int towers, int threads,
-               size_t cache_bytes, window_visitor visitor, void *context, struct error *err)
-{
-    struct walk_facts facts;
-    return grid_walk_measured(grid, slide, data, visit, labels, towers, threads, cache_bytes,
-                              visitor, context, &facts, err);
 }

@@ -1,4 +1,5 @@
-/* Synthetic slides: checks the options, then hands the scene's functions to the pyramid writer. */
+/* Synthetic slides: checks the options, then has the pyramid writer draw slide and mask
+ * from one scene. */
 #include "micromet/synth/synth.h"
 
 #include <stdlib.h>

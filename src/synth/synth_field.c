@@ -1,15 +1,14 @@
-/* The slow fields of a synthetic slide, from noise and distances alone.
+/* The smooth fields of a synthetic slide, computed from noise and from distances to borders.
  *
  * Tumour differs from normal tissue in two independent ways, the size of its nuclei (`large`) and
- * their arrangement
- * (`nested`); each decoy has one of them and is like tumour in everything else, the mean colour
- * included. */
+ * their arrangement in nests (`nested`). Each decoy has one of them and resembles tumour in
+ * everything else, mean colour included. */
 #include <math.h>
 #include <string.h>
 
 #include "synth_field.h"
 
-enum { OUTSIDE = 16 /* px beyond the edge at which nothing of the tissue is needed any more */ };
+enum { OUTSIDE = 16 /* px outside the edge from which no field of the tissue is needed */ };
 
 enum {
     FIELD_DENSITY = 100,
@@ -28,8 +27,8 @@ static float field(const struct synth_scene *scene, int which, double x, double 
     return synth_noise(scene->seed + 1000 * (uint64_t)which, x / size, y / size);
 }
 
-/* Nests: cells of a jittered Voronoi diagram. Returns the distance in px from its nearest border
- * and that border's direction. */
+/* Nests are the cells of a jittered Voronoi diagram. Returns the distance in px to the nearest
+ * border, and that border's direction in *angle. */
 static float nest_border(const struct synth_scene *scene, double x, double y, float *angle)
 {
     enum { SPACING = 118 };
@@ -56,8 +55,8 @@ static float nest_border(const struct synth_scene *scene, double x, double y, fl
     return SPACING * (next[0] - near[0]) / (2 * hypotf(across_x, across_y));
 }
 
-/* Patches of stroma without order, wider and rarer than the bands between nests: seen from near
- * they look alike, from afar they do not. */
+/* Unordered patches of stroma, wider and rarer than the bands between nests: alike at the fine
+ * level, different at the coarse one. */
 static float streaks(const struct synth_scene *scene, double x, double y)
 {
     float n = field(scene, FIELD_STREAK, x + 0.4 * y, y - 0.4 * x, 170) +
@@ -65,7 +64,7 @@ static float streaks(const struct synth_scene *scene, double x, double y)
     return synth_ramp(0.3f, 0.46f, n);
 }
 
-/* What the tissue is made of at (x, y): fills everything but the distances. */
+/* Fill in the composition of the tissue at (x, y): everything but distances, thickness and ink. */
 static void node_compose(const struct synth_scene *scene, double x, double y, float large_inside,
                          float nested_inside, struct synth_node *node)
 {

@@ -1,10 +1,11 @@
-/* What the tissue is made of at a point: the slow fields from which the texture is painted. */
+/* The smooth fields of a synthetic slide: what the tissue consists of at a point. The texture is
+ * painted from them. */
 #ifndef MICROMET_SYNTH_SYNTH_FIELD_H
 #define MICROMET_SYNTH_SYNTH_FIELD_H
 
 #include "synth_scene.h"
 
-/* In the order in which they are painted. */
+/* In painting order. */
 enum synth_object_kind {
     SYNTH_FIBRE,
     SYNTH_SPINDLE,
@@ -14,19 +15,19 @@ enum synth_object_kind {
     SYNTH_OBJECTS
 };
 
-/* The slow fields at one point. */
+/* The fields at one point. */
 struct synth_node {
-    float tissue, tumor;        /* px inside */
+    float tissue, tumor;        /* px inside the border; < 0 outside */
     float hematoxylin, eosin;   /* concentrations between the nuclei */
     float thickness;            /* 1, more in a fold */
-    float ink;                  /* px inside the pen's stroke */
+    float ink;                  /* px inside the pen stroke */
     float angle;                /* of fibres and spindle cells */
-    float share[SYNTH_OBJECTS]; /* probability that a cell of the grid holds its object */
+    float share[SYNTH_OBJECTS]; /* probability that a grid cell holds its object */
 };
 
-/* All of a node. */
+/* Compute all fields. */
 void synth_node_fill(const struct synth_scene *scene, double x, double y, struct synth_node *node);
-/* The distances alone: all that the mask needs. */
+/* Compute only the distances, which is all that the mask needs. */
 void synth_node_truth(const struct synth_scene *scene, double x, double y, struct synth_node *node);
 
 static inline float synth_clamp(float x)
@@ -39,7 +40,7 @@ static inline float synth_mix(float a, float b, float t)
     return a + t * (b - a);
 }
 
-/* 0 at low and before, 1 at high and beyond, smooth between; low may be the greater one. */
+/* Smooth step from 0 at `low` to 1 at `high`, constant outside; low may exceed high. */
 static inline float synth_ramp(float low, float high, float x)
 {
     float t = synth_clamp((x - low) / (high - low));

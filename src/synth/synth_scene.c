@@ -1,9 +1,9 @@
-/* The plan of a synthetic slide: islands of tissue, regions in them, stains, a fold and a pen's
- * stroke.
+/* The layout of a synthetic slide: islands of tissue, regions in them, stains, a fold
+ * and a pen stroke.
  *
- * Shapes are signed distances disturbed by noise whose amplitude is bounded, so that every shape
- * also has a disc outside of which it cannot be; that is what lets empty parts of a slide be
- * skipped unseen. */
+ * Shapes are signed distance fields disturbed by noise of bounded amplitude, so each shape lies
+ * within a known disc. Empty parts of a slide are recognised from these discs,
+ * without being drawn. */
 #include "synth_scene.h"
 
 #include <math.h>
@@ -52,7 +52,7 @@ float synth_noise(uint64_t seed, double x, double y)
     return top + v * (bottom - top);
 }
 
-/* Three octaves of noise, each turned against the one before, in [-1, 1]. */
+/* Three octaves of noise, each rotated relative to the one before, in [-1, 1]. */
 static float rough(uint64_t seed, double x, double y)
 {
     float sum = 0, weight = 0.57f;
@@ -65,7 +65,7 @@ static float rough(uint64_t seed, double x, double y)
     return sum;
 }
 
-/* A border's small irregularities in px, at most `limit`. */
+/* Small irregularities of a border, px, at most `limit`. */
 static float fray(uint64_t seed, double x, double y, double limit)
 {
     return (float)limit * (0.75f * synth_noise(seed, x / 190, y / 190) +
@@ -86,8 +86,8 @@ static float island_field(const struct synth_island *island, double x, double y)
                    fray(island->salt + SALT_ROUGH, x, y, limit));
 }
 
-/* Outside of this distance from its centre an island has neither tissue nor noise in the
- * background. */
+/* Beyond this distance from its centre an island contributes neither tissue nor
+ * background noise. */
 static double island_reach(const struct synth_scene *scene, const struct synth_island *island)
 {
     double field = island->radius * (1 + island_roughness) + ISLAND_FRAY_MAX;
@@ -146,7 +146,7 @@ float synth_pen(const struct synth_scene *scene, double x, double y)
     return (float)(scene->pen_width - nearest);
 }
 
-/* Does the disc meet the rectangle? */
+/* Whether the disc meets the rectangle. */
 static bool disc_meets(double x, double y, double radius, double x0, double y0, double x1,
                        double y1)
 {
@@ -198,7 +198,7 @@ static void island_place(struct synth_scene *scene, struct synth_island *island,
         for (int j = 0; j < scene->island_count; j++) {
             const struct synth_island *other = &scene->islands[j];
             double gap = hypot(x - other->x, y - other->y) - island->radius - other->radius;
-            room = fmin(room, 0.3 * gap); /* islands may touch, better than leave the slide */
+            room = fmin(room, 0.3 * gap); /* islands touching is better than leaving the slide */
         }
         if (room <= best) continue;
         best = room;
@@ -213,8 +213,8 @@ static int compare_floats(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Choose the edge so that the tissue covers its share: the quantile of the islands' field on a grid
- * of points. */
+/* Choose the edge so that tissue covers its share: a quantile of the islands' field on a
+ * grid of points. */
 static void islands_calibrate(struct synth_scene *scene, double share)
 {
     enum { COUNT = CALIBRATION_SIDE * CALIBRATION_SIDE };
@@ -249,8 +249,8 @@ static void islands_init(struct synth_scene *scene, double share, uint64_t *stat
     if (scene->island_count > 0) islands_calibrate(scene, share);
 }
 
-/* How much room a region has at (x, y): depth in the tissue, distance to the slide's border and to
- * other regions. */
+/* Space for a region at (x, y): limited by depth in the tissue, the slide's border
+ * and other regions. */
 static double region_room(const struct synth_scene *scene, double x, double y)
 {
     double room = 1.4 * (double)synth_tissue(scene, x, y);
@@ -262,8 +262,8 @@ static double region_room(const struct synth_scene *scene, double x, double y)
     return room;
 }
 
-/* Put a region where it fits, smaller if need be. A tumour is always placed, a decoy only where
- * there is room. */
+/* Place a region where it fits, shrinking it if necessary. A tumour is always placed, a decoy only
+ * where there is room. */
 static void region_place(struct synth_scene *scene, enum synth_region_kind kind, double radius,
                          uint64_t *state)
 {
@@ -302,7 +302,7 @@ static void regions_init(struct synth_scene *scene, const struct synth_options *
                      fmax(40, sqrt(area * decoy_share / PI) * between(state, 0.8, 1.2)), state);
 }
 
-/* Where the ray from an island's middle leaves the tissue, `beyond` px further on. */
+/* Distance from an island's centre at which a ray leaves the tissue for good, plus `beyond`; px. */
 static double island_radius(const struct synth_scene *scene, const struct synth_island *island,
                             double angle, double beyond)
 {
@@ -314,8 +314,8 @@ static double island_radius(const struct synth_scene *scene, const struct synth_
     return last + beyond;
 }
 
-/* A stroke along the edge of an island, as a pathologist outlines tissue: now outside, now over it.
- */
+/* A stroke around an island as a pathologist outlines tissue, partly outside and
+ * partly across it. */
 static void pen_init(struct synth_scene *scene, uint64_t *state)
 {
     static const float inks[][3] = { { 0.16f, 0.28f, 0.62f },
@@ -350,8 +350,8 @@ static void fold_init(struct synth_scene *scene, uint64_t *state)
     scene->fold_width = width;
 }
 
-/* Optical densities of the two stains (Ruifrok and Johnston 2001, as QuPath has them), varied from
- * slide to slide in hue and strength; Beer and Lambert's law in tables. */
+/* Absorption tables by the Beer-Lambert law. The stains' optical densities (Ruifrok and Johnston
+ * 2001, QuPath's values) vary from slide to slide in hue and strength. */
 static void stains_init(struct synth_scene *scene, uint64_t *state)
 {
     static const double hematoxylin[3] = { 0.65, 0.70, 0.29 }, eosin[3] = { 0.2, 0.8, 0.5 };
@@ -369,12 +369,12 @@ static void stains_init(struct synth_scene *scene, uint64_t *state)
     }
 }
 
-/* Periodic noise blurred by a box of 2*reach+1 px, scaled to a standard deviation of about 40. */
+/* Periodic noise, box-blurred over 2*reach+1 px and scaled to a standard deviation of about 40. */
 static void grain_init(int8_t grain[SYNTH_GRAIN][SYNTH_GRAIN], uint64_t seed, int reach)
 {
     enum { WRAP = SYNTH_GRAIN - 1 };
     int width = 2 * reach + 1;
-    double gain = 40 / (36.95 * width); /* bytes -64..63 have a deviation of 36.95 */
+    double gain = 40 / (36.95 * width); /* uniform -64..63: standard deviation 36.95 */
     for (int y = 0; y < SYNTH_GRAIN; y++) {
         for (int x = 0; x < SYNTH_GRAIN; x++) {
             int sum = 0;

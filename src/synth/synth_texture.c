@@ -1,10 +1,10 @@
 /* The pixels of a synthetic slide.
  *
- * Nothing here is a colour: a tile is drawn as the concentrations of two stains, hematoxylin
- * (nuclei) and eosin (the rest), and coloured at the end by Beer and Lambert's law. Slow fields
- * live on a lattice of 8 px and are interpolated; nuclei, fibres and fat cells are one jittered
- * object per cell of a grid, each known from its cell's hash alone, so neighbouring tiles draw the
- * same object without knowing of each other. */
+ * A tile is drawn as concentrations of two stains, hematoxylin (nuclei) and eosin (everything
+ * else), and converted to colour at the end by the Beer-Lambert law. Smooth fields are computed on
+ * a lattice of 8 px and interpolated. Nuclei, fibres and fat cells are one jittered object per cell
+ * of a grid, determined by the hash of the cell alone, so neighbouring tiles draw the same object
+ * independently. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,30 +13,30 @@
 
 enum {
     STEP = 8,
-    MARGIN = 64 /* px that an object may reach from its middle */,
+    MARGIN = 64 /* largest reach of an object from its centre, px */,
     WRAP = SYNTH_GRAIN - 1,
     OBJECT_SALT = 50
 };
 
-/* How far an object may deviate from its ellipse, in radii. */
+/* Largest extent of an object beyond its ellipse, as a multiple of the radii. */
 static const float reach_max = 1.35f;
 
 struct synth_canvas {
-    int tile, lattice; /* px; nodes a side */
+    int tile, lattice; /* px; nodes per side */
     struct synth_node *nodes;
     float *hematoxylin, *eosin; /* (tile, tile) */
     int64_t x, y;               /* level-0 px of the tile's corner */
 };
 
-/* One object: an ellipse with a few harmonics, in coordinates of its own grid cell. */
+/* One object: an ellipse distorted by a few harmonics, in the coordinates of its grid cell. */
 struct object {
-    int x, y;                 /* px of the cell's corner, from the tile's corner */
-    float center_x, center_y; /* from there */
+    int x, y;                 /* px: the cell's corner relative to the tile's */
+    float center_x, center_y; /* px, relative to the cell's corner */
     float radius_a, radius_b; /* px */
-    float cosine, sine;       /* of the longer axis */
+    float cosine, sine;       /* direction of the longer axis */
     float bend, lobes;        /* deviations from the ellipse */
-    float dark, pallor;       /* hematoxylin at the rim; share missing in the middle */
-    float spot_u, spot_v;     /* nucleolus, in radii */
+    float dark, pallor;       /* hematoxylin at the rim; fraction missing in the middle */
+    float spot_u, spot_v;     /* nucleolus, in units of the radii */
     int grain_x, grain_y;
 };
 
@@ -46,13 +46,13 @@ static painter paint_fibre, paint_fat, paint_nucleus;
 
 static const struct object_spec {
     painter *paint;
-    int spacing;       /* px of the grid */
-    float jitter;      /* how far the middle may be from its cell's, in spacings */
+    int spacing;       /* px between grid cells */
+    float jitter;      /* offset of the centre from the cell's, in spacings, at most */
     float radius[2];   /* px: smallest, largest */
-    float aspect[2];   /* longer axis by shorter */
-    float bend, lobes; /* largest */
+    float aspect[2];   /* longer axis / shorter axis */
+    float bend, lobes; /* at most */
     float dark[2], pallor;
-    bool aligned; /* lies along the fibres */
+    bool aligned; /* oriented along the fibres */
 } specs[SYNTH_OBJECTS] = {
     [SYNTH_FIBRE] = { .paint = paint_fibre,
                       .spacing = 15,
@@ -127,8 +127,8 @@ static const struct synth_node *node_at(const struct synth_canvas *canvas, int x
     return &canvas->nodes[(y + MARGIN) / STEP * canvas->lattice + (x + MARGIN) / STEP];
 }
 
-/* Interpolate one field of the four nodes around a square of STEP px: its value at the left end of
- * row `y` of the square and its slope along the row. */
+/* One field interpolated between the four nodes around a square of STEP px: value at the left end
+ * of row `y` of the square, and slope along the row. */
 struct slope {
     float value, step;
 };
@@ -143,7 +143,7 @@ static struct slope interpolate(const struct synth_canvas *canvas, const struct 
     return (struct slope) { left, (right - left) / STEP };
 }
 
-/* The stains between the nuclei. */
+/* Paint the stains between the nuclei. */
 static void ground_paint(const struct synth_scene *scene, struct synth_canvas *canvas)
 {
     int tile = canvas->tile;
@@ -169,7 +169,8 @@ static void ground_paint(const struct synth_scene *scene, struct synth_canvas *c
     }
 }
 
-/* The rows of an object that meet the tile, then the pixels of each row that may lie inside. */
+/* Scan conversion of an object's ellipse: the rows that meet the tile, then the range of pixels in
+ * each row that may lie inside. */
 struct span {
     float a, b, c; /* a*dx*dx + 2*b*dx*dy + c*dy*dy <= 1 is the ellipse */
     int y0, y1;
@@ -206,8 +207,8 @@ static bool span_row(const struct span *span, const struct object *object, int y
     return *x0 <= *x1;
 }
 
-/* A pixel in the object's own coordinates: (0,0) its middle, u along the longer axis, the rim at q
- * = 1. */
+/* A pixel in object coordinates: (0,0) is the centre, u runs along the longer axis, and q
+ * = 1 on the rim. */
 struct local {
     float u, v, q;
 };
@@ -278,7 +279,7 @@ static void paint_nucleus(const struct synth_scene *scene, struct synth_canvas *
     }
 }
 
-/* Draw the numbers of an object from its cell's hash. */
+/* Choose an object's parameters from the hash of its cell. */
 static void object_shape(struct object *object, const struct object_spec *spec, float angle,
                          uint64_t *state)
 {
@@ -317,7 +318,7 @@ static int64_t floor_divide(int64_t a, int64_t b)
     return a / b - (a % b < 0);
 }
 
-/* All objects of a kind that may reach into the tile. */
+/* Paint all objects of a kind that may reach into the tile. */
 static void objects_paint(const struct synth_scene *scene, struct synth_canvas *canvas,
                           enum synth_object_kind kind)
 {
@@ -362,8 +363,7 @@ static uint8_t *pixel_color(const struct synth_scene *scene, float hematoxylin, 
     return rgb + 3;
 }
 
-/* Cut the tissue out of the ground, add the fold, the background's noise and the pen, and turn it
- * into light. */
+/* Limit the stains to the tissue, add the fold, background noise and pen, and convert to RGB. */
 static void colour(const struct synth_scene *scene, const struct synth_canvas *canvas, uint8_t *rgb)
 {
     int tile = canvas->tile;
@@ -408,7 +408,7 @@ void synth_draw(const struct synth_scene *scene, struct synth_canvas *canvas, in
     colour(scene, canvas, rgb);
 }
 
-/* Tumour in a square of STEP px whose corners are `node` and its neighbours; row `y` of it. */
+/* Mask values of row `y` of the square of STEP px between `node` and its neighbours. */
 static void tumor_row(const struct synth_canvas *canvas, const struct synth_node *node, int y,
                       uint8_t mask[STEP])
 {

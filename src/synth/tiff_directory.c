@@ -1,7 +1,7 @@
-/* TIFF 6.0 and BigTIFF directories of a tiled pyramid, little endian.
+/* TIFF 6.0 and BigTIFF directories of a tiled pyramid, little endian. The two formats differ only
+ * in the size of counts and offsets.
  *
- * Both formats are one format with two word sizes. Directories are written smallest level first, so
- * that each knows where its successor already stands. */
+ * Directories are written smallest level first, because each holds the offset of its successor. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,7 +34,7 @@ struct writer {
     struct error *err;
 };
 
-/* How many bytes one value of a type takes, and how many numbers it is made of. */
+/* Bytes of one value of a type. */
 static int field_size(enum field_type type)
 {
     switch (type) {
@@ -72,7 +72,7 @@ static bool align(struct writer *writer)
     return append(writer, zeros, (size_t)(-writer->position & 7));
 }
 
-/* The field's values as they stand in the file. */
+/* Convert the field's values to the file's representation. */
 static void field_serialise(const struct field *field, uint8_t *out)
 {
     if (field->type == FIELD_ASCII) {
@@ -86,7 +86,7 @@ static void field_serialise(const struct field *field, uint8_t *out)
     for (uint64_t i = 0; i < count; i++) out += put(out, values[i], bytes);
 }
 
-/* Put the field's entry at `entry`; values too long for it are appended to the file first. */
+/* Write the field's entry to `entry`; values that do not fit into it are appended to the file. */
 static bool field_write(struct writer *writer, const struct field *field, uint8_t *entry)
 {
     int word = writer->big ? 8 : 4;
@@ -108,7 +108,7 @@ static bool field_write(struct writer *writer, const struct field *field, uint8_
     return ok;
 }
 
-/* Write one directory and store where it begins. Fields must be in ascending order of tag. */
+/* Append one directory; *begin is its offset. Fields must be in ascending order of tag. */
 static bool directory_write(struct writer *writer, const struct field *fields, int count,
                             uint64_t next, uint64_t *begin)
 {
@@ -123,7 +123,7 @@ static bool directory_write(struct writer *writer, const struct field *fields, i
     return append(writer, directory, (size_t)(end - directory)) && align(writer);
 }
 
-/* Tile sizes widened to what field_serialise() takes. */
+/* Tile sizes as uint64_t, for field_serialise(). */
 static uint64_t *sizes_widen(const struct tiff_level *level)
 {
     size_t count = (size_t)(level->columns * level->rows);
@@ -203,7 +203,7 @@ static bool header_write(struct writer *writer, uint64_t first)
 bool tiff_directories_write(const struct tiff_pyramid *pyramid, const struct tiff_level *levels,
                             struct atomic_file *file, uint64_t position, struct error *err)
 {
-    uint64_t directories = 0; /* bytes they take at most */
+    uint64_t directories = 0; /* upper bound of their size, bytes */
     for (int i = 0; i < pyramid->levels; i++)
         directories += 1024 + 12 * (uint64_t)(levels[i].columns * levels[i].rows);
     struct writer writer = { .file = file, .position = position, .err = err };

@@ -1,8 +1,8 @@
-/* Pyramids made in Z-order: see the header for the idea.
+/* Pyramids written tile by tile in Z-order; see the header.
  *
- * The lowest BLOCK_LEVELS levels under one tile are a block, made level by level with all threads;
- * above them a recursion makes one tile at a time. Tiles reach the file in an order that does not
- * depend on the threads. */
+ * The lowest BLOCK_LEVELS levels below a tile form a block, whose levels are made one after the
+ * other with all threads. Above the blocks a recursion makes one tile at a time. The order of tiles
+ * in the file does not depend on the threads. */
 #include "tiff_pyramid.h"
 
 #include <stdio.h>
@@ -14,7 +14,7 @@
 
 enum { BLOCK_LEVELS = 4, BLOCK_TILES = 64 + 16 + 4 + 1, LEVELS_MAX = 32, HEADER_BYTES = 16 };
 
-/* A tile of the block: its pixels, and its code if it is more than background. */
+/* A tile of the block: its pixels, and its compressed bytes unless it is plain background. */
 struct slot {
     uint8_t *pixels;
     uint8_t *bytes;
@@ -26,10 +26,10 @@ struct builder {
     struct atomic_file file;
     uint64_t position;
     size_t tile_bytes;
-    uint8_t *background; /* a tile of it */
-    int block_top;       /* level of a block's topmost tile */
+    uint8_t *background; /* (tile_bytes): a background tile */
+    int block_top;       /* level of the tile at the top of a block */
     struct slot slots[BLOCK_TILES];
-    uint8_t *children[LEVELS_MAX]; /* above the blocks: the child being merged, by its level */
+    uint8_t *children[LEVELS_MAX]; /* by level: the child tile being merged, above the blocks */
     struct tiff_level levels[LEVELS_MAX];
 };
 
@@ -38,7 +38,7 @@ static bool inside(const struct builder *builder, int level, int64_t column, int
     return column < builder->levels[level].columns && row < builder->levels[level].rows;
 }
 
-/* Nothing but background under this tile, or no image at all. */
+/* Whether the tile lies outside the image or covers only background. */
 static bool empty(const struct builder *builder, int level, int64_t column, int64_t row)
 {
     const struct tiff_pyramid *pyramid = builder->pyramid;
@@ -68,7 +68,7 @@ static bool append(struct builder *builder, int level, int64_t column, int64_t r
     return true;
 }
 
-/* Tell the progress bar of the level-0 tiles under this tile. */
+/* Count the level-0 tiles below this tile as done. */
 static void report(const struct builder *builder, int level, int64_t column, int64_t row)
 {
     struct progress *progress = builder->pyramid->progress;
@@ -80,7 +80,7 @@ static void report(const struct builder *builder, int level, int64_t column, int
     progress_add(progress, (x1 - x0) * (y1 - y0));
 }
 
-/* The tiles of one level of a block. */
+/* One level of a block. */
 struct layer {
     struct builder *builder;
     int level, side;
@@ -129,7 +129,7 @@ static bool layer_append(const struct layer *layer, struct error *err)
     return true;
 }
 
-/* Make all tiles under (column, row) of the block's top level; its own pixels go to `out`. */
+/* Make the block whose top tile is (column, row); that tile's pixels go to `out`. */
 static bool block_write(struct builder *builder, int64_t column, int64_t row, uint8_t *out,
                         struct error *err)
 {
@@ -148,7 +148,7 @@ static bool block_write(struct builder *builder, int64_t column, int64_t row, ui
     return true;
 }
 
-/* Make the tile (column, row) of `level` and everything under it. */
+/* Make tile (column, row) of `level` and all tiles below it; its pixels go to `out`. */
 static bool tile_write(struct builder *builder, int level, int64_t column, int64_t row,
                        uint8_t *out, struct error *err)
 {
@@ -177,7 +177,7 @@ static bool tile_write(struct builder *builder, int level, int64_t column, int64
     return ok;
 }
 
-/* Store one tile of background and point every tile without code at it. */
+/* Store one background tile and let every tile that was not written refer to it. */
 static bool background_share(struct builder *builder, struct error *err)
 {
     uint8_t *bytes = NULL;

@@ -1,11 +1,11 @@
-/* Writes a pyramidal tiled TIFF whose finest level comes from a function, in memory that does not
- * grow with the image.
+/* Writes a pyramidal tiled TIFF whose finest level comes from a function; memory does not grow with
+ * the image, except for the tables of tile offsets.
  *
- * Tiles are made in Z-order: four finished tiles are reduced into their parent at once, so only a
- * block of tiles and one path to the root are ever held. All levels share one file; tiles are
- * appended as they come and the directories that name them are written last, when the size of the
- * file, and so TIFF or BigTIFF, is known. A tile of background alone is stored once, and all such
- * tiles of a level point at it. */
+ * Tiles are made in Z-order and four finished tiles are immediately reduced into their parent, so
+ * only a block of tiles and one path to the root are held in memory. Tiles of all levels are
+ * appended to the file as they are made. The directories follow last, when the size of the file,
+ * and thus the choice between TIFF and BigTIFF, is known. A background tile is stored only once;
+ * all such tiles refer to it. */
 #ifndef MICROMET_SYNTH_TIFF_PYRAMID_H
 #define MICROMET_SYNTH_TIFF_PYRAMID_H
 
@@ -29,14 +29,14 @@ struct tiff_pyramid {
     double mpp;  /* µm/px; 0 = not written */
     uint8_t background[3];
     int threads;
-    struct progress *progress; /* may be NULL; told of level-0 tiles */
+    struct progress *progress; /* may be NULL; counts level-0 tiles */
 
     void *context;
-    /* Draw the level-0 tile whose top left pixel is (x, y) into pixels[tile*tile*channels]; called
-     * from several threads. The tile may reach beyond the image. */
+    /* Draw the level-0 tile whose top left pixel is (x, y) into pixels[tile*tile*channels]. Called
+     * from several threads. The tile may extend beyond the image. */
     bool (*draw)(void *context, int64_t x, int64_t y, int worker, uint8_t *pixels,
                  struct error *err);
-    /* True only if draw() would give nothing but background in the half-open rectangle. */
+    /* Returns true only if draw() would give pure background throughout the half-open rectangle. */
     bool (*empty)(void *context, int64_t x0, int64_t y0, int64_t x1, int64_t y1);
 };
 
@@ -46,22 +46,22 @@ bool tiff_pyramid_write(const struct tiff_pyramid *pyramid, const char *path, st
 struct tiff_level {
     int64_t width, height; /* px */
     int64_t columns, rows; /* tiles */
-    uint64_t *offsets;     /* (rows, columns) bytes from the file's start; 0 = background */
+    uint64_t *offsets;     /* (rows, columns) file offsets; 0 = background */
     uint32_t *sizes;       /* (rows, columns) bytes */
 };
 
 int tiff_tile_channels(const struct tiff_pyramid *pyramid);
 
-/* One compressed tile; *bytes is malloc'ed. */
+/* Compress one tile; *bytes is malloc'ed. */
 bool tiff_tile_encode(const struct tiff_pyramid *pyramid, const uint8_t *pixels, uint8_t **bytes,
                       size_t *size, struct error *err);
 
-/* Shrink `child` to half its size, into one quadrant of `parent`. */
+/* Reduce `child` to half its size, into one quadrant of `parent`. */
 void tiff_tile_reduce(const struct tiff_pyramid *pyramid, const uint8_t *child, int right,
                       int lower, uint8_t *parent);
 
-/* Append the directories of all levels to `stream`, whose next byte is at `position`, and fill in
- * the file's header (its first 16 bytes, left free). */
+/* Append the directories of all levels at `position`, the end of the file, and fill in the file's
+ * header (its first 16 bytes, reserved). */
 struct atomic_file;
 bool tiff_directories_write(const struct tiff_pyramid *pyramid, const struct tiff_level *levels,
                             struct atomic_file *file, uint64_t position, struct error *err);

@@ -1,4 +1,4 @@
-/* One tile of a pyramid: its compression, and its reduction into a quarter of its parent. */
+/* One tile of a pyramid: compression, and reduction into a quadrant of its parent. */
 #include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,9 +13,9 @@ int tiff_tile_channels(const struct tiff_pyramid *pyramid)
     return pyramid->kind == TIFF_PYRAMID_JPEG ? 3 : 1;
 }
 
-/* What must outlive a longjmp() out of libjpeg. */
+/* State that must survive a longjmp() out of libjpeg. */
 struct jpeg_run {
-    struct jpeg_error_mgr manager; /* first: libjpeg hands back a pointer to it */
+    struct jpeg_error_mgr manager; /* must be first: libjpeg passes back a pointer to it */
     jmp_buf jump;
     char message[JMSG_LENGTH_MAX];
     struct jpeg_compress_struct jpeg;
@@ -91,7 +91,7 @@ bool tiff_tile_encode(const struct tiff_pyramid *pyramid, const uint8_t *pixels,
                                               : deflate_encode(pyramid, pixels, bytes, size, err);
 }
 
-/* Shrink `child` to half its size, into the quadrant (right, lower) of `parent`. */
+/* Reduce `child` to half its size, into the quadrant (right, lower) of `parent`. */
 static void average(const uint8_t *child, int tile, int right, int lower, uint8_t *parent)
 {
     size_t row = (size_t)tile * 3;

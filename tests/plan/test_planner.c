@@ -32,16 +32,14 @@ static int driver_version(void)
 Test(planner, compiles_fused_kernels_on_a_login_node)
 {
     struct config_compute compute = { .workspace = 256 };
-    const struct op op = { .kind = OP_CONVOLUTION,
-                           .x = maps(64),
-                           .y = maps(96),
-                           .kernel_h = 3,
-                           .kernel_w = 3,
-                           .stride = 1,
-                           .pad_h = 1,
-                           .pad_w = 1,
-                           .bias = true,
-                           .relu = true };
+    const struct op op = {
+        .kind = OP_CONVOLUTION,
+        .x = maps(64),
+        .y = maps(96),
+        .convolution.window = { .kernel_h = 3, .kernel_w = 3, .stride = 1, .pad_h = 1, .pad_w = 1 },
+        .convolution.bias = true,
+        .convolution.relu = true
+    };
     struct gpu_planner *planner;
     struct gpu_convolution convolution;
     struct error err = { 0 };

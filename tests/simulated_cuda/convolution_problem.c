@@ -1,4 +1,4 @@
-/* See the header. */
+/* Descriptors and plans of one convolution; see the header. */
 #include "convolution_problem.h"
 
 #include <stdlib.h>

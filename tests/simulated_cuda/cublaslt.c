@@ -1,8 +1,8 @@
 /* The simulated cuBLASLt: D = epilogue(alpha op(A) op(B) + beta C) for F32 and BF16 matrices.
  *
- * Descriptors are plain structs behind the library's opaque ones; tables say which attribute lies
- * where. Algorithms differ in workspace and in the alignment that they rely on, and both are
- * checked when one is used. */
+ * The library's opaque descriptors hold plain structs; tables give the position of each attribute.
+ * Algorithms differ in the workspace and the alignment that they need; both are checked
+ * when one is run. */
 #include <cublasLt.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +17,7 @@ struct cublasLtContext {
 struct matmul {
     cublasComputeType_t compute;
     cudaDataType_t scale;
-    int32_t pointer_mode, transpose[2], bias_type; /* bias_type < 0: as D */
+    int32_t pointer_mode, transpose[2], bias_type; /* bias_type < 0: D's type */
     uint32_t epilogue;
     void *bias;
 };
@@ -253,7 +253,8 @@ struct execution {
     float alpha, beta;
 };
 
-static int64_t span(const struct layout *l) /* from one column (or row) to the next, at least */
+/* the smallest leading dimension: from one column (or row) to the next */
+static int64_t span(const struct layout *l)
 {
     return (int64_t)(l->order == CUBLASLT_ORDER_COL ? l->rows : l->cols);
 }
@@ -306,8 +307,8 @@ static bool uses_bias(const struct matmul *matmul)
     return has_bias(matmul) || gives_bias_gradient(matmul);
 }
 
-/* Inputs of one type, outputs of that type or F32; a bias of D's type that runs along the rows of a
- * D in column order. */
+/* Supported: inputs of one type, outputs of that type or F32, and a bias of D's type along the rows
+ * of a column-major D. */
 static bool is_supported(const struct product *p)
 {
     const struct matmul *matmul = &p->matmul;
@@ -356,13 +357,13 @@ static cublasStatus_t read_product(struct product *p, cublasLtMatmulDesc_t matmu
 /* --- algorithms --- */
 
 enum { ALGORITHM_MARK = 0x5eed };
-struct algorithm { /* in cublasLtMatmulAlgo_t */
+struct algorithm { /* contents of cublasLtMatmulAlgo_t */
     uint64_t mark, workspace_bytes, alignment, types;
     int64_t m, n, k;
 };
 _Static_assert(sizeof(struct algorithm) <= sizeof(cublasLtMatmulAlgo_t), "fits");
 
-/* In the order of preference. */
+/* In order of preference. */
 static const struct {
     uint64_t workspace_bytes, alignment;
 } algorithms[] = {
@@ -448,7 +449,7 @@ static int64_t bias_length(const struct product *p)
     return p->matmul.epilogue == CUBLASLT_EPILOGUE_BGRADB ? p->n : p->m;
 }
 
-/* Rows of op(A), or columns of op(B), summed over k. */
+/* Bias gradient: sums over k of the rows of op(A), or of the columns of op(B). */
 static void store_bias_gradient(const struct product *p, const double *a, const double *b)
 {
     const bool of_a = p->matmul.epilogue == CUBLASLT_EPILOGUE_BGRADA;

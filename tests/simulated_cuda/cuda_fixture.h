@@ -1,5 +1,5 @@
-/* What the tests of the CUDA backend's core share: a backend on the simulated device, and a relay
- * of copies between its queues. */
+/* Fixture of the CUDA backend's core tests: a backend on the simulated device, and copies passed on
+ * between its queues. */
 #ifndef MICROMET_TESTS_CUDA_FIXTURE_H
 #define MICROMET_TESTS_CUDA_FIXTURE_H
 
@@ -29,7 +29,7 @@ static inline void expect_no_leaks(void)
     cr_expect_eq(simulated_leaks(report, sizeof report), 0, "%s", report);
 }
 
-/* Host -> a on the first queue, a -> b on the second, b -> host on the first. */
+/* Copies host -> a on queue 0, a -> b on queue 1, b -> host on queue 0. */
 struct relay {
     struct backend *backend;
     unsigned char *in, *out; /* pinned */
@@ -44,7 +44,7 @@ static inline void expect_bytes(const unsigned char *bytes, int value)
     for (int i = 0; i < BYTES; i++) cr_assert_eq(bytes[i], value, "byte %d is %d", i, bytes[i]);
 }
 
-/* Release it, whatever becomes of this. */
+/* Call relay_release() even if this fails. */
 static inline bool relay_init(struct relay *r, struct backend *backend, struct error *err)
 {
     const struct backend_ops *ops = backend->ops;

@@ -1,5 +1,6 @@
-/* Setting, getting and finalising by tables; see the header. Statuses are those of cuDNN 9.19 where
- * it refuses too; beyond it, everything that its documentation calls required must be set. */
+/* Setting, getting and finalising descriptors, driven by tables; see the header. Errors have the
+ * statuses that cuDNN 9.19 returns. In addition, every attribute that its documentation calls
+ * required must be set. */
 #include "cudnn_descriptor.h"
 
 #include <stdarg.h>
@@ -14,14 +15,15 @@ struct attribute {
     cudnnBackendAttributeType_t type;
     int64_t most;
     enum need need;
-    cudnnBackendDescriptorType_t
-        child; /* where the type is a descriptor; operations are told apart by the graph */
+    /* if the type is a descriptor; which operations fit is checked by the graph */
+    cudnnBackendDescriptorType_t child;
 };
 
 struct kind {
     cudnnBackendDescriptorType_t type;
     const char *name;
-    cudnnStatus_t missing, unfinalised; /* what finalising says */
+    /* statuses of finalising if an attribute is missing, or a child is not finalised */
+    cudnnStatus_t missing, unfinalised;
     cudnnStatus_t (*finalise)(struct node *);
     struct attribute attributes[ATTRIBUTES_MAX];
 };
@@ -211,7 +213,7 @@ static size_t element_bytes(cudnnBackendAttributeType_t type)
         return sizeof(bool);
     case CUDNN_TYPE_CHAR:
         return 1;
-    default: /* float, int32 and enumerations */
+    default: /* float, int32, enumerations */
         return 4;
     }
 }
@@ -394,8 +396,8 @@ cudnnStatus_t cudnnBackendFinalize(cudnnBackendDescriptor_t descriptor)
     return node ? node_finalise(node) : CUDNN_STATUS_BAD_PARAM_NULL_POINTER;
 }
 
-/* The children behind an array of handles. One that is not finalised yet is taken as what it is
- * now: empty. */
+/* Set the nodes behind an array of handles. A child that is not finalised yet is captured as
+ * it is now: empty. */
 static cudnnStatus_t put_children(struct node *node, const struct attribute *attribute,
                                   int64_t count, const cudnnBackendDescriptor_t *handles)
 {
@@ -460,16 +462,16 @@ cudnnStatus_t cudnnBackendSetAttribute(cudnnBackendDescriptor_t descriptor,
     return CUDNN_STATUS_SUCCESS;
 }
 
-/* Two things that one learns of cuDNN 9 by trying: the number of heuristics' results is a promise
- * that is not quite kept, and they are handed out once; the number of knobs is 0 unless one asks
- * for the knobs themselves. */
+/* Two undocumented properties of cuDNN 9: the announced number of heuristic results is an upper
+ * bound, and results are handed out only once; the number of knobs is reported as 0 unless the
+ * knobs themselves are requested. */
 static int64_t promised(const struct node *node, cudnnBackendAttributeName_t name, int64_t count)
 {
     if (name == CUDNN_ATTR_ENGINEHEUR_RESULTS) return count + count / 4;
     return name == CUDNN_ATTR_ENGINECFG_KNOB_CHOICES ? 0 : node_count(node, name);
 }
 
-/* Let the caller's descriptors be what the children are. */
+/* Make the caller's descriptors refer to the children. */
 static void hand_out(const struct attribute *attribute, struct node *const *children, int64_t count,
                      const cudnnBackendDescriptor_t *handles)
 {

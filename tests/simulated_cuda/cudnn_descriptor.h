@@ -1,9 +1,9 @@
-/* Descriptors of the simulated cuDNN: what is inside one, and what finalising does with each kind.
+/* Descriptors of the simulated cuDNN: their contents, and what finalising does for each kind.
  *
- * A handle points to a node, a node holds an array of values for each attribute of its kind. As in
- * the library, setting a descriptor as an attribute takes what it is at that moment; the handle may
- * be destroyed right after. Nodes that are finalised do not change any more, so they are shared and
- * counted. */
+ * A handle refers to a node; a node holds an array of values for each attribute of its kind. As in
+ * cuDNN, setting a descriptor as an attribute captures its current state, and its handle may be
+ * destroyed right after. Finalised nodes are immutable, so they are shared and
+ * reference-counted. */
 #ifndef MICROMET_TESTS_CUDNN_DESCRIPTOR_H
 #define MICROMET_TESTS_CUDNN_DESCRIPTOR_H
 
@@ -18,12 +18,12 @@ enum { ATTRIBUTES_MAX = 8 };
 struct node {
     atomic_int references;
     const struct kind *kind;
-    bool finalised, listed; /* listed: results of heuristics were handed out */
+    bool finalised, listed; /* listed: the results of heuristics were handed out */
     struct {
         int64_t count;
-        void *elements;       /* struct node * where the type is a descriptor */
-    } values[ATTRIBUTES_MAX]; /* as in kind->attributes */
-    void *detail;             /* what finalising made of them; freed with the node */
+        void *elements;       /* struct node * if the type is a descriptor */
+    } values[ATTRIBUTES_MAX]; /* same order as kind->attributes */
+    void *detail;             /* result of finalising; freed with the node */
 };
 
 struct cudnnContext {
@@ -31,30 +31,30 @@ struct cudnnContext {
     int device_version; /* 900 = sm_90 */
 };
 
-/* Remember the message for cudnnGetLastErrorString(). */
+/* Store the message for cudnnGetLastErrorString() and return `status`. */
 cudnnStatus_t cudnn_refuse(cudnnStatus_t status, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* The node behind a handle, NULL for NULL; a handle that is not alive, or not of that kind, ends
- * the test. */
+/* The node of a handle, NULL for NULL. A handle that is destroyed or of another
+ * type ends the test. */
 struct node *node_of(cudnnBackendDescriptor_t descriptor, cudnnBackendDescriptorType_t type);
 struct node *node_new(cudnnBackendDescriptorType_t type);
 void node_release(struct node *node);
-/* Without the checks of cudnnBackendSetAttribute(). Nodes among the elements get one more
- * reference. */
+/* Set an attribute without the checks of cudnnBackendSetAttribute(). Nodes among the elements get
+ * one more reference. */
 void node_put(struct node *node, cudnnBackendAttributeName_t name, int64_t count,
               const void *elements);
 cudnnStatus_t node_finalise(struct node *node);
 cudnnBackendDescriptorType_t node_type(const struct node *node);
 
 int64_t node_count(const struct node *node, cudnnBackendAttributeName_t name); /* 0 = not set */
-/* NULL if it was not set. */
+/* NULL if not set. */
 const void *node_elements(const struct node *node, cudnnBackendAttributeName_t name);
 const struct node *node_child(const struct node *node, cudnnBackendAttributeName_t name);
 int64_t node_integer(const struct node *node, cudnnBackendAttributeName_t name, int64_t otherwise);
 int node_enum(const struct node *node, cudnnBackendAttributeName_t name, int otherwise);
 
-/* What finalising checks and makes, when everything required is there and finalised. */
+/* Finalising of each kind; called when all required attributes are set and finalised. */
 cudnnStatus_t finalise_tensor(struct node *node); /* cudnn_problem.c */
 cudnnStatus_t finalise_convolution(struct node *node);
 cudnnStatus_t finalise_pointwise(struct node *node);

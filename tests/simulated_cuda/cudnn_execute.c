@@ -1,6 +1,6 @@
-/* Handles of the simulated cuDNN, and the running of plans: what can be told from the call is
- * checked when it is made, what concerns memory inside the work. The whole workspace is overwritten
- * with NaNs, as engines leave it in no known state. */
+/* Handles and plan execution of the simulated cuDNN. Whatever the arguments reveal is checked in
+ * the call; memory is checked in the queued work. The whole workspace is overwritten with NaN,
+ * because real engines leave it undefined. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -111,10 +111,10 @@ cudnnStatus_t finalise_pack(struct node *node)
 struct execution {
     struct prepared plan;
     void *x, *w, *y, *bias, *workspace;
-    int64_t run; /* of plans without a fixed order of sums */
+    int64_t run; /* run number, for nondeterministic plans */
 };
 
-/* A strided NHWC tensor as a dense array of double. */
+/* Unpack a strided NHWC tensor into a dense array of double. */
 static double *unpack(const struct problem_tensor *t, enum rounding rounding, const void *data)
 {
     const int64_t pixels = t->dims[0] * t->dims[2] * t->dims[3], channels = t->dims[1];
@@ -125,13 +125,13 @@ static double *unpack(const struct problem_tensor *t, enum rounding rounding, co
     return out;
 }
 
-/* What sums in another order come to: the last bit of a float, now so, now so. */
+/* Emulates summation in varying order: the last bit of a float changes from run to run. */
 static double disturbed(double value, int64_t run, int64_t i)
 {
     return value * (1 + 0x1p-23 * (double)((run + i) % 3 - 1));
 }
 
-/* Bias, ReLU, alpha and beta, and the rounding to the output's type. */
+/* Apply alpha, beta, bias and ReLU, and round to the output's type. */
 static void store(const struct execution *e, const double *sums, void *data)
 {
     const struct problem *problem = &e->plan.problem;
@@ -185,7 +185,7 @@ static void *output_address(const struct execution *e)
     return out == &problem->x ? e->x : out == &problem->w ? e->w : e->y;
 }
 
-/* The channels of all pixels, from a strided tensor to a dense array or back. */
+/* Copy the output from the strided tensor to a dense array, or back. */
 static void copy_output(const struct execution *e, char *dense, bool to_dense)
 {
     const struct problem_tensor *t = problem_output(&e->plan.problem);
@@ -197,7 +197,7 @@ static void copy_output(const struct execution *e, char *dense, bool to_dense)
         memcpy(to_dense ? dense : strided, to_dense ? strided : dense, channels);
 }
 
-/* All that the result depends on. */
+/* All inputs that the result depends on. */
 static int inputs_of(const struct execution *e, struct memo_part parts[MEMO_PARTS_MAX])
 {
     const struct problem *problem = &e->plan.problem;

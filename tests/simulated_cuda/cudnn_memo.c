@@ -1,5 +1,5 @@
-/* Results by their inputs, compared byte by byte; see the header. A short list, newest last, is
- * enough: tests repeat what they have just run. */
+/* Results looked up by their inputs, compared byte by byte; see the header. A short list, newest
+ * last, is enough, because tests repeat what they have just run. */
 #include "cudnn_memo.h"
 
 #include <stdbool.h>
@@ -14,7 +14,7 @@ struct entry {
     struct memo_part parts[MEMO_PARTS_MAX]; /* copies */
     int count;
     void *result;
-    size_t bytes; /* of all */
+    size_t bytes; /* of parts and result */
 };
 
 static struct entry entries[ENTRIES_MAX];

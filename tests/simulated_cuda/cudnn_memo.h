@@ -1,5 +1,5 @@
-/* What the simulated cuDNN has computed before, where a test asks for it: simulated_dnn_remember().
- */
+/* Cache of results of the simulated cuDNN, for tests that enable it with
+ * simulated_dnn_remember(). */
 #ifndef MICROMET_TESTS_CUDNN_MEMO_H
 #define MICROMET_TESTS_CUDNN_MEMO_H
 
@@ -12,11 +12,11 @@ struct memo_part {
 
 enum { MEMO_PARTS_MAX = 8 };
 
-/* The result that was kept for the same parts; NULL if none was. Good until the next memo_keep().
- */
+/* The cached result for the same inputs, NULL if there is none. Valid until the next
+ * memo_keep(). */
 const void *memo_find(const struct memo_part *parts, int count);
-/* Copies the parts and gives memory for their result; what is oldest goes where there is no room.
- * NULL if they are not kept. */
+/* Copy the inputs and return memory for their result, evicting the oldest entries if necessary.
+ * NULL if caching is off or they do not fit. */
 void *memo_keep(const struct memo_part *parts, int count, size_t result_bytes);
 
 #endif

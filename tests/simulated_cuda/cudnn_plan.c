@@ -1,9 +1,10 @@
-/* Engines, what they can compute, in which order heuristics name them, and which plans fail in the
- * end.
+/* The simulated engines: what they compute, in which order heuristics list them, and which plans
+ * are refused.
  *
- * The one idea: nobody may rely on any particular engine. A seed decides which come first and which
- * are refused when the plan is finalised; workspaces reach from nothing to more than one wants to
- * give. What has no engine at all is what was seen to have none in cuDNN 9.19. */
+ * Callers must not rely on any particular engine, so a seed decides which come first and which are
+ * refused when their plan is finalised; workspaces range from nothing to more than a caller may
+ * want to provide. Problems without any engine are those for which cuDNN 9.19 was
+ * found to have none. */
 #include "cudnn_plan.h"
 
 #include <pthread.h>
@@ -12,7 +13,7 @@
 
 enum { TILES = 2, FALLBACK_ENGINES = 2, LARGE_WORKSPACE = (384 << 20) + 131 };
 
-/* Real indices differ from graph to graph; here they do not. */
+/* In cuDNN indices differ from graph to graph; here they do not. */
 static const struct engine {
     int64_t index;
     int note_count;
@@ -20,7 +21,7 @@ static const struct engine {
     enum rounding rounding;                   /* of F32 inputs */
     int64_t workspace_bytes, bytes_per_pixel; /* pixels of x */
 } engines[] = {
-    /* the first ones are the fallback */
+    /* the first are the fallback engines */
     { 0, 1, { CUDNN_NUMERICAL_NOTE_STRICT_NAN_PROP }, ROUND_NOT, 0, 0 },
     { 1, 0, { 0 }, ROUND_NOT, 48, 7 },
     { 9, 1, { CUDNN_NUMERICAL_NOTE_TENSOR_CORE }, ROUND_TF32, 10384, 0 },
@@ -37,7 +38,7 @@ static const struct engine {
 };
 enum { ENGINES = sizeof engines / sizeof *engines, CONFIGS = ENGINES * TILES };
 
-/* --- what tests decide --- */
+/* --- controls of tests --- */
 
 static pthread_once_t settings_once = PTHREAD_ONCE_INIT;
 static uint64_t settings_seed;
@@ -81,7 +82,7 @@ static uint64_t mix(uint64_t hash, uint64_t value)
     return hash ^ (hash >> 31);
 }
 
-/* Equal problems are treated alike in every process with the same seed. */
+/* The same for equal problems, in every process with the same seed. */
 static uint64_t problem_hash(const struct problem *problem)
 {
     int64_t shape[sizeof problem->shape / sizeof(int64_t)];
@@ -144,8 +145,9 @@ static bool is_fused(const struct problem *problem)
     return problem->form > SIMULATED_FORWARD && problem->form <= SIMULATED_FORWARD_BIAS_RELU;
 }
 
-/* x, w and y share one type: bfloat16 inputs have no engine for a float32 filter gradient. Fused
- * bfloat16 graphs read channels 8 bytes at a time at least: 4 of them do, 3 do not. */
+/* x, w and y must have one type: cuDNN has no engine for a float32 filter gradient of bfloat16
+ * inputs. Fused bfloat16 graphs read channels at least 8 bytes at a time, so 4 channels are
+ * supported, 3 are not. */
 static bool has_engines(const struct problem *p)
 {
     if (p->form == SIMULATED_FORMS) return false;
@@ -174,7 +176,8 @@ static bool engine_notes(const struct engine *engine, cudnnBackendNumericalNote_
     return false;
 }
 
-/* Sums in no fixed order are for gradients; inputs are converted down only where they are wider. */
+/* Nondeterministic engines compute only gradients; an engine that rounds its inputs to a type needs
+ * wider inputs. */
 static bool engine_computes(const struct engine *engine, const struct problem *problem)
 {
     if (!has_engines(problem)) return false;
@@ -223,7 +226,7 @@ cudnnStatus_t finalise_config(struct node *node)
     return CUDNN_STATUS_SUCCESS;
 }
 
-/* Takes over `node`. */
+/* Finalise `node` and take ownership of it. */
 static struct node *finalised(struct node *node)
 {
     if (node_finalise(node) != CUDNN_STATUS_SUCCESS)

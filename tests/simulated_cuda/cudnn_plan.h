@@ -9,10 +9,10 @@ struct prepared {
     enum rounding rounding;
     bool nondeterministic;
     size_t workspace_bytes;
-    int device_version; /* 0 = of the device there is */
+    int device_version; /* 0 = the present device */
 };
 
-/* Of a finalised plan. */
+/* The contents of a finalised plan. */
 const struct prepared *plan_prepared(const struct node *plan);
 
 #endif

@@ -1,6 +1,5 @@
-/* Checks of tensors and operations, and the reading of a graph; see the header. A graph that no
- * engine knows is finalised all the same: as in the library, it is the heuristics that then have
- * nothing to offer. */
+/* Checks of tensors and operations, and interpretation of graphs; see the header. An unsupported
+ * graph finalises all the same: as in cuDNN, the heuristics then return no engine. */
 #include "cudnn_problem.h"
 
 #include <stdlib.h>
@@ -62,7 +61,7 @@ cudnnStatus_t finalise_pointwise(struct node *node)
 
 /* --- operations --- */
 
-/* Attributes of the three convolutions. */
+/* Attributes of the three convolution operations. */
 static const struct convolution_names {
     cudnnBackendDescriptorType_t type;
     cudnnBackendAttributeName_t convolution, x, w, y, alpha, beta;
@@ -204,13 +203,13 @@ static bool read_convolution(struct problem *problem, const struct node *operati
     return problem->w.dims[1] == problem->shape.c;
 }
 
-/* One value a channel. */
+/* Whether the tensor is one value per channel. */
 static bool is_bias(const struct problem_tensor *b, const struct problem *problem)
 {
     return b->dims[0] == 1 && b->dims[1] == problem->shape.k && b->dims[2] == 1 && b->dims[3] == 1;
 }
 
-/* The pointwise operation that reads problem->y becomes part of the problem. */
+/* Add the pointwise operation that reads problem->y to the problem. */
 static bool fuse(struct problem *problem, const struct node *operation)
 {
     const struct node *pointwise = node_child(operation,
@@ -251,7 +250,7 @@ static const struct node *reader_of(const struct problem_tensor *tensor,
     return NULL;
 }
 
-/* Operations may come in any order: each is found by the tensor that it reads. */
+/* Operations may be listed in any order: each is found by the tensor that it reads. */
 static bool read_graph(struct problem *problem, struct node *const *operations, int64_t count)
 {
     const struct node *output = NULL;

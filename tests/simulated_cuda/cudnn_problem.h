@@ -1,5 +1,5 @@
-/* What an operation graph computes, if it is one of the forms that the simulated engines know.
- * Copyable: it names no descriptor. */
+/* What an operation graph computes, if it has one of the forms that the simulated engines support.
+ * A plain copyable struct without references to descriptors. */
 #ifndef MICROMET_TESTS_CUDNN_PROBLEM_H
 #define MICROMET_TESTS_CUDNN_PROBLEM_H
 
@@ -14,7 +14,7 @@ struct problem_tensor {
 };
 
 struct problem {
-    enum simulated_dnn_form form;        /* SIMULATED_FORMS: none of them */
+    enum simulated_dnn_form form;        /* SIMULATED_FORMS: unsupported */
     struct problem_tensor x, w, y, bias; /* x is dx, w is dw, y is dy in gradients */
     struct convolution_shape shape;
     float alpha, beta;
@@ -22,12 +22,12 @@ struct problem {
 
 bool problem_has_bias(const struct problem *problem);
 bool problem_has_relu(const struct problem *problem);
-/* The tensor that is written. */
+/* The output tensor. */
 const struct problem_tensor *problem_output(const struct problem *problem);
-/* From the first element to behind the last. */
+/* Bytes from the first element to the end of the last, gaps included. */
 size_t tensor_extent(const struct problem_tensor *tensor);
 enum element element_of(cudnnDataType_t type);
-/* Of a finalised graph. */
+/* The problem of a finalised graph. */
 const struct problem *graph_problem(const struct node *graph);
 
 #endif

@@ -1,4 +1,4 @@
-/* See the header. */
+/* Device tensors with a host copy; see the header. */
 #include "device_array.h"
 
 #include <criterion/criterion.h>

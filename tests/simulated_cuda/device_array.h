@@ -1,5 +1,5 @@
-/* For tests of the simulated libraries: tensors on the device with a copy on the host, and statuses
- * that must be good. */
+/* Helpers for tests of the simulated libraries: device tensors with a host copy, and checks that a
+ * call succeeded. */
 #ifndef DEVICE_ARRAY_H
 #define DEVICE_ARRAY_H
 
@@ -16,17 +16,17 @@ void expect_no_leaks(void);
 struct array { /* NHWC view with a host copy; the whole allocation has `bytes` */
     struct tensor tensor;
     size_t bytes;
-    int first; /* channel of the allocation's pixel that the view begins with */
+    int first; /* first channel of the view within a pixel of the allocation */
     unsigned char *host, *device;
 };
 
-/* Random values in [-1, 1], the same on both sides. */
+/* An array of random values in [-1, 1], the same on host and device. */
 struct array array_make(enum dtype dtype, int n, int h, int w, int c, int pixel_stride, int first);
 void array_release(struct array *array);
 void *array_view(const struct array *array); /* device address of the first channel */
-/* One value of the view in `memory`, which is laid out like the array. */
+/* One value of the view, read from `memory`, which has the array's layout. */
 double array_value(const struct array *array, const unsigned char *memory, int n, int y, int x,
                    int c);
-unsigned char *array_fetch(const struct array *array); /* what the device has; malloc'ed */
+unsigned char *array_fetch(const struct array *array); /* copy of the device memory; malloc'ed */
 
 #endif

@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
-# Every place in the CUDA backend that calls the device is made to fail in turn while `micromet train` goes on from a
-# checkpoint: faults.sh [PATTERN of the faults to take]. $MICROMET names the program, $FIXTURE what cases/fixture.sh
-# made.
+# Fault injection: makes every place in the CUDA backend that calls the device fail in turn, while
+# `micromet train` continues from a checkpoint. faults.sh [PATTERN of the faults to run]; $MICROMET
+# names the program, $FIXTURE the output of cases/fixture.sh.
 #
-# A run without a fault lists the places (runtime_report.cpp); each place fails at its middle call, and each entry point
-# at its first and last (test_cuda_core lets every single call fail). What must come of it says the table: the run ends in one message that names the call and where
-# it stands, and exit code 1, or it goes on. Nothing may hang or be left on the device, and the checkpoints stay whole:
-# the newest goes on to the bits of the run without a fault.
+# A run without a fault lists the places (runtime_report.cpp). Each place then fails at its middle
+# call, and each entry point at its first and last (test_cuda_core lets every single call fail). The
+# table below gives the expected outcome: the run either ends with exit code 1 and one message that
+# names the call and its place, or goes on. Nothing may hang or stay allocated on the device, and
+# checkpoints must stay intact: continued from the newest, training ends in the same bits as
+# without the fault.
 set -euo pipefail
 
 here=$(dirname "$(realpath "$0")")
@@ -15,28 +17,29 @@ trap 'rm -rf "$work"' EXIT
 cp -R "$FIXTURE"/{slides.csv,slides} "$here/faults.yaml" "$work"
 cd "$work"
 
-# Entry point, the functions it is called through (",last" behind them: its last call), what comes of it, and, if that is
-# not the entry point, what the message names. The first row that fits holds.
+# Per row: entry point, functions it is called through (with ",last" if the fault is its last call),
+# expected outcome, and what the message must name if not the entry point (-). The first row that
+# matches applies. Outcomes:
 #   fails    exit code 1 and one message
-#   warns    a warning; exit code 0, or, where the device is lost and still needed, 1 and one message
-#   goes-on  exit code 0 and not a word
-#   plans    exit code 0; at most the warning that a convolution is not planned as it should be
+#   warns    a warning; exit code 0, or 1 and one message if the lost device is still needed
+#   goes-on  exit code 0 and no message
+#   plans    exit code 0; at most a warning that cuDNN could not compile a convolution's best form
 outcomes='
-cudnnBackend(Create|Set|Finalize|Get)  cudnn_plan_op         plans    -                    another engine or form is planned
-cudnnBackendGet                        cudnn_plan_serialize  goes-on  -                    the plan is made anew at the next start
-cudnnBackendDestroyDescriptor          .                     warns    -                    what is given back is gone for the program
+cudnnBackend(Create|Set|Finalize|Get)  cudnn_plan_op         plans    -                    another engine or form is used
+cudnnBackendGet                        cudnn_plan_serialize  goes-on  -                    the plan is not cached
+cudnnBackendDestroyDescriptor          .                     warns    -                    released for the program all the same
 cudnnDestroy                           .                     warns    -
 cublasLt.*Destroy                      .                     warns    -
 cuda(Free|FreeHost|.*Destroy)          .                     warns    -
-cudaDeviceSynchronize                  .                     warns    -                    comes before something is given back
-cudaStreamSynchronize                  ,last$                goes-on  -                    when the model is given back
-cudaGetLastError                       .                     fails    may.have.been.queued work failed without a word, earlier
+cudaDeviceSynchronize                  .                     warns    -                    precedes a release
+cudaStreamSynchronize                  ,last$                goes-on  -                    while the model is released
+cudaGetLastError                       .                     fails    may.have.been.queued an earlier, asynchronous failure
 cudaLaunchKernel                       .                     fails    may.have.been.queued work fails when it runs
 cudaGetDevice(Properties)?$            Create                fails    c(udnn|ublasLt)Create
 .                                      .                     fails    -
 '
 
-# fault NAME NTH CHAIN
+# fault NAME NTH CHAIN: inject one fault and judge the run.
 fault() {
     local name=$1 nth=$2 chain=$3 run=$1.$2 code=0 pattern through outcome names reached
     while read -r pattern through outcome names _; do
@@ -48,7 +51,7 @@ fault() {
 
     reached=$(awk -v name="$name" '$1 == "call" && $2 == name { print $3 }' "$run/report" 2>/dev/null || true)
     if ((${reached:-0} < nth)) && [[ $name =~ ^cudaEvent(Record|Synchronize)$ && $code == 0 ]]; then
-        outcome=goes-on # one call in eight seconds belongs to the clock
+        outcome=goes-on # the number of calls varies: one in eight seconds aligns the clock
     fi
     complaints=$(judge "$run" "$code" "$outcome" "$names"; intact "$run")
     if [[ -n $complaints ]]; then
@@ -59,7 +62,7 @@ fault() {
     [[ -z $complaints ]]
 }
 
-# A copy of the first epoch's run; its checkpoints are never written to.
+# begin RUN: copy the run of the first epoch. Checkpoints are hard links and never written to.
 begin() {
     mkdir -p "$1/faults"
     cp -a first/faults/* "$1/faults"
@@ -67,12 +70,12 @@ begin() {
     cp -al first/faults/checkpoints "$1/faults"
 }
 
-# train RUN LOG
+# train RUN LOG: continue the run to its second epoch.
 train() {
     timeout $hangs_s "$MICROMET" train faults.yaml train.epochs=2 train.run="$1" >"$1/out" 2>"$1/$2"
 }
 
-# judge RUN CODE OUTCOME NAMES: what is wrong with the run's end
+# judge RUN CODE OUTCOME NAMES: print what is wrong with the way the run ended.
 judge() {
     local run=$1 code=$2 outcome=$3 names=$4 errors warnings
     errors=$(grep -c '^micromet: ' "$run/log" || true)
@@ -99,7 +102,7 @@ same() {
     cmp -s "$1" "$2"
 }
 
-# intact RUN: what is wrong with its checkpoints. Those that have proved good lie in good/.
+# intact RUN: print what is wrong with its checkpoints. Those already found good are kept in good/.
 intact() {
     local folder=$1/faults/checkpoints newest file good
     newest=$(find "$folder" -name 'step-*.safetensors' | sort | tail -n 1)
@@ -132,8 +135,8 @@ prepared env MICROMET_SIMULATED_REPORT=reference/report "$MICROMET" train faults
 hangs_s=$((60 + 10 * SECONDS))
 ! grep '^leak' reference/report
 
-# Places are told apart by their functions. What gives back has but one turn: most of it is done at the end, so that each
-# costs a whole run.
+# Places are identified by their chain of functions. Release calls get only one fault each: most
+# occur at the end, so each costs a whole run.
 awk '$1 != "site" { next }
      { chain = $6 == "" ? "-" : $6 }
      !seen[$2, chain]++ { print $2, $4, chain }
@@ -148,9 +151,9 @@ export work outcomes hangs_s
 xargs -P "$(nproc)" -L 1 bash -c 'fault "$@"' fault <faults
 [[ -z ${1:-} ]] || exit 0
 
-# --- memory that runs out: what it was for, how much, who holds the rest, and the batch that would do ---
+# --- out of memory: what it was for, how much, who holds the rest, and which batch would fit ---
 
-# dry KEY=VALUE...: the message of a dry run
+# dry KEY=VALUE...: print the message of a dry run
 dry() {
     timeout $hangs_s "$MICROMET" train faults.yaml --dry-run train.run=dry train.examples_per_epoch=1000 compute.workspace=8 \
         "$@" 2>&1 >/dev/null | grep '^micromet: ' || true

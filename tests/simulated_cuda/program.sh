@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# train, evaluate and heatmap on the simulated device; $MICROMET names the program, $FIXTURE what cases/fixture.sh made.
-# Training twice, in other orders of the device's work, gives the same bits; predictions are those of the CPU.
+# train, evaluate and heatmap on the simulated device. $MICROMET names the program, $FIXTURE the
+# output of cases/fixture.sh. Training twice, with the device's work in different orders, must give
+# the same bits, and predictions those of the CPU.
 set -euo pipefail
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/micromet-simulated-XXXXXX")
@@ -21,7 +22,7 @@ cmp run{1,2}/$best
 paste -d, cuda/predictions.csv cpu/predictions.csv |
     awk -F, 'NR > 1 && ($5 - $10) ^ 2 > 1e-8 { print "cuda, cpu:", $0; bad = 1 } END { exit bad || NR < 2 }'
 
-# What was trained on a GPU is of use where there is none, unless one is asked for.
+# A model trained on a GPU can be used without one, unless a GPU is asked for.
 MICROMET_CUDA_LIBRARY=$work/none "$MICROMET" evaluate run1/$best --split validation --out none |& tee log
 grep -q 'backend cpu.* · CUDA not used: ' log
 cmp none/predictions.csv cpu/predictions.csv

@@ -1,5 +1,5 @@
-/* The simulated device's entry frame, its errors, injected failures, handles, and what it says of
- * itself. */
+/* The simulated runtime's entry points in general: call frame, errors, injected failures, tracking
+ * of handles, and device properties. */
 #include "runtime.h"
 
 #include <algorithm>
@@ -12,7 +12,7 @@
 
 using namespace simulated;
 
-/* As cudaGetDeviceProperties tells on the real ones, as far as a backend looks. */
+/* As reported by cudaGetDeviceProperties on real devices, as far as backends need it. */
 /* clang-format off */
 static const device_model models[] = {
     { 9, 0, "NVIDIA H100 80GB HBM3", 85'000'000'000, 132, 2048, 32, 232448, 52428800, 1980000, 2619000, 5120 },
@@ -36,7 +36,7 @@ state::state() : random(0), memory_limit(models[0].memory), model(&models[0])
     if (const char *fail = getenv("MICROMET_SIMULATED_FAIL")) {
         const char *colon = strrchr(fail, ':');
         fail_prefix.assign(fail, colon ? (size_t)(colon - fail) : strlen(fail));
-        fail_prefix += '('; /* just that name */
+        fail_prefix += '('; /* exactly that name */
         fail_at = colon ? atoll(colon + 1) : 1;
     }
     if (const char *mib = getenv("MICROMET_SIMULATED_MEMORY")) {
@@ -104,9 +104,9 @@ std::vector<std::string> leaks()
 
 } // namespace simulated
 
-/* --- Inside interface --- */
+/* --- Internal interface --- */
 
-/* "cudaMalloc(" is the start of one call alone, "cudaMalloc" also of cudaMallocHost's. */
+/* Prefix "cudaMalloc(" matches only this call, "cudaMalloc" also cudaMallocHost. */
 static bool begins_with(const std::string &name, const std::string &prefix)
 {
     return (name + "(").compare(0, prefix.size(), prefix) == 0;
@@ -120,7 +120,7 @@ bool sim_fails(const char *name)
     return sim.fail_at > 0 && begins_with(name, sim.fail_prefix) && ++sim.fail_calls == sim.fail_at;
 }
 
-/* Without stdio's locks: the report may come out of a signal handler. */
+/* Avoids stdio's locks, because it may be called from a signal handler. */
 void sim_defect(const char *format, ...)
 {
     char text[1024];
@@ -154,7 +154,7 @@ bool sim_handle_alive(const void *handle, const char *kind)
     return sim.handles.count({ handle, kind }) > 0;
 }
 
-/* --- What tests ask --- */
+/* --- Controls of tests --- */
 
 void simulated_seed(uint64_t seed)
 {
@@ -206,7 +206,7 @@ int simulated_leaks(char *report, size_t bytes)
     return (int)lines.size();
 }
 
-/* At the end of a process, be it a program or one test, all has been given back. */
+/* At the end of a process, whether program or single test, everything must have been released. */
 __attribute__((destructor)) static void expect_no_leaks(void)
 {
     char report[1000];
@@ -282,7 +282,7 @@ const char *cudaGetErrorString(cudaError_t status)
     return "unrecognized error code";
 }
 
-/* What an earlier call failed with; `forget` it unless the device itself failed. */
+/* The error of an earlier call; cleared if `forget`, unless the device itself failed. */
 static cudaError_t take_last_error(const char *name, bool forget)
 {
     const std::lock_guard<std::recursive_mutex> lock(sim.mutex);

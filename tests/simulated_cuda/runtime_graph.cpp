@@ -1,5 +1,5 @@
-/* Stream capture, and graphs of what was captured: a launch schedules the nodes as items with the
- * same edges. */
+/* Stream capture, and graphs made from captures: launching one schedules its nodes as items with
+ * the same dependencies. */
 #include "runtime.h"
 
 #include <algorithm>
@@ -15,7 +15,7 @@ cudaError_t invalidate(capture &c, cudaError_t status)
     return status;
 }
 
-/* cudaMalloc and its like may synchronise; a capture that is not relaxed does not stand them. */
+/* cudaMalloc and the like may synchronise, which only a relaxed capture tolerates. */
 cudaError_t unsafe_in_capture()
 {
     for (const capture_ptr &c : sim.captures) {
@@ -61,7 +61,7 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t handle, cudaStreamCaptureMode mo
     });
 }
 
-/* Whether every node comes before the end of the origin's. */
+/* Whether every node precedes the end of the origin stream. */
 static bool joined(const std::deque<CUgraphNode_st> &nodes, std::vector<size_t> reached)
 {
     for (size_t i = 0; i < reached.size(); i++) {
@@ -71,7 +71,7 @@ static bool joined(const std::deque<CUgraphNode_st> &nodes, std::vector<size_t> 
     return reached.size() == nodes.size();
 }
 
-/* The streams are free again in any case; the graph stays with the capture unless all went well. */
+/* Always releases the streams; the graph stays with the capture unless everything went well. */
 static cudaError_t end_capture(CUstream_st *stream)
 {
     const capture_ptr c = stream->capture;
@@ -182,7 +182,7 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t handle)
         begin.lane = stream;
         std::vector<item_ptr> before = before_next(stream);
         before.push_back(executable->last);
-        std::vector<item_ptr> items = { schedule(begin, before) }; /* node i is item i + 1 */
+        std::vector<item_ptr> items = { schedule(begin, before) }; /* node i becomes item i + 1 */
         for (const CUgraphNode_st &node : executable->nodes) {
             std::vector<item_ptr> needs = { items[0] };
             for (const size_t need : node.needs) needs.push_back(items[need + 1]);
@@ -203,7 +203,7 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t handle)
     });
 }
 
-/* A launch under way goes on without it. */
+/* A launch in progress continues. */
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable)
 {
     return api_release(__func__, [&] {

@@ -1,10 +1,10 @@
-/* Kernels: the blocks of a grid one after the other, the threads of a block as fibers.
+/* Kernels: the blocks of a grid run one after the other, the threads of a block as fibers.
  *
- * One fiber calls thread after thread until one of them waits; that fiber is then set aside with
- * its thread, and another goes on with the threads that have not begun. So a kernel without
- * barriers is a loop of calls, and one with barriers pays for a switch only where hardware would
- * wait. Blocks, and threads in a block, start in a random order. A thread is let go on when all it
- * waits for have come; when none can go on, the test ends with a report. */
+ * One fiber calls thread after thread until a thread has to wait. The fiber is then set aside with
+ * that thread, and another one continues with the threads that have not started. So a kernel
+ * without barriers is a loop of calls, and one with barriers switches only where hardware would
+ * wait. Blocks, and the threads of a block, start in random order. A thread resumes when all it
+ * waits for have arrived; if no thread can continue, the test ends with a report. */
 #include "runtime.h"
 #include "simulated_device.h"
 
@@ -26,7 +26,7 @@ using namespace simulated;
 uint3 threadIdx, blockIdx;
 dim3 blockDim, gridDim;
 
-/* All __shared__ variables, by shared.ld; absent with AddressSanitizer. */
+/* All __shared__ variables, placed by shared.ld; absent with AddressSanitizer. */
 extern "C" unsigned char simulated_shared_begin[] __attribute__((weak));
 extern "C" unsigned char simulated_shared_end[] __attribute__((weak));
 
@@ -43,7 +43,7 @@ struct fiber {
 #else
     ucontext_t machine;
 #endif
-    void *stack; /* lowest address */
+    void *stack; /* lowest address of the stack */
     size_t bytes;
     void *sanitizer;
 };
@@ -53,7 +53,8 @@ struct fiber {
 #ifdef __x86_64__
 extern "C" void sim_switch(void **from, void *to);
 
-/* What a call must keep goes on the old stack; the rest the compiler has saved around the call. */
+/* Saves callee-saved registers on the old stack; the compiler has saved the rest
+ * around the call. */
 asm(R"(
     .text
     .type sim_switch, @function
@@ -114,7 +115,7 @@ void make_fiber(fiber *c, void (*begin)())
     if (c->stack == MAP_FAILED) sim_defect("no memory for the stacks of a block");
 #ifdef __x86_64__
     void **top = (void **)((char *)c->stack + stack_bytes);
-    *--top = nullptr; /* so that the stack is aligned as behind a call */
+    *--top = nullptr; /* aligns the stack as after a call */
     *--top = (void *)begin;
     for (int i = 0; i < 6; i++) *--top = nullptr;
     c->stack_pointer = top;
@@ -133,21 +134,21 @@ enum stage { NOT_BEGUN, RUNS, AT_BARRIER, IN_WARP, ENDED };
 
 struct thread_state {
     enum stage stage = NOT_BEGUN;
-    struct fiber *on = nullptr; /* where it waits */
-    const char *file = nullptr; /* what it waits at */
+    struct fiber *on = nullptr; /* fiber on which it waits */
+    const char *file = nullptr; /* source position that it waits at */
     int line = 0;
     unsigned mask = 0;
     sim_warp_kind kind = SIM_WARP_SYNC;
-    uint64_t bits = 0; /* what it brings, then what it gets */
+    uint64_t bits = 0; /* its contribution, then its result */
     int source = 0;
 };
 
 struct warp_state {
-    unsigned alive, waits; /* lanes that have not ended; lanes in a warp operation */
+    unsigned alive, waits; /* lanes not ended; lanes waiting in a warp operation */
 };
 
 struct block_state {
-    fiber scheduler; /* the thread that called */
+    fiber scheduler; /* the calling thread */
     std::vector<fiber *> idle;
     fiber *runs = nullptr;
 
@@ -156,9 +157,9 @@ struct block_state {
     std::vector<thread_state> threads;
     std::vector<warp_state> warps;
     std::vector<uint3> places;   /* threadIdx of each */
-    std::vector<unsigned> go_on; /* may be resumed */
+    std::vector<unsigned> go_on; /* threads that may be resumed */
     size_t go_on_next = 0, begun = 0, ended = 0, at_barrier = 0;
-    unsigned current = 0; /* the thread that runs */
+    unsigned current = 0; /* the running thread */
     permutation order;
 };
 
@@ -187,7 +188,7 @@ void let_go_on(unsigned t)
     block.go_on.push_back(t);
 }
 
-/* What each lane of the group gets. */
+/* Compute the result of a warp operation for each lane of the group. */
 void resolve(unsigned first, unsigned group)
 {
     uint64_t results[32];
@@ -211,8 +212,8 @@ void resolve(unsigned first, unsigned group)
     }
 }
 
-/* Lets the lanes go on that wait with thread t, if all that its mask names and that have not ended
- * are there. */
+/* Resume the lanes that wait at the same warp operation as thread t, if all lanes of its mask that
+ * have not ended are there. */
 void try_warp(unsigned t)
 {
     const unsigned first = t / 32 * 32;
@@ -232,7 +233,7 @@ void try_warp(unsigned t)
     resolve(first, group);
 }
 
-/* Those that waited for a thread which has ended may have waited long enough. */
+/* The end of a thread may complete what others wait for. */
 void ended(unsigned t)
 {
     block.threads[t].stage = ENDED;
@@ -285,7 +286,7 @@ fiber *idle_fiber()
     return f;
 }
 
-/* All have come to the same barrier, or the kernel is wrong. */
+/* Resume all threads if they wait at the same barrier; otherwise the kernel is wrong. */
 void pass_barrier()
 {
     const std::vector<thread_state> &all = block.threads;
@@ -349,7 +350,7 @@ void run_grid(void *argument)
         const uint64_t b = order(i);
         blockIdx = { (unsigned)(b % l->grid.x), (unsigned)(b / l->grid.x % l->grid.y),
                      (unsigned)(b / l->grid.x / l->grid.y) };
-        /* Not always: it costs more than a small block. */
+        /* Not every time: it costs more than a small block. */
         if (simulated_shared_begin && (i < 4 || draw(16) == 0))
             memset(simulated_shared_begin, 0xff,
                    (size_t)(simulated_shared_end - simulated_shared_begin));
@@ -419,7 +420,7 @@ void sim_trap(const char *file, int line)
     sim_defect("trap at %s:%d", file, line);
 }
 
-/* A failure that a test asks for shows when the kernel would run. */
+/* An injected failure appears when the kernel would run. */
 void sim_launch(const char *name, void (*thread)(const void *), void *argument, dim3 grid,
                 dim3 size, cudaStream_t stream)
 {

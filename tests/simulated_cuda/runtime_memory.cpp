@@ -1,10 +1,10 @@
-/* Device memory that only work can touch, pinned host memory, and copies.
+/* Device memory that only queued work can access, pinned host memory, and copies.
  *
- * Device memory comes from one reserved range of addresses, never used twice. Pages are closed to
- * everyone; an access from inside of work opens its allocation until the wait ends, any other
- * access ends the test with a report. An allocation ends as close to a closed page as the 256-byte
- * alignment that cudaMalloc promises allows; what is left of its pages before and behind it is a
- * margin that must stay as it is. Fresh memory and margins are NaN. */
+ * Device memory comes from a reserved address range; addresses are never reused. Its pages are
+ * inaccessible: an access by queued work opens the allocation until the wait ends, any other access
+ * ends the test with a report. An allocation ends as close to an inaccessible page as cudaMalloc's
+ * alignment of 256 bytes allows. The rest of its pages, before and behind it, is a margin that must
+ * stay unchanged. Fresh memory and margins are filled with NaN. */
 #include "runtime.h"
 
 #include <algorithm>
@@ -25,18 +25,18 @@ namespace
 {
 
 constexpr size_t page_bytes = 4096, alignment = 256;
-/* What is large lies in huge pages, which open and close in microseconds instead of milliseconds.
- */
+/* Large allocations use huge pages, whose protection changes in microseconds instead of
+ * milliseconds. */
 constexpr size_t huge_page_bytes = 2 << 20, large_bytes = huge_page_bytes / 4;
 constexpr int fresh = 0xff;
 
 struct allocation {
     uint64_t number;
-    unsigned char *pages, *start, *end, *pages_end; /* closed pages lie before and behind */
+    unsigned char *pages, *start, *end, *pages_end; /* inaccessible pages lie before and behind */
     size_t bytes;
     bool live, open, filled;
 
-    /* Of a margin in huge pages only the part next to the allocation is looked at. */
+    /* In huge pages only the part of a margin next to the allocation is checked. */
     unsigned char *margin() const
     {
         return start - pages > (ptrdiff_t)page_bytes ? start - page_bytes : pages;
@@ -56,7 +56,7 @@ struct pinned {
 struct arena {
     unsigned char *begin = nullptr, *end = nullptr, *next = nullptr;
     std::map<const unsigned char *, allocation>
-        allocations; /* by first page; freed ones stay known */
+        allocations; /* by first page; freed ones are kept */
     std::vector<allocation *> open;
     std::map<const unsigned char *, pinned> host;
     struct sigaction previous;
@@ -64,7 +64,7 @@ struct arena {
 
 arena &memory = *new arena;
 
-/* Whose pages, or closed pages behind them, hold p. */
+/* The allocation whose pages, or the inaccessible pages behind them, contain p. */
 allocation *find(const void *p)
 {
     auto next = memory.allocations.upper_bound((const unsigned char *)p);
@@ -106,7 +106,7 @@ void open(allocation &a)
 #endif
 }
 
-/* The allocation that p is in or, in bytes, nearest to; there is one. */
+/* The allocation that contains p or, in bytes, is nearest to it. There must be one. */
 const allocation &nearest(const unsigned char *p)
 {
     const auto next = memory.allocations.upper_bound(p);
@@ -139,7 +139,7 @@ void on_fault(int, siginfo_t *info, void *)
         return;
     }
     if (sim.running && info->si_code == SI_KERNEL) sim_defect("misaligned access");
-    sigaction(SIGSEGV, &memory.previous, nullptr); /* not ours: the access comes again */
+    sigaction(SIGSEGV, &memory.previous, nullptr); /* not ours: let the access fault again */
 }
 
 void reserve_arena()
@@ -183,7 +183,8 @@ void open_device(const void *p, size_t bytes, const char *what)
     open(*a);
 }
 
-/* With AddressSanitizer the margins are poisoned, and a touch is reported where it happens. */
+/* Check the margins of open allocations. With AddressSanitizer they are poisoned instead, and an
+ * access is reported where it happens. */
 void check_margins()
 {
 #ifndef __SANITIZE_ADDRESS__
@@ -343,9 +344,9 @@ enum place { DEVICE, PINNED, PAGEABLE };
 
 struct copy {
     void *to;
-    const void *from; /* NULL: the bytes behind this struct */
+    const void *from; /* NULL: the bytes that follow this struct */
     size_t bytes;
-    int value; /* of a memset */
+    int value; /* value of a memset */
 };
 
 place place_of(const void *p)
@@ -354,7 +355,7 @@ place place_of(const void *p)
     return in_arena(p) ? DEVICE : find_pinned(p, &start) ? PINNED : PAGEABLE;
 }
 
-/* Real calls refuse a range that leaves its allocation. */
+/* Whether the range stays within its allocation; CUDA refuses it otherwise. */
 bool fits(const void *p, size_t bytes)
 {
     if (place_of(p) == PAGEABLE) return true;
@@ -403,7 +404,7 @@ void set_now(void *argument)
 
 task copy_task(const char *name, void *to, const void *from, size_t bytes)
 {
-    const bool staged = place_of(from) == PAGEABLE; /* what it holds now counts */
+    const bool staged = place_of(from) == PAGEABLE; /* copy its present contents */
     copy *c = (copy *)malloc(sizeof *c + (staged ? bytes : 0));
     if (!c) sim_defect("out of host memory");
     *c = { to, staged ? nullptr : from, bytes, 0 };
@@ -445,12 +446,12 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpy
             return invalidate(*stream->capture, cudaErrorStreamCaptureUnsupported);
         const cudaError_t status = put(stream, copy_task("cudaMemcpyAsync", to, from, bytes));
         if (status != cudaSuccess || target != PAGEABLE) return status;
-        run_until(stream->last); /* as the real one does: pageable memory is filled on return */
+        run_until(stream->last); /* as CUDA does: pageable memory is filled on return */
         return sim.sticky;
     });
 }
 
-/* What waits for what is NVIDIA's "API synchronization behavior". */
+/* Synchronises as NVIDIA's "API synchronization behavior" specifies. */
 cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, cudaMemcpyKind kind)
 {
     return api(__func__, cudaErrorLaunchFailure, [&] {

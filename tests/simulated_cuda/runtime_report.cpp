@@ -1,12 +1,12 @@
-/* What a program did on the device, written when it ends: MICROMET_SIMULATED_REPORT names the file.
+/* What a program did on the device, written to the file MICROMET_SIMULATED_REPORT when it exits:
  *
- *     call NAME COUNT                              an entry point
- *     site NAME FIRST MIDDLE LAST FUNCTION<...     one place that calls it, by the chain of calls
- *                                                  inside of the library: which of the calls of
- * NAME were its first, middle and last, and the chain's exported functions, innermost first leak
- * WHAT                                    what was never given back
+ *     call NAME COUNT                           calls of an entry point
+ *     site NAME FIRST MIDDLE LAST FUNCTION<...  one place that calls it
+ *     leak WHAT                                 what was never released
  *
- * A program that ends otherwise than by exit() writes nothing. */
+ * A place is identified by the chain of calls inside the library. Its line gives the numbers of its
+ * first, middle and last call among the calls of NAME, and the exported functions of the chain,
+ * innermost first. A program that ends in any other way than exit() writes nothing. */
 #include "runtime.h"
 
 #include <cstdio>
@@ -24,7 +24,7 @@ constexpr int frames_max = 32;
 
 struct site {
     std::string name;
-    std::vector<void *> frames; /* inside of this library, innermost first */
+    std::vector<void *> frames; /* in this library, innermost first */
     bool operator<(const site &other) const
     {
         return name != other.name ? name < other.name : frames < other.frames;
@@ -33,14 +33,15 @@ struct site {
 
 struct reporter {
     const char *path = getenv("MICROMET_SIMULATED_REPORT");
-    std::map<site, std::vector<int64_t>> sites; /* to the numbers of their calls */
+    std::map<site, std::vector<int64_t>> sites; /* -> numbers of their calls */
 
     ~reporter();
 };
 
 reporter report;
 
-/* A template, a function of the simulated device or the entry point itself says nothing. */
+/* Whether the name is informative: not a template, not a function of the simulated device, not the
+ * entry point itself. */
 bool says_something(const char *function, const std::string &name)
 {
     return function && name != function && strncmp(function, "_Z", 2) != 0 &&

@@ -1,4 +1,5 @@
-/* Streams, events, and the scheduler that runs what they allow in an order that the seed picks. */
+/* Streams, events, and the scheduler, which runs queued work in an allowed order
+ * chosen by the seed. */
 #include "runtime.h"
 
 #include <algorithm>
@@ -29,7 +30,7 @@ item_ptr schedule(const task &t, const std::vector<item_ptr> &after)
     return added;
 }
 
-/* After a failure of the device, work is done with but does nothing. */
+/* Run a piece of work. After a device failure work completes without effect. */
 static void run_work(const task &t)
 {
     if (!t.work || sim.sticky != cudaSuccess) return;
@@ -47,8 +48,8 @@ static void run_work(const task &t)
     sim.running = false;
 }
 
-/* Takes from the stream of the last item for a while, so that others fall far behind in some
- * orders. */
+/* Prefers the stream of the last item for a while, so that in some orders others
+ * fall far behind. */
 static void run_one()
 {
     size_t chosen = draw(sim.ready.size());
@@ -102,7 +103,7 @@ void expect_event(cudaEvent_t event)
     if (!sim_handle_alive(event, "event")) sim_defect("event %p does not live", (void *)event);
 }
 
-/* Blocking streams and the legacy one go one after the other. */
+/* Blocking streams and the legacy stream wait for each other. */
 std::vector<item_ptr> before_next(const CUstream_st *stream)
 {
     std::vector<item_ptr> before = { stream->last };
@@ -184,7 +185,7 @@ cudaError_t cudaDeviceGetStreamPriorityRange(int *least, int *greatest)
     });
 }
 
-/* Returns at once; what is queued is still done. */
+/* Returns at once; queued work still runs. */
 cudaError_t cudaStreamDestroy(cudaStream_t stream)
 {
     return api_release(__func__, [&] {

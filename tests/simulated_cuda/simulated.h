@@ -1,9 +1,8 @@
-/* Inside the simulated device: what its parts (runtime, cuDNN, cuBLASLt) share.
- * Tests use simulated_control.h.
+/* Internal interface of the simulated device, shared by its parts (runtime, cuDNN, cuBLASLt). Tests
+ * use simulated_control.h.
  *
- * Streams are queues of work that runs only when something waits for it, in an order that a
- * seeded scheduler picks among what events and streams allow. Device memory can be touched only
- * inside of work. */
+ * Work queued on streams runs only when something waits for it, in one of the orders that events
+ * and streams allow, chosen by a seeded scheduler. Only queued work can access device memory. */
 #ifndef MICROMET_TESTS_SIMULATED_H
 #define MICROMET_TESTS_SIMULATED_H
 
@@ -15,8 +14,8 @@
 extern "C" {
 #endif
 
-/* Every entry point calls this first: counts the call and says whether it is the one that must fail
- * now. `name` is the entry point's. */
+/* Every entry point calls this first, with its own name: counts the call and returns whether it is
+ * the one that must fail. */
 bool sim_fails(const char *name);
 
 /* Queue `work(argument)` on a stream (NULL = the legacy default stream), or record it if the stream
@@ -25,17 +24,17 @@ bool sim_fails(const char *name);
 void sim_enqueue(cudaStream_t stream, const char *name, void (*work)(void *argument),
                  void *argument);
 
-/* Inside of work: [p, p + bytes) must lie in one live device allocation, else the test ends with a
- * report that names `what`. Needed before threads of their own touch it. */
+/* To be called from work: [p, p + bytes) must lie in one live device allocation, otherwise the test
+ * ends with a report that names `what`. Call it before threads started by the work
+ * touch the memory. */
 void sim_expect_device(const void *p, size_t bytes, const char *what);
-/* A programmer's mistake that hardware might not show: the test ends with the message. */
+/* End the test with a message: a programming error that hardware might not reveal. */
 void sim_defect(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
 
-/* Handles (cuDNN's, cuBLASLt's, descriptors) that must be destroyed before the end: created
- * and destroyed here. */
+/* Track handles (of cuDNN and cuBLASLt, descriptors), which must be destroyed before the process
+ * ends. Destroying one twice, or one that was never created, is a sim_defect. */
 void sim_handle_created(const void *handle, const char *kind);
-void sim_handle_destroyed(const void *handle,
-                          const char *kind); /* twice, or never created: sim_defect */
+void sim_handle_destroyed(const void *handle, const char *kind);
 bool sim_handle_alive(const void *handle, const char *kind);
 
 #ifdef __cplusplus

@@ -1,9 +1,9 @@
-/* The device side of CUDA C++ for g++: what cuda/launch.h includes so that the kernels compile
- * unchanged.
+/* The device side of CUDA C++ for g++: cuda/launch.h includes it, so that the kernels
+ * compile unchanged.
  *
- * A thread of a block is a plain call that gives way to the others only where it waits for them, so
- * one thread runs at a time and atomics are plain arithmetic. Barriers and warp operations are told
- * apart by the line they stand on. */
+ * Each thread of a block is a plain call that yields only where it waits for others. One thread
+ * runs at a time, so atomics are plain arithmetic. Barriers and warp operations are identified by
+ * their source line. */
 #ifndef MICROMET_TESTS_SIMULATED_DEVICE_H
 #define MICROMET_TESTS_SIMULATED_DEVICE_H
 
@@ -27,8 +27,8 @@ constexpr int warpSize = 32;
 
 #define __launch_bounds__(...)
 
-/* Blocks run one at a time. Before each, what they share is NaN; AddressSanitizer instead watches
- * the bounds. */
+/* Blocks run one at a time. Shared memory is filled with NaN before a block; with AddressSanitizer
+ * its bounds are checked instead. */
 #undef __shared__
 #ifdef __SANITIZE_ADDRESS__
 #define __shared__ static
@@ -38,7 +38,8 @@ constexpr int warpSize = 32;
 
 /* --- Launch --- */
 
-/* Queue the kernel: thread(argument) for every thread of every block. `argument` is malloc'ed. */
+/* Queue a kernel that calls thread(argument) for every thread of every block.
+ * `argument` is malloc'ed. */
 void sim_launch(const char *name, void (*thread)(const void *argument), void *argument, dim3 grid,
                 dim3 block, cudaStream_t stream);
 
@@ -70,8 +71,8 @@ void sim_launch_kernel(const char *name, void (*kernel)(Parameters...), dim3 gri
 enum sim_warp_kind { SIM_WARP_SYNC, SIM_WARP_TAKE, SIM_WARP_BALLOT };
 
 void sim_barrier(const char *file, int line);
-/* Waits for the lanes of `mask`; TAKE then gives the `bits` of lane `source`, BALLOT the lanes
- * whose bits are not 0. */
+/* Wait for the lanes of `mask`. TAKE then returns the `bits` of lane `source`, BALLOT the mask of
+ * lanes whose bits are not 0. */
 uint64_t sim_warp(sim_warp_kind kind, unsigned mask, uint64_t bits, int source, const char *file,
                   int line);
 int sim_lane();
@@ -218,8 +219,6 @@ inline unsigned atomicInc(unsigned *address, unsigned last)
 {
     return sim_atomic(address, [=](unsigned old) { return old >= last ? 0 : old + 1; });
 }
-
-/* clang-format off: one line each */
 
 /* --- Loads and stores with cache hints --- */
 
@@ -433,9 +432,7 @@ inline double __longlong_as_double(long long a)
     return sim_bits<double>(a);
 }
 
-/* clang-format on */
-
-/* Of one type, as CUDA's overloads are; a NaN loses. */
+/* Both arguments of one type, as in CUDA's overloads; NaN is ignored. */
 template <typename T> T sim_min(T a, T b)
 {
     if constexpr (std::is_floating_point_v<T>) return std::fmin(a, b);

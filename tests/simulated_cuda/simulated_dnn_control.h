@@ -1,4 +1,4 @@
-/* What tests ask of the simulated cuDNN, besides simulated_control.h. */
+/* Controls of the simulated cuDNN for tests, in addition to simulated_control.h. */
 #ifndef MICROMET_TESTS_SIMULATED_DNN_CONTROL_H
 #define MICROMET_TESTS_SIMULATED_DNN_CONTROL_H
 
@@ -10,7 +10,7 @@
 extern "C" {
 #endif
 
-/* The graphs that there are engines for. */
+/* The forms of graph that have engines. */
 enum simulated_dnn_form {
     SIMULATED_FORWARD,
     SIMULATED_FORWARD_BIAS,
@@ -21,21 +21,19 @@ enum simulated_dnn_form {
     SIMULATED_FORMS
 };
 
-/* How many of 100 plans of the form are refused when they are finalised. Below 100, engine 0 of
- * the fallback list never is. 25 unless changed; MICROMET_SIMULATED_REFUSE=25 in the
- * environment sets it for all forms, MICROMET_SIMULATED_REFUSE_FUSED=100 for those that are
- * compiled when planned. */
+/* Percentage of plans of a form that are refused on finalising; default 25. Below 100, engine 0 of
+ * the fallback list is never refused. Environment: MICROMET_SIMULATED_REFUSE=25 for all forms,
+ * MICROMET_SIMULATED_REFUSE_FUSED=100 for those that are compiled when planned. */
 void simulated_dnn_refuse(enum simulated_dnn_form form, int percent);
-/* Whether there are no engines for a view x, or y, that is a slice. */
+/* Whether views x, or y, that are slices have no engines. */
 void simulated_dnn_refuse_slices(bool x, bool y);
-/* Which engines come first, and which are refused. Also MICROMET_SIMULATED_DNN_SEED in the
- * environment. */
+/* Choose the order of engines and which plans are refused. Environment:
+ * MICROMET_SIMULATED_DNN_SEED. */
 void simulated_dnn_seed(uint64_t seed);
-/* Keep executions of plans, inputs and outputs, as far as they fit into `bytes`: one whose inputs
- * are an earlier one's, bit for bit, leaves what that left and is not computed again. Nothing is
- * kept unless asked for. */
+/* Cache inputs and outputs of executed plans in up to `bytes` of memory: an execution with bitwise
+ * the same inputs as an earlier one copies its output instead of computing it. Off by default. */
 void simulated_dnn_remember(size_t bytes);
-int64_t simulated_dnn_remembered(void); /* executions that were not computed again */
+int64_t simulated_dnn_remembered(void); /* executions answered from the cache */
 
 #ifdef __cplusplus
 }

@@ -1,4 +1,4 @@
-/* One register-friendly product does all of it: rows of an output, each a sum of scaled rows of a
+/* Everything is reduced to one cache-friendly product: output rows, each a sum of scaled rows of a
  * matrix; see the header. */
 #include "simulated_math.h"
 
@@ -52,8 +52,8 @@ void element_store(enum element type, void *data, int64_t i, double value)
         ((float *)data)[i] = (float)value;
 }
 
-/* sums[row][0..columns) += sum over i of factors[row][i] * matrix[i][0..columns), rows without
- * factors left out. Four i at a time, so that sums are loaded and stored less often. */
+/* sums[row][0..columns) += sum over i of factors[row][i] * matrix[i][0..columns); rows with NULL
+ * factors are skipped. Four i at a time, to load and store the sums less often. */
 __attribute__((target_clones("avx2", "default"))) static void
 add_products(double sums[ROWS][COLUMNS], const double *const factors[ROWS], int64_t count,
              const double *matrix, int64_t pitch, int64_t columns)
@@ -77,12 +77,13 @@ add_products(double sums[ROWS][COLUMNS], const double *const factors[ROWS], int6
                 sums[r][c] += factors[r][i] * matrix[i * pitch + c];
 }
 
-/* Rows of factors for one tap of the kernel; NULL where the tap lies in the padding. */
+/* The row of factors for one output pixel and one tap of the kernel; NULL if the tap lies
+ * in the padding. */
 typedef const double *find_row(const struct convolution_shape *shape, const double *in,
                                int64_t pixel, int64_t r, int64_t s);
 
-/* out (pixels, columns) = over all taps, rows that `find` gives (of `count`) × taps (r, s, count,
- * columns). */
+/* out (pixels, columns) = sum over all taps of the rows that `find` returns (`count` values) × taps
+ * (r, s, count, columns). */
 static void gather(const struct convolution_shape *shape, find_row *find, const double *in,
                    int64_t count, const double *taps, double *out, int64_t pixels, int64_t columns)
 {
@@ -153,8 +154,7 @@ void convolve_back_data(const struct convolution_shape *q, const double *dy, con
     free(taps);
 }
 
-/* For each tap the product of dy, transposed, and x as that tap sees it, zeros where it sees the
- * padding. */
+/* For each tap: transpose(dy) × x as seen by that tap, with zeros in the padding. */
 void convolve_back_filter(const struct convolution_shape *q, const double *dy, const double *x,
                           double *dw)
 {

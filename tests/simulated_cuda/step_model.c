@@ -1,4 +1,4 @@
-/* The article's network on batches of made-up windows; see step_model.h. */
+/* The article's network on batches of generated windows; see step_model.h. */
 #include "step_model.h"
 
 #include <stdlib.h>

@@ -1,5 +1,6 @@
-/* The core of the CUDA backend on the simulated device: tickets, marks and recordings in whatever
- * order the device picks, and what is said when the device is missing, full or lost. */
+/* The core of the CUDA backend on the simulated device: tickets, time marks and recordings,
+ * whatever order the device chooses; and error messages when the device is
+ * missing, full or lost. */
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,12 +12,12 @@
 
 enum { SEEDS = 20 };
 
-/* A kernel. */
+/* An op that runs as one kernel. */
 static const struct op relu_backward = { .kind = OP_RELU_BACKWARD,
                                          .x = { DTYPE_F32, 2, 1, 1, 8, 8, NULL },
                                          .y = { DTYPE_F32, 2, 1, 1, 8, 8, NULL } };
 
-/* A relay on a device that does its work in the seed's order. */
+/* A relay on a device that runs its work in the seed's order. */
 struct scene {
     struct backend *backend;
     const struct backend_ops *ops;
@@ -43,7 +44,7 @@ static void scene_close(struct scene *s)
 
 static void relay_expect(struct relay *r, int value, double since_s)
 {
-    const double late_s = 0.25; /* for which a busy machine may have held the anchor's time up */
+    const double late_s = 0.25; /* how late a busy machine may have taken the anchor's time */
     expect_bytes(r->out, value);
     cr_assert(since_s - late_s <= r->when_s[0] && r->when_s[0] < r->when_s[1] &&
                   r->when_s[1] < r->when_s[2] && r->when_s[2] <= clock_seconds() + late_s,
@@ -110,7 +111,7 @@ Test(cuda_core, a_recording_is_done_when_it_is_replayed)
         }
         uint64_t tickets[2] = { 0 };
         double start_s[2] = { 0 };
-        for (int round = 1; round <= 40; round++) { /* two under way at a time */
+        for (int round = 1; round <= 40; round++) { /* two in flight at a time */
             const int k = round % 2;
             if (tickets[k]) {
                 OK(ops->await(backend, 0, tickets[k], &err));
@@ -154,8 +155,8 @@ Test(cuda_core, a_replay_waits_for_what_its_recording_waited_for)
     scene_close(&s);
 }
 
-/* Queue 1 alone is recorded: the replay stands behind what was put on it before, and before what
- * follows. */
+/* Only queue 1 is recorded: the replay runs after the work queued on it earlier and before the work
+ * queued later. */
 Test(cuda_core, a_replay_keeps_the_order_of_every_queue)
 {
     for (int seed = 0; seed < SEEDS; seed++) {
@@ -181,14 +182,14 @@ Test(cuda_core, a_replay_keeps_the_order_of_every_queue)
     }
 }
 
-/* Work that other queues may overtake. */
+/* Queue enough work for other queues to overtake. */
 static void dawdle(struct relay *r, int queue)
 {
     struct error err = { 0 };
     for (int i = 0; i < 64; i++) OK(r->backend->ops->zero(r->backend, queue, r->b, BYTES, &err));
 }
 
-/* host -> a, then after a while a -> b, each with its ticket. */
+/* host -> a and, delayed, a -> b, each followed by a ticket. */
 static void copy_twice(struct relay *r, int queue, uint64_t tickets[2])
 {
     const struct backend_ops *ops = r->backend->ops;
@@ -260,8 +261,8 @@ Test(cuda_core, to_synchronize_is_to_wait_for_the_copy_queue_too)
     }
 }
 
-/* A mark of another queue is asked after while that queue has not got there; that is no error, and
- * the next kernel hears nothing of it. */
+/* A mark is polled before its queue has reached it. That is no error, and must not show up in the
+ * next kernel's error check. */
 Test(cuda_core, a_mark_that_is_not_reached_disturbs_nobody)
 {
     for (int seed = 0; seed < SEEDS; seed++) {
@@ -329,8 +330,8 @@ Test(cuda_core, a_full_device_says_who_holds_it)
                   strstr(err.message, "40.0 MiB of buffers") && strstr(err.message, "train.batch"),
               "%s", err.message);
     err = (struct error) { 0 };
-    OK(backend->ops->alloc(backend, 1 << 20, &more, &err));      /* nothing is spoilt, */
-    OK(op_case_holds(&relu_backward, backend, 1, &worst, &err)); /* and no kernel hears of it */
+    OK(backend->ops->alloc(backend, 1 << 20, &more, &err));      /* the backend still works, */
+    OK(op_case_holds(&relu_backward, backend, 1, &worst, &err)); /* and kernels see no error */
     backend->ops->free(backend, some);
     cr_expect_not(backend->ops->alloc(backend, 64 << 20, &some, &err));
     cr_expect(strstr(err.message, "holds 1.0 MiB of buffers"), "%s", err.message);
@@ -356,7 +357,7 @@ Test(cuda_core, a_lost_device_is_the_reason_of_all_later_failures)
     expect_no_leaks();
 }
 
-/* Whatever call fails, the error is told and nothing is left behind. */
+/* Whichever call fails, the error is reported and nothing is leaked. */
 Test(cuda_core, every_call_may_fail_while_opening)
 {
     simulated_fail("", 0);

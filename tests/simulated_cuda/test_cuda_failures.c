@@ -1,7 +1,7 @@
-/* Whatever call of CUDA, cuDNN or cuBLASLt fails in the life of a backend: the error names it, what
- * was acquired is given back, and nothing is given back twice.
+/* Whichever call of CUDA, cuDNN or cuBLASLt fails in the lifetime of a backend: the error names it,
+ * everything acquired is released, and nothing is released twice.
  *
- * A GPU that is lost stays lost, so each life has a process of its own. */
+ * A lost GPU stays lost, so every failure is tested in a process of its own. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,42 +21,32 @@ TestSuite(cuda_failures, .init = temporary_begin, .fini = temporary_end);
         DTYPE_F32, n, h, w, c, c, NULL                                                             \
     }
 
-/* A kernel with scratch; cuBLASLt, with packed weights; cuDNN; the first again, with more scratch
- * than all. */
+/* A kernel with scratch memory; a cuBLASLt product with packed weights; a cuDNN convolution; and
+ * the first kernel again with more scratch memory than all others. */
 static const struct op life_ops[] = {
     { .kind = OP_POOL_BACKWARD,
       .x = T(1, 4, 4, 8),
       .y = T(1, 2, 2, 8),
-      .kernel_h = 2,
-      .kernel_w = 2,
-      .stride = 2 },
+      .pool.window = { .kernel_h = 2, .kernel_w = 2, .stride = 2 } },
     { .kind = OP_CONVOLUTION,
       .x = { DTYPE_BF16, 2, 1, 1, 8, 8, NULL },
       .y = { DTYPE_BF16, 2, 1, 1, 8, 8, NULL },
-      .kernel_h = 1,
-      .kernel_w = 1,
-      .stride = 1,
-      .bias = true },
+      .convolution.window = { .kernel_h = 1, .kernel_w = 1, .stride = 1 },
+      .convolution.bias = true },
     { .kind = OP_CONVOLUTION,
       .x = T(1, 3, 3, 4),
       .y = T(1, 3, 3, 4),
-      .kernel_h = 3,
-      .kernel_w = 3,
-      .stride = 1,
-      .pad_h = 1,
-      .pad_w = 1,
-      .bias = true,
-      .relu = true },
+      .convolution.window = { .kernel_h = 3, .kernel_w = 3, .stride = 1, .pad_h = 1, .pad_w = 1 },
+      .convolution.bias = true,
+      .convolution.relu = true },
     { .kind = OP_POOL_BACKWARD,
       .x = T(2, 256, 256, 96),
       .y = T(2, 256, 256, 96),
-      .kernel_h = 1,
-      .kernel_w = 1,
-      .stride = 1 },
+      .pool.window = { .kernel_h = 1, .kernel_w = 1, .stride = 1 } },
 };
 enum { LIFE_OPS = sizeof life_ops / sizeof life_ops[0], RUN_OPS = LIFE_OPS - 1 };
 
-/* Weights given twice, then a run. */
+/* Load weights twice, then run. */
 static bool run_with_loaded_weights(struct backend *backend, const struct op *op, struct error *err)
 {
     struct plan *plan;
@@ -84,7 +74,7 @@ static bool run_ops(struct backend *backend, struct error *err)
            run_with_loaded_weights(backend, &life_ops[2], err);
 }
 
-/* The workspace grows in between, and stays for the recording. */
+/* The workspace grows between recording and replay; the recording must keep the old one. */
 static bool record_and_replay(struct relay *relay, struct error *err)
 {
     struct backend *backend = relay->backend;
@@ -142,8 +132,8 @@ static bool live(struct error *err)
     return ok;
 }
 
-/* Calls, and what an error must say when one fails: NULL = its name; "" = anything or nothing, as
- * there may be other engines. */
+/* Calls that fail, and what the error must contain: NULL = the call's name; "" = there may be an
+ * error or none, as cuDNN may have other engines. */
 static const struct failure {
     const char *call, *says;
 } failures[] = {
@@ -195,7 +185,7 @@ static bool is_told(const struct failure *failure, int64_t nth)
     return right;
 }
 
-/* As many calls as a life has, at most MOST of them. */
+/* Let calls 1 to `calls` fail, or evenly spaced ones if they are more than MOST. */
 static void expect_told(const struct failure *failure, int64_t calls)
 {
     for (int64_t nth = 1; nth <= calls; nth += (calls + MOST - 1) / MOST) {
@@ -222,13 +212,12 @@ Test(cuda_failures, whatever_fails_is_told_and_nothing_is_left_behind)
     }
 }
 
-/* --- planning and running, call by call --------------------------------------------------------
- */
+/* --- planning and running, call by call --- */
 
-/* What a backend is made to do. False = failed, as the error tells. */
+/* Some work of a backend. Returns false with an error if it fails. */
 typedef bool work(struct backend *backend, const struct op *op, struct error *err);
 
-/* Let the nth call of the work fail, for each n; 0 = none. */
+/* Let the nth call of the work fail, for every n; n = 0: without a failure. */
 static void each_call_fails(const struct config_compute *config, work *run, const struct op *op)
 {
     int64_t calls = 1;
@@ -260,8 +249,8 @@ static bool plan_and_run(struct backend *backend, const struct op *op, struct er
     return ok;
 }
 
-/* A convolution between slices and a dense layer with padded rows, of F32 with cuDNN's first plan
- * and of BF16 with the fastest; cuDNN refuses the convolution's best form. */
+/* A convolution between slices and a dense layer with padded rows, in F32 with cuDNN's first plan
+ * and in BF16 with the fastest. cuDNN refuses the convolution's best form. */
 Test(cuda_failures, every_call_may_fail_while_planning_and_running)
 {
     static const struct shape shapes[] = {
@@ -276,8 +265,10 @@ Test(cuda_failures, every_call_may_fail_while_planning_and_running)
         for (int k = 0; k < 4; k++)
             for (int tuned = 0; tuned < 2; tuned++) {
                 struct op op = shape_op(&shapes[s], kinds[k], tuned ? DTYPE_BF16 : DTYPE_F32);
-                op.bias = kinds[k] != OP_CONVOLUTION_BACKWARD_DATA;
-                op.relu = kinds[k] == OP_CONVOLUTION;
+                if (op_is_convolution(&op)) {
+                    op.convolution.bias = kinds[k] != OP_CONVOLUTION_BACKWARD_DATA;
+                    op.convolution.relu = kinds[k] == OP_CONVOLUTION;
+                }
                 config.autotune = tuned;
                 each_call_fails(&config, plan_and_run, &op);
             }

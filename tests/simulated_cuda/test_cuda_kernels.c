@@ -1,6 +1,6 @@
-/* Kernels that no op_case reaches, on the simulated device: copies, packing, sums, augmentation,
- * and what is hard to add up. Ops in general are tested through the backend, with
- * MICROMET_TEST_BACKEND=cuda. */
+/* Kernels that op_case does not reach, on the simulated device: copies, packing, sums,
+ * augmentation, and sums that are hard to compute accurately. Ops in general are tested through the
+ * backend, with MICROMET_TEST_BACKEND=cuda. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdlib.h>
@@ -31,7 +31,7 @@ static void *device_alloc(size_t bytes)
     return device;
 }
 
-/* Copies back and frees. */
+/* Copy to the host and free. */
 static void from_device(void *host, void *device, size_t bytes)
 {
     expect_ok(cudaMemcpy(host, device, bytes, cudaMemcpyDeviceToHost));
@@ -49,7 +49,7 @@ static float rounded(enum dtype dtype, float value)
     return dtype == DTYPE_F32 ? value : bf16_to_float(bf16_from_float(value));
 }
 
-/* Malloc'ed memory of the view, gaps too, with values about `mean`. */
+/* Malloc'ed memory for the view, including gaps, with random values around `mean`. */
 static void *random_view(const struct tensor *t, float mean, uint64_t seed)
 {
     const size_t count = (size_t)tensor_pixels(t) * (size_t)t->pixel_stride;
@@ -66,7 +66,8 @@ static void *random_view(const struct tensor *t, float mean, uint64_t seed)
     return data;
 }
 
-/* Pixels, channels, strides: packed, between slices, and what only narrow accesses can take. */
+/* Pixels, channels and strides of views: packed, slices, and ones that allow only
+ * narrow accesses. */
 static const struct {
     int pixels, c, from_stride, to_stride;
 } views[] = { { 6, 64, 64, 64 }, { 700, 48, 64, 80 }, { 130, 16, 16, 24 },
@@ -179,7 +180,8 @@ Test(cuda_kernels, bias_with_relu_in_place_and_sums_over_channels)
         check_bias_and_sums(i / 4, i & 1 ? DTYPE_BF16 : DTYPE_F32, i & 2);
 }
 
-/* x and y dense (n, 1, 1, c) F32. The two sizes take one launch and three. */
+/* x and y are dense (n, 1, 1, c) F32. Of the two sizes tested, one takes a single launch,
+ * the other three. */
 static void check_far_from_zero(int n)
 {
     enum { C = 32 };
@@ -187,8 +189,7 @@ static void check_far_from_zero(int n)
     const struct op op = { .kind = OP_BATCH_NORM,
                            .x = { DTYPE_F32, n, 1, 1, C, C, NULL },
                            .y = { DTYPE_F32, n, 1, 1, C, C, NULL },
-                           .epsilon = 1e-3f,
-                           .momentum = 0.5f };
+                           .batch_norm = { .epsilon = 1e-3f, .momentum = 0.5f } };
     float *x = random_view(&op.x, (float)mean, 6), zero[C] = { 0 }, inverse[C];
     const size_t work_bytes = cuda_kernel_batch_norm.workspace_bytes(&op);
     void *work = device_alloc(work_bytes + 256);
@@ -205,7 +206,7 @@ static void check_far_from_zero(int n)
         double sum = 0, squares = 0;
         for (int p = 0; p < n; p++) sum += (double)x[p * C + c] - mean;
         for (int p = 0; p < n; p++) squares += pow((double)x[p * C + c] - mean - sum / n, 2);
-        const double want = 1 / sqrt(squares / n + (double)op.epsilon);
+        const double want = 1 / sqrt(squares / n + (double)op.batch_norm.epsilon);
         cr_assert_float_eq(inverse[c], want, 2e-6 * want, "%d pixels, channel %d", n, c);
     }
     void *const rest[] = { (void *)b.x,  b.out, (void *)b.beta, b.moving_mean, b.moving_variance,

@@ -1,4 +1,4 @@
-/* What a training is said to take of the device, held against what it takes. */
+/* The memory that a training is predicted to take of the device, compared with what it takes. */
 #include <criterion/criterion.h>
 #include <string.h>
 
@@ -69,7 +69,7 @@ Test(cuda_memory_plan, the_plan_is_what_the_model_takes)
     }
 }
 
-/* On a device of which the libraries have taken their part, as a real one. */
+/* On a device of which libraries have taken a part, as in reality. */
 Test(cuda_memory_plan, the_largest_batch_fits_and_no_much_larger_one)
 {
     const struct config config = small_config(16);
@@ -84,7 +84,7 @@ Test(cuda_memory_plan, the_largest_batch_fits_and_no_much_larger_one)
     cr_assert(open_model(&other, backend, &model));
     model_release(model);
     other.train.batch = plan.batch_max +
-                        plan.batch_max / 4; /* workspaces may grow less than is thought */
+                        plan.batch_max / 4; /* workspaces may grow less than predicted */
     cr_expect_not(open_model(&other, backend, &model));
     backend_close(backend);
 }

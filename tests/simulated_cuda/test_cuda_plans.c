@@ -1,5 +1,5 @@
-/* Plans of the CUDA backend that a given cuDNN might never ask for: every form of a convolution,
- * plans that are chosen by the clock, and workspace that grows. */
+/* Plans of the CUDA backend that a particular cuDNN might never require: every form of a
+ * convolution, plans selected by timing, and a growing workspace. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,7 +35,7 @@ static const struct {
 };
 enum { OPTIONS = sizeof options / sizeof options[0] };
 
-/* All options on the odd convolutions whose name holds `part`. */
+/* Check all options of the odd convolutions whose name contains `part`. */
 static void check_convolutions(struct backend *backend, const char *part)
 {
     static struct shapes shapes;
@@ -46,9 +46,9 @@ static void check_convolutions(struct backend *backend, const char *part)
         if (shape->kind != INCEPTION_CONVOLUTION || !strstr(shape->name, part)) continue;
         const int o = i / 2 % OPTIONS;
         struct op op = shape_op(shape, options[o].kind, i % 2 ? DTYPE_BF16 : DTYPE_F32);
-        op.bias = options[o].bias;
-        op.relu = options[o].relu;
-        op.accumulate = options[o].accumulate;
+        op.convolution.bias = options[o].bias;
+        op.convolution.relu = options[o].relu;
+        op.convolution.accumulate = options[o].accumulate;
         struct error err = { 0 };
         double worst = 0;
         cr_expect(op_case_holds(&op, backend, (uint64_t)i, &worst, &err), "%s, %s, %s: %s",
@@ -82,7 +82,7 @@ Test(cuda_plans, what_the_clock_chooses_is_right)
     expect_no_leaks();
 }
 
-/* The first run is that of the first candidate. */
+/* The first execution is that of the first candidate. */
 Test(cuda_plans, a_candidate_that_does_not_run_is_passed_over)
 {
     struct backend *backend = open_with(true);
@@ -95,13 +95,13 @@ Test(cuda_plans, a_candidate_that_does_not_run_is_passed_over)
 
 /* --- workspace --- */
 
-/* Its scratch is a byte for each of its elements. */
+/* Takes one byte of scratch memory per element. */
 static struct op pool_gradient(int size)
 {
     const struct tensor x = { DTYPE_F32, 1, 2 * size, 2 * size, 8, 8, NULL };
     const struct tensor y = { DTYPE_F32, 1, size, size, 8, 8, NULL };
     return (struct op) {
-        .kind = OP_POOL_BACKWARD, .x = x, .y = y, .kernel_h = 2, .kernel_w = 2, .stride = 2
+        .kind = OP_POOL_BACKWARD, .x = x, .y = y, .pool.window = { 2, 2, .stride = 2 }
     };
 }
 
@@ -135,7 +135,7 @@ Test(cuda_plans, weights_that_plans_keep_are_counted)
 {
     const struct tensor t = { DTYPE_BF16, 1, 1, 1, 1024, 1024, NULL };
     const struct op op = {
-        .kind = OP_CONVOLUTION, .x = t, .y = t, .kernel_h = 1, .kernel_w = 1, .stride = 1
+        .kind = OP_CONVOLUTION, .x = t, .y = t, .convolution.window = { 1, 1, .stride = 1 }
     };
     const char *const held[] = { "2.0 of plans", "0.0 of plans" };
     struct backend *backend = open_backend(1);
@@ -160,7 +160,7 @@ static struct {
     int recorded, size;
 } runner;
 
-/* Of a backend whose ops->run() is `run`, which has the real one. */
+/* Open a backend whose ops->run() is replaced by `run`; runner.ops keeps the original. */
 static struct backend *open_runner(struct backend_ops *ops,
                                    bool (*run)(struct plan *, const struct op_buffers *,
                                                struct error *))

@@ -1,6 +1,6 @@
-/* A whole training step on the simulated device beside the same step on the CPU, from a start that
- * is clear of jumps. With MICROMET_TEST_REPORT=1 in the environment the largest differences are
- * printed. */
+/* A whole training step on the simulated device compared with the same step on the CPU, from a
+ * start away from discontinuities of the gradient. MICROMET_TEST_REPORT=1 in the environment prints
+ * the largest differences. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,11 +14,11 @@ static bool reports(void)
     return getenv("MICROMET_TEST_REPORT") != NULL;
 }
 
-/* --- a start that is clear of jumps --- */
+/* --- a start away from discontinuities --- */
 
-/* A gradient jumps where the input of a ReLU is zero, or the two largest of a max pool are equal:
- * there rounding decides (tools/parity/train_step.py tells more). Inputs are kept this far from it,
- * in standard deviations; float32 is off by some 1e-6. */
+/* A gradient is discontinuous where the input of a ReLU is zero or the two largest inputs of a max
+ * pool are equal: there rounding decides (see tools/parity/train_step.py). Inputs are kept this far
+ * away, in standard deviations; float32 errors are about 1e-6. */
 static const float margin = 2e-4f, margin_of_maxima = 2e-5f;
 
 static float value_at(const struct tensor *t, const void *data, int64_t pixel, int64_t channel)
@@ -37,7 +37,8 @@ static bool near_zero(const struct instruction *norm, int channel)
     return false;
 }
 
-/* Shift what is too near; true if anything was. The backend is the CPU's: its memory is ours. */
+/* Shift channels that are too near; true if any was. The backend is the CPU's, so its memory can be
+ * accessed directly. */
 static bool shift_channels(const struct instruction *norm)
 {
     bool shifted = false;
@@ -49,14 +50,15 @@ static bool shift_channels(const struct instruction *norm)
 static void expect_clear_maxima(const struct instruction *pool)
 {
     const struct op *op = &pool->op;
+    const struct op_window *w = &op->pool.window;
     const int64_t windows = tensor_pixels(&op->y);
     for (int64_t i = 0; i < windows * op->y.c; i++) {
         const int64_t at = i / op->y.c;
         const int n = (int)(at / op->y.w / op->y.h);
-        float largest = 0, second = 0; /* behind a ReLU: gradients do not pass zeros */
-        for (int k = 0; k < op->kernel_h * op->kernel_w; k++) {
-            const int y = (int)(at / op->y.w % op->y.h) * op->stride + k / op->kernel_w;
-            const int x = (int)(at % op->y.w) * op->stride + k % op->kernel_w;
+        float largest = 0, second = 0; /* after a ReLU: gradients do not pass zeros */
+        for (int k = 0; k < w->kernel_h * w->kernel_w; k++) {
+            const int y = (int)(at / op->y.w % op->y.h) * w->stride + k / w->kernel_w;
+            const int x = (int)(at % op->y.w) * w->stride + k % w->kernel_w;
             const int64_t from = ((int64_t)n * op->x.h + y) * op->x.w + x;
             const float value = value_at(&op->x, pool->buffers.x, from, i % op->y.c);
             second = fmaxf(second, fminf(value, largest));
@@ -67,25 +69,26 @@ static void expect_clear_maxima(const struct instruction *pool)
     }
 }
 
-/* Behind a step, whose batch is in the first slot: forward again, one trained layer after the
- * other. */
+/* After a step, whose batch is in the first slot: run the forward pass again, one trained layer
+ * after the other. */
 static int settle_tower(struct model *model, int tower)
 {
     struct program *program = model_program(model, tower, true);
     const struct program_values values = model_program_values(model, tower);
     const int frozen_end = program->chunk_end,
-              end = model->tower_branches[TRAIN][tower].forward_end;
+              end = model->tower_branches[TRAIN][tower].stage_end[STAGE_FORWARD];
     int shifts = 0;
     struct error err = { 0 };
     OK(program_run(program, 0, frozen_end, &values, &err));
     for (int n = frozen_end; n < end; n++) {
         const struct instruction *i = &program->instructions[n];
-        const bool jumps = i->op.kind == OP_BATCH_NORM && i->op.relu && !i->op.frozen;
+        const bool jumps = i->op.kind == OP_BATCH_NORM && i->op.batch_norm.relu &&
+                           !i->op.batch_norm.frozen;
         do {
             OK(program_run(program, n, n + 1, &values, &err));
             OK(model->backend->ops->synchronize(model->backend, &err));
         } while (jumps && shift_channels(i) && ++shifts);
-        const bool last_pool = i->op.kind == OP_POOL && !i->op.average && i->op.y.h == 1;
+        const bool last_pool = i->op.kind == OP_POOL && !i->op.pool.average && i->op.y.h == 1;
         if (last_pool) expect_clear_maxima(i); /* gradients pass no other max pool */
     }
     return shifts;
@@ -115,8 +118,8 @@ static void draw_parameters(struct model *model)
     OK(model_refresh(model, &err));
 }
 
-/* Adam as one earlier step left it: from zero it moves by the signs of gradients alone, which
- * rounding decides where they are small. */
+/* Set Adam's state as one earlier step would have left it. From a zero state, Adam's update is the
+ * sign of the gradient, which rounding decides where it is small. */
 static void start_optimizer(struct model *model)
 {
     for (int i = 0; i < model_parameter_count(model); i++) {
@@ -139,7 +142,7 @@ static struct arrays settled_start(const struct model_spec *spec)
     draw_parameters(model);
     step_whole_batch_init(&batch, spec->batch);
     const struct model_batch first = step_batch_fill(&batch, spec, 1);
-    OK(model_train_step(model, &first, 0, 1, SEED, &loss, NULL, NULL, &err));
+    OK(model_train_step(model, &first, 0, 1, SEED, &loss, NULL, &err));
     for (int t = 0; t < TOWERS; t++) {
         const int shifts = settle_tower(model, t);
         if (reports()) printf("tower %d: channels shifted in %d layers\n", t, shifts);
@@ -152,7 +155,7 @@ static struct arrays settled_start(const struct model_spec *spec)
     return start;
 }
 
-/* --- one step, here and there --- */
+/* --- one step on each backend --- */
 
 enum { BATCH = 16, STEP = 2 };
 
@@ -173,7 +176,7 @@ static struct result step_on(enum backend_name name, const struct model_spec *sp
     arrays_write(start, model);
     step_whole_batch_init(&batch, spec->batch);
     const struct model_batch first = step_batch_fill(&batch, spec, 1);
-    OK(model_train_step(model, &first, 2e-4f, STEP, SEED, &result.loss, result.probabilities, NULL,
+    OK(model_train_step(model, &first, 2e-4f, STEP, SEED, &result.loss, result.probabilities,
                         &err));
     result.arrays = arrays_read(model);
     step_whole_batch_release(&batch);
@@ -183,11 +186,11 @@ static struct result step_on(enum backend_name name, const struct model_spec *sp
 }
 
 struct difference {
-    double norm;    /* |a - b| of |b| */
-    double element; /* largest |a_i - b_i| of the larger of |b_i| and the root mean square of b */
+    double norm;    /* norm of a - b, relative to b's */
+    double element; /* largest |a_i - b_i| / max(|b_i|, root mean square of b) */
 };
 
-/* Of what was added to `start`, or of the arrays themselves. */
+/* Difference between the updates from `start`, or between the arrays if it is NULL. */
 static struct difference difference_of(const float *a, const float *b, const float *start,
                                        int64_t count)
 {
@@ -208,7 +211,7 @@ static struct difference difference_of(const float *a, const float *b, const flo
     return d;
 }
 
-/* The largest over all arrays, with the name of where. */
+/* The largest difference over all arrays, and the name of its array. */
 struct worst {
     struct difference difference;
     const char *name;
@@ -221,12 +224,13 @@ static void take_worse(struct worst *worst, struct difference d, const char *nam
     worst->difference.element = fmax(worst->difference.element, d.element);
 }
 
-/* Elements cannot be asked to be as near as norms: where a channel's 16 values hardly differ, batch
- * norm makes much of their rounding, on the CPU too (measured: 1.4e-3 in 36 million
- * elements, 1.1e-4 of a norm). */
+/* Elements cannot be expected to agree as well as norms: where the 16 values of a channel hardly
+ * differ, batch norm amplifies their rounding errors, on the CPU too (measured: 1.4e-3 among 36
+ * million elements, 1.1e-4 for norms). */
 static const double norm_off = 1e-3, element_off = 5e-3, loss_off = 1e-5;
 
-/* The loss, every update and every gradient; what does not train keeps its bits. */
+/* Compare the loss, every update and every gradient; arrays that are not trained must
+ * keep their bits. */
 static void compare_steps(const struct result *a, const struct result *b,
                           const struct arrays *start)
 {
@@ -268,13 +272,13 @@ static void compare_steps(const struct result *a, const struct result *b,
                (double)a->loss, (double)b->loss);
 }
 
-/* Rounding to bfloat16 moves the update of an array by half its norm: 2^-9 in every activation,
- * through 30 layers whose batch norm divides by the deviation of as few as 16 values, and ReLUs
- * that open and close. So two bfloat16 steps are as far from each other as from the float32 step,
- * and what can be asked is how far that is: no array may be more than twice as far as the CPU's
- * bfloat16 takes it (measured: 0.84 to 1.5 times; the CPU rounds no weights), and along the float32
- * step, where independent errors of 36 million elements average out, both must have come equally
- * far. */
+/* Rounding to bfloat16 changes the update of an array by half its norm: errors of 2^-9 in every
+ * activation pass through 30 layers, whose batch norms divide by the deviation of as few as 16
+ * values and whose ReLUs switch on and off. Two bfloat16 steps are as far from each other as from
+ * the float32 step, so only that distance can be tested: no array may be more than twice as far as
+ * in the CPU's bfloat16 step (measured: 0.84 to 1.5 times; the CPU does not round weights), and
+ * along the float32 step, where the independent errors of 36 million elements average out, both
+ * must have moved equally far. */
 static void compare_rounded(const struct result *cuda, const struct result *cpu,
                             const struct result *exact, const struct arrays *start)
 {

@@ -1,22 +1,22 @@
-/* Ten training steps on the simulated device through pinned slots, recordings and two steps in
- * flight are ten plain ones, bit for bit. */
+/* Ten training steps on the simulated device with pinned slots, recordings and two steps in flight
+ * give the same bits as ten plain steps. */
 #include <string.h>
 
 #include "simulated_control.h"
 #include "step_model.h"
 
-/* A batch of 2 passes through every kernel that one of 16 does, in a third of the time. */
+/* A batch of 2 runs through the same kernels as one of 16, in a third of the time. */
 enum { TEN = 10, ROWS = 2, RING = 2, EVALUATIONS = 3 };
 
-/* What there is to compare after ten steps. */
+/* Results of ten steps. */
 struct history {
     float losses[TEN], probabilities[TEN][ROWS];
     float predictions[2][EVALUATIONS][ROWS];
     struct arrays arrays;
 };
 
-/* A trainer that takes its slots in turn, as run/train.c does; or does everything in the plainest
- * way there is. */
+/* A trainer that uses its slots in turn, as run/train.c does; or, if `plain`, does everything in
+ * the simplest way. */
 struct trainer {
     struct backend *backend;
     struct backend_ops plain_ops;
@@ -33,7 +33,7 @@ static void trainer_init(struct trainer *t, enum dtype activations, bool plain)
     struct error err = { 0 };
     *t = (struct trainer) { .spec = step_spec(activations, ROWS), .plain = plain };
     t->backend = step_backend(BACKEND_CUDA);
-    if (plain) { /* as a backend that has nothing to gain by recordings */
+    if (plain) { /* like a backend without recordings */
         t->plain_ops = *t->backend->ops;
         t->plain_ops.record_begin = NULL;
         t->plain_ops.record_end = NULL;
@@ -65,9 +65,11 @@ static void trainer_release(struct trainer *t)
 static void collect(struct trainer *t)
 {
     struct history *h = &t->history;
+    struct model_result result;
     struct error err = { 0 };
     const int k = t->collected++;
-    OK(model_train_collect(t->model, &h->losses[k], h->probabilities[k], NULL, &err));
+    OK(model_train_collect(t->model, &result, h->probabilities[k], &err));
+    h->losses[k] = result.loss;
 }
 
 static float learning_rate(int step)
@@ -75,7 +77,7 @@ static float learning_rate(int step)
     return 1e-3f / (float)step;
 }
 
-/* Memory of its own for every step, which then ends before another begins. */
+/* Every step has its own memory and ends before the next one begins. */
 static void step_plainly(struct trainer *t, int step)
 {
     struct step_batch batch;
@@ -83,12 +85,11 @@ static void step_plainly(struct trainer *t, int step)
     step_whole_batch_init(&batch, ROWS);
     const struct model_batch filled = step_batch_fill(&batch, &t->spec, step);
     OK(model_train_step(t->model, &filled, learning_rate(step), step, SEED,
-                        &t->history.losses[step - 1], t->history.probabilities[step - 1], NULL,
-                        &err));
+                        &t->history.losses[step - 1], t->history.probabilities[step - 1], &err));
     step_whole_batch_release(&batch);
 }
 
-/* Into the slot that the step before the last one has left. */
+/* Uses the slot of the step before last. */
 static void step_in_ring(struct trainer *t, int step)
 {
     struct step_batch *slot = &t->slots[t->submitted++ % RING];
@@ -98,9 +99,10 @@ static void step_in_ring(struct trainer *t, int step)
     while (model_in_flight(t->model) > RING - 1) collect(t);
 }
 
-/* As validation does between two epochs; the last batch is smaller. */
+/* As validation between two epochs; the last batch is smaller. */
 static void evaluate(struct trainer *t, float predictions[EVALUATIONS][ROWS])
 {
+    struct model_result result;
     struct error err = { 0 };
     OK(model_refresh(t->model, &err));
     for (int i = 0, done = 0; i < EVALUATIONS; i++) {
@@ -109,7 +111,7 @@ static void evaluate(struct trainer *t, float predictions[EVALUATIONS][ROWS])
         OK(model_predict_submit(t->model, &batch, &err));
         const int left = t->plain || i == EVALUATIONS - 1 ? 0 : RING - 1;
         while (model_in_flight(t->model) > left)
-            OK(model_predict_collect(t->model, predictions[done++], &err));
+            OK(model_predict_collect(t->model, &result, predictions[done++], &err));
     }
 }
 
@@ -125,13 +127,14 @@ static struct history train(enum dtype activations, bool plain, uint64_t seed)
 {
     struct trainer t;
     char report[2000];
-    simulated_fail("", 0); /* counts calls from here on */
+    simulated_fail("", 0); /* count calls from here on */
     simulated_seed(seed);
     trainer_init(&t, activations, plain);
     for (int half = 0; half < 2; half++) train_half(&t, half);
     t.history.arrays = arrays_read(t.model);
     trainer_release(&t);
-    /* The first pass with new weights is plain: one of training, and one of each evaluation. */
+    /* The first pass with new weights is not replayed: one of training, and one of
+     * each evaluation. */
     cr_expect_eq(simulated_calls("cudaGraphLaunch"), plain ? 0 : TEN - 1 + 2 * (EVALUATIONS - 1));
     cr_expect_eq(simulated_leaks(report, sizeof report), 0, "%s", report);
     return t.history;
@@ -175,7 +178,7 @@ static void check_ten_steps(enum dtype activations, const uint64_t *seeds, int c
     arrays_release(&plain.arrays);
 }
 
-/* With 3 and 7 work also runs ahead of any wait. */
+/* With seeds 3 and 7 some work also runs early. */
 Test(cuda_ten_steps, in_float32_through_the_ring_and_recordings_are_ten_plain_ones)
 {
     check_ten_steps(DTYPE_F32, (const uint64_t[]) { 1, 2, 3 }, 3);

@@ -1,5 +1,5 @@
-/* The simulated device shows what it is there to show: right programs give right results in every
- * order, wrong ones give wrong results in some order or end with a report. */
+/* Tests of the simulated device itself: correct programs give correct results in every order, wrong
+ * ones give wrong results in some order or end with a report. */
 #include <criterion/criterion.h>
 #include <initializer_list>
 #include <string.h>
@@ -17,7 +17,7 @@ static void expect_ok(cudaError_t status)
     cr_assert_eq(status, cudaSuccess, "%s", cudaGetErrorName(status));
 }
 
-/* Whether `wrong` ends its process with a report that has `text` in it. */
+/* Whether `wrong` ends its process with a report that contains `text`. */
 static bool reported(void (*wrong)(), const char *text)
 {
     int ends[2];
@@ -326,7 +326,7 @@ Test(simulated, memory_runs_out)
 
 /* --- Order --- */
 
-/* Fill on one stream, copy back on the other: how often that goes wrong. */
+/* Fill on one stream, copy back on the other; returns how often the result is wrong. */
 static int copies_gone_wrong(bool wait)
 {
     int wrong = 0;
@@ -364,7 +364,7 @@ Test(simulated, a_wait_is_for_the_newest_record_so_far)
         expect_ok(cudaEventRecord(r.event, r.a));
         expect_ok(cudaStreamWaitEvent(r.b, r.event, 0));
         CUDA_LAUNCH(add, 8, 128, r.b, r.device, (int)COUNT, 1.0f);
-        expect_ok(cudaEventRecord(r.event, r.b)); /* what r.b waits for stays */
+        expect_ok(cudaEventRecord(r.event, r.b)); /* does not change what r.b waits for */
         expect_ok(cudaEventSynchronize(r.event));
         expect_ok(cudaMemcpyAsync(r.host, r.device, BYTES, cudaMemcpyDeviceToHost, r.a));
         expect_ok(cudaStreamSynchronize(r.a));
@@ -374,7 +374,7 @@ Test(simulated, a_wait_is_for_the_newest_record_so_far)
 
 Test(simulated, a_pinned_buffer_that_is_reused_too_early_shows)
 {
-    simulated_seed(0); /* not one that runs ahead of waits */
+    simulated_seed(0); /* not a seed that runs work early */
     rig r;
     float back[COUNT];
     for (int i = 0; i < COUNT; i++) r.host[i] = 1;
@@ -383,7 +383,7 @@ Test(simulated, a_pinned_buffer_that_is_reused_too_early_shows)
     expect_ok(cudaMemcpyAsync(back, r.device, BYTES, cudaMemcpyDeviceToHost, r.a));
     cr_expect_eq(back[3], 2);
     expect_ok(cudaMemcpyAsync(r.device, back, BYTES, cudaMemcpyHostToDevice, r.a));
-    back[3] = 5; /* pageable memory has been read already */
+    back[3] = 5; /* too late: pageable memory has been read already */
     expect_ok(cudaMemcpyAsync(r.host, r.device, BYTES, cudaMemcpyDeviceToHost, r.a));
     expect_ok(cudaStreamSynchronize(r.a));
     cr_expect_eq(r.host[3], 2);
@@ -462,8 +462,7 @@ Test(simulated, what_a_capture_forbids_is_refused)
     rig r;
     cudaGraph_t graph;
     void *p;
-    expect_ok(
-        cudaStreamBeginCapture(r.a, cudaStreamCaptureModeGlobal)); /* a fork that does not join */
+    expect_ok(cudaStreamBeginCapture(r.a, cudaStreamCaptureModeGlobal)); /* a fork without a join */
     expect_ok(cudaEventRecord(r.event, r.a));
     expect_ok(cudaStreamWaitEvent(r.b, r.event, 0));
     expect_ok(cudaMemsetAsync(r.device, 0, BYTES, r.b));
@@ -475,7 +474,7 @@ Test(simulated, what_a_capture_forbids_is_refused)
     cr_expect_eq(cudaMemsetAsync(r.device, 0, BYTES, r.a), cudaErrorStreamCaptureInvalidated);
     cr_expect_eq(cudaStreamEndCapture(r.a, &graph), cudaErrorStreamCaptureInvalidated);
 
-    expect_ok(cudaEventRecord(r.event, r.b)); /* work from outside */
+    expect_ok(cudaEventRecord(r.event, r.b)); /* depends on work outside the capture */
     expect_ok(cudaStreamBeginCapture(r.a, cudaStreamCaptureModeRelaxed));
     expect_ok(cudaMalloc(&p, 1));
     cr_expect_eq(cudaStreamWaitEvent(r.a, r.event, 0), cudaErrorStreamCaptureIsolation);

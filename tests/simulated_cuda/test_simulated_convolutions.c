@@ -1,5 +1,5 @@
-/* What the simulated cuDNN computes: every engine of every direction against loops by the
- * definition. */
+/* Results of the simulated cuDNN: every engine in every direction against loops that follow
+ * the definition. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdlib.h>
@@ -10,8 +10,8 @@
 #include "convolution_problem.h"
 #include "simulated_dnn_control.h"
 
-/* One element, by the definition. `at` is (n, y, x, c) of the output, (k, r, s, c) of a filter
- * gradient. */
+/* One element of the result by definition. `at` is (n, y, x, c) of the output, (k, r, s, c) of a
+ * filter gradient. */
 static double expected(const struct problem *p, const int at[4])
 {
     double sum = 0;
@@ -69,7 +69,7 @@ static void check_output(const struct problem *p, double tolerance)
     free(got);
 }
 
-/* Runs every plan that finalises; says how many there were. */
+/* Run every plan that finalises; returns their number. */
 static int run_all(struct problem *p, double tolerance)
 {
     descriptor configs[ENGINES_MAX], plan;
@@ -169,7 +169,7 @@ Test(simulated_convolutions, the_fallback_is_exact)
     expect_no_leaks();
 }
 
-/* Changes the last element that is computed with. */
+/* Change the last element that takes part in the computation. */
 static void change(struct array *a)
 {
     const size_t last = a->bytes - (size_t)(a->tensor.pixel_stride - a->first - a->tensor.c + 1) *
@@ -193,9 +193,9 @@ Test(simulated_convolutions, executions_are_remembered_for_the_same_inputs_alone
         p.has_bias = direction == FORWARD;
         p.accumulate = direction == BACKWARD_DATA;
         struct array *inputs[] = { &p.x, &p.w, &p.y };
-        const int64_t alike = remembered_in_a_run(&p); /* engines with the same arithmetic */
+        const int64_t alike = remembered_in_a_run(&p); /* engines with equal arithmetic */
         cr_expect_gt(remembered_in_a_run(&p), alike + 2);
-        for (int i = 0; i < 3; i++) { /* an output too, which is added to or written over */
+        for (int i = 0; i < 3; i++) { /* the output too, whether accumulated or overwritten */
             const bool matters = p.accumulate || i != (direction == FORWARD         ? 2
                                                        : direction == BACKWARD_DATA ? 0
                                                                                     : 1);
@@ -213,7 +213,7 @@ Test(simulated_convolutions, executions_are_remembered_for_the_same_inputs_alone
 static void y_reaches_out_of_its_memory(void)
 {
     struct problem p = problem_make(FORWARD, DTYPE_BF16, 8);
-    p.y.first = 32; /* of 40, and 12 channels follow */
+    p.y.first = 32; /* 12 channels from 32 on would exceed the 40 */
     run_all(&p, 1);
 }
 

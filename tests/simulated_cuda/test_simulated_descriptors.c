@@ -1,5 +1,4 @@
-/* What the simulated cuDNN refuses to set, finalise and execute, with the statuses of the real one.
- */
+/* What the simulated cuDNN refuses to set, finalise and execute, with cuDNN's statuses. */
 #include <criterion/criterion.h>
 
 #include "convolution_problem.h"

@@ -1,5 +1,4 @@
-/* Which plans the simulated cuDNN offers and refuses, and that plans can be made again from their
- * parts. */
+/* Which plans the simulated cuDNN offers and refuses, and rebuilding plans from their parts. */
 #include <criterion/criterion.h>
 
 #include "convolution_problem.h"

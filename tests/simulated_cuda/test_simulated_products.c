@@ -1,4 +1,4 @@
-/* The simulated cuBLASLt: products with their epilogues against loops, and what it refuses. */
+/* The simulated cuBLASLt: products with epilogues against loops, and what it refuses. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdlib.h>
@@ -7,8 +7,8 @@
 
 enum { M = 12, N = 5, K = 9 };
 
-/* y (N, M) = relu?(x (N, K) × wᵀ (K, M) + bias), row by row, is D (M, N) in column order of the
- * transposed weights. */
+/* A dense layer y (N, M) = [relu](x (N, K) × wᵀ (K, M) + bias), row-major, computed as the
+ * column-major D (M, N) with transposed weights. */
 struct dense {
     enum dtype dtype;
     bool bias, relu;

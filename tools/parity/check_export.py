@@ -1,7 +1,7 @@
-"""Exported models beside `micromet predict`, in the runtimes that their users have. See tools/check-export.
+"""Compare exported models, in the runtimes that their users have, with `micromet predict`. See tools/check-export.
 
-    check_export.py MICROMET CHECKPOINT PACK FOLDER     the table; exit status 1 on a miss
-    check_export.py --scale CHECKPOINT OUT              one tower's arrays with batch norm scales, as initial weights
+    check_export.py MICROMET CHECKPOINT PACK FOLDER     print the table; exit status 1 if a check fails
+    check_export.py --scale CHECKPOINT OUT              write one tower with batch norm scales, as initial weights
 """
 import csv
 import importlib.util
@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 WINDOWS = 200
-SAME = 1e-5      # float32 in another order
+SAME = 1e-5      # float32, summed in another order
 HALF = 1e-2      # float16 weights and activations
 EIGHT_BITS = 2e-2  # shrunk windows rounded to 8 bits, as slides hold them
 EXPORT_SECONDS, EXPORT_MEGABYTES = 3, 100
@@ -33,7 +33,7 @@ class Table:
         print(f"{what:<66}{seen:>12.3g}{bound:>12.3g}{'' if good else '   MISSED'}", flush=True)
 
     def holds(self, what, check):
-        """check() returns or raises."""
+        """Run check(), which returns a finding or raises."""
         try:
             check()
             print(f"{what:<66}{'yes':>12}", flush=True)
@@ -52,13 +52,13 @@ def read_pack(path, count, towers, window):
 
 
 def children_seconds():
-    """Of processors, which other programs on the machine do not change."""
+    """Processor time of child processes, which does not depend on other programs."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
 
 
 class Export:
-    """The files of one checkpoint, made with the program."""
+    """Export a checkpoint with the program in every format."""
 
     def __init__(self, micromet, checkpoint, folder):
         self.micromet, self.checkpoint, self.folder = micromet, checkpoint, Path(folder)
@@ -98,7 +98,7 @@ def opencv_run(path, inputs):
 
 
 def floats(pixels):
-    """What ToTensor gives."""
+    """As torchvision's ToTensor."""
     return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2), dtype=np.float32) / np.float32(255)
 
 

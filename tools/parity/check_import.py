@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The comparison of tools/check-import: features of imported weights beside those of the library that wrote them.
+"""The comparison of tools/check-import: features of imported weights against those of the library that wrote them.
 
     KERAS_BACKEND=torch python3 tools/parity/check_import.py FEATURES_PROGRAM [keras] [torchvision] [timm]
 """
@@ -16,13 +16,14 @@ import torch
 SIZES = (80, 299)  # px
 WINDOWS = 2
 RELATIVE_OFF = 1e-4
-# What the summary of every import must hold: how the file was matched, and what batch norms became.
+# What the summary of an import must contain: how the file was matched, and what became
+# of batch norms.
 KERAS, NAMES, ORDER = "order of Keras' layer numbers", "by torchvision's names", "by the order of convolutions"
 FOLDED = "94 batch norms folded"
 
 
 def randomize(shape, kind, random):
-    """Values of a weight by what it is, so that features stay of order 1 and no batch norm is neutral."""
+    """Random values by kind of weight, such that features stay of order 1 and no batch norm is the identity."""
     if kind == "kernel":
         fan_in = np.prod(shape) / max(shape[0], shape[-1]) if len(shape) == 4 else shape[0]
         return random.normal(0, np.sqrt(2 / fan_in), shape).astype(np.float32)
@@ -74,7 +75,7 @@ def write_keras(folder, random):
                       ("model.keras", KERAS), ("model.h5", KERAS), ("notop.h5", KERAS)]
 
 
-# --- PyTorch ------------------------------------------------------------------------------------------------------------
+# --- PyTorch ----------------------------------------------------------------------------------------------------------
 
 def torch_kind(name):
     if name.endswith("conv.weight") or name.endswith("fc.weight"):
@@ -103,7 +104,7 @@ def torch_features(model):
 
 
 def without_head(model):
-    """The same layers with the pooled features for an output."""
+    """The same layers with the pooled features as output."""
     import copy
     model = copy.deepcopy(model)
     model.fc = torch.nn.Identity()
@@ -152,7 +153,7 @@ def write_timm(folder, random):
 
 
 def write_half(folder, random):
-    """torchvision's weights in float16: compared with what float16 left of them."""
+    """torchvision's weights in float16, compared with the rounded weights."""
     from torchvision.models import inception_v3
     model = randomize_torch(inception_v3(weights=None, init_weights=False, aux_logits=True), random)
     torch.save(model.half().state_dict(), os.path.join(folder, "half.pth"))
@@ -160,7 +161,7 @@ def write_half(folder, random):
 
 
 def write_gluon(folder, random):
-    """timm's gluon_in1k normalises as ImageNet: README's lines give the difference to the first layer."""
+    """timm's gluon_in1k expects ImageNet's normalisation; README's lines fold the difference into the first layer."""
     import safetensors.torch
     import timm
     tower = without_head(randomize_torch(timm.create_model("inception_v3", pretrained=False), random))
@@ -178,7 +179,7 @@ def write_gluon(folder, random):
 WRITERS = {"keras": [write_keras], "torchvision": [write_torchvision, write_half], "timm": [write_timm, write_gluon]}
 
 
-# --- comparison ---------------------------------------------------------------------------------------------------------
+# --- comparison -------------------------------------------------------------------------------------------------------
 
 def micromet_features(program, path, px, inputs, folder):
     """(features, first line of the report); the line alone where the file was refused."""

@@ -3,10 +3,10 @@
 
     python3 tools/parity/check_step.py TEST_PROGRAM [CASE ...]
 
-For each case of train_step.py: takes the step with PyTorch in float64 and in float32, has the test program take it with
-micromet, and prints by class of array how many there are and the median and the worst relative error
-|ours - PyTorch's float64| / |PyTorch's float64|, with PyTorch's own float32 beside it. Fails if micromet's loss is off by
-more than 1e-5, the gradient or the update of any array by more than 1e-3, or a fixture in tests/ is not of this step.
+For each case of train_step.py: computes the step with PyTorch in float64 and in float32, and with micromet by the test
+program. Prints, by class of array, their number and the median and worst relative error
+|ours - PyTorch's float64| / |PyTorch's float64|, next to that of PyTorch's float32. Fails if micromet's loss is off by more
+than 1e-5, the gradient or update of any array by more than 1e-3, or a fixture in tests/ does not match this step.
 """
 import argparse
 import os
@@ -40,7 +40,7 @@ def micromet_step(program, case):
 
 
 def stale_arrays(case, recorded, exact):
-    """Names in the fixture, or missing from it, that differ from the step taken now."""
+    """Names whose values in the fixture are missing or differ from the step computed now."""
     redraws = {name[:-len(".redraws")]: a for name, a in recorded.items() if name.endswith(".redraws")}
     stale = []
     for name, right in make_step_fixture.content(case, redraws, exact).items():
@@ -70,7 +70,7 @@ def print_table(what, ours, torch_float32):
 
 
 def first_step_error(right, values):
-    """Of Adam's first update, from a state of zero: arrays beyond the bound, and the worst."""
+    """Adam's first update, from a zero state: arrays beyond the bound, and the worst error."""
     def update(g):
         return g / (np.abs(g) + 1e-7)
     errors = [train_step.relative_error(update(np.float64(values[name])), update(g)) for name, g in right.items()]

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Readers of weights against the programs that wrote the files: every array of a whole InceptionV3, and what reading costs.
+"""Compare the arrays that micromet reads from weight files with the libraries that wrote them, and measure the cost.
 
     python3 tools/parity/check_weights.py LIST_WEIGHTS keras|torch [SECONDS]
 
 LIST_WEIGHTS is build/tests/list_weights. `keras` needs keras (3.6 or later, with jax or torch), `torch` needs torch, torchvision
-and safetensors. The network has random values, batch norm included; it is saved in each format that the library has, and
-the names, shapes and values that come out are compared one by one. Reading a file for the second time must take less than
-SECONDS (default: 0.3) of processor time and 1.3 times its size in memory.
+and safetensors. A network of random values, batch norm included, is saved in each of the library's formats; names, shapes
+and values of all arrays are compared. A second read of a file must take less than SECONDS (default: 0.3) of processor time
+and 1.3 times the file's size in memory.
 """
 import os
 import subprocess
@@ -18,14 +18,14 @@ MEMORY, SECONDS = 1.3, 0.3
 
 
 def facts(values):
-    """Shape and checksum of a numpy array, as list_weights prints them: of float32, or of whole numbers as they are."""
+    """Shape and checksum of a numpy array as list_weights prints them; floats as float32, integers unchanged."""
     import numpy as np
     values = np.asarray(values, np.float32 if values.dtype.kind == 'f' else None, order='C')
     return '[' + ','.join(map(str, values.shape)) + ']', f'{zlib.crc32(values.tobytes()):08x}'
 
 
 def keras_files():
-    """Pairs of a file and its arrays by name."""
+    """Yields files and their arrays by name."""
     os.environ.setdefault('KERAS_BACKEND', 'jax')
     import keras
     import numpy as np

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Two dumps of one training step (tests/test_train_step's MICROMET_STEP_DUMP), element by element.
+"""Compare two dumps of a training step (tests/test_train_step's MICROMET_STEP_DUMP), element by element.
 
     python3 tools/parity/compare_steps.py ONE.safetensors OTHER.safetensors
 

@@ -1,9 +1,9 @@
 """The article's network in PyTorch, for comparison with micromet: two InceptionV3 towers, pooled features side by side, a dense
 head to one logit.
 
-As Keras has it: average pools exclude padding, batch norm has epsilon 1e-3 and, unless gamma is asked for, no trainable
-scale. `keras:150` freezes everything before Keras layer 150: convolutions 41, 44, 49, 50 and 51-94 train with the shift of
-their batch norm, the others use moving statistics. `none` trains all. Needs torch and torchvision.
+As in Keras, average pools exclude padding, and batch norm has epsilon 1e-3 and no trainable scale, unless gamma is
+requested. `keras:150` freezes everything before Keras layer 150: convolutions 41, 44, 49, 50 and 51-94 are trained with the
+shift of their batch norm, the others use moving statistics. `none` trains all. Needs torch and torchvision.
 """
 import types
 
@@ -18,7 +18,7 @@ FROZEN_OF_MIXED_6C = ("branch7x7_1", "branch7x7_2", "branch7x7dbl_1", "branch7x7
 
 
 class PoolsExcludePadding(types.ModuleType):
-    """torch.nn.functional as torchvision's inception module shall see it."""
+    """Replaces torch.nn.functional in torchvision's inception module."""
 
     def __getattr__(self, name):
         return getattr(torch.nn.functional, name)
@@ -31,7 +31,7 @@ inception.F = PoolsExcludePadding("functional")
 
 
 def before_layer_150(name):
-    """Whether `name`, within a tower, lies before Keras layer 150."""
+    """Whether array `name` of a tower lies before Keras layer 150."""
     if name.startswith("Mixed_6c."):
         return name.split(".")[1] in FROZEN_OF_MIXED_6C
     return name.startswith(FROZEN_BLOCKS)

@@ -4,7 +4,7 @@
     nsys stats --report cuda_gpu_trace --format csv TRACE.nsys-rep >trace.csv
     python3 tools/parity/overlap.py trace.csv
 
-Prints the share of the time of copies from the host during which a kernel runs; fails below 80 %.
+Prints the share of the copying time from the host during which a kernel runs; fails below 80 %.
 """
 import csv
 import sys
@@ -17,7 +17,7 @@ def column(names, beginning):
 
 
 def read(path):
-    """[(start, end)] of copies from the host, and of kernels"""
+    """[(start, end)] of copies from the host, and of kernels."""
     copies, kernels = [], []
     with open(path, newline="", encoding="utf-8") as file:
         rows = [row for row in csv.reader(file) if len(row) > 3]
@@ -42,7 +42,7 @@ def union(spans):
 
 
 def common(some, others):
-    """time in both of two unions"""
+    """Total time covered by both of two unions of intervals."""
     i = j = 0
     time = 0.0
     while i < len(some) and j < len(others):
@@ -59,7 +59,7 @@ def main():
     all_time = sum(end - start for start, end in copies)
     if not kernels or all_time == 0:
         sys.exit(f"{sys.argv[1]}: holds {len(copies)} copies and {len(kernels)} kernels")
-    # Before the first kernel there is nothing to hide behind: weights are loaded.
+    # Copies before the first kernel load weights; there is nothing to hide them behind.
     begun = [[max(start, kernels[0][0]), end] for start, end in copies if end > kernels[0][0]]
     share = common(begun, kernels) / max(sum(end - start for start, end in begun), 1.0)
     print(f"{100 * share:.0f} % of the time of copies to the GPU lies beside kernels ({100 * SHARE_MIN:.0f} % at least)")

@@ -4,7 +4,7 @@
     python3 tools/parity/peer_bench.py --px 80 --batch 32 --threads 2 --seconds 5
 
 prints {"what":"infer",...} and {"what":"train",...}, one JSON object a line, as `micromet bench --network --json` does.
-A pair is one window of each tower. Needs torch and torchvision.
+A pair is one window per tower. Needs torch and torchvision.
 """
 import argparse
 import json
@@ -13,13 +13,13 @@ import statistics
 import sys
 import time
 
-WARM_UP = 5  # what is compiled or recorded takes the first ones
-TOGETHER = 8  # runs queued on a GPU before it is waited for
-SHARE_MIN = 0.9  # of the processors that others must leave to a measurement
+WARM_UP = 5  # runs; the first ones compile and record
+TOGETHER = 8  # runs queued on a GPU before waiting for it
+SHARE_MIN = 0.9  # smallest share of the processors that other programs must leave to a measurement
 
 
 def processor_seconds():
-    """Seconds that the machine's processors have been idle, and all seconds they had, since it started."""
+    """Idle and total processor seconds of the machine since it started."""
     with open("/proc/stat", encoding="ascii") as lines:
         ticks = [int(t) for t in lines.readline().split()[1:9]]
     return (ticks[3] + ticks[4]) / os.sysconf("SC_CLK_TCK"), sum(ticks) / os.sysconf("SC_CLK_TCK")

@@ -1,4 +1,4 @@
-"""safetensors files in numpy: u64 length of the header, JSON header, bytes. What the parity scripts need of the format."""
+"""safetensors files in numpy, as far as the parity scripts need: u64 length of the header, JSON header, data."""
 import json
 
 import numpy as np
@@ -25,7 +25,7 @@ def write(path, tensors, metadata):
 
 
 def read(path):
-    """({name: array}, {name: text}); the arrays lie in the mapped file."""
+    """({name: array}, {name: text}); the arrays are views of the mapped file."""
     with open(path, "rb") as file:
         length = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(length))

@@ -1,33 +1,33 @@
-"""One training step of the article's network in PyTorch, from a start that micromet computes too: the cases that
+"""One training step of the article's network in PyTorch, from a start that micromet reproduces: the cases that
 tests/test_train_step.c and tools/check-train-step compare.
 
-Nothing large is stored, because both sides compute the start by the same formulas from Philox streams (seed, epoch, sample,
-purpose); array i is the i-th in micromet's order, values stand in torch's order:
+Nothing large is stored: both sides compute the start by the same formulas from Philox streams (seed, epoch, sample,
+purpose). Array i is the i-th in micromet's order; values are in torch's order:
   weights     model_randomize(seed): array i draws from (seed, 0, i, init); convolutions sqrt(2/fan_in) * normal, dense layers
-              uniform within sqrt(6/(inputs+outputs)). Filter (or dense row) r that is redrawn for the a-th time comes from
-              (seed, REDRAW + a, 4096*i + r, test). Filters lose their mean
+              uniform within sqrt(6/(inputs+outputs)). The a-th redraw of filter (or dense row) r comes from
+              (seed, REDRAW + a, 4096*i + r, test). The mean of each filter is subtracted
   vectors     array i draws uniformly from (seed, 1, i, test): running_mean in [-0.2, 0.2), running_var in [0.5, 1.5),
               bn.weight in [0.75, 1.25), bn.bias in [0.3, 0.7), head biases in [-0.1, 0.1)
   pixels      sample n of tower t, (window, window, 3) uint8: byte k of (seed, 2, t*batch + n, test), taken from its 32-bit
               words low byte first, halved, + ((x*(n+1) + y*(t+2) + 40*channel) & 127); the network sees 2*pixel/255 - 1
   labels      1, 0, 1, 0 ...
-  optimizer   Adam as one earlier step left it: m = (1-beta1)*g, v = (1-beta2)*g^2 with g = scale * (u + 0.5*sign(u)), u uniform
-              in [-1, 1) from (seed, 3, i, test), scale the root mean square of the array's gradient in this step. The step
-              compared is the second
+  optimizer   Adam's state after one earlier step: m = (1-beta1)*g, v = (1-beta2)*g^2 with g = scale * (u +
+              0.5*sign(u)), u uniform in [-1, 1) from (seed, 3, i, test), scale the root mean square of the array's
+              gradient in this step. The step compared is Adam's second
 
-What makes the comparison sharp, and why it is still a fair one. A training step is not continuous in its rounding errors:
-a ReLU whose input lies within rounding of zero, or a max pool whose two largest inputs are as close, sends the gradient of
-one position elsewhere, and that alone moves a layer's gradient by up to a few percent; and Adam's first step is
-lr * g/(|g| + 1e-7), the sign of g, which flips wherever |g| is below the rounding of the gradient: even without the other
-jumps, PyTorch's own float32 then misses its float64 by more than 1e-3 in 78 of the article's 198 arrays, and in short arrays
-of the other case by up to 30 %. So the start avoids the jumps, and only them:
-  - filters are redrawn until no input of a ReLU that gradients pass, and no two largest values under a max pool, are within
-    a margin that float32 does not reach (`margin`; one filter in ten to one in five is drawn more than once). Which units are
-    active is not touched: about two thirds are, as the fixture says
-  - the step is Adam's second: about (0.9 g0 + g)/sqrt(g0^2 + g^2), in which this step's gradient g weighs as much as the
-    earlier one. The gradients themselves are compared as well, against the same bound
-  - filters of zero mean and shifts above zero keep batch norm's rounding small
-float32_error in the fixture is what PyTorch's own float32 step is off under the same scheme.
+Why the start is chosen so. A training step depends discontinuously on rounding errors. If the input of a ReLU is
+within rounding of zero, or the two largest inputs of a max pool are that close, rounding decides where the gradient of
+one position goes, which alone changes a layer's gradient by up to a few percent. Adam's first step, lr * g/(|g| +
+1e-7), is the sign of g, which flips wherever |g| is below the gradient's rounding error: even without the other
+discontinuities PyTorch's float32 then differs from its float64 by more than 1e-3 in 78 of the article's 198 arrays,
+and by up to 30 % in short arrays of the other case. The start avoids these discontinuities, and nothing else:
+  - filters are redrawn until every input of a ReLU that passes gradients, and every pair of largest values of a max pool,
+    keeps a distance beyond float32's errors (`margin`; one filter in ten to one in five is redrawn). The share of active
+    units does not change: it is about two thirds, as the fixture records
+  - the step is Adam's second, about (0.9 g0 + g)/sqrt(g0^2 + g^2), in which this step's gradient g weighs as much as the
+    earlier one. The gradients themselves are compared too, against the same bound
+  - filters of zero mean and positive shifts keep the rounding errors of batch norm small
+float32_error in the fixture is the error of PyTorch's own float32 step from the same start.
 """
 import dataclasses
 
@@ -44,7 +44,7 @@ VECTORS, PIXELS, EARLIER, SKETCH, REDRAW = 1, 2, 3, 4, 16  # epochs of the strea
 SKETCH_SIZE = 64
 POOLED = {"Conv2d_2b_3x3", "Conv2d_4a_3x3", "Mixed_5d.branch1x1", "Mixed_5d.branch5x5_2", "Mixed_5d.branch3x3dbl_3",
           "Mixed_5d.branch_pool", "Mixed_6e.branch1x1", "Mixed_6e.branch7x7_3", "Mixed_6e.branch7x7dbl_5",
-          "Mixed_6e.branch_pool"}  # units whose outputs a 3x3 max pool of stride 2 sees
+          "Mixed_6e.branch_pool"}  # units whose outputs go to a 3x3 max pool of stride 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Case:
 CASES = [Case("article", "keras:150", False, 80, 16, 2e-4, 1e-7), Case("unfrozen", "none", True, 107, 16, 1e-3, 1e-3)]
 
 
-# --- the start -------------------------------------------------------------------------------------------------------
+# --- the start --------------------------------------------------------------------------------------------------------
 
 def draw_filters(case, index, shape, stream=None, rows=None):
     """Filters (or a dense layer's rows) of array `index`; or, from another stream, `rows` of them."""
@@ -131,16 +131,16 @@ def earlier_state(case, index, count, norm):
     return np.float32(1 - BETAS[0]) * g, np.float32(1 - BETAS[1]) * g * g
 
 
-# --- redrawing what lies too near a jump -----------------------------------------------------------------------------
+# --- redrawing what is too near a discontinuity -----------------------------------------------------------------------
 
 def margin(values):
-    """How far from a jump a channel of so many values has to stay. Rounding grows with depth while channels get smaller:
-    float32 reaches 1e-6 in the stem and 1e-4 in the last block."""
+    """Required distance from a discontinuity for a channel of so many values. Rounding errors grow with depth while
+    channels get smaller: in float32 they are 1e-6 in the stem and 1e-4 in the last block."""
     return min(2e-3, 0.4 / values)
 
 
 def too_near(inputs, pooled):
-    """Channels of a ReLU's inputs (N, C, H, W) that have one near zero, or two nearly equal under a max pool."""
+    """Channels of a ReLU's inputs (N, C, H, W) with a value near zero, or with two nearly equal maxima in a max pool."""
     limit = margin(inputs.numel() // inputs.shape[1])
     near = inputs.abs().amin((0, 2, 3)) < limit
     if pooled:
@@ -200,7 +200,7 @@ def settle(case):
     return redraws
 
 
-# --- the step --------------------------------------------------------------------------------------------------------
+# --- the step ---------------------------------------------------------------------------------------------------------
 
 def watch_batch_norms(net):
     """Filled by a forward pass, for each batch norm that trains: values a channel, and how many of all are above zero."""
@@ -216,7 +216,7 @@ def watch_batch_norms(net):
 
 
 def make_variance_biased(net, seen, old):
-    """PyTorch's moving variance has Bessel's correction; Keras' has not."""
+    """Moving variance without Bessel's correction, as in Keras; PyTorch's has it."""
     for t, tower in enumerate(net.towers):
         for name, module in tower.named_modules():
             if module in seen:
@@ -274,17 +274,17 @@ def flat(tensor):
     return tensor.detach().double().flatten().numpy().copy()
 
 
-# --- comparing -------------------------------------------------------------------------------------------------------
+# --- comparing --------------------------------------------------------------------------------------------------------
 
 def relative_error(values, right):
     return float(np.linalg.norm(values - right) / np.linalg.norm(right))
 
 
 def sketch(case, index, values):
-    """The array itself if it is small; else SKETCH_SIZE sums: element e, negated if its word of (seed, 4, index, test) has
-    the highest bit, belongs to the sum that the word's lowest bits name. The expected square of the norm of a sketch is the
-    square of the norm of the array (Charikar et al. 2002), and as sketches are linear, so it is for a difference: a
-    relative error is estimated with a standard deviation of 9 %."""
+    """The array itself if it is small, else a count sketch of SKETCH_SIZE sums: element e is added to the sum given by the
+    lowest bits of its word of (seed, 4, index, test), negated if the highest bit is set. The expected squared norm of a
+    sketch is that of the array (Charikar et al. 2002). Sketches are linear, so this holds for differences too: relative
+    errors are estimated with a standard deviation of 9 %."""
     if values.size <= SKETCH_SIZE:
         return values
     words = philox.words(case.seed, SKETCH, index, philox.PURPOSE_TEST, values.size)

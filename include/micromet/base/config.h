@@ -1,8 +1,8 @@
-/* The whole configuration: one plain struct, filled from YAML through one schema table
- * (src/base/config.c).
+/* The whole configuration as one plain struct, filled from YAML by way of a schema table
+ * (src/base/config_schema.c).
  *
- * The table gives each key's name, type, range, default and one line of help; `micromet config
- * --help` prints it and config_load() checks everything against it before any work starts. */
+ * For each key the table gives name, type, range, default and one line of help. `micromet config
+ * --help` prints it; config_load() checks everything against it before any work starts. */
 #ifndef MICROMET_BASE_CONFIG_H
 #define MICROMET_BASE_CONFIG_H
 
@@ -25,7 +25,7 @@ enum schedule_name { SCHEDULE_CONSTANT, SCHEDULE_EXPONENTIAL, SCHEDULE_PLATEAU, 
 enum resume_mode { RESUME_NEVER, RESUME_AUTO };
 enum backend_name { BACKEND_AUTO, BACKEND_CPU, BACKEND_CUDA };
 enum precision { PRECISION_AUTO, PRECISION_FP32, PRECISION_TF32, PRECISION_BF16 };
-/* statistics of trainable batch norm */
+/* statistics that trainable batch norm uses */
 enum batch_norm_mode { BATCH_NORM_BATCH, BATCH_NORM_FROZEN };
 
 struct config_data {
@@ -37,37 +37,38 @@ struct config_data {
     int center;        /* px of the finest tower's level */
     int stride;        /* px of the finest tower's level */
     int64_t origin[2]; /* centre of the first window, level-0 px; -1 = half the finest window */
-    double mpp;        /* µm per level-0 pixel for slides that do not say; 0 = from the slide */
+    double mpp;        /* µm per level-0 px for slides that do not state it; 0 = from the slide */
     struct {
         enum tissue_method method;
-        /* grey (0 black .. 1 white) at or below which a pixel is tissue (gray) */
+        /* gray: largest grey (0 black .. 1 white) that counts as tissue */
         double threshold;
-        double min_normal; /* share of tissue pixels that a normal window needs */
+        double min_normal; /* share of tissue pixels a normal window needs */
     } tissue;
     char pack[PATH_MAX_BYTES]; /* folder of window packs */
     enum data_source source;
     enum sampling sampling;
-    double normals_per_tumor; /* normal windows kept for each tumour window of a tumour slide */
-    /* caps per slide; 0 = none. A slide without tumour keeps max_normal */
+    double normals_per_tumor; /* normal windows kept per tumour window, on slides with tumour */
+    /* largest number of windows per slide; 0 = no limit. A slide without tumour keeps max_normal */
     int64_t max_tumor, max_normal;
     int reader_threads; /* 0 = as many as compute threads */
-    int ring;           /* host batches: under way and decoded ahead; at least 2 */
+    int ring;           /* batches in host memory, in use or decoded ahead; at least 2 */
 };
 
 struct config_augment {
     bool rotate, flip;
-    double brightness; /* added value drawn from [-b, b], on [0,1] RGB */
+    double brightness; /* added value, drawn from [-b, b], for RGB in [0,1] */
     double saturation; /* factor from [1-s, 1+s] */
-    double hue;        /* turn of the colour circle from [-h, h] */
+    double hue;        /* shift on the colour circle, from [-h, h] */
     double contrast;   /* factor from [1-c, 1+c] about the channel's mean */
-    bool per_tower;    /* colour drawn for each tower; orientation is always shared */
+    bool per_tower;    /* draw colours for each tower; orientation is always shared */
 };
 
 struct config_model {
-    char weights
-        [PATH_MAX_BYTES]; /* of Keras, torchvision, timm, ONNX or a checkpoint; or "random" */
-    enum pool_padding pool_padding; /* auto: as whoever wrote the weights; random ones: exclude */
-    char freeze[64];                /* keras:N, a block's name (mixed_6d), none or all */
+    /* a file of Keras, torchvision, timm or ONNX, a checkpoint, or "random" */
+    char weights[PATH_MAX_BYTES];
+    /* auto: as in the library that wrote the weights; random weights: exclude */
+    enum pool_padding pool_padding;
+    char freeze[64]; /* keras:N, a block's name (mixed_6d), none or all */
     int head[HEAD_LAYERS_MAX];
     int head_count;
     double dropout; /* after the first head layer */
@@ -82,11 +83,11 @@ struct config_optimizer {
 
 struct config_schedule {
     enum schedule_name name;
-    double factor;           /* plateau, exponential: multiplies the learning rate */
+    double factor;           /* plateau, exponential: factor on the learning rate */
     int patience;            /* plateau: epochs without improvement */
     double min;              /* smallest learning rate */
-    int64_t decay_examples;  /* exponential: examples per factor */
-    int64_t warmup_examples; /* cosine: linear rise before the fall */
+    int64_t decay_examples;  /* exponential: examples until the factor applies again */
+    int64_t warmup_examples; /* cosine: linear warm-up */
 };
 
 struct config_train {
@@ -94,12 +95,12 @@ struct config_train {
     int64_t examples_per_epoch; /* 0 = as many as there are training windows */
     struct {
         int patience;     /* epochs; 0 = never stop early */
-        double min_delta; /* smallest rise of validation AUC that counts */
+        double min_delta; /* smallest gain in validation AUC that counts */
     } early_stop;
     enum resume_mode resume;
-    int keep;                 /* last checkpoints kept beside the best */
-    int64_t checkpoint_steps; /* also write one every so many steps; 0 = at epoch ends only */
-    char run[PATH_MAX_BYTES]; /* folder of runs; the run's own folder is run/name */
+    int keep;                 /* latest checkpoints to keep, besides the best */
+    int64_t checkpoint_steps; /* steps between additional checkpoints; 0 = only at epoch ends */
+    char run[PATH_MAX_BYTES]; /* folder of all runs; this run's is run/name */
 };
 
 struct config_compute {
@@ -107,9 +108,9 @@ struct config_compute {
     enum precision precision;
     int threads;   /* 0 = all processors */
     int device;    /* cuda: which GPU */
-    bool autotune; /* cuda: time the candidates of each convolution, and keep the fastest */
-    int workspace; /* cuda: MiB of scratch that an op may ask for */
-    /* cuda: folder of cuDNN's plans; empty = the user's cache folder */
+    bool autotune; /* cuda: time the candidate engines of each convolution, keep the fastest */
+    int workspace; /* cuda: largest workspace of an op, MiB */
+    /* cuda: where cuDNN plans are cached; empty = the user's cache folder */
     char plan_cache[PATH_MAX_BYTES];
 };
 
@@ -123,32 +124,33 @@ struct config {
     struct config_schedule schedule;
     struct config_train train;
     struct config_compute compute;
-    char folder[PATH_MAX_BYTES]; /* of the YAML file; relative paths in it start here (not a key) */
+    /* not a key: the YAML file's folder, where its relative paths start */
+    char folder[PATH_MAX_BYTES];
 };
 
 void config_defaults(struct config *config);
 
 /* Defaults, then the YAML file (may be NULL), then overrides such as "optimizer.learning_rate=1e-4"
- * or "data.levels=[3,4]". Relative paths start at the file's folder, given or default; those in
- * overrides (and without a file) at the current folder. Errors carry EXIT_CODE_USAGE and read
- * `configs/x.yaml:14:9: optimizer.learning_rate: -1 is below 0`; unknown keys suggest the nearest
- * name. */
+ * or "data.levels=[3,4]". Relative paths start at the YAML file's folder, defaults included; those
+ * in overrides, or without a file, start at the current folder. Errors carry EXIT_CODE_USAGE and
+ * read `configs/x.yaml:14:9: optimizer.learning_rate: -1 is below 0`; for an unknown key they
+ * suggest the nearest name. */
 bool config_load(struct config *config, const char *path, int override_count,
                  char *const *overrides, struct error *err);
 
-/* The same overrides on top of what is in *config already, a checkpoint's configuration say. */
+/* Apply overrides to a configuration that is already loaded, such as a checkpoint's. */
 bool config_override(struct config *config, int count, char *const *overrides, struct error *err);
 
-/* The name of the first key from *index on (start with 0) whose values differ, or NULL; *index is
- * where to go on. */
+/* Find the first key, from number *index on (start with 0), whose values differ. Returns its name
+ * and sets *index to where to continue; NULL if there is none. */
 const char *config_difference(const struct config *a, const struct config *b, int *index);
 
-/* Parse from memory (checkpoints carry their configuration); `name` is used in errors. */
+/* Parse from memory, as for the configuration stored in a checkpoint; `name` appears in errors. */
 bool config_parse(struct config *config, const char *yaml, size_t size, const char *name,
                   struct error *err);
 
-/* Write every key with its resolved value as YAML that config_load() reads back to an equal
- * struct. */
+/* Write every key with its resolved value as YAML that config_load() reads back into
+ * an equal struct. */
 bool config_write(const struct config *config, FILE *stream, struct error *err);
 
 /* What the table says of one key. */
@@ -163,7 +165,7 @@ struct config_key_facts {
 /* Of key `index` in the table's order; false behind the last one. */
 bool config_key_describe(int index, struct config_key_facts *facts);
 
-/* The table: key, type, range, default, help. */
+/* Print the schema table: key, type, range, default, help. */
 void config_print_help(FILE *stream);
 
 #endif

@@ -1,8 +1,7 @@
-/* Errors are values: fallible functions return bool and take `struct error *err` last.
+/* Errors are values: a function that can fail returns bool and takes `struct error *err` last.
  *
- * The first error wins: once an error holds a message, error_set() leaves it alone, so a cleanup
- * path can never hide the cause. Only main() prints and exits. CHECK() is for programmer errors
- * alone. */
+ * The first error wins: error_set() does nothing once an error holds a message, so cleaning up
+ * cannot hide the cause. Only main() prints and exits. CHECK() is for programmer errors alone. */
 #ifndef MICROMET_BASE_ERROR_H
 #define MICROMET_BASE_ERROR_H
 
@@ -12,13 +11,13 @@
 extern "C" {
 #endif
 
-/* What the process returns to its shell; scripts may rely on the numbers. */
+/* Exit status of the process; scripts may rely on the numbers. */
 enum exit_code {
     EXIT_CODE_OK = 0,
     EXIT_CODE_FAILED = 1,  /* the work could not be done */
     EXIT_CODE_USAGE = 2,   /* command line or configuration is wrong; nothing was started */
-    EXIT_CODE_PARTIAL = 3, /* good slides are done, at least one bad slide was reported */
-    /* stopped by a signal with a checkpoint written; run again to go on */
+    EXIT_CODE_PARTIAL = 3, /* some slides are done, others were bad and reported */
+    /* stopped by a signal after writing a checkpoint; run again to continue */
     EXIT_CODE_INTERRUPTED = 75,
 };
 
@@ -33,10 +32,10 @@ struct error {
 bool error_set(struct error *err, enum exit_code code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* Put "prefix: " before the stored message (the slide's name, say). Always returns false. */
+/* Put "prefix: " before the stored message, for example the slide's name. Always returns false. */
 bool error_prefix(struct error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Put more behind the stored message. Always returns false. */
+/* Append to the stored message. Always returns false. */
 bool error_append(struct error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 void error_clear(struct error *err);
@@ -47,7 +46,7 @@ void check_failed(const char *condition, const char *file, int line) __attribute
 }
 #endif
 
-/* A programmer error ends the process in every build. */
+/* Active in every build; ends the process if the condition is false. */
 #define CHECK(condition) ((condition) ? (void)0 : check_failed(#condition, __FILE__, __LINE__))
 
 #endif

@@ -1,5 +1,5 @@
-/* Files appear complete or not at all: write to a temporary name, fsync, rename, fsync the
- * folder. */
+/* Files that appear complete or not at all: written under a temporary name, fsync, rename, fsync of
+ * the folder. Also paths. */
 #ifndef MICROMET_BASE_FILE_H
 #define MICROMET_BASE_FILE_H
 
@@ -11,35 +11,37 @@
 
 enum { PATH_MAX_BYTES = 1024 };
 
-/* A file being written. `stream` is an ordinary FILE in the folder of the target, locked while its
- * writer lives; several processes may write the same target at once, the last to commit wins. */
+/* A file being written. `stream` writes to a temporary file in the target's folder, which stays
+ * locked until commit or release. Several processes may write the same target at once; the last to
+ * commit wins. */
 struct atomic_file {
     FILE *stream;
     char path[PATH_MAX_BYTES];
     char temporary[PATH_MAX_BYTES];
 };
 
-/* Also removes what killed writers of the same target left behind. */
+/* Also removes temporary files that killed writers of the same target left behind. */
 bool atomic_file_open(struct atomic_file *file, const char *path, struct error *err);
-/* Make the file appear under its name. Full disks and write errors are reported here. */
+/* Rename the file to its target name. Full disks and write errors are reported here. */
 bool atomic_file_commit(struct atomic_file *file, struct error *err);
 /* Remove the temporary file if it was not committed. Safe on a zeroed struct and after commit. */
 void atomic_file_release(struct atomic_file *file);
-/* Remove the temporary files in `folder` whose writers are dead: of the target `name`, or of all if
- * it is NULL. */
+/* Remove temporary files in `folder` whose writers are dead: those of the target `name`, or
+ * all if it is NULL. */
 void atomic_files_clean(const char *folder, const char *name);
 
 bool file_write_atomic(const char *path, const void *bytes, size_t size, struct error *err);
-/* Whole file into malloc'ed memory with a terminating NUL after `size` bytes; refuses files over
- * `limit`. */
+/* Read a whole file into malloc'ed memory, with a NUL after its `size` bytes. Refuses files larger
+ * than `limit`. */
 bool file_read(const char *path, size_t limit, char **bytes, size_t *size, struct error *err);
 bool file_exists(const char *path);
 /* Create a folder and its parents. */
 bool folder_create(const char *path, struct error *err);
 
-/* Join with one '/', or copy `name` if it is absolute or `folder` is empty. */
+/* Join with one '/'. `name` alone if it is absolute or `folder` is empty. */
 bool path_join(char out[PATH_MAX_BYTES], const char *folder, const char *name, struct error *err);
-/* The folder part of a path ("." if none), and the name without folder and last extension. */
+/* path_folder: the folder part ("." if there is none). path_stem: the name without folder and
+ * last extension. */
 void path_folder(char out[PATH_MAX_BYTES], const char *path);
 void path_stem(char out[PATH_MAX_BYTES], const char *path);
 /* The file's name without its folder. */

@@ -1,5 +1,5 @@
-/* Locks that end with their holder: the kernel gives them back however the process ends, SIGKILL
- * included. */
+/* File locks that end with the process holding them: the kernel releases them however it ends,
+ * SIGKILL included. */
 #ifndef MICROMET_BASE_LOCK_H
 #define MICROMET_BASE_LOCK_H
 
@@ -9,21 +9,21 @@
 
 enum lock_state {
     LOCK_TAKEN,
-    LOCK_OF_OTHERS, /* another process has it, or this one through another descriptor */
-    LOCK_UNKNOWN,   /* the file system has no locks */
+    LOCK_OF_OTHERS, /* held by another process, or by this one through another descriptor */
+    LOCK_UNKNOWN,   /* the file system does not support locks */
 };
 /* Try to lock a file that is open for writing, until its descriptor is closed. Never waits. */
 enum lock_state lock_try(int descriptor);
 
 enum { LOCK_HOLDER_BYTES = 160 };
 
-/* A file whose only content is who holds its lock. It stays when the lock is given back: a file
- * that two processes may remove and make again protects nothing. */
+/* A lock file, whose content names the holder of the lock. It stays when the lock is released: if
+ * processes could remove and recreate it, two of them might hold a lock on different files. */
 struct lock_file {
     FILE *stream; /* NULL = not held */
 };
-/* *state says how it went. `holder` says who it is otherwise: "process 4711 on node7, since
- * 2025-01-31 23:59". */
+/* Try to take the lock; *state gives the outcome. If someone else holds it, `holder` names them:
+ * "process 4711 on node7, since 2025-01-31 23:59". */
 bool lock_file_take(struct lock_file *lock, const char *path, enum lock_state *state,
                     char holder[LOCK_HOLDER_BYTES], struct error *err);
 /* Safe on a zeroed struct. */

@@ -1,4 +1,4 @@
-/* What the program says while it works: lines on stderr, and a progress bar on terminals only. */
+/* Messages while the program works: lines on stderr, and a progress bar if stderr is a terminal. */
 #ifndef MICROMET_BASE_LOG_H
 #define MICROMET_BASE_LOG_H
 
@@ -7,8 +7,8 @@
 void log_info(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_warning(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* Progress of long work. On a terminal: one line redrawn at most five times a second, with rate and
- * time left. Elsewhere: nothing until progress_end(), which prints one line. Thread-safe. */
+/* Progress of a long task. On a terminal: one line, redrawn at most five times a second, with rate
+ * and time left. Elsewhere: one line, printed by progress_end(). Thread-safe. */
 struct progress {
     const char *title; /* "prepare" */
     const char *unit;  /* "windows" */

@@ -1,5 +1,5 @@
-/* Ten rounds of Philox4x32 as arithmetic alone, for C and for CUDA (define PHILOX_INLINE to add
- * qualifiers). random.h says what the counter's words mean. */
+/* Philox4x32-10 as plain arithmetic that C and CUDA share (define PHILOX_INLINE to add qualifiers).
+ * random.h says what the words of the counter mean. */
 #ifndef MICROMET_BASE_PHILOX_H
 #define MICROMET_BASE_PHILOX_H
 
@@ -31,14 +31,14 @@ PHILOX_INLINE void philox_block(const uint32_t counter[4], const uint32_t key[2]
     out[3] = c3;
 }
 
-/* The second word of a stream's counter. */
+/* Second word of a stream's counter. */
 enum { PHILOX_EPOCH_BITS = 28 };
 PHILOX_INLINE uint32_t philox_epoch_and_purpose(uint32_t epoch, uint32_t purpose)
 {
     return epoch << 4 | purpose;
 }
 
-/* The float in [0, 1) that a word gives. */
+/* A random word as a float in [0, 1). */
 PHILOX_INLINE float philox_unit(uint32_t word)
 {
     return (float)(word >> 8) * (1.0f / 16777216);

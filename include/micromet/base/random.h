@@ -1,16 +1,16 @@
 /* Counter-based random numbers: Philox4x32-10 (Salmon et al., SC 2011,
  * doi:10.1145/2063384.2063405).
  *
- * A stream is named by (seed, epoch, sample, purpose), never by who draws from it or when, so
- * results do not depend on the number of threads or on whether a run was interrupted. */
+ * A stream is identified by (seed, epoch, sample, purpose), never by which thread draws from it or
+ * when. Results therefore depend neither on the number of threads nor on interruptions of a run. */
 #ifndef MICROMET_BASE_RANDOM_H
 #define MICROMET_BASE_RANDOM_H
 
 #include <stdint.h>
 
 enum random_purpose {
-    RANDOM_SELECT_NORMAL = 1, /* which normal windows prepare keeps */
-    RANDOM_SAMPLER,           /* order of the windows of an epoch */
+    RANDOM_SELECT_NORMAL = 1, /* choice of normal windows in prepare */
+    RANDOM_SAMPLER,           /* order of windows in an epoch */
     RANDOM_AUGMENT,           /* orientation and colour of one sample */
     RANDOM_DROPOUT,
     RANDOM_INIT,  /* initial weights */
@@ -21,7 +21,7 @@ enum random_purpose {
 struct random {
     uint32_t key[2];
     uint32_t counter[4];
-    uint32_t block[4]; /* the current ten-round output */
+    uint32_t block[4]; /* current output block */
     int used;          /* words of `block` already handed out; 4 = draw a new block */
 };
 
@@ -29,7 +29,7 @@ struct random {
 struct random random_init(uint64_t seed, uint32_t epoch, uint64_t sample,
                           enum random_purpose purpose);
 
-/* The bare ten-round function, for tests and for kernels that index blocks directly. */
+/* One block for a given counter and key, for tests and for code that indexes blocks directly. */
 void philox4x32_10(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
 
 uint32_t random_u32(struct random *random);

@@ -1,15 +1,15 @@
-/* Did you mean ...? The nearest of several names by edit distance. */
+/* The nearest of several names by edit distance, for "did you mean ...?". */
 #ifndef MICROMET_BASE_TEXT_H
 #define MICROMET_BASE_TEXT_H
 
-/* Insertions, deletions, replacements and swaps of neighbours that turn one text into the other
- * (optimal string alignment). Texts are compared in their first 64 bytes. */
+/* Edit distance: insertions, deletions, replacements and swaps of neighbours (optimal string
+ * alignment). Only the first 64 bytes of each text are compared. */
 int text_distance(const char *a, const char *b);
 
 enum { NEAREST_MAX = 128 };
 
-/* Offer candidates one by one; `best` is then the nearest one, or "" if none is near enough to be a
- * slip of the fingers (a third of the word's letters, and at least two). */
+/* Offer candidates one by one; `best` then holds the nearest one, or "" if none is near enough to
+ * be a typing error (a distance of at most a third of the word's letters, or 2). */
 struct text_nearest {
     const char *word;
     int distance;

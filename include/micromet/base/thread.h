@@ -1,4 +1,4 @@
-/* Threads for independent pieces of work, and the clock. */
+/* Parallel loops, and what the process knows of its machine: clock, processors, memory. */
 #ifndef MICROMET_BASE_THREAD_H
 #define MICROMET_BASE_THREAD_H
 
@@ -7,9 +7,9 @@
 #include "micromet/base/error.h"
 
 /* Call work(context, item, worker, err) for every item in [0, items) from at most `threads`
- * threads, items handed out in ascending order. Stops handing out at the first error and returns
- * that of the smallest item that failed. `worker` in [0, threads) lets the caller keep scratch
- * memory per thread. */
+ * threads, in ascending order of items. No new items are started after an error; the error returned
+ * is that of the smallest item that failed. `worker` in [0, threads) identifies the thread, so that
+ * the caller can keep scratch memory for each. */
 bool parallel_for(int threads, int64_t items, void *context,
                   bool (*work)(void *context, int64_t item, int worker, struct error *err),
                   struct error *err);
@@ -17,6 +17,6 @@ bool parallel_for(int threads, int64_t items, void *context,
 int thread_count_default(void);   /* processors this process may run on */
 double clock_seconds(void);       /* monotonic */
 int64_t memory_peak_bytes(void);  /* peak resident size of this process (VmHWM) */
-int64_t memory_limit_bytes(void); /* what this process may use: cgroup limit or physical memory */
+int64_t memory_limit_bytes(void); /* cgroup limit, or physical memory */
 
 #endif

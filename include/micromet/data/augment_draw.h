@@ -1,5 +1,5 @@
-/* What augmentation does to one sample for one tower; alone here so that CUDA sources can include
- * it. */
+/* Augmentation parameters of one sample for one tower. In a header of its own so that CUDA sources
+ * can include it. */
 #ifndef MICROMET_DATA_AUGMENT_DRAW_H
 #define MICROMET_DATA_AUGMENT_DRAW_H
 
@@ -7,7 +7,7 @@
 
 /* The identity is {0, false, false, 0, 1, 0, 1}. */
 struct augment_draw {
-    /* counter-clockwise rotations by 90 degrees, as numpy.rot90; applied first */
+    /* counter-clockwise rotations by 90 degrees, as numpy.rot90; come first */
     int32_t quarter_turns;
     int32_t flip_x; /* then mirror left-right */
     int32_t flip_y; /* then mirror top-bottom */

@@ -1,5 +1,5 @@
-/* The windows of one split of the manifest, from packs or straight from the slides: same windows,
- * same order. */
+/* The windows of one split of the manifest, read from packs or directly from the slides. Both
+ * sources give the same windows in the same order. */
 #ifndef MICROMET_DATA_DATASET_H
 #define MICROMET_DATA_DATASET_H
 
@@ -13,7 +13,7 @@ struct dataset_slide {
     struct window_list list;      /* data.source: slides */
     const struct window *windows; /* (count), whichever source */
     int64_t count, tumor_count;
-    const char *slide_hash; /* of its content; see slide.h */
+    const char *slide_hash; /* hash of its content; see slide.h */
     double downsamples[TOWERS_MAX];
     double mpp_x, mpp_y;
 };
@@ -25,23 +25,24 @@ struct dataset {
     int64_t count, tumor_count;
 };
 
-/* Open every slide of `split`. Slides that fail are reported with log_warning and counted in *bad.
- * Fails when none is left, and when a pack is missing, damaged or made with other parameters ("run
- * `micromet prepare`"). Packs are compared by what the manifest and the configuration say; whether
- * the slide's file changed since is prepare's business, so training from packs needs no slides.
- * Pixels are checked when they are read. */
+/* Open every slide of `split`. Slides that cannot be opened are reported with log_warning and
+ * counted in *bad. Fails if none is left, or if a pack is missing, damaged or made with other
+ * parameters ("run `micromet prepare`"). Packs are compared with the manifest and the configuration
+ * only; whether the slide file has changed since is checked by prepare, so training from packs does
+ * not need the slides. Pixels are checked when they are read. */
 bool dataset_init(struct dataset *dataset, const struct config *config,
                   const struct manifest *manifest, enum split split, int *bad, struct error *err);
 void dataset_release(struct dataset *dataset);
 
-/* One thread's access to the pixels (keeps a block cache for the slides it reads, at most
- * cache_bytes in all). */
+/* Access to the pixels for one thread. When reading from slides it keeps a cache of decoded blocks,
+ * at most cache_bytes in all. */
 struct dataset_reader;
 bool dataset_reader_init(struct dataset_reader **reader, const struct dataset *dataset,
                          size_t cache_bytes, struct error *err);
 void dataset_reader_release(struct dataset_reader *reader);
-/* What is kept in memory once all of two datasets has been read, by readers with cache_bytes in all
- * for one of them at a time and by OpenSlide; nothing of packs. */
+/* What caches hold once all windows of both datasets have been read: the readers' blocks, at most
+ * cache_bytes in all and for one dataset at a time, and OpenSlide's own tiles. Packs
+ * are not cached. */
 size_t dataset_cached_bytes(const struct dataset *a, const struct dataset *b, size_t cache_bytes);
 /* pixels[tower]: window*window*3 bytes each. */
 bool dataset_read(struct dataset_reader *reader, int slide, int64_t window,

@@ -36,15 +36,22 @@ struct loader_batch {
     int count;                   /* rows filled; the last batch may be smaller */
 };
 
+struct loader_options {
+    const struct sample *order; /* (order_count), kept by the caller until loader_release() */
+    int64_t order_count;
+    int64_t first_sample; /* where in the order to begin, for resume */
+    int batch;
+    struct loader_batch *slots; /* (slot_count) batches whose pointers are set, kept likewise */
+    int slot_count;
+    int threads;        /* readers */
+    size_t cache_bytes; /* shared out among the readers */
+};
+
 struct loader;
 
-/* order: (order_count) samples, kept by the caller until loader_release(). slots: (slot_count)
- * batches whose pointers are set. Starts `threads` threads at first_sample (for resume).
- * cache_bytes is shared out among the readers. */
+/* Start reading. */
 bool loader_init(struct loader **loader, const struct loader_source *source,
-                 const struct sample *order, int64_t order_count, int64_t first_sample, int batch,
-                 struct loader_batch *slots, int slot_count, int threads, size_t cache_bytes,
-                 struct error *err);
+                 const struct loader_options *options, struct error *err);
 /* Wait for the next batch; *slot is NULL at the end of the order. A read that failed surfaces here,
  * in place of its batch: the batches before it still come out, and the message does not depend on
  * the number of threads. The caller must not hold all slots. */

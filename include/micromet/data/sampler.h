@@ -1,4 +1,4 @@
-/* Who is next: the order of windows in an epoch, a pure function of (seed, epoch). */
+/* The order of windows in an epoch, a pure function of (seed, epoch). */
 #ifndef MICROMET_DATA_SAMPLER_H
 #define MICROMET_DATA_SAMPLER_H
 
@@ -12,10 +12,14 @@ struct sample {
 
 struct dataset;
 
-/* The examples of one epoch. class_then_slide: sample k draws its class with p = 1/2, then a slide
- * that has that class uniformly, then one of its windows of that class, all from Philox (seed,
- * epoch, k); if a class is absent, the other is taken. shuffle: a Fisher-Yates permutation of all
- * windows by (seed, epoch), cut or repeated to examples_per_epoch. */
+/* The examples of one epoch.
+ *
+ * class_then_slide: sample k draws its class with p = 1/2, then uniformly a slide that has this
+ * class, then one of its windows of this class, all from Philox (seed, epoch, k). If a class is
+ * absent, the other is taken.
+ *
+ * shuffle: a Fisher-Yates permutation of all windows by (seed, epoch), cut or repeated to
+ * examples_per_epoch. */
 struct sampler {
     const struct dataset *dataset;
     enum sampling method;
@@ -23,16 +27,16 @@ struct sampler {
     int64_t examples_per_epoch;
     uint32_t epoch;
     struct sample *order; /* (examples_per_epoch) for `epoch` */
-    /* windows of each class of each slide, built once */
-    int32_t *by_class; /* (windows), in the order slide, label, window */
-    /* (slides*2 + 1): where (slide, label) starts in by_class, at 2*slide + label */
+    /* index of the windows by slide and class, built once */
+    int32_t *by_class; /* (windows), ordered by slide, label, window */
+    /* (slides*2 + 1): (slide, label) starts in by_class at class_start[2*slide + label] */
     int64_t *class_start;
     int32_t *class_slides[2]; /* slides that have windows of this label */
     int class_slide_count[2];
 };
 
-/* examples_per_epoch: 0 = as many as the dataset has windows. Fails on a dataset without windows.
- * Computes the order of epoch 0. The dataset is kept by the caller. */
+/* examples_per_epoch: 0 = the number of windows. Fails if the dataset has no windows. Computes the
+ * order of epoch 0. The dataset must outlive the sampler. */
 bool sampler_init(struct sampler *sampler, const struct dataset *dataset, enum sampling method,
                   uint64_t seed, int64_t examples_per_epoch, struct error *err);
 void sampler_release(struct sampler *sampler);

@@ -35,16 +35,6 @@ struct export_options {
 bool export_write(struct checkpoint *checkpoint, const struct export_options *options,
                   const char *path, char written[2 * PATH_MAX_BYTES], struct error *err);
 
-/* One larger window from which all towers' windows can be had: `side` px of the finest tower's
- * level; tower t sees the ratios[t] times shrunk `window`·ratios[t] px from corners[t] on. Centres
- * are those of slide.h. Refused where the ratio of two downsamples is off an integer by more than
- * 1 %. */
-struct single_window {
-    int side, ratios[TOWERS_MAX], corners[TOWERS_MAX];
-};
-bool single_window_of(const struct checkpoint *checkpoint, struct single_window *single,
-                      struct error *err);
-
 /* Read an ONNX file that export_write() made, whatever its options; refuses others. The batch norms
  * are folded into its convolutions, and half floats stay as rounded. */
 bool export_open(struct checkpoint *checkpoint, const char *path, struct error *err);

@@ -7,13 +7,13 @@
 #include "micromet/base/error.h"
 
 struct tensorboard;
-/* Appends to a new events.out.tfevents.* file in `folder`. */
+/* Create a new events.out.tfevents.* file in `folder`. */
 bool tensorboard_init(struct tensorboard **board, const char *folder, struct error *err);
 bool tensorboard_scalar(struct tensorboard *board, const char *tag, int64_t step, double value,
                         struct error *err);
 bool tensorboard_flush(struct tensorboard *board, struct error *err);
 void tensorboard_release(struct tensorboard *board);
 
-uint32_t crc32c(const void *bytes, uint64_t size); /* Castagnoli, for tests too */
+uint32_t crc32c(const void *bytes, uint64_t size); /* CRC-32C (Castagnoli); public for tests */
 
 #endif

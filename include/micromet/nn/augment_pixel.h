@@ -1,11 +1,10 @@
-/* The arithmetic of augmentation for one pixel, for C and for CUDA (define AUGMENT_INLINE to add
- * qualifiers).
+/* Colour augmentation of one pixel, for C and CUDA (define AUGMENT_INLINE to add qualifiers).
  *
- * tf.image.adjust_saturation and adjust_hue (CPU kernels of TensorFlow 2) are defined through HSV:
- * V = max, C = max - min, S = C/V (0 if V <= 0), H = place on the colour circle. Multiplying S by f
- * and clipping it to [0,1] is C' = clamp(C*f, 0, V), and a hue has weights w in [0,1] with x = V -
- * C*(1 - w): so S itself is never computed, one division does for both, and factor 1 changes no bit
- * of a pixel that lies in [0,1]. */
+ * tf.image.adjust_saturation and adjust_hue (CPU kernels of TensorFlow 2) convert to HSV: V = max,
+ * C = max - min, S = C/V (0 if V <= 0), H = angle on the colour circle. Multiplying S by f and
+ * clipping it to [0,1] is the same as C' = clamp(C*f, 0, V), and each channel is x = V - C*(1 - w)
+ * with a weight w in [0,1] that depends on the hue. So S need not be computed, one division is
+ * enough, and with factor 1 pixels in [0,1] keep their bits. */
 #ifndef MICROMET_NN_AUGMENT_PIXEL_H
 #define MICROMET_NN_AUGMENT_PIXEL_H
 
@@ -22,10 +21,10 @@ struct augment_rgb {
     float r, g, b;
 };
 
-/* What one pixel needs to know of a draw before contrast. */
+/* The part of a draw that applies before contrast. */
 struct augment_color {
     float brightness, saturation;
-    float turn; /* hue, in sixths of the circle, [-3, 3] */
+    float turn; /* hue shift in sixths of the circle, [-3, 3] */
 };
 
 AUGMENT_INLINE struct augment_color augment_color_of(const struct augment_draw *draw)
@@ -35,8 +34,8 @@ AUGMENT_INLINE struct augment_color augment_color_of(const struct augment_draw *
     return color;
 }
 
-/* Index of the source pixel (row-major, window×window) that lands on (y, x): linear in y and in x.
- */
+/* Index of the source pixel (row-major, window×window) for output pixel (y, x);
+ * linear in y and x. */
 AUGMENT_INLINE int augment_source(const struct augment_draw *draw, int window, int y, int x)
 {
     const int last = window - 1;
@@ -54,15 +53,15 @@ AUGMENT_INLINE int augment_source(const struct augment_draw *draw, int window, i
     }
 }
 
-/* `low` where the two contradict each other. */
+/* Clamp to [low, high]; `low` if low > high. */
 AUGMENT_INLINE float augment_clamp(float x, float low, float high)
 {
     x = x < high ? x : high;
     return x > low ? x : low;
 }
 
-/* 1 - w of a channel that stands `away` sixths of the circle from the hue, |away| <= 8: 0 within
- * one sixth, 1 from two on. */
+/* 1 - w of a channel that is `away` sixths of the circle from the hue, |away| <= 8: 0 up to one
+ * sixth, 1 from two on. */
 AUGMENT_INLINE float augment_hue_less(float away)
 {
     const float a = fabsf(away);
@@ -70,7 +69,7 @@ AUGMENT_INLINE float augment_hue_less(float away)
     return augment_clamp((a < b ? a : b) - 1, 0, 1);
 }
 
-/* Brightness, saturation and, with `hue`, hue. r, g, b: 0..255. */
+/* Brightness, saturation and, if `hue`, the hue shift. r, g, b: 0..255. */
 AUGMENT_INLINE struct augment_rgb augment_pixel(float r, float g, float b,
                                                 struct augment_color color, bool hue)
 {
@@ -100,7 +99,7 @@ AUGMENT_INLINE struct augment_rgb augment_pixel(float r, float g, float b,
     return out;
 }
 
-/* Contrast, clip and 2x - 1 in one: clamp(x*scale + offset, -1, 1). */
+/* Contrast, clip and 2x - 1 combined: clamp(x*scale + offset, -1, 1). */
 struct augment_contrast {
     float scale;
     float offset[3]; /* of r, g, b */

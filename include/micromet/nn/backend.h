@@ -56,24 +56,60 @@ enum op_kind {
     OP_KIND_COUNT
 };
 
+/* Which pixels of the input an output pixel (oy, ox) takes: kernel_h × kernel_w of them, from row
+ * oy*stride - pad_h and column ox*stride - pad_w on. */
+struct op_window {
+    int kernel_h, kernel_w, stride, pad_h, pad_w;
+};
+
+struct op_convolution {
+    struct op_window window;
+    /* Channels of the weights, where x is padded with zero channels behind them; 0: as many as x
+     * has. */
+    int weights_c;
+    bool bias, relu, accumulate;
+};
+
+struct op_pool {
+    struct op_window window;
+    /* The average over the window, not its maximum. */
+    bool average;
+    bool exclude_padding, accumulate;
+};
+
+struct op_batch_norm {
+    /* The channels have scales. */
+    bool gamma;
+    bool relu, frozen, unbiased_moving;
+    float epsilon, momentum;
+};
+
+struct op_dropout {
+    /* The share of values that become zero, in [0, 1). */
+    float rate;
+};
+
+struct op_optimizer {
+    struct config_optimizer rule;
+    int64_t count;
+};
+
 struct op {
     enum op_kind kind;
-    struct tensor x,
-        y; /* shapes, strides and types of input and output (data unused); dx has x's, dy has y's */
-    int kernel_h, kernel_w, stride, pad_h, pad_w; /* convolution, pool */
-    bool bias, relu, accumulate;
-    bool average, exclude_padding; /* pool */
-    bool frozen, unbiased_moving;  /* batch norm */
-    bool gamma;                    /* batch norm: has a scale */
-    float epsilon, momentum;       /* batch norm */
-    float rate;                    /* dropout */
-    struct config_optimizer optimizer;
-    int64_t count; /* optimizer: parameters */
-    int weights_c; /* convolution: channels of the weights where x is padded with zero channels; 0 =
-                      x.c */
-    int queue;     /* where it runs */
-    const char
-        *name; /* for messages and profiles: "tower0.Mixed_6c.branch1x1"; kept by the caller */
+    /* For messages and profiles: "tower0.Mixed_6c.branch1x1"; NULL or kept by the caller. */
+    const char *name;
+    int queue;
+    /* Shapes, strides and types of input and output, without data. dx has x's, dy has y's. An
+     * optimizer has neither. */
+    struct tensor x, y;
+    /* What else the kind has; kinds that are not named here have nothing else. */
+    union {
+        struct op_convolution convolution; /* and both of its gradients */
+        struct op_pool pool;               /* and its gradient */
+        struct op_batch_norm batch_norm;   /* and its gradient */
+        struct op_dropout dropout;
+        struct op_optimizer optimizer;
+    };
 };
 
 /* What changes from step to step. It lies in device memory, so that a recorded step can run again
@@ -196,6 +232,13 @@ bool cpu_backend_open(const struct config_compute *compute, int queues, struct b
                       struct error *err);
 
 const char *op_kind_name(enum op_kind kind);
+/* A convolution or one of its gradients: op->convolution is what it has. */
+bool op_is_convolution(const struct op *op);
+/* The window of a convolution, a pool or their gradients; NULL: the kind has none. */
+const struct op_window *op_window(const struct op *op);
+/* A convolution's weights as a matrix: K*R*S rows of as many channels. */
+int64_t op_weight_rows(const struct op *op);
+int op_weight_channels(const struct op *op);
 /* Multiply-adds and bytes that the op needs at least (padding taps not counted). */
 double op_macs(const struct op *op);
 

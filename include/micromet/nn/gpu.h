@@ -1,4 +1,4 @@
-/* GPUs that a training can be planned for without having one. */
+/* Specifications of GPU models, to plan a training without having one. */
 #ifndef MICROMET_NN_GPU_H
 #define MICROMET_NN_GPU_H
 
@@ -10,11 +10,11 @@ struct gpu {
     int capability;          /* 10 * major + minor */
     int multiprocessors;
     int clock_khz, memory_clock_khz; /* boost */
-    int shared_memory_per_block;     /* bytes, with opting in */
+    int shared_memory_per_block;     /* bytes, opt-in maximum */
     int threads_per_multiprocessor, blocks_per_multiprocessor;
     size_t l2_bytes, memory_bytes;
     double memory_bytes_per_s;
-    double bf16_flops, tf32_flops, fp32_flops; /* per second, dense, float32 sums */
+    double bf16_flops, tf32_flops, fp32_flops; /* per second, dense, accumulating in float32 */
 };
 
 #endif

@@ -1,10 +1,10 @@
-/* InceptionV3 (Szegedy et al. 2015, arXiv 1512.00567) without its classifier, as one table.
+/* InceptionV3 (Szegedy et al. 2015, arXiv 1512.00567) without its classifier, as a table.
  *
- * Rows are in Keras' creation order of convolutions (conv2d_1 … conv2d_94); names are
- * torchvision's. A row reads the tensor `from` and writes its own, or the next channels of the
- * concatenated tensor `into`. Every convolution is followed by batch norm (epsilon 1e-3) and ReLU
- * and has no bias. The Keras indices are positions in model.layers (read from Keras 3 by running
- * it), which is what `freeze: keras:N` counts. */
+ * Convolutions are in the order in which Keras creates them (conv2d_1 … conv2d_94); names are
+ * torchvision's. A layer reads tensor `from` and writes a tensor of its own name, or the next
+ * channels of the concatenated tensor `into`. Every convolution has no bias and is followed by
+ * batch norm (epsilon 1e-3) and ReLU. Keras indices are positions in model.layers (as printed by
+ * Keras 3), which `freeze: keras:N` refers to. */
 #ifndef MICROMET_NN_INCEPTION_V3_H
 #define MICROMET_NN_INCEPTION_V3_H
 
@@ -19,7 +19,7 @@ struct inception_layer {
     const char *from, *into;
     int channels; /* of the output; 0 = as the input (pools) */
     int kernel_h, kernel_w, stride;
-    bool same; /* padding: output size = ceil(input / stride) at stride 1; else none */
+    bool same; /* pad so that stride 1 keeps the size; if false, no padding */
     int keras_convolution, keras_batch_norm; /* index in model.layers */
 };
 
@@ -27,26 +27,26 @@ enum {
     INCEPTION_LAYERS = 107,
     INCEPTION_CONVOLUTIONS = 94,
     INCEPTION_FEATURES = 2048,
-    INCEPTION_WINDOW_MIN = 75, /* smaller inputs leave a pool without a pixel */
+    INCEPTION_WINDOW_MIN = 75, /* with smaller inputs a pool's output is empty */
 };
 
 extern const struct inception_layer inception_v3[INCEPTION_LAYERS];
 extern const char inception_v3_output[]; /* name of the last tensor */
 extern const float inception_epsilon;    /* of every batch norm */
 
-/* Channels of a tensor of the table, which may be "input". */
+/* Channels of a tensor named in the table, or of "input". */
 int inception_channels(const char *tensor);
-/* The convolution that was created as the rank-th, from 0. */
+/* The convolution with the given rank in order of creation, from 0. */
 const struct inception_layer *inception_convolution(int rank);
-/* (K,C,R,S) of a convolution's weights. */
+/* Shape (K,C,R,S) of a convolution's weights. */
 void inception_weight_shape(const struct inception_layer *layer, int64_t shape[4]);
 
-/* What a batch norm multiplies its convolution's weights with when it is folded into them:
- * w' = w*s, b' = beta - mean*s with s = gamma / sqrt(variance + epsilon). */
+/* The factor s by which folding a batch norm scales its convolution's weights: w' = w*s, b' = beta
+ * - mean*s with s = gamma / sqrt(variance + epsilon). */
 double inception_fold_scale(float gamma, float variance);
 
-/* Index in model.layers of the first layer behind a block ("mixed_6d"), as `freeze: mixed_6d`
- * freezes up to and including that block; -1 if there is no such block. */
+/* Index in model.layers of the first layer after a block ("mixed_6d"): `freeze: mixed_6d` freezes
+ * everything before it. -1 if there is no such block. */
 int inception_block_end(const char *block);
 
 #endif

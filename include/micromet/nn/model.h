@@ -55,7 +55,6 @@ const struct model_spec *model_spec(const struct model *model);
 struct backend *model_backend(const struct model *model);
 int model_parameter_count(const struct model *model); /* arrays */
 const struct parameter *model_parameter(const struct model *model, int index);
-const struct parameter *model_find(const struct model *model, const char *name, int *index);
 int64_t model_values(const struct model *model);           /* floats in all arrays */
 int64_t model_trainable_values(const struct model *model); /* of those, trained ones */
 
@@ -83,6 +82,7 @@ struct model_batch {
     const struct augment_draw *draws[TOWERS_MAX]; /* host (count) */
     const float *labels;                          /* host (count); training only */
     int count;                                    /* <= spec.batch; training: == spec.batch */
+    void *tag;                                    /* the caller's, given back in the result */
 };
 
 /* Seconds of one step, of the slowest tower. */
@@ -90,33 +90,39 @@ struct model_timing {
     double augment_s, forward_s, backward_s, update_s;
 };
 
+/* The oldest pass under way, once it is collected: which one it was, and what came of it. */
+struct model_result {
+    void *tag; /* as submitted, like what follows */
+    int count;
+    double learning_rate; /* training only, like what follows */
+    float loss;
+    struct model_timing timing;
+};
+
 /* One step of gradient descent, submitted and collected apart: up to PASSES_MAX may be under way,
- * so that the device never waits for the host. The batch's pixels must stay as they are until its
- * step is collected. step counts from 1. Between a submission and its collection only steps of the
- * same kind may be submitted. */
-bool model_train_submit(struct model *model, const struct model_batch *batch, float learning_rate,
+ * so that the device never waits for the host. They are collected in the order of submission. The
+ * batch's pixels must stay as they are until its step is collected. step counts from 1. Between a
+ * submission and its collection only steps of the same kind may be submitted. probabilities: host
+ * (count), of this forward pass; may be NULL. */
+bool model_train_submit(struct model *model, const struct model_batch *batch, double learning_rate,
                         int64_t step, uint64_t seed, struct error *err);
-bool model_train_collect(struct model *model, float *loss, float *probabilities,
-                         struct model_timing *timing, struct error *err);
+bool model_train_collect(struct model *model, struct model_result *result, float *probabilities,
+                         struct error *err);
+/* Passes under way. */
 int model_in_flight(const struct model *model);
 
-/* Both at once. probabilities: host (count), of this forward pass. */
-bool model_train_step(struct model *model, const struct model_batch *batch, float learning_rate,
+/* Both at once. */
+bool model_train_step(struct model *model, const struct model_batch *batch, double learning_rate,
                       int64_t step, uint64_t seed, float *loss, float *probabilities,
-                      struct model_timing *timing, struct error *err);
+                      struct error *err);
 
-/* Probabilities with the inference program, likewise. */
+/* Probabilities with the inference program, likewise. Nothing may have been trained or written
+ * since model_refresh(): the program would compute with folded weights of earlier values. */
 bool model_predict_submit(struct model *model, const struct model_batch *batch, struct error *err);
-bool model_predict_collect(struct model *model, float *probabilities, struct error *err);
+bool model_predict_collect(struct model *model, struct model_result *result, float *probabilities,
+                           struct error *err);
 bool model_predict(struct model *model, const struct model_batch *batch, float *probabilities,
                    struct error *err);
-
-/* For checks against other implementations: run one tower's inference program on prepared input,
- * (batch, window, window, 3) float in [-1,1], and copy the named tensor ("Mixed_5d",
- * "Conv2d_1a_3x3", "features") as dense float32 to *values, malloc'ed, n*h*w*c. Runs with every
- * tensor kept. */
-bool model_activation(struct model *model, int tower, const float *input, const char *name,
-                      float **values, int shape[4], struct error *err);
 
 /* What one operation of a tower's program takes, alone on its queue. */
 struct model_op_time {

@@ -12,7 +12,7 @@
 
 #include "micromet/base/config.h"
 
-/* Value that state1/state2 hold before the first step. */
+/* Initial value of state1 or state2. */
 float optimizer_initial_state(enum optimizer_name name, int state);
 int optimizer_state_count(enum optimizer_name name); /* 2 for adam and rmsprop, 1 for sgd */
 

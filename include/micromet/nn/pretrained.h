@@ -1,10 +1,10 @@
-/* Weights that others have written, taken for towers: any file that weights_read() opens, matched
- * to the table of InceptionV3 when it is opened, so that what follows only copies.
+/* Initial weights from other libraries, or from micromet: any file that weights_read() opens. Its
+ * arrays are matched to the table of InceptionV3 on opening; later steps only copy.
  *
- * An array is matched by torchvision's name, behind any prefix ("tower1.", "module."); in Keras'
- * files by the rank of its layer's number; in ONNX graphs without these names by the order of the
- * convolutions. Shapes are checked. A batch norm that is folded into its convolution's bias becomes
- * one that leaves w and b as they are. */
+ * Arrays are matched by torchvision's names, behind any prefix ("tower1.", "module."); in Keras'
+ * files by the rank of the layer's number; in ONNX graphs without these names by the order of the
+ * convolutions. Shapes are checked. Where batch norm was folded into the convolution's bias, a
+ * batch norm that leaves w and b unchanged takes its place. */
 #ifndef MICROMET_NN_PRETRAINED_H
 #define MICROMET_NN_PRETRAINED_H
 
@@ -12,7 +12,7 @@
 #include "micromet/nn/inception_v3.h"
 #include "micromet/nn/model.h"
 
-/* Arrays of a convolution with its batch norm. */
+/* Arrays of a convolution and its batch norm. */
 enum unit_part {
     UNIT_WEIGHT,
     UNIT_BIAS,
@@ -25,12 +25,12 @@ enum unit_part {
 
 enum matching { MATCHING_NAMES, MATCHING_NUMBERS, MATCHING_ORDER };
 
-/* What becomes of an array of the file. */
+/* How an array of the file is used. */
 enum array_use {
-    USE_OTHER, /* ignored, and nothing is known of it */
+    USE_OTHER, /* not recognised, ignored */
     USE_TOWER,
     USE_HEAD,
-    USE_CLASSIFIER, /* this and what follows is known, and ignored */
+    USE_CLASSIFIER, /* this and the following are recognised, but ignored */
     USE_AUXILIARY,
     USE_COUNTER,
     USE_OPTIMIZER,
@@ -38,49 +38,49 @@ enum array_use {
 };
 
 struct unit_arrays {
-    const struct weight_array *parts[UNIT_PARTS]; /* NULL where there is none */
+    const struct weight_array *parts[UNIT_PARTS]; /* NULL if absent */
 };
 
 struct pretrained {
     char path[PATH_MAX_BYTES];
     struct weights weights;
     enum matching matching;
-    bool ours;                      /* a checkpoint or weights of micromet, see its metadata */
-    enum pool_padding pool_padding; /* of whoever wrote the file */
+    bool ours;                      /* written by micromet, according to its metadata */
+    enum pool_padding pool_padding; /* of the library that wrote the file */
     float epsilon;                  /* of its batch norms */
-    bool gamma;                     /* batch norm has scales: model_spec.gamma must say so */
+    bool gamma;                     /* batch norm has scales (gamma); model_spec.gamma must agree */
     int towers;                     /* in the file */
-    int from[TOWERS_MAX];           /* the file's tower for each of a model */
+    int from[TOWERS_MAX];           /* tower of the file for each tower of a model */
     struct unit_arrays units[TOWERS_MAX][INCEPTION_CONVOLUTIONS];
-    int uses[USES];             /* arrays */
-    int scales_missing, folded; /* convolutions, over all towers */
-    const char *other; /* name of the first array that is ignored and unknown; NULL if none is */
+    int uses[USES];             /* number of arrays by use */
+    int scales_missing, folded; /* number of convolutions, over all towers */
+    const char *other;          /* first array with USE_OTHER; NULL if there is none */
 };
 
-/* Reads and matches; refuses what is no whole InceptionV3 by naming what is missing or misshapen.
- */
+/* Read and match. Refuses an incomplete InceptionV3, naming what is missing or has
+ * the wrong shape. */
 bool pretrained_open(struct pretrained *pretrained, const char *path, struct error *err);
 void pretrained_release(struct pretrained *pretrained);
 
-/* "1,0": the file's towers for towers 0, 1, …; the last one counts for all that follow. Without a
- * choice tower t is the file's tower t, or its last. */
+/* Choose towers of the file, for example "1,0", for towers 0, 1, … of a model; the last one also
+ * serves all further towers. By default tower t is the file's tower t, or its last one. */
 bool pretrained_choose_towers(struct pretrained *pretrained, const char *list, struct error *err);
 
-/* Fill every tower, and the head where the file's was made for the same towers and has the same
- * shape. Calls model_refresh(). *head_taken tells whether the head came from the file. */
+/* Fill every tower, and the head if the file's belongs to the same towers and has the same shape;
+ * *head_taken says whether. Calls model_refresh(). */
 bool pretrained_apply(const struct pretrained *pretrained, struct model *model, bool *head_taken,
                       struct error *err);
 
-/* A safetensors file of `towers` towers with torchvision's names, behind "towerN." if there are
- * several. The head goes along as in pretrained_apply(). */
+/* Write a safetensors file of `towers` towers under torchvision's names, prefixed with "towerN." if
+ * there are several. The head is included as in pretrained_apply(). */
 bool pretrained_write(const struct pretrained *pretrained, const char *path, int towers,
                       bool *head_taken, struct error *err);
 
-/* Nothing was ignored but what is known to be of no use, and nothing is missing; else *err says
- * what. */
+/* Succeeds if nothing is missing and every ignored array was recognised; otherwise *err
+ * names what is wrong. */
 bool pretrained_check_strict(const struct pretrained *pretrained, struct error *err);
 
-/* What was made of the file: several lines, or one without a line's end. */
+/* Report how the file was used: several lines, or a single one without a newline. */
 void pretrained_report(const struct pretrained *pretrained, int towers, bool head_taken,
                        FILE *stream);
 void pretrained_summary(const struct pretrained *pretrained, int towers, bool head_taken,

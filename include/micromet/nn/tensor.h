@@ -1,5 +1,5 @@
-/* A view of NHWC memory with a pixel stride, so that a layer writes straight into its slice of a
- * concatenated tensor. */
+/* A tensor: a view of NHWC memory with a pixel stride, so that a layer can write directly into its
+ * channels of a concatenated tensor. */
 #ifndef MICROMET_NN_TENSOR_H
 #define MICROMET_NN_TENSOR_H
 
@@ -12,8 +12,8 @@ enum dtype { DTYPE_F32, DTYPE_BF16, DTYPE_U8 };
 struct tensor { /* element (n,y,x,c) at ((n*h + y)*w + x)*pixel_stride + c */
     enum dtype dtype;
     int n, h, w, c;
-    int pixel_stride; /* elements between two pixels; >= c when this is a slice of a concat */
-    void *data;       /* device memory of the backend */
+    int pixel_stride; /* elements from pixel to pixel; > c in a slice of a concatenated tensor */
+    void *data;       /* memory of the backend's device */
 };
 
 static inline size_t dtype_bytes(enum dtype dtype)
@@ -26,13 +26,14 @@ static inline int64_t tensor_pixels(const struct tensor *t)
     return (int64_t)t->n * t->h * t->w;
 }
 
-/* Bytes from the first to the last element, were the view to start its allocation. */
+/* Bytes of the view's pixels with the gaps between them, counted as if it began at its allocation's
+ * first channel. */
 static inline size_t tensor_bytes(const struct tensor *t)
 {
     return (size_t)tensor_pixels(t) * (size_t)t->pixel_stride * dtype_bytes(t->dtype);
 }
 
-/* bfloat16 is the upper half of a float; round to nearest, ties to even; NaN stays NaN. */
+/* bfloat16, the upper half of a float: round to nearest, ties to even; NaN stays NaN. */
 static inline uint16_t bf16_from_float(float value)
 {
     uint32_t bits;

@@ -1,7 +1,7 @@
-/* How good the predictions are: AUC, operating points, curves. Pure arithmetic on (probability,
- * label) pairs.
+/* Quality of predictions: AUC, operating points, curves. Pure arithmetic on
+ * (probability, label) pairs.
  *
- * A label other than 0 is tumour. Functions that can fail refuse a probability that is NaN. */
+ * Any label but 0 is tumour. Functions that can fail refuse NaN probabilities. */
 #ifndef MICROMET_REPORT_METRICS_H
 #define MICROMET_REPORT_METRICS_H
 
@@ -25,23 +25,23 @@ bool metrics_auc(const float *probabilities, const uint8_t *labels, int64_t coun
                  struct error *err);
 
 /* The threshold with the largest Youden index (sensitivity + specificity - 1); ties take the one
- * nearest 0.5, then the larger. Always one of the probabilities given. Fails when a class is
- * absent. */
+ * nearest 0.5, then the larger. Always one of the probabilities given. Fails when a
+ * class is absent. */
 bool metrics_choose_threshold(const float *probabilities, const uint8_t *labels, int64_t count,
                               double *threshold, struct error *err);
 struct operating_point metrics_at(const float *probabilities, const uint8_t *labels, int64_t count,
                                   double threshold);
 
-/* Curve points, one for each distinct probability, descending threshold; *points malloc'ed. The
- * point (0, 0) of the ROC curve, above every threshold, is not among them. Rates over an absent
- * class are NaN. */
+/* Points of the ROC and precision-recall curves, one for each distinct probability, in order of
+ * falling threshold; *points is malloc'ed. The ROC curve's point (0, 0), above every threshold, is
+ * left out. Rates over an absent class are NaN. */
 struct curve_point {
     double threshold, false_positive_rate, true_positive_rate, precision;
 };
 bool metrics_curve(const float *probabilities, const uint8_t *labels, int64_t count,
                    struct curve_point **points, int64_t *point_count, struct error *err);
-/* Average precision: sum of (recall step) × precision, as scikit-learn defines it. NaN without
- * points or without tumour. */
+/* Average precision, sum of (recall step) × precision as in scikit-learn. NaN without points or
+ * without tumour. */
 double metrics_average_precision(const struct curve_point *points, int64_t point_count);
 
 #endif

@@ -1,22 +1,22 @@
-/* Pictures for people, drawn with cairo: ROC and precision-recall curves, heat-map overlays, slide
- * overviews. */
+/* Pictures, drawn with cairo: ROC and precision-recall curves, heat-map overlays,
+ * slide overviews. */
 #ifndef MICROMET_REPORT_PLOT_H
 #define MICROMET_REPORT_PLOT_H
 
 #include "micromet/report/metrics.h"
 
-/* PNG, 1200×900: title, axes with ticks, one curve, the operating point marked, AUC or AP in the
- * legend. */
+/* PNG, 1200×900: title, axes with ticks, one curve, the operating point marked, AUC or
+ * AP in the legend. */
 bool plot_roc(const char *path, const char *title, const struct curve_point *points, int64_t count,
               double auc, const struct operating_point *at, struct error *err);
 bool plot_precision_recall(const char *path, const char *title, const struct curve_point *points,
                            int64_t count, double average_precision, double prevalence,
                            const struct operating_point *at, struct error *err);
 
-/* Heat map over the slide: the thumbnail in gray with a translucent colour (perceptually ordered,
- * blue → yellow → red) where a probability is known (NaN = not tissue, left clear), the
- * annotation's outline if there is one, a colour legend 0..1, a scale bar in mm when µm/px is
- * known, the slide's name and score. */
+/* Heat map over the slide's thumbnail, which is drawn in grey. Probabilities are translucent
+ * colours (blue → yellow → red, perceptually ordered); NaN (not tissue) stays clear. With the
+ * annotation's outline if there is one, a colour legend 0..1, a scale bar in mm if µm/px is known,
+ * the slide's name and its score. */
 struct plot_heatmap {
     const char *title;
     const uint8_t *thumbnail; /* (height, width, 3) */
@@ -32,8 +32,8 @@ struct plot_heatmap {
 };
 bool plot_heatmap(const char *path, const struct plot_heatmap *heatmap, struct error *err);
 
-/* Thumbnail with tissue outline (blue) and annotation outline (red). tissue: (height, width) 0/1.
- */
+/* Thumbnail with outlines of tissue (blue) and annotation (red). tissue: (height, width), 0 or 1,
+ * may be NULL; tumor_share: as above. */
 bool plot_slide(const char *path, const char *title, const uint8_t *thumbnail, int width,
                 int height, const uint8_t *tissue, const uint8_t *tumor_share,
                 double thumbnail_downsample, double mpp, struct error *err);

@@ -7,30 +7,37 @@
 
 struct loader_batch;
 
+/* Takes the probabilities, (batch->count), of a batch that is done. They are good until it
+ * returns. */
+typedef void (*predictor_sink)(void *context, struct loader_batch *batch,
+                               const float *probabilities);
+
 /* Predicts batches one behind the other, averaging the probabilities over `orientations` of each
- * window: 1, 4 (rotations) or 8 (and their mirrors).
- *
- * A batch is submitted and collected apart, in this order; up to PASSES_MAX may be under way, so
- * that the device never waits for the host. Its pixels must stay as they are until it is collected.
- * One thread at a time. */
+ * window: 1, 4 (rotations) or 8 (and their mirrors). One pass over the batch an orientation; up to
+ * PASSES_MAX passes are under way, so that the device never waits for the host. One thread at a
+ * time. */
 struct predictor {
     struct model *model;
     int orientations;
-    struct augment_draw *draws;             /* (batch) */
-    float *probabilities;                   /* (batch) */
-    double *sums;                           /* (batch) */
-    struct loader_batch *slots[PASSES_MAX]; /* batch b is in slots[b % PASSES_MAX] */
-    int64_t batches;                        /* submitted */
-    int64_t submitted, collected;           /* passes */
+    predictor_sink sink;
+    void *context;              /* of the sink */
+    struct augment_draw *draws; /* (batch) */
+    float *probabilities;       /* (batch) */
+    double *sums;               /* (batch): over the oldest batch's passes so far */
+    int summed;                 /* how many passes these are */
+    int under_way;              /* batches submitted that the sink has not been given */
 };
 bool predictor_init(struct predictor *predictor, struct model *model, int orientations,
                     struct error *err);
 void predictor_release(struct predictor *predictor);
+/* Before the first batch: where the probabilities go. Nothing may be under way. */
+void predictor_begin(struct predictor *predictor, predictor_sink sink, void *context);
+/* Submit all passes of a batch. Batches go to the sink in the order of their submission, during
+ * this call and predictor_finish(); behind it fewer than PASSES_MAX are under way. The batch must
+ * stay as it is until the sink is given it. */
 bool predictor_submit(struct predictor *predictor, struct loader_batch *batch, struct error *err);
-/* Wait for the oldest batch under way; its probabilities, (count), are good until the next call. */
-bool predictor_collect(struct predictor *predictor, struct loader_batch **batch,
-                       const float **probabilities, struct error *err);
-int predictor_under_way(const struct predictor *predictor); /* batches */
+/* Wait for all batches under way. */
+bool predictor_finish(struct predictor *predictor, struct error *err);
 /* Forget the batches under way, once the device has left them: all that may follow an error. */
 void predictor_abandon(struct predictor *predictor);
 

@@ -50,25 +50,29 @@ bool grid_screen(const struct grid *grid, const struct slide *slide, const struc
 typedef bool (*window_visitor)(void *context, const struct window *window, int64_t grid_index,
                                uint8_t *const pixels[TOWERS_MAX], int worker, struct error *err);
 
-/* Visit every window with visit[grid_index] != 0 (NULL = all); labels may be NULL (all 0). The grid
- * is cut into bands, narrow enough that a thread's share of cache_bytes holds what the next grid
- * row needs again: each block of the slide is read once within a band. `threads` bands go on at
- * once. Only the first `towers` towers are read (1 = the finest alone). */
-bool grid_walk(const struct grid *grid, const struct slide *slide, const struct config_data *data,
-               const uint8_t *visit, const uint8_t *labels, int towers, int threads,
-               size_t cache_bytes, window_visitor visitor, void *context, struct error *err);
-
-/* What a walk of all threads may keep of the slide unless the caller knows better: 32 MiB a thread,
- * 256 MiB at most. */
-size_t grid_walk_cache_bytes(int threads);
-
+/* How much a walk has read. */
 struct walk_facts {
     int64_t bands, blocks_read;
 };
-/* The same, and tells how much was read. */
-bool grid_walk_measured(const struct grid *grid, const struct slide *slide,
-                        const struct config_data *data, const uint8_t *visit, const uint8_t *labels,
-                        int towers, int threads, size_t cache_bytes, window_visitor visitor,
-                        void *context, struct walk_facts *facts, struct error *err);
+
+struct grid_walk_options {
+    const uint8_t *visit;     /* by grid_index: windows to visit, others are 0; NULL = all */
+    const uint8_t *labels;    /* by grid_index; NULL = all 0 */
+    int towers;               /* read the first ones only; 1 = the finest alone */
+    int threads;              /* bands that go on at once */
+    size_t cache_bytes;       /* of all threads; 0 = grid_walk_cache_bytes() */
+    struct walk_facts *facts; /* filled if not NULL */
+};
+
+/* Show windows to the visitor. The grid is cut into bands, narrow enough that a thread's share of
+ * the cache holds what the next grid row needs again: each block of the slide is read once within a
+ * band. */
+bool grid_walk(const struct grid *grid, const struct slide *slide, const struct config_data *data,
+               const struct grid_walk_options *options, window_visitor visitor, void *context,
+               struct error *err);
+
+/* What a walk of all threads keeps of the slide unless it is told otherwise: 32 MiB a thread,
+ * 256 MiB at most. */
+size_t grid_walk_cache_bytes(int threads);
 
 #endif

@@ -1,5 +1,5 @@
-/* The list of slides: a CSV with one row a slide, saying where it is, what it is and which split it
- * belongs to. */
+/* The list of slides: a CSV with one row per slide, giving its file, annotation,
+ * label and split. */
 #ifndef MICROMET_SLIDE_MANIFEST_H
 #define MICROMET_SLIDE_MANIFEST_H
 
@@ -22,10 +22,10 @@ struct manifest {
     int count;
 };
 
-/* CSV with the header slide,annotation,label,split in any order (quotes as in RFC 4180). label:
- * tumor|tumour|1 or normal|0. split: train|validation|test. Refuses unknown columns and values, a
- * slide that stands twice or in two splits, and two slides with the same name, whose packs would be
- * one file. Errors read `slides.csv:7: …`. */
+/* Read a CSV with the header slide,annotation,label,split, columns in any order, quotes as in RFC
+ * 4180. label: tumor|tumour|1 or normal|0. split: train|validation|test. Refuses unknown columns
+ * and values, a slide that is listed twice or in two splits, and two slides of the same name, whose
+ * packs would be the same file. Errors read `slides.csv:7: …`. */
 bool manifest_load(struct manifest *manifest, const char *path, struct error *err);
 void manifest_release(struct manifest *manifest);
 

@@ -1,11 +1,10 @@
-/* A pack: the selected windows of one slide with their pixels, in one file, plus how to make it and
- * read it.
+/* A pack: the selected windows of one slide and their pixels in one file; making and reading it.
  *
  * Layout (little endian): struct pack_header, zeros up to 4096 bytes; the table: count × struct
  * window, count × towers XXH3-64 of the pixels of each window and tower, zeros up to a multiple of
  * 4096; then count × towers × window*window*3 bytes RGB, window after window, towers finest first.
- * XXH3-128 of the table stands in the header, whose own XXH3-64 closes it: header and table are
- * checked when a pack is opened, and pixels whenever they are read. */
+ * The header holds the XXH3-128 of the table and ends with its own XXH3-64. Header and table are
+ * checked when a pack is opened, pixels whenever they are read. */
 #ifndef MICROMET_SLIDE_PACK_H
 #define MICROMET_SLIDE_PACK_H
 
@@ -16,8 +15,12 @@
 
 enum { PACK_VERSION = 2, PACK_HEADER_BYTES = 4096, PACK_WINDOW_MAX = 4096 };
 
+extern const char pack_magic[8]; /* the first bytes of every pack */
+/* Whether the file begins with them; false too if it cannot be read. */
+bool pack_is_at(const char *path);
+
 struct pack_header {
-    char magic[8]; /* "MMPACK\r\n" */
+    char magic[8]; /* pack_magic */
     uint32_t version, header_bytes;
     /* identity of the slide and annotation */
     char slide_name[256]; /* file name without folder */
@@ -31,7 +34,7 @@ struct pack_header {
     int32_t tower_count, levels[TOWERS_MAX];
     int32_t window, center, stride;
     int64_t origin_x, origin_y; /* -1 = default */
-    double mpp;                 /* override, 0 = none */
+    double mpp;                 /* data.mpp, which overrides the slide's; 0 = none */
     double tissue_threshold, min_normal, normals_per_tumor;
     int64_t max_tumor, max_normal;
     uint64_t seed;
@@ -45,7 +48,7 @@ struct pack_header {
     int32_t gray_max; /* the tissue rule; see tissue.h */
     int32_t reserved;
     uint64_t table_hash[2]; /* low, high */
-    uint64_t header_hash;   /* XXH3-64 of all bytes before it; stands for the whole content */
+    uint64_t header_hash;   /* XXH3-64 of all bytes before it; identifies the whole content */
 };
 
 /* An open pack, mapped read-only. */
@@ -59,43 +62,43 @@ struct pack {
     size_t map_bytes;
     int file; /* -1 when closed */
 };
-/* Checks sizes, header and table; `verify` also reads all pixels and checks them. */
+/* Open and check sizes, header and table; `verify` also reads and checks all pixels. */
 bool pack_open(struct pack *pack, const char *path, bool verify, struct error *err);
-/* Reads all pixels of an open pack and checks them. */
+/* Read all pixels of an open pack and check them. */
 bool pack_verify(const struct pack *pack, struct error *err);
 void pack_release(struct pack *pack);
-/* The bytes of one window for one tower: (window, window, 3). */
+/* Pixels of one window for one tower, in the mapping and unchecked: (window, window, 3). */
 const uint8_t *pack_pixels(const struct pack *pack, int64_t index, int tower);
-/* Read them into `pixels` instead, and check them: a training that goes through every window does
- * not keep the file resident, a file server that fails is an error, not a signal, and a flipped bit
- * is never trained on. */
+/* Read them from the file into `pixels` and check them. Unlike access through the mapping, this
+ * does not keep the file resident while training reads all of it, a failing file server gives an
+ * error instead of a signal, and a flipped bit is detected. */
 bool pack_read(const struct pack *pack, int64_t index, int tower, uint8_t *pixels,
                struct error *err);
 
-/* Where the table ends and the pixels begin, and the size of one window's pixels for all towers;
- * bytes. */
+/* Offset of the first pixel, behind the table, and size of one window's pixels for
+ * all towers; bytes. */
 uint64_t pack_pixels_offset(const struct pack_header *header);
 uint64_t pack_window_bytes(const struct pack_header *header);
 
-/* Fill the identity and parameters as pack_build() would. With slide == NULL only what the manifest
- * and the configuration say; slide_hash stays empty. */
+/* Fill in identity and parameters as pack_build() would. If slide is NULL, only what the manifest
+ * and the configuration determine; slide_hash stays empty. */
 bool pack_header_expected(const struct manifest_row *row, const struct config *config,
                           const struct slide *slide, struct pack_header *header, struct error *err);
-/* What differs between a pack's header and the expected one ("data.stride"), or NULL if nothing.
- * Facts of the slide and annotation files count only if `want` was filled with a slide. */
+/* The name of the first parameter that differs between two headers ("data.stride"), or NULL. Facts
+ * of the slide and annotation files are compared only if `want` was filled in with a slide. */
 const char *pack_difference(const struct pack_header *have, const struct pack_header *want);
 
 /* <data.pack>/<slide stem>.pack */
 bool pack_path(char path[PATH_MAX_BYTES], const struct manifest_row *row,
                const struct config *config, struct error *err);
 
-/* Is there a pack that pack_build() would make again? Opens the slide; *header is the pack's if so,
- * else the expected one; *grid_windows counts the windows to look at. */
+/* Whether the pack on disk is the one that pack_build() would make. Opens the slide. *header is the
+ * pack's if so, otherwise the expected one; *grid_windows is the number of candidate windows. */
 bool pack_current(const struct manifest_row *row, const struct config *config, bool *current,
                   struct pack_header *header, int64_t *grid_windows, struct error *err);
 
-/* Make the pack, whatever is there; options->sink is not used. The bytes do not depend on the
- * number of threads. */
+/* Make the pack and replace an existing one; options->sink is not used. The bytes do not depend on
+ * the number of threads. */
 bool pack_build(const struct manifest_row *row, const struct config *config,
                 const struct select_options *options, struct pack_header *header,
                 struct error *err);

@@ -1,30 +1,17 @@
-/* safetensors files: u64 length of the header, JSON header, bytes
- * (github.com/huggingface/safetensors).
- *
- * Reading maps the file and trusts nothing in it: every tensor must lie inside the bytes, aligned,
- * and all tensors together must cover the bytes exactly once. What passes can be used in place.
- *
- * Files that we write carry a checksum of all their bytes as metadata; it is taken with its own
- * digits as zeros, so one pass writes the file and a second look only puts the digits in place. */
-#include <errno.h>
+/* Reading safetensors files: the file is mapped and nothing in it trusted. Every tensor must lie
+ * inside the bytes, aligned, and all tensors together must cover the bytes exactly once. What passes
+ * can be used in place. */
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <xxhash.h>
 
-#include "micromet/base/file.h"
 #include "micromet/format/weights.h"
+#include "safetensors.h"
 #include "weights_parts.h"
 
-enum { HEADER_BYTES_MAX = 100 * 1000 * 1000, LENGTH_BYTES = 8, BUFFER_ALIGNMENT = 64 };
-
-static const char metadata_key[] = "__metadata__";
-
-/* No string of the header can hold the second: its quotes would be escaped. */
-static const char checksum_key[] = "micromet.xxh3", checksum_mark[] = "\"micromet.xxh3\":\"";
-static const char checksum_zeros[] = "0000000000000000";
-enum { CHECKSUM_DIGITS = sizeof checksum_zeros - 1, CHECKSUM_CHUNK_BYTES = 4 << 20 };
+enum { HEADER_BYTES_MAX = 100 * 1000 * 1000, CHECKSUM_CHUNK_BYTES = 4 << 20 };
 
 /* The part of the file after the header. */
 struct buffer {
@@ -101,7 +88,7 @@ static bool hash_file(const struct weights *weights, size_t digits, uint64_t *ha
     if (!state) return false;
     XXH3_64bits_reset(state);
     XXH3_64bits_update(state, bytes, digits);
-    XXH3_64bits_update(state, checksum_zeros, CHECKSUM_DIGITS);
+    XXH3_64bits_update(state, CHECKSUM_ZEROS, CHECKSUM_DIGITS);
     for (size_t at = digits + CHECKSUM_DIGITS, end; at < weights->storage_bytes; at = end) {
         const size_t chunk = at / CHECKSUM_CHUNK_BYTES * CHECKSUM_CHUNK_BYTES;
         end = chunk + CHECKSUM_CHUNK_BYTES;
@@ -118,12 +105,12 @@ static bool hash_file(const struct weights *weights, size_t digits, uint64_t *ha
 static bool check_hash(const struct weights *weights, const char *path, const struct buffer *buffer,
                        struct error *err)
 {
-    const char *stored = weights_metadata(weights, checksum_key);
+    const char *stored = weights_metadata(weights, CHECKSUM_KEY);
     if (!stored) return true;
     uint8_t *bytes = weights->storage, *header = bytes + LENGTH_BYTES;
-    const uint8_t *mark = memmem(header, (size_t)(buffer->bytes - header), checksum_mark,
-                                 sizeof checksum_mark - 1);
-    const uint8_t *digits = mark ? mark + sizeof checksum_mark - 1 : NULL;
+    const uint8_t *mark = memmem(header, (size_t)(buffer->bytes - header), CHECKSUM_MARK,
+                                 strlen(CHECKSUM_MARK));
+    const uint8_t *digits = mark ? mark + strlen(CHECKSUM_MARK) : NULL;
     char found[CHECKSUM_DIGITS + 1] = "";
     if (digits && strlen(stored) == CHECKSUM_DIGITS) {
         uint64_t hash;
@@ -136,7 +123,7 @@ static bool check_hash(const struct weights *weights, const char *path, const st
                      "%s: is damaged: its checksum does not fit its content; copy it again or take "
                      "another one (a program that changes such a file must leave out the metadata "
                      "'%s')",
-                     path, checksum_key);
+                     path, CHECKSUM_KEY);
 }
 
 /* Shape and dtype into `array`; *bytes is what its values take. Returns NULL, or what is wrong. */
@@ -245,7 +232,7 @@ bool safetensors_read(struct weights *weights, const char *path, struct error *e
     }
     header = read_header(weights, path, &buffer, err);
     if (!header) goto fail;
-    if (!read_metadata(weights, path, json_object_get(header, metadata_key), err)) goto fail;
+    if (!read_metadata(weights, path, json_object_get(header, METADATA_KEY), err)) goto fail;
     weights->arrays = calloc(json_object_size(header) + 1, sizeof *weights->arrays);
     if (!weights->arrays) {
         error_set(err, EXIT_CODE_FAILED, "%s: no memory for the list of tensors", path);
@@ -255,7 +242,7 @@ bool safetensors_read(struct weights *weights, const char *path, struct error *e
     json_t *entry;
     json_object_foreach(header, name, entry)
     {
-        if (strcmp(name, metadata_key) == 0) continue;
+        if (strcmp(name, METADATA_KEY) == 0) continue;
         if (!read_tensor(weights, name, entry, &buffer, err)) goto fail;
     }
     if (!check_cover(weights, &buffer, err) || !check_hash(weights, path, &buffer, err)) goto fail;
@@ -265,143 +252,4 @@ fail:
     json_decref(header);
     weights_release(weights);
     return false;
-}
-
-/* Add one tensor at `*offset`, which moves to its end. */
-static bool describe_tensor(json_t *header, const struct weight_array *array, uint64_t *offset,
-                            const char *path, struct error *err)
-{
-    CHECK(array->dims >= 0 && array->dims <= ARRAY_DIMS_MAX);
-    json_t *shape = json_array();
-    int64_t count = 1;
-    for (int i = 0; i < array->dims; i++) {
-        json_array_append_new(shape, json_integer(array->shape[i]));
-        count *= array->shape[i];
-    }
-    CHECK(count == array->count);
-    uint64_t begin = *offset;
-    *offset += (uint64_t)count * weights_dtype_bytes(array->dtype);
-    json_t *entry = json_pack("{s:s, s:o, s:[I, I]}", "dtype", array->dtype, "shape", shape,
-                              "data_offsets", (json_int_t)begin, (json_int_t)*offset);
-    bool taken = json_object_get(header, array->name) || !weights_plain_name(array->name);
-    if (!taken && json_object_set(header, array->name, entry) != 0) taken = true;
-    json_decref(entry);
-    if (taken) refuse(err, path, array->name, "its name is taken, or is not plain UTF-8 text");
-    return !taken;
-}
-
-/* In the order of the file: wider values first, so that no tensor is misaligned. */
-static const size_t widths[] = { 8, 4, 2, 1 };
-enum { WIDTHS = sizeof widths / sizeof *widths };
-
-static bool fill_header(json_t *header, const char *path, const struct weight_array *arrays,
-                        int count, const char *const *metadata, struct error *err)
-{
-    json_t *texts = json_object();
-    json_object_set_new(header, metadata_key, texts);
-    for (; metadata && *metadata; metadata += 2)
-        if (json_object_set_new(texts, metadata[0], json_string(metadata[1])) != 0)
-            return error_set(err, EXIT_CODE_FAILED, "%s: metadata '%.200s' is not UTF-8 text", path,
-                             metadata[0]);
-    json_object_set_new(texts, checksum_key, json_string(checksum_zeros));
-    uint64_t offset = 0;
-    for (int w = 0; w < WIDTHS; w++)
-        for (int i = 0; i < count; i++)
-            if (weights_dtype_bytes(arrays[i].dtype) == widths[w] &&
-                !describe_tensor(header, &arrays[i], &offset, path, err))
-                return false;
-    return true;
-}
-
-/* What is written is hashed. */
-struct output {
-    struct atomic_file file;
-    XXH3_state_t *hash;
-};
-
-static bool write_bytes(struct output *output, const void *bytes, size_t size, struct error *err)
-{
-    XXH3_64bits_update(output->hash, bytes, size);
-    if (fwrite(bytes, 1, size, output->file.stream) == size) return true;
-    return error_set(err, EXIT_CODE_FAILED, "%s: cannot write: %s", output->file.path,
-                     strerror(errno));
-}
-
-static bool write_header(struct output *output, const char *text, struct error *err)
-{
-    const size_t length = strlen(text);
-    const size_t padding = BUFFER_ALIGNMENT - 1 - (LENGTH_BYTES + length - 1) % BUFFER_ALIGNMENT;
-    const uint64_t total = length + padding;
-    uint8_t bytes[LENGTH_BYTES], spaces[BUFFER_ALIGNMENT];
-    memset(spaces, ' ', sizeof spaces);
-    for (int i = 0; i < LENGTH_BYTES; i++) bytes[i] = (uint8_t)(total >> (8 * i));
-    return write_bytes(output, bytes, sizeof bytes, err) &&
-           write_bytes(output, text, length, err) && write_bytes(output, spaces, padding, err);
-}
-
-static bool write_array(struct output *output, const struct weight_array *array, int index,
-                        weights_fill fill, void *context, struct error *err)
-{
-    const size_t bytes = (size_t)array->count * weights_dtype_bytes(array->dtype);
-    if (!fill) return write_bytes(output, array->data, bytes, err);
-    void *values = malloc(bytes + 1);
-    if (!values) return error_set(err, EXIT_CODE_FAILED, "no memory for '%s'", array->name);
-    const bool done = fill(context, index, values, err) && write_bytes(output, values, bytes, err);
-    free(values);
-    return done;
-}
-
-/* Over the zeros that stand for it. */
-static bool write_checksum(struct output *output, const char *text, struct error *err)
-{
-    const char *mark = strstr(text, checksum_mark);
-    CHECK(mark);
-    const off_t at = LENGTH_BYTES + (off_t)(mark - text) + (off_t)sizeof checksum_mark - 1;
-    const unsigned long long hash = XXH3_64bits_digest(output->hash);
-    if (fseeko(output->file.stream, at, SEEK_SET) == 0 &&
-        fprintf(output->file.stream, "%016llx", hash) == CHECKSUM_DIGITS)
-        return true;
-    return error_set(err, EXIT_CODE_FAILED, "%s: cannot write: %s", output->file.path,
-                     strerror(errno));
-}
-
-static bool write_all(struct output *output, const char *text, const struct weight_array *arrays,
-                      int count, weights_fill fill, void *context, struct error *err)
-{
-    if (!write_header(output, text, err)) return false;
-    for (int w = 0; w < WIDTHS; w++)
-        for (int i = 0; i < count; i++)
-            if (weights_dtype_bytes(arrays[i].dtype) == widths[w] &&
-                !write_array(output, &arrays[i], i, fill, context, err))
-                return false;
-    return write_checksum(output, text, err) && atomic_file_commit(&output->file, err);
-}
-
-bool safetensors_write(const char *path, const struct weight_array *arrays, int count,
-                       const char *const *metadata, struct error *err)
-{
-    return safetensors_write_filled(path, arrays, count, metadata, NULL, NULL, err);
-}
-
-bool safetensors_write_filled(const char *path, const struct weight_array *arrays, int count,
-                              const char *const *metadata, weights_fill fill, void *context,
-                              struct error *err)
-{
-    for (int i = 0; i < count; i++) CHECK(weights_dtype_bytes(arrays[i].dtype));
-    json_t *header = json_object();
-    bool described = fill_header(header, path, arrays, count, metadata, err);
-    char *text = described ? json_dumps(header, JSON_COMPACT) : NULL;
-    json_decref(header);
-    if (!described) return false;
-    if (!text) return error_set(err, EXIT_CODE_FAILED, "%s: no memory for the header", path);
-    struct output output = { .hash = XXH3_createState() };
-    bool done = output.hash != NULL ||
-                error_set(err, EXIT_CODE_FAILED, "%s: no memory for its checksum", path);
-    if (done) XXH3_64bits_reset(output.hash);
-    done = done && atomic_file_open(&output.file, path, err) &&
-           write_all(&output, text, arrays, count, fill, context, err);
-    atomic_file_release(&output.file);
-    XXH3_freeState(output.hash);
-    free(text);
-    return done;
 }

@@ -1,0 +1,27 @@
+/* The one window that holds those of all towers; see the header. */
+#include "micromet/run/single_window.h"
+
+#include <math.h>
+
+bool single_window_of(const struct checkpoint *checkpoint, struct single_window *single,
+                      struct error *err)
+{
+    const struct config_data *data = &checkpoint->config.data;
+    const double *downsamples = checkpoint->input.downsamples;
+    *single = (struct single_window) { 0 };
+    for (int t = 0; t < data->level_count; t++) {
+        const double ratio = downsamples[t] / downsamples[0];
+        single->ratios[t] = (int)lround(ratio);
+        if (!(fabs(ratio / single->ratios[t] - 1) <= 0.01))
+            return error_set(err, EXIT_CODE_FAILED,
+                             "%s: level %d is shrunk %.6g times against level %d; one window can "
+                             "be cut for all towers only where that is an integer",
+                             checkpoint->path, data->levels[t], ratio, data->levels[0]);
+    }
+    /* The centre of a window is its pixel window/2: an odd one reaches further up than down. */
+    const int towers = data->level_count, even = towers > 1 ? data->window % 2 : 0;
+    single->side = (data->window + even) * single->ratios[towers - 1];
+    for (int t = 0; t < towers; t++)
+        single->corners[t] = single->side / 2 - data->window / 2 * single->ratios[t];
+    return true;
+}

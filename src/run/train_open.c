@@ -1,0 +1,160 @@
+/* Opening a training run. What can be refused comes in the order of its cost: the configuration and
+ * the checkpoint, the memory, the weights, and last the slides. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "initial_weights.h"
+#include "micromet/base/log.h"
+#include "micromet/data/loader.h"
+#include "micromet/run/predict.h"
+#include "train_parts.h"
+
+/* An AUC needs both classes; better told now than behind an epoch. */
+static bool check_classes(const struct dataset *dataset, const struct manifest *manifest,
+                          enum split split, struct error *err)
+{
+    if (dataset->tumor_count > 0 && dataset->tumor_count < dataset->count) return true;
+    return error_set(err, EXIT_CODE_FAILED,
+                     "%s: the %s slides hold no %s window; give them slides of both classes",
+                     manifest->path, split_name(split),
+                     dataset->tumor_count > 0 ? "normal" : "tumour");
+}
+
+static bool open_data(struct trainer *t, struct error *err)
+{
+    const struct config *config = t->config;
+    int bad_train = 0, bad_validation = 0;
+    if (!dataset_init(&t->train, config, &t->manifest, SPLIT_TRAIN, &bad_train, err) ||
+        !dataset_init(&t->validation, config, &t->manifest, SPLIT_VALIDATION, &bad_validation,
+                      err) ||
+        !check_classes(&t->train, &t->manifest, SPLIT_TRAIN, err) ||
+        !check_classes(&t->validation, &t->manifest, SPLIT_VALIDATION, err) ||
+        !trainer_check_data(t, err))
+        return false;
+    t->bad_slides = bad_train + bad_validation;
+    if (!sampler_init(&t->sampler, &t->train, config->data.sampling, config->seed,
+                      config->train.examples_per_epoch, err))
+        return false;
+    t->steps_per_epoch = t->sampler.examples_per_epoch / config->train.batch;
+    if (t->steps_per_epoch == 0)
+        return error_set(err, EXIT_CODE_USAGE,
+                         "train.batch: %d is more than the %lld windows of an epoch; lower it, or "
+                         "raise train.examples_per_epoch",
+                         config->train.batch, (long long)t->sampler.examples_per_epoch);
+    for (int i = 0; i < config->data.level_count; i++) {
+        t->input.downsamples[i] = t->train.slides[0].downsamples[i];
+        t->input.um_per_px[i] = t->train.slides[0].mpp_x * t->input.downsamples[i];
+    }
+    log_info("train: %lld windows (%lld tumour) of %d slides; validation: %lld windows (%lld "
+             "tumour) of %d slides",
+             (long long)t->train.count, (long long)t->train.tumor_count, t->train.slide_count,
+             (long long)t->validation.count, (long long)t->validation.tumor_count,
+             t->validation.slide_count);
+    return true;
+}
+
+/* Before anything is allocated: a batch that does not fit is told of at once, with one that does.
+ */
+static bool plan_memory(struct trainer *t, struct error *err)
+{
+    if (!memory_plan_make(&t->memory, t->config, t->session.backend, t->session.activations, err))
+        return false;
+    if (!memory_plan_check(&t->memory, err)) {
+        memory_plan_print(&t->memory);
+        return false;
+    }
+    fusion_warn(&t->memory.fusion);
+    return true;
+}
+
+/* Before the data: a slip in model.weights must not cost a walk over all slides. A run that goes on
+ * has its weights in the checkpoint. */
+static bool open_model(struct trainer *t, bool verbose, struct error *err)
+{
+    const struct config *config = t->config;
+    const bool given = !t->resumed && strcmp(config->model.weights, "random") != 0;
+    struct pretrained pretrained = { 0 };
+    if (given && !initial_weights_open(&pretrained, &t->resolved, err)) return false;
+    const struct model_spec spec = model_spec_from_config(
+        config, t->session.activations, t->resumed ? t->start.gamma : pretrained.gamma, true);
+    bool head_taken = false;
+    bool ok = model_init(&t->model, t->session.backend, &spec, err) &&
+              (t->resumed
+                   ? model_refresh(t->model, err) /* its plans then hold all that they will */
+                   : model_randomize(t->model, config->seed, err)) &&
+              (!given || pretrained_apply(&pretrained, t->model, &head_taken, err));
+    if (ok && given) initial_weights_log(&pretrained, spec.towers, head_taken, verbose);
+    pretrained_release(&pretrained);
+    if (ok)
+        log_info("model: %lld values, %lld train; %s; average pools %s padding",
+                 (long long)model_values(t->model), (long long)model_trainable_values(t->model),
+                 given        ? "weights as above"
+                 : t->resumed ? "weights of the checkpoint"
+                              : "random weights",
+                 pool_padding_name(spec.model.pool_padding));
+    return ok;
+}
+
+static bool allocate(struct trainer *t, struct error *err)
+{
+    const struct config *config = t->config;
+    for (int k = 0; k < config->data.level_count; k++) {
+        t->draws[k] = calloc((size_t)config->train.batch, sizeof *t->draws[k]);
+        if (!t->draws[k]) return error_set(err, EXIT_CODE_FAILED, "no memory for draws");
+    }
+    return batch_slots_init(t->session.backend, config->data.level_count, config->data.window,
+                            config->train.batch, config->data.ring, &t->slots, err);
+}
+
+void trainer_release(struct trainer *t)
+{
+    model_release(t->model); /* waits for a step that an error left under way: it reads a slot */
+    if (t->session.backend)
+        batch_slots_release(t->session.backend, t->slots, t->config->data.ring,
+                            t->config->data.level_count);
+    for (int k = 0; k < TOWERS_MAX; k++) free(t->draws[k]);
+    free(t->slides);
+    run_folder_release(&t->folder);
+    checkpoint_release(&t->start);
+    sampler_release(&t->sampler);
+    dataset_release(&t->train);
+    dataset_release(&t->validation);
+    manifest_release(&t->manifest);
+    session_release(&t->session);
+}
+
+bool trainer_open(struct trainer *t, const struct train_options *options, struct error *err)
+{
+    t->state = (struct training_state) { .best_auc = NAN, .threshold = NAN };
+    schedule_init(&t->state.schedule, t->config);
+    if (!options->dry_run && !trainer_find_start(t, options->resume, err)) return false;
+    if (!session_init(&t->session, &t->config->compute, t->config->data.level_count,
+                      t->config->data.reader_threads, err) ||
+        !manifest_load(&t->manifest, t->config->data.manifest, err) || !plan_memory(t, err) ||
+        !open_model(t, options->verbose, err) || !open_data(t, err) ||
+        !memory_plan_complete(&t->memory, t->config, t->model,
+                              dataset_cached_bytes(&t->train, &t->validation, READER_CACHE_BYTES),
+                              err))
+        return false;
+    memory_plan_print(&t->memory);
+    if (!memory_plan_check(&t->memory, err) || !allocate(t, err)) return false;
+    if (options->dry_run) return true;
+    return (!t->resumed || trainer_resume(t, err)) &&
+           run_folder_start(&t->folder, t->config, &t->state, err);
+}
+
+void trainer_advise_batch(const struct trainer *t, struct error *err)
+{
+    const struct backend *backend = t->session.backend;
+    const size_t room = backend && backend->ops->exhausted_memory_bytes
+                            ? backend->ops->exhausted_memory_bytes(backend)
+                            : 0;
+    struct memory_plan less = t->memory;
+    struct error ignored = { 0 };
+    if (room == 0 || less.batch == 0 || !memory_plan_fit(&less, t->config, room, &ignored)) return;
+    if (less.batch_max == 0)
+        error_append(err, ", but not even a batch of 1 fits");
+    else if (less.batch_max < less.batch)
+        error_append(err, ", the largest that fits is %d", less.batch_max);
+}

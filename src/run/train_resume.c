@@ -1,0 +1,96 @@
+/* Going on from a checkpoint: what may have changed since it was written, and what may not. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "dataset_fingerprint.h"
+#include "micromet/base/log.h"
+#include "train_parts.h"
+
+/* Keys, or beginnings of keys, that may change when a run goes on; any other makes another run. */
+static const char *const changeable[] = {
+    "name",          "data.manifest",           "data.pack",
+    "data.source",   "data.reader_threads",     "data.ring",
+    "model.weights", "optimizer.learning_rate", "schedule.",
+    "train.epochs",  "train.early_stop.",       "train.resume",
+    "train.keep",    "train.checkpoint_steps",  "train.run",
+    "compute.",
+};
+
+static bool may_change(const char *key)
+{
+    for (size_t i = 0; i < sizeof changeable / sizeof changeable[0]; i++)
+        if (strncmp(key, changeable[i], strlen(changeable[i])) == 0) return true;
+    return false;
+}
+
+static bool check_same_run(const struct checkpoint *checkpoint, const struct config *config,
+                           struct error *err)
+{
+    const char *key;
+    for (int at = 0; (key = config_difference(&checkpoint->config, config, &at)) != NULL;)
+        if (!may_change(key))
+            return error_set(err, EXIT_CODE_USAGE,
+                             "%s: was trained with another %s; set it back to resume, or give "
+                             "another name=... to train anew",
+                             checkpoint->path, key);
+    return true;
+}
+
+bool trainer_find_start(struct trainer *t, bool required, struct error *err)
+{
+    const bool go_on = required || t->config->train.resume == RESUME_AUTO;
+    char path[PATH_MAX_BYTES];
+    if (!run_folder_init(&t->folder, t->config, err) || !run_folder_latest(&t->folder, path, err))
+        return false;
+    if (required && !path[0])
+        return error_set(err, EXIT_CODE_FAILED,
+                         "%s: holds no checkpoint to resume from; leave out --resume to start anew",
+                         t->folder.checkpoints);
+    if (!go_on && path[0])
+        return error_set(err, EXIT_CODE_USAGE,
+                         "%s: holds checkpoints of an earlier run; add --resume to go on, give "
+                         "another name=... to keep it, or remove the folder",
+                         t->folder.path);
+    t->resumed = path[0] != '\0';
+    if (!t->resumed) return true;
+    if (!checkpoint_open(&t->start, path, err))
+        return error_prefix(err, "cannot resume (without this file from the one before it)");
+    if (t->resolved.model.pool_padding == POOL_PADDING_AUTO)
+        t->resolved.model.pool_padding = t->start.config.model.pool_padding;
+    return check_same_run(&t->start, t->config, err);
+}
+
+bool trainer_check_data(struct trainer *t, struct error *err)
+{
+    char difference[FINGERPRINT_DIFFERENCE_BYTES];
+    const struct checkpoint *start = &t->start;
+    t->input.slides = t->slides = dataset_fingerprint(&t->train, &t->validation);
+    if (!t->slides) return error_set(err, EXIT_CODE_FAILED, "no memory for a list of slides");
+    if (t->resumed && !start->input.slides)
+        log_warning("%s: does not say which slides it was trained on (an earlier program wrote "
+                    "it): whether they are the same is not checked",
+                    start->path);
+    if (!t->resumed || !start->input.slides ||
+        dataset_fingerprint_equal(start->input.slides, t->slides, difference))
+        return true;
+    return error_set(err, EXIT_CODE_USAGE,
+                     "%s: was trained on other data: %s; set %s and the packs back to resume, or "
+                     "give another name=... to train anew",
+                     start->path, difference, t->config->data.manifest);
+}
+
+bool trainer_resume(struct trainer *t, struct error *err)
+{
+    const double rate = t->config->optimizer.learning_rate;
+    t->state = t->start.state;
+    t->saved_step = t->state.step;
+    if (t->start.config.optimizer.learning_rate != rate) t->state.schedule.plateau_rate = rate;
+    const bool applied = checkpoint_apply(&t->start, t->model, true, err);
+    checkpoint_release(&t->start); /* the file may be pruned */
+    if (!applied) return false;
+    log_info("resuming from %s", t->start.path);
+    /* A kill may have come between writing the best checkpoint and marking it. */
+    const bool best = t->state.examples == 0 && t->state.epoch > 0 &&
+                      t->state.best_epoch == t->state.epoch;
+    return !best || run_folder_mark_best(&t->folder, t->start.path, err);
+}

@@ -1,0 +1,167 @@
+/* What a pack was made with, as its header says it: filled in from what is asked for, and compared
+ * with a pack that is there. */
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <xxhash.h>
+
+#include "micromet/base/size.h"
+#include "micromet/slide/pack.h"
+
+/* What decides about reuse, by the name that messages give it. */
+struct header_field {
+    const char *name;
+    size_t offset, size;
+    bool of_files; /* known only where the slide is open */
+};
+#define FIELD(name, member, of_files)                                                              \
+    {                                                                                              \
+        name, offsetof(struct pack_header, member), sizeof(((struct pack_header *)0)->member),     \
+            of_files                                                                               \
+    }
+static const struct header_field header_fields[] = {
+    FIELD("the version of the format", version, false),
+    FIELD("the slide's name", slide_name, false),
+    FIELD("the slide's content", slide_hash, true),
+    FIELD("the slide's size", slide_bytes, true),
+    FIELD("the annotation's name", annotation_name, false),
+    FIELD("the annotation's content", annotation_hash, true),
+    FIELD("the slide's µm/px", mpp_x, true),
+    FIELD("the slide's µm/px", mpp_y, true),
+    FIELD("the slide's downsamples", downsamples, true),
+    FIELD("data.levels", tower_count, false),
+    FIELD("data.levels", levels, false),
+    FIELD("data.window", window, false),
+    FIELD("data.center", center, false),
+    FIELD("data.stride", stride, false),
+    FIELD("data.origin", origin_x, false),
+    FIELD("data.origin", origin_y, false),
+    FIELD("data.mpp", mpp, false),
+    FIELD("data.tissue.method", tissue_method, false),
+    FIELD("data.tissue.threshold", tissue_threshold, false),
+    FIELD("data.tissue.min_normal", min_normal, false),
+    FIELD("data.normals_per_tumor", normals_per_tumor, false),
+    FIELD("data.max_tumor", max_tumor, false),
+    FIELD("data.max_normal", max_normal, false),
+    FIELD("seed", seed, false),
+    FIELD("the slide's label", label, false),
+};
+#undef FIELD
+
+const char *pack_difference(const struct pack_header *have, const struct pack_header *want)
+{
+    for (size_t i = 0; i < COUNT_OF(header_fields); i++) {
+        const struct header_field *field = &header_fields[i];
+        if (field->of_files && !want->slide_hash[0]) continue;
+        if (memcmp((const char *)have + field->offset, (const char *)want + field->offset,
+                   field->size))
+            return field->name;
+    }
+    return NULL;
+}
+
+static bool hash_file(const char *path, uint64_t *hash, struct error *err)
+{
+    enum { CHUNK_BYTES = 1 << 20 };
+    FILE *stream = fopen(path, "rb");
+    XXH3_state_t *state = XXH3_createState();
+    uint8_t *chunk = malloc(CHUNK_BYTES);
+    bool ok = false;
+
+    if (!stream) {
+        error_set(err, EXIT_CODE_FAILED, "%s: cannot be opened: %s", path, strerror(errno));
+        goto done;
+    }
+    if (!state || !chunk) {
+        error_set(err, EXIT_CODE_FAILED, "%s: out of memory", path);
+        goto done;
+    }
+    XXH3_64bits_reset(state);
+    for (size_t got; (got = fread(chunk, 1, CHUNK_BYTES, stream)) > 0;)
+        XXH3_64bits_update(state, chunk, got);
+    ok = !ferror(stream) ||
+         error_set(err, EXIT_CODE_FAILED, "%s: cannot be read: %s", path, strerror(errno));
+    *hash = XXH3_64bits_digest(state);
+done:
+    if (stream) fclose(stream);
+    XXH3_freeState(state);
+    free(chunk);
+    return ok;
+}
+
+static bool copy_name(char *to, size_t size, const char *path, struct error *err)
+{
+    const char *name = path_name(path);
+    if (strlen(name) >= size)
+        return error_set(err, EXIT_CODE_FAILED, "%s: the file's name is longer than %zu bytes",
+                         path, size - 1);
+    memcpy(to, name, strlen(name));
+    return true;
+}
+
+static bool fill_of_files(struct pack_header *header, const struct manifest_row *row,
+                          const struct slide *slide, struct error *err)
+{
+    struct stat facts;
+
+    if (stat(row->slide, &facts) != 0)
+        return error_set(err, EXIT_CODE_FAILED, "%s: %s", row->slide, strerror(errno));
+    header->slide_bytes = (uint64_t)facts.st_size;
+    memcpy(header->slide_hash, slide->quickhash,
+           strnlen(slide->quickhash, sizeof header->slide_hash - 1));
+    header->mpp_x = slide->mpp_x;
+    header->mpp_y = slide->mpp_y;
+    for (int tower = 0; tower < header->tower_count; tower++) {
+        const int level = header->levels[tower];
+        if (level < slide->level_count)
+            header->downsamples[tower] = slide->levels[level].downsample;
+    }
+    return !*row->annotation || hash_file(row->annotation, &header->annotation_hash, err);
+}
+
+bool pack_header_expected(const struct manifest_row *row, const struct config *config,
+                          const struct slide *slide, struct pack_header *header, struct error *err)
+{
+    const struct config_data *data = &config->data;
+
+    *header = (struct pack_header) {
+        .version = PACK_VERSION,
+        .header_bytes = PACK_HEADER_BYTES,
+        .tower_count = data->level_count,
+        .window = data->window,
+        .center = data->center,
+        .stride = data->stride,
+        .origin_x = data->origin[0],
+        .origin_y = data->origin[1],
+        .mpp = data->mpp,
+        .tissue_method = (int32_t)data->tissue.method,
+        .tissue_threshold = data->tissue.threshold,
+        .min_normal = data->tissue.min_normal,
+        .normals_per_tumor = data->normals_per_tumor,
+        .max_tumor = data->max_tumor,
+        .max_normal = data->max_normal,
+        .seed = config->seed,
+        .label = row->label,
+    };
+    memcpy(header->magic, pack_magic, sizeof pack_magic);
+    for (int tower = 0; tower < data->level_count; tower++)
+        header->levels[tower] = data->levels[tower];
+    if (!copy_name(header->slide_name, sizeof header->slide_name, row->slide, err) ||
+        !copy_name(header->annotation_name, sizeof header->annotation_name, row->annotation, err))
+        return false;
+    return !slide || fill_of_files(header, row, slide, err);
+}
+
+bool pack_path(char path[PATH_MAX_BYTES], const struct manifest_row *row,
+               const struct config *config, struct error *err)
+{
+    char stem[PATH_MAX_BYTES], name[PATH_MAX_BYTES];
+
+    path_stem(stem, row->slide);
+    const int length = snprintf(name, sizeof name, "%s.pack", stem);
+    if (length < 0 || (size_t)length >= sizeof name)
+        return error_set(err, EXIT_CODE_FAILED, "%s: the path is too long", row->slide);
+    return path_join(path, config->data.pack, name, err);
+}
