@@ -8,8 +8,8 @@
 #include "micromet/slide/manifest.h"
 #include "micromet/slide/slide.h"
 #include "micromet/synth/synth.h"
-#include "synth/tiff_pyramid.h"
 #include "synth/synth_scene.h"
+#include "synth/tiff_pyramid.h"
 #include "temporary.h"
 
 TestSuite(synth, .init = temporary_begin, .fini = temporary_end);

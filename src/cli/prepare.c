@@ -1,7 +1,7 @@
 /* micromet prepare */
+#include "micromet/run/prepare.h"
 #include "cli.h"
 #include "micromet/base/log.h"
-#include "micromet/run/prepare.h"
 
 struct arguments {
     bool force;

@@ -1,6 +1,6 @@
 /* Reading safetensors files: the file is mapped and nothing in it trusted. Every tensor must lie
- * inside the bytes, aligned, and all tensors together must cover the bytes exactly once. What passes
- * can be used in place. */
+ * inside the bytes, aligned, and all tensors together must cover the bytes exactly once. What
+ * passes can be used in place. */
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
