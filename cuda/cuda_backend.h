@@ -1,5 +1,5 @@
-/* The CUDA backend's own structures: queues are streams, tickets are events, plans are what cuDNN, cuBLASLt or our kernels
- * need to run an op again. */
+/* The CUDA backend's own structures: queues are streams, tickets are events, plans are what cuDNN,
+ * cuBLASLt or our kernels need to run an op again. */
 #ifndef MICROMET_CUDA_BACKEND_H
 #define MICROMET_CUDA_BACKEND_H
 
@@ -63,8 +63,8 @@ bool cuda_plan_kernel(struct plan *plan,
 bool cuda_backend_planner(struct backend *base, struct gpu_planner **planner,
                           struct error *err); /* planner.c */
 
-/* Scratch of a queue: ask when planning, take when running (it may have moved since). Not during a recording. What
- * recordings use stays until the backend is closed. */
+/* Scratch of a queue: ask when planning, take when running (it may have moved since). Not during a
+ * recording. What recordings use stays until the backend is closed. */
 bool workspace_reserve(struct cuda_backend *backend, int queue, size_t bytes, struct error *err);
 static inline cudaStream_t plan_stream(const struct plan *plan)
 {
@@ -86,10 +86,12 @@ bool weights_take(struct plan *plan, const struct op_buffers *buffers, const voi
 /* plan_load of backend_ops. */
 bool weights_load(struct plan *plan, const float *weights, struct error *err);
 
-/* Device memory; a failure says how much was asked for, what is free, and what holds the rest. Given back with cudaFree(). */
+/* Device memory; a failure says how much was asked for, what is free, and what holds the rest.
+ * Given back with cudaFree(). */
 bool cuda_alloc(struct cuda_backend *backend, size_t bytes, void **memory, struct error *err);
 
-/* What src/nn/backend.c looks for once it has loaded this library: the commit it was built from, and the door. */
+/* What src/nn/backend.c looks for once it has loaded this library: the commit it was built from,
+ * and the door. */
 __attribute__((visibility("default"))) extern const char cuda_backend_version[];
 __attribute__((visibility("default"))) bool cuda_backend_open(const struct config_compute *compute,
                                                               int queues, struct backend **backend,

@@ -1,8 +1,10 @@
-/* Our own kernels. Each op that cuDNN and cuBLASLt do not compute is a row of functions, so that planning is a table.
+/* Our own kernels. Each op that cuDNN and cuBLASLt do not compute is a row of functions, so that
+ * planning is a table.
  *
- * All tensors are NHWC with a pixel stride; accesses are 16 bytes wide where addresses and channel counts allow, else
- * narrower. Sums that cross threads have a fixed order: the same input gives the same bits, whatever the GPU is doing.
- * Launchers only queue work on `stream`, and return cudaGetLastError(). Pointers are device memory. */
+ * All tensors are NHWC with a pixel stride; accesses are 16 bytes wide where addresses and channel
+ * counts allow, else narrower. Sums that cross threads have a fixed order: the same input gives the
+ * same bits, whatever the GPU is doing. Launchers only queue work on `stream`, and return
+ * cudaGetLastError(). Pointers are device memory. */
 #ifndef MICROMET_CUDA_KERNELS_H
 #define MICROMET_CUDA_KERNELS_H
 
@@ -28,7 +30,8 @@ extern const struct cuda_kernel cuda_kernel_batch_norm, cuda_kernel_batch_norm_b
     cuda_kernel_pool, cuda_kernel_pool_backward, cuda_kernel_relu_backward, cuda_kernel_dropout,
     cuda_kernel_loss, cuda_kernel_augment, cuda_kernel_optimizer;
 
-/* Master weights (rows, weights_c) F32 to (rows, c) of another type, the channels behind weights_c zero; rows = K*R*S. */
+/* Master weights (rows, weights_c) F32 to (rows, c) of another type, the channels behind weights_c
+ * zero; rows = K*R*S. */
 cudaError_t launch_pack_weights(const float *weights, int64_t rows, int weights_c, int c,
                                 enum dtype dtype, void *packed, cudaStream_t stream);
 /* A filter gradient (rows, c) of F32 or BF16 back to F32 (rows, weights_c). */

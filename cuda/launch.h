@@ -1,5 +1,6 @@
-/* How a kernel is launched: the one place where nvcc's syntax stands, so that the simulated device of the tests can run
- * the same sources. Evaluates to nothing; take cudaGetLastError() behind it. Kernels use static shared memory only. */
+/* How a kernel is launched: the one place where nvcc's syntax stands, so that the simulated device
+ * of the tests can run the same sources. Evaluates to nothing; take cudaGetLastError() behind it.
+ * Kernels use static shared memory only. */
 #ifndef MICROMET_CUDA_LAUNCH_H
 #define MICROMET_CUDA_LAUNCH_H
 

@@ -7,8 +7,8 @@
 bool memory_init(struct cuda_backend *backend, struct error *err);
 void memory_release(struct cuda_backend *backend);
 
-/* The alloc, alloc_host, exhausted_memory_bytes, free and free_host of backend_ops. Work under way ends
- * before memory is given back. */
+/* The alloc, alloc_host, exhausted_memory_bytes, free and free_host of backend_ops. Work under way
+ * ends before memory is given back. */
 bool memory_alloc(struct backend *backend, size_t bytes, void **memory, struct error *err);
 bool memory_alloc_host(struct backend *backend, size_t bytes, void **memory, struct error *err);
 size_t exhausted_memory_bytes(const struct backend *backend);

@@ -221,7 +221,8 @@ static bool resolve(const struct cuda_queues *queues, const struct mark *mark, s
 {
     float ms, before_ms = 0;
     if (!CUDA_OK(cudaEventElapsedTime(&ms, queues->anchor, mark->event), err)) return false;
-    /* A mark may be older than the anchor, and whether CUDA tells negative times it does not say. */
+    /* A mark may be older than the anchor, and whether CUDA tells negative times it
+     * does not say. */
     if (ms <= 0 && !CUDA_OK(cudaEventElapsedTime(&before_ms, mark->event, queues->anchor), err))
         return false;
     *mark->when_s = queues->anchor_s + 1e-3 * (double)(ms > 0 ? ms : -before_ms);

@@ -8,10 +8,11 @@
 # configuration: give a new test a row. What is without a reason is fast because it takes a second or two.
 set(fast_tests
     "rooms" "rooms_finds" # src, include and cuda keep their order
+    "format" "manual" "completion" # the sources' form; what is made of the commands' option tables
     "fixture" "case_.+" # each a command that must fail with its message
     "fuzz_(checkpoint|onnx|pickle|safetensors|zip)" # the seeds of the fuzzers, once
     "test_(annotation|asap_xml|augment|base|checkpoint|config|dataset|evaluate|image|keras3|keras_hdf5|kernels|loader)"
-    "test_(manifest|metrics|onnx|optimizer|pickle|plot|pretrained|reference|safetensors|sampler|sandbox|slide|synth)"
+    "test_(manifest|metrics|onnx|op|optimizer|pickle|plot|pretrained|reference|safetensors|sampler|sandbox|slide|synth)"
     "test_(tensorboard|tissue|torch_zip|training_ops|weights|weights_memory)"
     "test_(backend|export|grid|initial_weights|model|pack|predict)" # the parts of them that are quick
     "test_simulated.*" # the simulated device itself

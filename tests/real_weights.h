@@ -1,4 +1,5 @@
-/* The real InceptionV3 weights of the shared data (8-bit values with a scale for each array), as a safetensors file. */
+/* The real InceptionV3 weights of the shared data (8-bit values with a scale for each array), as
+ * a safetensors file. */
 #ifndef MICROMET_TESTS_REAL_WEIGHTS_H
 #define MICROMET_TESTS_REAL_WEIGHTS_H
 

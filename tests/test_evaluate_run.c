@@ -137,7 +137,8 @@ Test(evaluate_run, dataset_and_whole_slides_give_the_same_windows_the_same_proba
     checkpoint_release(&checkpoint);
 }
 
-/* The map of n.tif that an evaluation kept, with every probability set to 0.75 and its checksum set right. */
+/* The map of n.tif that an evaluation kept, with every probability set to 0.75 and its
+ * checksum set right. */
 static void forge_finished_map(const char *path)
 {
     struct weights weights;

@@ -152,7 +152,8 @@ Test(model, keras_150_trains_exactly_the_convolutions_behind_the_cut)
     bench_release(&b);
 }
 
-/* Directional derivative of the loss along a random direction of one array, against the gradient. */
+/* Directional derivative of the loss along a random direction of one array,
+ * against the gradient. */
 static void check_gradient(struct bench *b, const char *name, double length)
 {
     int index;
@@ -168,7 +169,8 @@ static void check_gradient(struct bench *b, const char *name, double length)
     for (size_t i = 0; i < n; i++) norm += (double)gradient[i] * gradient[i];
     norm = sqrt(norm);
     cr_assert(norm > 0, "%s has no gradient", name);
-    /* half along the gradient, half at random: large enough to be measured, not blind to the rest */
+    /* half along the gradient, half at random: large enough to be measured, not blind
+     * to the rest */
     float *direction = malloc(n * 4);
     for (size_t i = 0; i < n; i++) {
         direction[i] = (float)(gradient[i] / norm + 0.3 * random_normal(&random) / sqrt((double)n));
@@ -229,7 +231,8 @@ Test(model, gradients_with_scales_and_frozen_statistics_agree_with_finite_differ
     bench_release(&b);
 }
 
-/* With frozen statistics and no dropout, training's forward pass and the folded inference program are one function. */
+/* With frozen statistics and no dropout, training's forward pass and the folded inference program
+ * are one function. */
 Test(model, folded_inference_agrees_with_the_unfolded_forward_pass)
 {
     struct bench b;

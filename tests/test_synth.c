@@ -8,16 +8,15 @@
 #include "micromet/slide/manifest.h"
 #include "micromet/slide/slide.h"
 #include "micromet/synth/synth.h"
-#include "synth/tiff_pyramid.h"
 #include "synth/synth_scene.h"
+#include "synth/tiff_pyramid.h"
 #include "temporary.h"
 
 TestSuite(synth, .init = temporary_begin, .fini = temporary_end);
 
 static struct synth_options options_of(int64_t width, int64_t height, int levels)
 {
-    struct synth_options options;
-    synth_defaults(&options);
+    struct synth_options options = { SYNTH_DEFAULTS };
     options.width = width;
     options.height = height;
     options.levels = levels;

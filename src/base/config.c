@@ -165,7 +165,7 @@ static void describe_range(const struct config_key *key, char *range, size_t siz
     }
 }
 
-void config_print_help(FILE *stream)
+bool config_key_describe(int index, struct config_key_facts *facts)
 {
     static const char *const types[] = {
         [CONFIG_TEXT] = "text",         [CONFIG_PATH] = "path",
@@ -174,18 +174,33 @@ void config_print_help(FILE *stream)
         [CONFIG_DOUBLE] = "number",     [CONFIG_CHOICE] = "choice",
         [CONFIG_INT_LIST] = "integers", [CONFIG_INT64_PAIR] = "2 integers",
     };
+    static const char *const truths[] = { "true", "false", NULL };
+    if (index >= config_key_count) return false;
+    const struct config_key *key = &config_keys[index];
+    *facts = (struct config_key_facts) {
+        .name = key->name,
+        .type = types[key->kind],
+        .initial = key->initial,
+        .help = key->help,
+        .words = key->kind == CONFIG_BOOL ? truths : key->choices,
+        .is_path = key->kind == CONFIG_PATH,
+    };
+    describe_range(key, facts->range, sizeof(facts->range));
+    return true;
+}
+
+void config_print_help(FILE *stream)
+{
     static const char row[] = "%-27s %-10s %-37s %-21s %s\n";
     fprintf(stream, row, "key", "type", "range", "default", "what it is");
     const char *previous = "";
-    for (int i = 0; i < config_key_count; i++) {
-        const struct config_key *key = &config_keys[i];
-        if (strcspn(key->name, ".") != strcspn(previous, ".") ||
-            strncmp(key->name, previous, strcspn(key->name, ".")) != 0)
-            if (strchr(key->name, '.')) fputc('\n', stream);
-        char range[128];
-        describe_range(key, range, sizeof(range));
-        fprintf(stream, row, key->name, types[key->kind], range, *key->initial ? key->initial : "-",
-                key->help);
-        previous = key->name;
+    struct config_key_facts key;
+    for (int i = 0; config_key_describe(i, &key); i++) {
+        if (strcspn(key.name, ".") != strcspn(previous, ".") ||
+            strncmp(key.name, previous, strcspn(key.name, ".")) != 0)
+            if (strchr(key.name, '.')) fputc('\n', stream);
+        fprintf(stream, row, key.name, key.type, key.range, *key.initial ? key.initial : "-",
+                key.help);
+        previous = key.name;
     }
 }

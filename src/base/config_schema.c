@@ -70,7 +70,8 @@ const struct config_key config_keys[] = {
     INT64(data.max_normal, 0, 1e12, "5000", "normal windows kept per slide; 0 = all"),
     INT(data.reader_threads, 0, 1024, "0",
         "threads that read windows; 0 = as many as compute threads"),
-    INT(data.ring, 1, 1024, "4", "batches in memory: under way and read ahead; at least 2 are held"),
+    INT(data.ring, 1, 1024, "4",
+        "batches in memory: under way and read ahead; at least 2 are held"),
 
     BOOL(augment.rotate, "true", "by a multiple of 90 degrees"),
     BOOL(augment.flip, "true", "left-right and top-bottom"),
@@ -83,7 +84,8 @@ const struct config_key config_keys[] = {
     WEIGHTS(model.weights, "inception_v3_notop.h5",
         "file of Keras, torchvision, timm, ONNX, a checkpoint; or random"),
     CHOICE(model.pool_padding, pool_paddings, "auto",
-        "average pools: exclude padding (Keras), include it (PyTorch); auto: as the weights' writer"),
+        "average pools: exclude padding (Keras), include it (PyTorch); "
+        "auto: as the weights' writer"),
     TEXT(model.freeze, "keras:150",
         "keras:N (layers below N), a block such as mixed_6d, none or all"),
     INTS(model.head, model.head_count, 1, 65536, "[256, 128]",

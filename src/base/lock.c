@@ -1,5 +1,6 @@
-/* flock(): unlike fcntl()'s locks it belongs to the open file, so that a library which opens and closes the same file
- * does not drop it, and on Linux it holds between the hosts of a network file system too. */
+/* flock(): unlike fcntl()'s locks it belongs to the open file, so that a library which opens and
+ * closes the same file does not drop it, and on Linux it holds between the hosts of a network
+ * file system too. */
 #include "micromet/base/lock.h"
 
 #include <errno.h>

@@ -1,42 +1,71 @@
 /* micromet bench */
 #include <stdio.h>
-#include <string.h>
 
 #include "cli.h"
 #include "micromet/bench/bench.h"
 
-static const char help[] =
-    "usage: micromet bench [options]\n"
-    "\n"
-    "Measures how fast the parts of the program are on this machine, each beside its\n"
-    "ceiling. Without --slide, --pack, --augment, --network and --layers: --augment --network.\n"
-    "\n"
-    "  --slide FILE   decode FILE's level 0 on one and on all threads\n"
-    "  --pack FILE    read windows through the loader\n"
-    "  --augment      augment two towers' windows\n"
-    "  --network      a pass of inference and a step of training: two towers, head 256, 128,\n"
-    "                 1, frozen to keras:150, Adam, random weights\n"
-    "  --layers       each operation of one tower by itself, slowest first\n"
-    "  --px N         side of a window (default: 80)\n"
-    "  --batch N      windows computed at once (default: 32, above 160 px 8)\n"
-    "  --threads N    processors to use (default: all)\n"
-    "  --seconds S    for each measurement (default: 3)\n"
-    "  --json         one JSON object a line\n"
-    "\n"
-    "peak     multiply-adds in registers, two operations each: ceiling of infer and train\n"
-    "triad    a[i] = b[i] + 3 c[i] over arrays larger than any cache: ceiling of augment\n"
-    "         (bytes in, floats out) and of pack (each byte is read and written), unless the\n"
-    "         pack fits into a cache\n"
-    "decode   its ceiling is the speed of one thread times the threads\n"
-    "infer, train   two operations for each multiply-add of direct convolution; taps on\n"
-    "         padding are not counted. Winograd's algorithms need fewer, so that a share can\n"
-    "         pass 100 %. A pair is one window of each tower.\n"
-    "\n"
-    "examples:\n"
-    "  micromet bench\n"
-    "  micromet bench --slide tumor_091.tif --pack packs/tumor_091.pack\n"
-    "  micromet bench --network --px 299 --batch 8 --json\n"
-    "  micromet bench --layers --seconds 10\n";
+struct arguments {
+    struct bench_options bench;
+    bool json;
+};
+
+static const struct option option_rows[] = {
+    { .name = "slide",
+      .kind = OPTION_FILE,
+      FIELD(bench.slide),
+      .value = "FILE",
+      .help = "decode FILE's level 0 on one and on all threads" },
+    { .name = "pack",
+      .kind = OPTION_FILE,
+      FIELD(bench.pack),
+      .value = "FILE",
+      .help = "read windows through the loader" },
+    { .name = "augment",
+      .kind = OPTION_FLAG,
+      FIELD(bench.augment),
+      .help = "augment two towers' windows" },
+    { .name = "network",
+      .kind = OPTION_FLAG,
+      FIELD(bench.network),
+      .help = "a pass of inference and a step of training: two towers, head 256, 128, 1, frozen to "
+              "keras:150, Adam, random weights" },
+    { .name = "layers",
+      .kind = OPTION_FLAG,
+      FIELD(bench.layers),
+      .help = "each operation of one tower by itself, slowest first" },
+    { .name = "px",
+      .kind = OPTION_INT,
+      FIELD(bench.px),
+      .min = 75,
+      .max = 4096,
+      .value = "N",
+      .help = "side of a window" },
+    { .name = "batch",
+      .kind = OPTION_INT,
+      FIELD(bench.batch),
+      .min = 1,
+      .max = 4096,
+      .value = "N",
+      .absent = "32, above 160 px 8",
+      .help = "windows computed at once" },
+    { .name = "threads",
+      .kind = OPTION_INT,
+      FIELD(bench.threads),
+      .min = 1,
+      .max = 1024,
+      .value = "N",
+      .absent = "all",
+      .help = "processors to use" },
+    { .name = "seconds",
+      .kind = OPTION_DOUBLE,
+      FIELD(bench.seconds),
+      .min = 0.01,
+      .max = 3600,
+      .value = "S",
+      .help = "for each measurement" },
+    { .name = "json", .kind = OPTION_FLAG, FIELD(json), .help = "one JSON object a line" },
+    { 0 },
+};
 
 /* --- for people ------------------------------------------------------------------------------- */
 
@@ -139,52 +168,49 @@ static void json_layers(void *context, const char *program, const struct model_o
     fflush(stdout);
 }
 
-static enum exit_code run(int argc, char **argv, struct error *err)
+static enum exit_code run(void *arguments, int count, char **operands, struct error *err)
 {
-    struct bench_options options = { .seconds = 3 };
-    int64_t px = 80, batch = 0, threads = 0;
-    bool json = false;
-    const struct option_spec specs[] = {
-        { .name = "slide", .kind = OPTION_STRING, .value = &options.slide },
-        { .name = "pack", .kind = OPTION_STRING, .value = &options.pack },
-        { .name = "augment", .kind = OPTION_FLAG, .value = &options.augment },
-        { .name = "network", .kind = OPTION_FLAG, .value = &options.network },
-        { .name = "layers", .kind = OPTION_FLAG, .value = &options.layers },
-        { .name = "px", .kind = OPTION_INT, .value = &px, .min = 75, .max = 4096 },
-        { .name = "batch", .kind = OPTION_INT, .value = &batch, .min = 1, .max = 4096 },
-        { .name = "threads", .kind = OPTION_INT, .value = &threads, .min = 1, .max = 1024 },
-        { .name = "seconds",
-          .kind = OPTION_DOUBLE,
-          .value = &options.seconds,
-          .min = 0.01,
-          .max = 3600 },
-        { .name = "json", .kind = OPTION_FLAG, .value = &json },
-    };
-    int count;
-    if (!options_parse(argc, argv, specs, sizeof specs / sizeof *specs, &count, err))
-        return err->code;
+    static const struct bench_listener table = { .result = print_result, .layers = print_layers };
+    static const struct bench_listener lines = { .result = json_result, .layers = json_layers };
+    const struct arguments *a = arguments;
+    struct bench_options bench = a->bench;
     if (count) {
         error_set(err, EXIT_CODE_USAGE,
-                  "bench: '%.80s' is not an option; see `micromet bench --help`", argv[1]);
+                  "bench: '%.80s' is not an option; see `micromet bench --help`", operands[0]);
         return err->code;
     }
-    if (!options.slide && !options.pack && !options.augment && !options.network && !options.layers)
-        options.augment = options.network = true;
-    options.px = (int)px;
-    options.batch = batch ? (int)batch : px > 160 ? 8 : 32;
-    options.threads = (int)threads;
-    const struct bench_listener table = { .result = print_result, .layers = print_layers };
-    const struct bench_listener lines = { .result = json_result, .layers = json_layers };
-    if (!json)
+    if (!bench.slide && !bench.pack && !bench.augment && !bench.network && !bench.layers)
+        bench.augment = bench.network = true;
+    if (!bench.batch) bench.batch = bench.px > 160 ? 8 : 32;
+    if (!a->json)
         printf("%-8s %7s %7s %7s %12s %-9s %12s %8s\n", "what", "px", "batch", "threads",
                "measured", "", "ceiling", "share");
-    bench_run(&options, json ? &lines : &table, err);
+    bench_run(&bench, a->json ? &lines : &table, err);
     return err->code;
 }
 
 const struct subcommand command_bench = {
     .name = "bench",
     .summary = "measure the speed of every part beside its ceiling",
-    .help = help,
+    .operands = "",
+    .description =
+        "Measures how fast the parts of the program are on this machine, each beside its ceiling. "
+        "Without --slide, --pack, --augment, --network and --layers: --augment --network.",
+    .options = option_rows,
+    ARGUMENTS(.bench = { .px = 80, .seconds = 3 }),
+    .notes =
+        "What the lines are:\n\n"
+        "peak\tmultiply-adds in registers, two operations each: ceiling of infer and train\n\n"
+        "triad\ta[i] = b[i] + 3 c[i] over arrays larger than any cache: ceiling of augment (bytes "
+        "in, floats out) and of pack (each byte is read and written), unless the pack fits into a "
+        "cache\n\n"
+        "decode\tits ceiling is the speed of one thread times the threads\n\n"
+        "infer, train\ttwo operations for each multiply-add of direct convolution; taps on padding "
+        "are not counted. Winograd's algorithms need fewer, so that a share can pass 100 %. A pair "
+        "is one window of each tower.",
+    .examples = "micromet bench\n"
+                "micromet bench --slide tumor_091.tif --pack packs/tumor_091.pack\n"
+                "micromet bench --network --px 299 --batch 8 --json\n"
+                "micromet bench --layers --seconds 10\n",
     .run = run,
 };

@@ -1,80 +1,64 @@
 /* micromet evaluate */
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "cli.h"
-#include "micromet/base/text.h"
 #include "micromet/run/evaluate.h"
 #include "micromet/run/session.h"
 
-static const char help[] =
-    "usage: micromet evaluate CHECKPOINT [key=value ...] [options]\n"
-    "\n"
-    "Says how good a model is on a split of its manifest, for each slide and overall: AUC,\n"
-    "average precision, and sensitivity, specificity, precision, recall, F1 and accuracy at\n"
-    "the threshold that training chose on validation. A slide's score is the largest\n"
-    "probability of its windows; where there are slides of both kinds, it is given an AUC.\n"
-    "\n"
-    "The configuration is the checkpoint's own. Its data can be replaced by key=value, but\n"
-    "not what the model is or sees (data.levels, data.window, model.*).\n"
-    "\n"
-    "  --split NAME          train, validation or test (default: test)\n"
-    "  --whole-slides        every tissue window of each slide, not the windows of the packs;\n"
-    "                        gives all figures again with background as probability 0\n"
-    "  --stride PX           whole slides: between windows, px of the finest tower's level\n"
-    "                        (default: as trained)\n"
-    "  --out FOLDER          default: evaluation-SPLIT[-whole-slides] beside the folder of\n"
-    "                        the checkpoint\n"
-    "  --orientations 1|4|8  average over rotations and mirrors (default: 1)\n"
-    "  --batch N             windows computed at once (default: 32)\n"
-    "  --threads N           processors to use (default: as trained)\n"
-    "\n"
-    "Writes evaluation.json, predictions.csv, roc.png and precision_recall.png. A slide that\n"
-    "cannot be used is reported and the others are finished; the exit code is then 3.\n"
-    "An evaluation of whole slides that was interrupted goes on behind its last finished\n"
-    "slide.\n"
-    "\n"
-    "examples:\n"
-    "  micromet evaluate runs/seed/checkpoints/best.safetensors\n"
-    "  micromet evaluate runs/seed/checkpoints/best.safetensors --split validation\n"
-    "  micromet evaluate best.safetensors --whole-slides --orientations 8 --out whole\n"
-    "  micromet evaluate best.safetensors data.manifest=other.csv data.pack=other-packs\n";
-
 struct arguments {
-    const char *split, *out;
+    const char *out;
+    int split;
     bool whole_slides;
-    int64_t orientations, batch, threads, stride;
+    int orientations, batch, threads, stride;
 };
 
-static bool find_split(const char *name, enum split *split, struct error *err)
-{
-    struct text_nearest nearest = text_nearest_init(name);
-    for (int i = 0; i < SPLIT_COUNT; i++) {
-        *split = (enum split)i;
-        if (strcmp(split_name(*split), name) == 0) return true;
-        text_nearest_offer(&nearest, split_name(*split));
-    }
-    return error_set(err, EXIT_CODE_USAGE,
-                     "--split: '%.80s' is none of train, validation, test%s%s", name,
-                     nearest.best[0] ? "; did you mean " : "", nearest.best);
-}
+static const struct option option_rows[] = {
+    { .name = "split",
+      .kind = OPTION_CHOICE,
+      FIELD(split),
+      .choices = split_names,
+      .value = "NAME",
+      .help = "train, validation or test" },
+    { .name = "whole-slides",
+      .kind = OPTION_FLAG,
+      FIELD(whole_slides),
+      .help = "every tissue window of each slide, not the windows of the packs; gives all figures "
+              "again with background as probability 0" },
+    { .name = "stride",
+      .kind = OPTION_INT,
+      FIELD(stride),
+      .min = 1,
+      .max = 100000,
+      .value = "PX",
+      .absent = "as trained",
+      .help = "whole slides: between windows, px of the finest tower's level" },
+    { .name = "out",
+      .kind = OPTION_FOLDER,
+      FIELD(out),
+      .value = "FOLDER",
+      .absent = "evaluation-SPLIT[-whole-slides] beside the folder of the checkpoint",
+      .help = "where the files go" },
+    { OPTION_ORIENTATIONS },
+    { OPTION_BATCH },
+    { OPTION_THREADS, .absent = "as trained" },
+    { 0 },
+};
 
 static bool read_options(const struct arguments *a, struct evaluate_options *options,
                          struct error *err)
 {
     *options = (struct evaluate_options) {
+        .split = (enum split)a->split,
         .whole_slides = a->whole_slides,
-        .orientations = (int)a->orientations,
-        .batch = (int)a->batch,
-        .stride = (int)a->stride,
+        .orientations = a->orientations,
+        .batch = a->batch,
+        .stride = a->stride,
     };
-    if (a->stride && !a->whole_slides)
-        return error_set(
-            err, EXIT_CODE_USAGE,
-            "--stride: belongs to --whole-slides; packs have the stride that they were "
-            "prepared with (data.stride)");
-    return find_split(a->split, &options->split, err);
+    if (!a->stride || a->whole_slides) return true;
+    return error_set(err, EXIT_CODE_USAGE,
+                     "--stride: belongs to --whole-slides; packs have the stride that they were "
+                     "prepared with (data.stride)");
 }
 
 /* evaluation-<split> beside the folder that the checkpoint lies in. */
@@ -112,35 +96,23 @@ static bool evaluate(struct checkpoint *checkpoint, const struct evaluate_option
                      slides);
 }
 
-static enum exit_code run(int argc, char **argv, struct error *err)
+static enum exit_code run(void *arguments, int count, char **operands, struct error *err)
 {
-    struct arguments a = { .split = "test", .out = "", .orientations = 1, .batch = 32 };
-    const struct option_spec specs[] = {
-        { .name = "split", .kind = OPTION_STRING, .value = &a.split },
-        { .name = "out", .kind = OPTION_STRING, .value = &a.out },
-        { .name = "whole-slides", .kind = OPTION_FLAG, .value = &a.whole_slides },
-        OPTION_ORIENTATIONS(&a.orientations),
-        { .name = "batch", .kind = OPTION_INT, .value = &a.batch, .min = 1, .max = 4096 },
-        { .name = "threads", .kind = OPTION_INT, .value = &a.threads, .min = 1, .max = 1024 },
-        { .name = "stride", .kind = OPTION_INT, .value = &a.stride, .min = 1, .max = 100000 },
-    };
+    const struct arguments *a = arguments;
     struct evaluate_options options;
     struct checkpoint checkpoint;
     char folder[PATH_MAX_BYTES];
-    int count;
-    if (!options_parse(argc, argv, specs, sizeof specs / sizeof *specs, &count, err))
-        return err->code;
     if (count < 1)
         error_set(err, EXIT_CODE_USAGE,
                   "evaluate: which checkpoint? See `micromet evaluate --help`");
-    if (err->code || !read_options(&a, &options, err) ||
-        !checkpoint_open(&checkpoint, argv[1], err))
+    if (err->code || !read_options(a, &options, err) ||
+        !checkpoint_open(&checkpoint, operands[0], err))
         return err->code;
-    snprintf(folder, sizeof folder, "%s", a.out);
-    session_accept_any_backend(&checkpoint.config.compute, (int)a.threads);
+    snprintf(folder, sizeof folder, "%s", a->out);
+    session_accept_any_backend(&checkpoint.config.compute, a->threads);
     options.folder = folder;
-    if (*folder || default_folder(argv[1], &options, folder, err))
-        evaluate(&checkpoint, &options, count - 1, argv + 2, folder, err);
+    if (*folder || default_folder(operands[0], &options, folder, err))
+        evaluate(&checkpoint, &options, count - 1, operands + 1, folder, err);
     checkpoint_release(&checkpoint);
     return err->code;
 }
@@ -148,6 +120,26 @@ static enum exit_code run(int argc, char **argv, struct error *err)
 const struct subcommand command_evaluate = {
     .name = "evaluate",
     .summary = "say how good a model is on a split of its slides",
-    .help = help,
+    .operands = "CHECKPOINT [key=value ...]",
+    .operand_kind = OPTION_FILE,
+    .overrides = true,
+    .description =
+        "Says how good a model is on a split of its manifest, for each slide and overall: AUC, "
+        "average precision, and sensitivity, specificity, precision, recall, F1 and accuracy at "
+        "the threshold that training chose on validation. A slide's score is the largest "
+        "probability of its windows; where there are slides of both kinds, it is given an AUC.\n\n"
+        "The configuration is the checkpoint's own. Its data can be replaced by key=value, but not "
+        "what the model is or sees (data.levels, data.window, model.*).",
+    .options = option_rows,
+    ARGUMENTS(.out = "", .split = SPLIT_TEST, .orientations = 1, .batch = 32),
+    .notes =
+        "Writes evaluation.json, predictions.csv, roc.png and precision_recall.png. A slide that "
+        "cannot be used is reported and the others are finished; the exit status is then 3. An "
+        "evaluation of whole slides that was interrupted goes on behind its last finished slide.",
+    .examples =
+        "micromet evaluate runs/seed/checkpoints/best.safetensors\n"
+        "micromet evaluate runs/seed/checkpoints/best.safetensors --split validation\n"
+        "micromet evaluate best.safetensors --whole-slides --orientations 8 --out whole\n"
+        "micromet evaluate best.safetensors data.manifest=other.csv data.pack=other-packs\n",
     .run = run,
 };

@@ -8,39 +8,44 @@
 #include "micromet/run/heatmap.h"
 #include "micromet/run/session.h"
 
-static const char help[] =
-    "usage: micromet heatmap CHECKPOINT SLIDE... [options]\n"
-    "\n"
-    "Computes the tumour probability of every tissue window of each SLIDE with the model's own "
-    "window, levels and\n"
-    "preprocessing, and writes <out>/<slide>.heatmap.tif (float TIFF, one pixel a window), "
-    ".heatmap.png (overlay with\n"
-    "legend and scale) and .heatmap.json (score and geometry). Interrupted maps go on where they "
-    "stopped.\n"
-    "\n"
-    "Memory does not grow with the slide: with two towers about 300 MiB on two processors, and up "
-    "to 32 MiB more for each\n"
-    "further processor up to eight. What to expect is printed first.\n"
-    "\n"
-    "  --out FOLDER          where the files go (default: .)\n"
-    "  --stride PX           between windows, px of the finest tower's level (default: as "
-    "trained)\n"
-    "  --batch N             windows computed at once (default: 32)\n"
-    "  --orientations 1|4|8  average over rotations and mirrors (default: 1)\n"
-    "  --min-tissue SHARE    of tissue pixels that a window needs, 0..1 (default: as trained)\n"
-    "  --annotation FILE     mask TIFF or ASAP XML, drawn as an outline (with one SLIDE)\n"
-    "  --mpp X               µm per level-0 pixel where the slide does not say\n"
-    "  --threads N           processors to use (default: all)\n"
-    "\n"
-    "examples:\n"
-    "  micromet heatmap runs/seed/checkpoints/best.safetensors test_001.tif --out maps\n"
-    "  micromet heatmap best.safetensors tumor_091.tif --annotation tumor_091_mask.tif "
-    "--orientations 8\n";
-
 struct arguments {
     const char *out, *annotation;
-    int64_t stride, batch, orientations, threads;
-    double min_tissue, mpp;
+    int stride, batch, orientations, threads;
+    double min_tissue, mpp; /* min_tissue: -1 = as trained */
+};
+
+static const struct option option_rows[] = {
+    { .name = "out",
+      .kind = OPTION_FOLDER,
+      FIELD(out),
+      .value = "FOLDER",
+      .help = "where the files go" },
+    { .name = "stride",
+      .kind = OPTION_INT,
+      FIELD(stride),
+      .min = 1,
+      .max = 100000,
+      .value = "PX",
+      .absent = "as trained",
+      .help = "between windows, px of the finest tower's level" },
+    { OPTION_BATCH },
+    { OPTION_ORIENTATIONS },
+    { .name = "min-tissue",
+      .kind = OPTION_DOUBLE,
+      FIELD(min_tissue),
+      .min = 0,
+      .max = 1,
+      .value = "SHARE",
+      .absent = "as trained",
+      .help = "of tissue pixels that a window needs, 0 to 1" },
+    { .name = "annotation",
+      .kind = OPTION_FILE,
+      FIELD(annotation),
+      .value = "FILE",
+      .help = "mask TIFF or ASAP XML, drawn as an outline (with one SLIDE)" },
+    { OPTION_MPP, .help = "µm per level-0 pixel where the slide does not say" },
+    { OPTION_THREADS, .absent = "all" },
+    { 0 },
 };
 
 static bool one_slide(const struct checkpoint *checkpoint, struct predictor *predictor,
@@ -52,10 +57,9 @@ static bool one_slide(const struct checkpoint *checkpoint, struct predictor *pre
     char stem[PATH_MAX_BYTES], name[PATH_MAX_BYTES + 16], partial[PATH_MAX_BYTES];
     path_stem(stem, path);
     snprintf(name, sizeof name, "%s.heatmap.partial", stem);
-    const struct heatmap_options options = { .stride = (int)a->stride,
-                                             .min_tissue = a->min_tissue,
-                                             .threads = threads,
-                                             .partial = partial };
+    const struct heatmap_options options = {
+        .stride = a->stride, .min_tissue = a->min_tissue, .threads = threads, .partial = partial
+    };
     const bool ok = path_join(partial, a->out, name, err) &&
                     slide_open(&slide, path, a->mpp, err) &&
                     annotation_open(&annotation, a->annotation, &slide, err) &&
@@ -80,8 +84,8 @@ static bool all_slides(struct checkpoint *checkpoint, const struct session *sess
     struct model *model = NULL;
     struct predictor predictor = { 0 };
     bool ok = folder_create(a->out, err) &&
-              checkpoint_model(checkpoint, session->backend, (int)a->batch, &model, err) &&
-              predictor_init(&predictor, model, (int)a->orientations, err);
+              checkpoint_model(checkpoint, session->backend, a->batch, &model, err) &&
+              predictor_init(&predictor, model, a->orientations, err);
     if (ok)
         memory_note(model, HEATMAP_BATCHES,
                     grid_walk_cache_bytes(session->reader_threads) + SLIDE_OPENSLIDE_BYTES);
@@ -100,37 +104,23 @@ static bool all_slides(struct checkpoint *checkpoint, const struct session *sess
     return ok;
 }
 
-static enum exit_code run(int argc, char **argv, struct error *err)
+static enum exit_code run(void *arguments, int count, char **operands, struct error *err)
 {
-    struct arguments a = {
-        .out = ".", .annotation = "", .batch = 32, .orientations = 1, .min_tissue = -1
-    };
-    const struct option_spec specs[] = {
-        { .name = "out", .kind = OPTION_STRING, .value = &a.out },
-        { .name = "annotation", .kind = OPTION_STRING, .value = &a.annotation },
-        { .name = "stride", .kind = OPTION_INT, .value = &a.stride, .min = 1, .max = 100000 },
-        { .name = "batch", .kind = OPTION_INT, .value = &a.batch, .min = 1, .max = 4096 },
-        OPTION_ORIENTATIONS(&a.orientations),
-        { .name = "threads", .kind = OPTION_INT, .value = &a.threads, .min = 1, .max = 1024 },
-        { .name = "min-tissue", .kind = OPTION_DOUBLE, .value = &a.min_tissue, .min = 0, .max = 1 },
-        { .name = "mpp", .kind = OPTION_DOUBLE, .value = &a.mpp, .min = 0.01, .max = 100 },
-    };
-    int count, bad = 0;
+    const struct arguments *a = arguments;
+    int bad = 0;
     struct checkpoint checkpoint;
     struct session session;
-    if (!options_parse(argc, argv, specs, sizeof specs / sizeof specs[0], &count, err))
-        return err->code;
     if (count < 2) {
         error_set(
             err, EXIT_CODE_USAGE,
             "heatmap: give a checkpoint and at least one slide; see `micromet heatmap --help`");
         return err->code;
     }
-    if (!checkpoint_open(&checkpoint, argv[1], err)) return err->code;
-    session_accept_any_backend(&checkpoint.config.compute, (int)a.threads);
+    if (!checkpoint_open(&checkpoint, operands[0], err)) return err->code;
+    session_accept_any_backend(&checkpoint.config.compute, a->threads);
     const bool ok = session_init(&session, &checkpoint.config.compute,
                                  checkpoint.config.data.level_count, 0, err) &&
-                    all_slides(&checkpoint, &session, &a, count - 1, argv + 2, &bad, err);
+                    all_slides(&checkpoint, &session, a, count - 1, operands + 1, &bad, err);
     session_release(&session);
     checkpoint_release(&checkpoint);
     if (!ok) return err->code;
@@ -144,6 +134,20 @@ static enum exit_code run(int argc, char **argv, struct error *err)
 const struct subcommand command_heatmap = {
     .name = "heatmap",
     .summary = "draw the tumour probability of every tissue window of a slide",
-    .help = help,
+    .operands = "CHECKPOINT SLIDE...",
+    .operand_kind = OPTION_FILE,
+    .description =
+        "Computes the tumour probability of every tissue window of each SLIDE with the model's own "
+        "window, levels and preprocessing, and writes <out>/<slide>.heatmap.tif (float TIFF, one "
+        "pixel a window), .heatmap.png (overlay with legend and scale) and .heatmap.json (score "
+        "and geometry). Interrupted maps go on where they stopped.\n\n"
+        "Memory does not grow with the slide: with two towers about 300 MiB on two processors, and "
+        "up to 32 MiB more for each further processor up to eight. What to expect is printed "
+        "first.",
+    .options = option_rows,
+    ARGUMENTS(.out = ".", .annotation = "", .batch = 32, .orientations = 1, .min_tissue = -1),
+    .examples = "micromet heatmap runs/seed/checkpoints/best.safetensors test_001.tif --out maps\n"
+                "micromet heatmap best.safetensors tumor_091.tif --annotation tumor_091_mask.tif "
+                "--orientations 8\n",
     .run = run,
 };

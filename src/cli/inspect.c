@@ -9,9 +9,25 @@
 #include "micromet/format/weights.h"
 #include "micromet/slide/pack.h"
 
-struct inspection {
-    const char *annotation, *out_folder;
+struct arguments {
+    const char *annotation, *out;
     double mpp;
+};
+
+static const struct option option_rows[] = {
+    { .name = "annotation",
+      .kind = OPTION_FILE,
+      FIELD(annotation),
+      .value = "FILE",
+      .help = "of the slide (one PATH only)" },
+    { OPTION_MPP, .help = "µm per pixel of level 0, for slides that do not say or say it wrong" },
+    { .name = "out",
+      .kind = OPTION_FOLDER,
+      FIELD(out),
+      .value = "FOLDER",
+      .absent = "here",
+      .help = "where pictures go" },
+    { 0 },
 };
 
 /* What a file holds, by its first bytes. Whatever is unknown is left to OpenSlide to judge. */
@@ -26,28 +42,27 @@ static enum file_kind kind_of(const char *path)
                                                                                : FILE_SLIDE;
 }
 
-static bool inspect_file(const struct inspection *inspection, const char *path, struct error *err)
+static bool inspect_file(const struct arguments *a, const char *path, struct error *err)
 {
     switch (kind_of(path)) {
     case FILE_PACK:
-        return inspect_pack(path, inspection->out_folder, err);
+        return inspect_pack(path, a->out, err);
     case FILE_WEIGHTS:
         return inspect_weights(path, err);
     default:
-        return inspect_slide(path, inspection->annotation, inspection->mpp, inspection->out_folder,
-                             err);
+        return inspect_slide(path, a->annotation, a->mpp, a->out, err);
     }
 }
 
 /* A bad file is reported and the others go on. */
-static enum exit_code inspect_files(const struct inspection *inspection, int count, char **paths,
+static enum exit_code inspect_files(const struct arguments *a, int count, char **paths,
                                     struct error *err)
 {
     int failed = 0;
     for (int i = 0; i < count; i++) {
         struct error reason = { 0 };
         if (i > failed) printf("\n"); /* between reports */
-        if (inspect_file(inspection, paths[i], &reason)) continue;
+        if (inspect_file(a, paths[i], &reason)) continue;
         failed++;
         fflush(stdout);
         if (count == 1)
@@ -61,54 +76,36 @@ static enum exit_code inspect_files(const struct inspection *inspection, int cou
     return err->code;
 }
 
-static enum exit_code run(int argc, char **argv, struct error *err)
+static enum exit_code run(void *arguments, int count, char **operands, struct error *err)
 {
-    struct inspection inspection = { .annotation = "", .out_folder = "." };
-    const struct option_spec options[] = {
-        { .name = "annotation", .kind = OPTION_STRING, .value = &inspection.annotation },
-        { .name = "mpp", .kind = OPTION_DOUBLE, .value = &inspection.mpp, .min = 0.01, .max = 100 },
-        { .name = "out", .kind = OPTION_STRING, .value = &inspection.out_folder },
-    };
-    int paths;
-
-    if (!options_parse(argc, argv, options, sizeof options / sizeof *options, &paths, err))
-        return err->code;
-    if (paths < 1)
+    const struct arguments *a = arguments;
+    if (count < 1)
         error_set(err, EXIT_CODE_USAGE,
                   "inspect: which file? for example `micromet inspect slide.tif`");
-    else if (paths > 1 && *inspection.annotation)
+    else if (count > 1 && *a->annotation)
         error_set(err, EXIT_CODE_USAGE,
-                  "inspect: --annotation belongs to one slide, but %d files are "
-                  "given",
-                  paths);
+                  "inspect: --annotation belongs to one slide, but %d files are given", count);
     if (err->code) return err->code;
-    return inspect_files(&inspection, paths, argv + 1, err);
+    return inspect_files(a, count, operands, err);
 }
 
 const struct subcommand command_inspect = {
     .name = "inspect",
     .summary = "say what a slide, pack, checkpoint or file of weights holds, and draw it",
-    .help =
-        "usage: micromet inspect PATH... [--annotation FILE] [--mpp X] [--out FOLDER]\n"
-        "\n"
+    .operands = "PATH...",
+    .operand_kind = OPTION_FILE,
+    .description =
         "A slide: its levels, pixel size and tissue; with an annotation (mask TIFF or ASAP XML) "
-        "also\n"
-        "its size, values and tumor, and whether these fit the slide. Writes NAME.inspect.png, "
-        "the\n"
-        "slide with tissue outlined in blue and tumor in red.\n"
-        "A pack: its parameters, checksum and a sheet of its windows. A checkpoint: its model.\n"
-        "Weights of Keras, PyTorch or ONNX: what of them `micromet import` takes.\n"
-        "\n"
-        "What a file is, its first bytes decide. A file that cannot be read is reported and the\n"
-        "others go on; the exit code is then 3 (1 when all failed).\n"
-        "\n"
-        "  --annotation FILE  of the slide (one PATH only)\n"
-        "  --mpp X            µm per pixel of level 0, for slides that do not say or say it wrong\n"
-        "  --out FOLDER       where pictures go (default: here)\n"
-        "\n"
-        "examples:\n"
-        "  micromet inspect tumor_091.tif --annotation tumor_091_mask.tif --out pictures\n"
-        "  micromet inspect slides/*.svs --mpp 0.25 --out pictures\n"
-        "  micromet inspect runs/seed/best.safetensors\n",
+        "also its size, values and tumor, and whether these fit the slide. Writes "
+        "NAME.inspect.png, the slide with tissue outlined in blue and tumor in red.\n\n"
+        "A pack: its parameters, checksum and a sheet of its windows. A checkpoint: its model. "
+        "Weights of Keras, PyTorch or ONNX: what of them `micromet import` takes.\n\n"
+        "What a file is, its first bytes decide. A file that cannot be read is reported and the "
+        "others go on; the exit status is then 3 (1 when all failed).",
+    .options = option_rows,
+    ARGUMENTS(.annotation = "", .out = "."),
+    .examples = "micromet inspect tumor_091.tif --annotation tumor_091_mask.tif --out pictures\n"
+                "micromet inspect slides/*.svs --mpp 0.25 --out pictures\n"
+                "micromet inspect runs/seed/best.safetensors\n",
     .run = run,
 };

@@ -1,46 +1,24 @@
-/* The program: finds the subcommand in a const table, runs it, and prints its error. The only place
- * that exits. */
+/* The program: finds the subcommand in a const table, reads its arguments, runs it and prints its
+ * error. The only place that exits. */
 #include <malloc.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli.h"
 #include "micromet/base/text.h"
 
-static const struct subcommand *const commands[] = {
-    &command_synth,   &command_inspect,  &command_import,  &command_prepare,
-    &command_train,   &command_evaluate, &command_heatmap, &command_export,
-    &command_predict, &command_bench,    &command_plan,    &command_config,
+const struct subcommand *const subcommands[] = {
+    &command_synth,    &command_inspect, &command_import,     &command_prepare, &command_train,
+    &command_evaluate, &command_heatmap, &command_export,     &command_predict, &command_bench,
+    &command_plan,     &command_config,  &command_completion, &command_manual,  NULL,
 };
-
-enum { COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]) };
 
 static const struct subcommand *find_command(const char *name)
 {
-    for (int i = 0; i < COMMAND_COUNT; i++)
-        if (strcmp(commands[i]->name, name) == 0) return commands[i];
+    for (int i = 0; subcommands[i]; i++)
+        if (strcmp(subcommands[i]->name, name) == 0) return subcommands[i];
     return NULL;
-}
-
-static void print_help(FILE *stream)
-{
-    fputs("usage: micromet COMMAND [ARGUMENTS]\n"
-          "\n"
-          "Fine-tunes a multi-tower InceptionV3 on gigapixel pathology slides, evaluates it and "
-          "draws\n"
-          "heat maps of tumour.\n"
-          "\n",
-          stream);
-    for (int i = 0; i < COMMAND_COUNT; i++)
-        fprintf(stream, "  %-10s %s\n", commands[i]->name, commands[i]->summary);
-    fputs(
-        "\n"
-        "  micromet COMMAND --help   how to use a command\n"
-        "  micromet --version        version of the program\n"
-        "\n"
-        "Exit status: 0 done, 1 failed, 2 wrong command line or configuration, 3 done but for bad\n"
-        "slides that were reported, 75 interrupted with a checkpoint written.\n",
-        stream);
 }
 
 static bool wants_help(int argc, char **argv)
@@ -53,7 +31,7 @@ static bool wants_help(int argc, char **argv)
 static enum exit_code fail_unknown(const char *name, struct error *err)
 {
     struct text_nearest nearest = text_nearest_init(name);
-    for (int i = 0; i < COMMAND_COUNT; i++) text_nearest_offer(&nearest, commands[i]->name);
+    for (int i = 0; subcommands[i]; i++) text_nearest_offer(&nearest, subcommands[i]->name);
     if (nearest.best[0])
         error_set(err, EXIT_CODE_USAGE, "unknown command '%.80s'; did you mean %s?", name,
                   nearest.best);
@@ -63,29 +41,42 @@ static enum exit_code fail_unknown(const char *name, struct error *err)
     return err->code;
 }
 
+static enum exit_code run_parsed(const struct subcommand *command, void *arguments, int argc,
+                                 char **argv, struct error *err)
+{
+    int count;
+    if (command->defaults) memcpy(arguments, command->defaults, command->arguments_bytes);
+    if (!options_parse(command, arguments, argc, argv, &count, err)) return err->code;
+    return command->run(arguments, count, argv + 1, err);
+}
+
 static enum exit_code run_command(int argc, char **argv, struct error *err)
 {
     const struct subcommand *command = find_command(argv[0]);
     if (!command) return fail_unknown(argv[0], err);
-    if (!wants_help(argc, argv)) return command->run(argc, argv, err);
-
-    fputs(command->help, stdout);
-    if (command == &command_config) {
-        putchar('\n');
-        config_print_help(stdout);
+    if (wants_help(argc, argv)) {
+        help_print(command, stdout);
+        return EXIT_CODE_OK;
     }
-    return EXIT_CODE_OK;
+    void *arguments = calloc(1, command->arguments_bytes + 1);
+    if (!arguments) {
+        error_set(err, EXIT_CODE_FAILED, "out of memory");
+        return err->code;
+    }
+    const enum exit_code code = run_parsed(command, arguments, argc, argv, err);
+    free(arguments);
+    return code;
 }
 
 static enum exit_code run(int argc, char **argv, struct error *err)
 {
     if (argc < 2) {
-        print_help(stderr);
+        help_print_program(stderr);
         error_set(err, EXIT_CODE_USAGE, "no command was given");
         return err->code;
     }
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
-        print_help(stdout);
+        help_print_program(stdout);
         return EXIT_CODE_OK;
     }
     if (strcmp(argv[1], "--version") == 0) {
@@ -95,8 +86,9 @@ static enum exit_code run(int argc, char **argv, struct error *err)
     return run_command(argc - 1, argv + 1, err);
 }
 
-/* One heap for all threads: a heap a thread keeps what its thread has freed from the others, and the
- * readers free and take much. They spend their time decoding, not waiting for a heap. */
+/* One malloc arena for all threads: reader threads allocate and free much, and per-thread
+ * arenas cannot reuse what other threads freed. They decode most of the time and do not wait
+ * for a lock. */
 static void share_heap(void)
 {
 #ifdef M_ARENA_MAX

@@ -1,133 +1,181 @@
-/* Options of a subcommand, read by its table. The one idea: the table gives kind and range, so no
- * subcommand converts or checks a number itself. */
-#include "cli.h"
-
+/* The command line of a subcommand, read by the rows of its table: they give kind and range, so
+ * that no subcommand converts or checks a number itself. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli.h"
 #include "micromet/base/text.h"
 
-static bool check_range(const struct option_spec *spec, double value, const char *text,
+const char *const orientation_counts[] = { "1", "4", "8", NULL };
+
+static bool check_range(const struct option *option, double value, const char *text,
                         struct error *err)
 {
-    if (spec->min == 0 && spec->max == 0) return true;
-    if (value < spec->min)
-        return error_set(err, EXIT_CODE_USAGE, "--%s: %.80s is below %.10g", spec->name, text,
-                         spec->min);
-    if (value > spec->max)
-        return error_set(err, EXIT_CODE_USAGE, "--%s: %.80s is above %.10g", spec->name, text,
-                         spec->max);
+    if (option->min == 0 && option->max == 0) return true;
+    if (value < option->min)
+        return error_set(err, EXIT_CODE_USAGE, "--%s: %.80s is below %.10g", option->name, text,
+                         option->min);
+    if (value > option->max)
+        return error_set(err, EXIT_CODE_USAGE, "--%s: %.80s is above %.10g", option->name, text,
+                         option->max);
     return true;
 }
 
-static bool check_choice(const struct option_spec *spec, int64_t value, struct error *err)
+/* "1, 4 or 8" */
+static void list_choices(const struct option *option, const char *last, char *list, size_t size)
 {
-    const char *at = spec->choices;
-    if (!at) return true;
-    for (; *at; at += strspn(at, "0123456789")) {
-        at += strcspn(at, "0123456789");
-        if (*at && strtoll(at, NULL, 10) == value) return true;
+    *list = '\0';
+    for (int i = 0; option->choices[i]; i++) {
+        const size_t length = strlen(list);
+        snprintf(list + length, size - length, "%s%s",
+                 i == 0                   ? ""
+                 : option->choices[i + 1] ? ", "
+                                          : last,
+                 option->choices[i]);
     }
-    return error_set(err, EXIT_CODE_USAGE, "--%s: choose %s", spec->name, spec->choices);
 }
 
-static bool store_integer(const struct option_spec *spec, const char *text, struct error *err)
+static bool check_choice(const struct option *option, int64_t value, struct error *err)
+{
+    char list[256];
+    if (!option->choices) return true;
+    for (int i = 0; option->choices[i]; i++)
+        if (strtoll(option->choices[i], NULL, 10) == value) return true;
+    list_choices(option, " or ", list, sizeof list);
+    return error_set(err, EXIT_CODE_USAGE, "--%s: choose %s", option->name, list);
+}
+
+static void store_whole(const struct option *option, int64_t value, void *field)
+{
+    if (option->bytes == sizeof(int64_t))
+        *(int64_t *)field = value;
+    else
+        *(int *)field = (int)value;
+}
+
+static bool store_integer(const struct option *option, const char *text, void *field,
+                          struct error *err)
 {
     const char *digits = text + (*text == '-' || *text == '+');
     if (!*digits || digits[strspn(digits, "0123456789")])
-        return error_set(err, EXIT_CODE_USAGE, "--%s: expected an integer, got '%.80s'", spec->name,
-                         text);
-    const int64_t value = *(int64_t *)spec->value = strtoll(text, NULL, 10);
-    return check_range(spec, (double)value, text, err) && check_choice(spec, value, err);
+        return error_set(err, EXIT_CODE_USAGE, "--%s: expected an integer, got '%.80s'",
+                         option->name, text);
+    const int64_t value = strtoll(text, NULL, 10);
+    if (!check_range(option, (double)value, text, err) || !check_choice(option, value, err))
+        return false;
+    store_whole(option, value, field);
+    return true;
 }
 
-static bool store_number(const struct option_spec *spec, const char *text, struct error *err)
+static bool store_number(const struct option *option, const char *text, double *field,
+                         struct error *err)
 {
     char *end;
     const double value = strtod(text, &end);
     if (end == text || *end || text[strspn(text, "+-.0123456789eE")])
-        return error_set(err, EXIT_CODE_USAGE, "--%s: expected a number, got '%.80s'", spec->name,
+        return error_set(err, EXIT_CODE_USAGE, "--%s: expected a number, got '%.80s'", option->name,
                          text);
-    *(double *)spec->value = value;
-    return check_range(spec, value, text, err);
+    *field = value;
+    return check_range(option, value, text, err);
 }
 
-static bool store(const struct option_spec *spec, const char *text, struct error *err)
+static bool store_choice(const struct option *option, const char *text, void *field,
+                         struct error *err)
 {
-    switch (spec->kind) {
+    char list[256];
+    struct text_nearest nearest = text_nearest_init(text);
+    for (int i = 0; option->choices[i]; i++) {
+        if (strcmp(option->choices[i], text) == 0) {
+            store_whole(option, i, field);
+            return true;
+        }
+        text_nearest_offer(&nearest, option->choices[i]);
+    }
+    list_choices(option, ", ", list, sizeof list);
+    return error_set(err, EXIT_CODE_USAGE, "--%s: '%.80s' is none of %s%s%s", option->name, text,
+                     list, nearest.best[0] ? "; did you mean " : "", nearest.best);
+}
+
+static bool store(const struct option *option, const char *text, void *arguments, struct error *err)
+{
+    void *field = (char *)arguments + option->offset;
+    switch (option->kind) {
     case OPTION_INT:
-        return store_integer(spec, text, err);
+        return store_integer(option, text, field, err);
     case OPTION_DOUBLE:
-        return store_number(spec, text, err);
-    case OPTION_STRING:
-        *(const char **)spec->value = text;
+        return store_number(option, text, field, err);
+    case OPTION_TEXT:
+    case OPTION_FILE:
+    case OPTION_FOLDER:
+        *(const char **)field = text;
         return true;
+    case OPTION_CHOICE:
+        return store_choice(option, text, field, err);
     case OPTION_FLAG:
         break;
     }
-    return error_set(err, EXIT_CODE_USAGE, "--%s takes no value", spec->name);
+    return error_set(err, EXIT_CODE_USAGE, "--%s takes no value", option->name);
 }
 
 /* "--name", "--name=value" or "-x". */
-static const struct option_spec *find(const struct option_spec *specs, int count,
-                                      const char *argument)
+static const struct option *find(const struct option *rows, const char *argument)
 {
     const bool letter = argument[1] != '-';
     const char *name = argument + 1 + !letter;
     const size_t length = letter ? strlen(name) : strcspn(name, "=");
-    for (int i = 0; i < count; i++)
-        if (letter ? length == 1 && specs[i].letter == *name
-                   : strlen(specs[i].name) == length && memcmp(specs[i].name, name, length) == 0)
-            return &specs[i];
+    for (const struct option *o = rows; o && o->name; o++)
+        if (letter ? length == 1 && o->letter == *name
+                   : strlen(o->name) == length && memcmp(o->name, name, length) == 0)
+            return o;
     return NULL;
 }
 
-static bool fail_unknown(const char *command, const struct option_spec *specs, int count,
-                         const char *argument, struct error *err)
+static bool fail_unknown(const struct subcommand *command, const char *argument, struct error *err)
 {
     char name[NEAREST_MAX];
     const char *bare = argument + strspn(argument, "-");
     snprintf(name, sizeof(name), "%.*s", (int)strcspn(bare, "="), bare);
     struct text_nearest nearest = text_nearest_init(name);
-    for (int i = 0; i < count; i++) text_nearest_offer(&nearest, specs[i].name);
+    for (const struct option *o = command->options; o && o->name; o++)
+        text_nearest_offer(&nearest, o->name);
     if (nearest.best[0])
         return error_set(err, EXIT_CODE_USAGE, "%s: unknown option %.80s; did you mean --%s?",
-                         command, argument, nearest.best);
+                         command->name, argument, nearest.best);
     return error_set(err, EXIT_CODE_USAGE,
-                     "%s: unknown option %.80s; `micromet %s --help` lists all options", command,
-                     argument, command);
+                     "%s: unknown option %.80s; `micromet %s --help` lists all options",
+                     command->name, argument, command->name);
 }
 
 /* The option at argv[*at], whose value may be the next argument. */
-static bool read_option(char **argv, int argc, int *at, const struct option_spec *specs, int count,
-                        struct error *err)
+static bool read_option(const struct subcommand *command, void *arguments, char **argv, int argc,
+                        int *at, struct error *err)
 {
     const char *argument = argv[*at], *equals = strchr(argument, '=');
-    const struct option_spec *spec = find(specs, count, argument);
-    if (!spec) return fail_unknown(argv[0], specs, count, argument, err);
+    const struct option *option = find(command->options, argument);
+    if (!option) return fail_unknown(command, argument, err);
 
-    if (equals) return store(spec, equals + 1, err);
-    if (spec->kind == OPTION_FLAG) {
-        *(bool *)spec->value = true;
+    if (equals) return store(option, equals + 1, arguments, err);
+    if (option->kind == OPTION_FLAG) {
+        *(bool *)((char *)arguments + option->offset) = true;
         return true;
     }
-    if (*at + 1 == argc) return error_set(err, EXIT_CODE_USAGE, "--%s needs a value", spec->name);
-    return store(spec, argv[++*at], err);
+    if (*at + 1 == argc) return error_set(err, EXIT_CODE_USAGE, "--%s needs a value", option->name);
+    return store(option, argv[++*at], arguments, err);
 }
 
-bool options_parse(int argc, char **argv, const struct option_spec *specs, int spec_count,
-                   int *positional_count, struct error *err)
+bool options_parse(const struct subcommand *command, void *arguments, int argc, char **argv,
+                   int *operand_count, struct error *err)
 {
-    *positional_count = 0;
-    bool only_positionals = false; /* after "--" */
+    *operand_count = 0;
+    bool only_operands = false; /* after "--" */
     for (int i = 1; i < argc; i++) {
-        const bool option = !only_positionals && argv[i][0] == '-' && argv[i][1];
+        const bool option = !only_operands && argv[i][0] == '-' && argv[i][1];
         if (!option)
-            argv[1 + (*positional_count)++] = argv[i];
+            argv[1 + (*operand_count)++] = argv[i];
         else if (strcmp(argv[i], "--") == 0)
-            only_positionals = true;
-        else if (!read_option(argv, argc, &i, specs, spec_count, err))
+            only_operands = true;
+        else if (!read_option(command, arguments, argv, argc, &i, err))
             return false;
     }
     return true;

@@ -5,24 +5,28 @@
 #include "cli.h"
 #include "micromet/run/gpu_plan.h"
 
-static const char help[] =
-    "usage: micromet plan CONFIG [key=value ...] --gpu NAME [--batch N] [--json]\n"
-    "\n"
-    "Plans a training for a GPU that need not be here: the engine and the workspace that cuDNN\n"
-    "takes for each convolution, the memory, the largest batch that fits, and what a step takes\n"
-    "at least. The plans are kept, and a training on such a GPU starts with them.\n"
-    "\n"
-    "  --gpu NAME   a100, l40s, h100, b200 or rtx5090\n"
-    "  --batch N    instead of train.batch\n"
-    "  --json       one JSON object a line\n"
-    "\n"
-    "us and GFLOP are of one run with a whole batch: arithmetic at the GPU's peak or bytes at\n"
-    "its bandwidth, whichever takes longer. The first plan compiles kernels, a second or so\n"
-    "each; later ones find them in compute.plan_cache.\n"
-    "\n"
-    "examples:\n"
-    "  micromet plan configs/seed.yaml --gpu h100\n"
-    "  micromet plan configs/seed.yaml --gpu l40s --batch 256 compute.precision=tf32\n";
+struct arguments {
+    const char *gpu;
+    int batch; /* 0 = train.batch */
+    bool json;
+};
+
+static const struct option option_rows[] = {
+    { .name = "gpu",
+      .kind = OPTION_TEXT,
+      FIELD(gpu),
+      .value = "NAME",
+      .help = "a100, l40s, h100, b200 or rtx5090" },
+    { .name = "batch",
+      .kind = OPTION_INT,
+      FIELD(batch),
+      .min = 1,
+      .max = 65536,
+      .value = "N",
+      .help = "instead of train.batch" },
+    { .name = "json", .kind = OPTION_FLAG, FIELD(json), .help = "one JSON object a line" },
+    { 0 },
+};
 
 /* --- for people ------------------------------------------------------------------------------- */
 
@@ -131,30 +135,20 @@ static void json_plan(const struct gpu_plan *plan)
            plan->step.launch_s, bound(plan));
 }
 
-static enum exit_code run(int argc, char **argv, struct error *err)
+static enum exit_code run(void *arguments, int count, char **operands, struct error *err)
 {
-    const char *gpu = NULL;
-    int64_t batch = 0;
-    bool json = false;
-    const struct option_spec specs[] = {
-        { .name = "gpu", .kind = OPTION_STRING, .value = &gpu },
-        { .name = "batch", .kind = OPTION_INT, .value = &batch, .min = 1, .max = 65536 },
-        { .name = "json", .kind = OPTION_FLAG, .value = &json },
-    };
+    const struct arguments *a = arguments;
     struct config config;
     struct gpu_plan plan;
-    int count;
-    if (!options_parse(argc, argv, specs, sizeof specs / sizeof *specs, &count, err))
-        return err->code;
-    if (count < 1 || !gpu) {
+    if (count < 1 || !a->gpu) {
         error_set(err, EXIT_CODE_USAGE, "plan: %s; see `micromet plan --help`",
-                  gpu ? "which configuration" : "--gpu says for which GPU");
+                  a->gpu ? "which configuration" : "--gpu says for which GPU");
         return err->code;
     }
-    if (!config_load(&config, argv[1], count - 1, argv + 2, err)) return err->code;
-    if (batch) config.train.batch = (int)batch;
-    if (!gpu_plan_make(&plan, &config, gpu, err)) return err->code;
-    if (json)
+    if (!config_load(&config, operands[0], count - 1, operands + 1, err)) return err->code;
+    if (a->batch) config.train.batch = a->batch;
+    if (!gpu_plan_make(&plan, &config, a->gpu, err)) return err->code;
+    if (a->json)
         json_plan(&plan);
     else
         print_plan(&plan);
@@ -165,6 +159,19 @@ static enum exit_code run(int argc, char **argv, struct error *err)
 const struct subcommand command_plan = {
     .name = "plan",
     .summary = "plan a training for a GPU that need not be here",
-    .help = help,
+    .operands = "CONFIG [key=value ...] --gpu NAME",
+    .operand_kind = OPTION_FILE,
+    .overrides = true,
+    .description =
+        "Plans a training for a GPU that need not be here: the engine and the workspace that cuDNN "
+        "takes for each convolution, the memory, the largest batch that fits, and what a step "
+        "takes at least. The plans are kept, and a training on such a GPU starts with them.",
+    .options = option_rows,
+    ARGUMENTS(0),
+    .notes = "us and GFLOP are of one run with a whole batch: arithmetic at the GPU's peak or "
+             "bytes at its bandwidth, whichever takes longer. The first plan compiles kernels, a "
+             "second or so each; later ones find them in compute.plan_cache.",
+    .examples = "micromet plan configs/seed.yaml --gpu h100\n"
+                "micromet plan configs/seed.yaml --gpu l40s --batch 256 compute.precision=tf32\n",
     .run = run,
 };

@@ -6,41 +6,39 @@
 #include "micromet/run/predict_files.h"
 #include "micromet/run/session.h"
 
-static const char help[] =
-    "usage: micromet predict FILE ... --model MODEL [options]\n"
-    "\n"
-    "Prints the tumour probability of windows: what this program computes, to compare an\n"
-    "exported model in another runtime with. A FILE is a pack of `micromet prepare`, or PNG\n"
-    "pictures of windows: one for each tower, finest first, one after another, or one larger\n"
-    "as the models of `micromet export --single-input` take it.\n"
-    "\n"
-    "  --model MODEL         a checkpoint, or an ONNX file of `micromet export`\n"
-    "  --out FILE            default: standard output\n"
-    "  --orientations 1|4|8  average over rotations and mirrors (default: 1)\n"
-    "  --batch N             windows computed at once (default: 32)\n"
-    "  --threads N           processors to use (default: as trained)\n"
-    "\n"
-    "The lines read file,window,x_level0,y_level0,probability; pictures have no coordinates.\n"
-    "\n"
-    "examples:\n"
-    "  micromet predict packs/tumor_091.pack --model best.safetensors --out tumor_091.csv\n"
-    "  micromet predict packs/tumor_091.pack --model model.onnx\n"
-    "  micromet predict a-level2.png a-level3.png b-level2.png b-level3.png --model model.onnx\n";
-
 struct arguments {
     const char *model, *out;
-    int64_t orientations, batch, threads;
+    int orientations, batch, threads;
+};
+
+static const struct option option_rows[] = {
+    { .name = "model",
+      .kind = OPTION_FILE,
+      FIELD(model),
+      .value = "MODEL",
+      .help = "a checkpoint, or an ONNX file of `micromet export`" },
+    { .name = "out",
+      .letter = 'o',
+      .kind = OPTION_FILE,
+      FIELD(out),
+      .value = "FILE",
+      .absent = "standard output",
+      .help = "where the lines go" },
+    { OPTION_ORIENTATIONS },
+    { OPTION_BATCH },
+    { OPTION_THREADS, .absent = "as trained" },
+    { 0 },
 };
 
 static bool predict(struct checkpoint *checkpoint, const struct session *session,
                     const struct arguments *a, int count, char *const *paths, FILE *csv,
                     struct error *err)
 {
-    const struct predict_files_options options = { (int)a->orientations, session->reader_threads };
+    const struct predict_files_options options = { a->orientations, session->reader_threads };
     struct model *model = NULL;
     const bool onnx = checkpoint->weights.format == WEIGHTS_ONNX;
     const bool done = (onnx ? export_model : checkpoint_model)(checkpoint, session->backend,
-                                                               (int)a->batch, &model, err) &&
+                                                               a->batch, &model, err) &&
                       predict_files(checkpoint, model, paths, count, &options, csv, err);
     model_release(model);
     return done;
@@ -65,29 +63,19 @@ static bool open_model(struct checkpoint *checkpoint, const char *path, struct e
     return (format == WEIGHTS_ONNX ? export_open : checkpoint_open)(checkpoint, path, err);
 }
 
-static enum exit_code run(int argc, char **argv, struct error *err)
+static enum exit_code run(void *arguments, int count, char **operands, struct error *err)
 {
-    struct arguments a = { .model = "", .out = "", .orientations = 1, .batch = 32 };
-    const struct option_spec specs[] = {
-        { .name = "model", .kind = OPTION_STRING, .value = &a.model },
-        { .name = "out", .letter = 'o', .kind = OPTION_STRING, .value = &a.out },
-        OPTION_ORIENTATIONS(&a.orientations),
-        { .name = "batch", .kind = OPTION_INT, .value = &a.batch, .min = 1, .max = 4096 },
-        { .name = "threads", .kind = OPTION_INT, .value = &a.threads, .min = 1, .max = 1024 },
-    };
+    const struct arguments *a = arguments;
     struct checkpoint checkpoint;
     struct session session;
-    int count;
-    if (!options_parse(argc, argv, specs, sizeof specs / sizeof *specs, &count, err))
-        return err->code;
-    if (count < 1 || !*a.model)
+    if (count < 1 || !*a->model)
         error_set(err, EXIT_CODE_USAGE,
                   "predict: give packs or pictures, and --model; see `micromet predict --help`");
-    if (err->code || !open_model(&checkpoint, a.model, err)) return err->code;
-    session_accept_any_backend(&checkpoint.config.compute, (int)a.threads);
+    if (err->code || !open_model(&checkpoint, a->model, err)) return err->code;
+    session_accept_any_backend(&checkpoint.config.compute, a->threads);
     if (session_init(&session, &checkpoint.config.compute, checkpoint.config.data.level_count, 0,
                      err))
-        predict_to(&checkpoint, &session, &a, count, argv + 1, err);
+        predict_to(&checkpoint, &session, a, count, operands, err);
     session_release(&session);
     checkpoint_release(&checkpoint);
     return err->code;
@@ -96,6 +84,21 @@ static enum exit_code run(int argc, char **argv, struct error *err)
 const struct subcommand command_predict = {
     .name = "predict",
     .summary = "print the tumour probability of windows in packs and pictures",
-    .help = help,
+    .operands = "FILE... --model MODEL",
+    .operand_kind = OPTION_FILE,
+    .description =
+        "Prints the tumour probability of windows: what this program computes, to compare an "
+        "exported model in another runtime with. A FILE is a pack of `micromet prepare`, or PNG "
+        "pictures of windows: one for each tower, finest first, one after another, or one larger "
+        "as the models of `micromet export --single-input` take it.",
+    .options = option_rows,
+    ARGUMENTS(.model = "", .out = "", .orientations = 1, .batch = 32),
+    .notes = "The lines read file,window,x_level0,y_level0,probability; pictures have no "
+             "coordinates.",
+    .examples =
+        "micromet predict packs/tumor_091.pack --model best.safetensors --out tumor_091.csv\n"
+        "micromet predict packs/tumor_091.pack --model model.onnx\n"
+        "micromet predict a-level2.png a-level3.png b-level2.png b-level3.png --model "
+        "model.onnx\n",
     .run = run,
 };

@@ -3,6 +3,15 @@
 #include "cli.h"
 #include "micromet/base/log.h"
 
+struct arguments {
+    bool force;
+};
+
+static const struct option option_rows[] = {
+    { .name = "force", .kind = OPTION_FLAG, FIELD(force), .help = "make every pack again" },
+    { 0 },
+};
+
 /* A summary, and what of it is an error. */
 static bool tell(const struct config *config, const struct prepare_result *result,
                  struct error *err)
@@ -22,25 +31,19 @@ static bool tell(const struct config *config, const struct prepare_result *resul
     return true;
 }
 
-static enum exit_code run(int argc, char **argv, struct error *err)
+static enum exit_code run(void *arguments, int count, char **operands, struct error *err)
 {
-    bool force = false;
-    const struct option_spec options[] = {
-        { .name = "force", .kind = OPTION_FLAG, .value = &force },
-    };
+    const struct arguments *a = arguments;
     struct config config;
     struct prepare_result result;
-    int positionals;
-
-    if (!options_parse(argc, argv, options, 1, &positionals, err)) return err->code;
-    if (positionals < 1) {
+    if (count < 1) {
         error_set(err, EXIT_CODE_USAGE,
                   "prepare: which configuration? for example "
                   "`micromet prepare configs/seed.yaml`");
         return err->code;
     }
-    if (config_load(&config, argv[1], positionals - 1, argv + 2, err) &&
-        prepare_run(&config, force, &result, err))
+    if (config_load(&config, operands[0], count - 1, operands + 1, err) &&
+        prepare_run(&config, a->force, &result, err))
         tell(&config, &result, err);
     return err->code;
 }
@@ -48,25 +51,22 @@ static enum exit_code run(int argc, char **argv, struct error *err)
 const struct subcommand command_prepare = {
     .name = "prepare",
     .summary = "cut the windows of every slide and keep them in packs",
-    .help =
-        "usage: micromet prepare CONFIG [key=value ...] [--force]\n"
-        "\n"
-        "Reads the slides of data.manifest, labels a grid of windows from their annotations, "
-        "keeps\n"
-        "all tumour windows and a seeded choice of normal ones with enough tissue, and writes one\n"
+    .operands = "CONFIG [key=value ...]",
+    .operand_kind = OPTION_FILE,
+    .overrides = true,
+    .description =
+        "Reads the slides of data.manifest, labels a grid of windows from their annotations, keeps "
+        "all tumour windows and a seeded choice of normal ones with enough tissue, and writes one "
         "pack a slide into data.pack, for training, validation and test alike. A pack that was "
-        "made\n"
-        "from the same files with the same parameters is used again.\n"
-        "\n"
-        "A slide that cannot be prepared is reported with its reason and the others are finished;\n"
-        "the exit code is then 3 (1 when no slide could be prepared).\n"
-        "\n"
-        "  --force    make every pack again\n"
-        "\n"
-        "examples:\n"
-        "  micromet prepare configs/seed.yaml\n"
-        "  micromet prepare configs/seed.yaml data.stride=25 data.pack=packs-25\n"
-        "  micromet prepare configs/seed.yaml data.levels=[3,4] data.normals_per_tumor=2 --force\n"
-        "  micromet inspect packs/tumor_091.pack --out pictures\n",
+        "made from the same files with the same parameters is used again.\n\n"
+        "A slide that cannot be prepared is reported with its reason and the others are finished; "
+        "the exit status is then 3 (1 when no slide could be prepared).",
+    .options = option_rows,
+    ARGUMENTS(0),
+    .examples =
+        "micromet prepare configs/seed.yaml\n"
+        "micromet prepare configs/seed.yaml data.stride=25 data.pack=packs-25\n"
+        "micromet prepare configs/seed.yaml data.levels=[3,4] data.normals_per_tumor=2 --force\n"
+        "micromet inspect packs/tumor_091.pack --out pictures\n",
     .run = run,
 };

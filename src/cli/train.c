@@ -4,50 +4,39 @@
 #include "cli.h"
 #include "micromet/run/train.h"
 
-static const char help[] =
-    "usage: micromet train CONFIG [key=value ...] [--resume] [--dry-run] [--verbose]\n"
-    "\n"
-    "Trains the model that CONFIG describes on the packs that `micromet prepare` made (or straight "
-    "from the\n"
-    "slides with data.source=slides). Everything of the run lies in <train.run>/<name>.\n"
-    "\n"
-    "  --resume    go on from the newest checkpoint of the run, bit for bit\n"
-    "  --dry-run   plan the memory, print the plan and the largest batch that fits, and stop\n"
-    "  --verbose   tell what was taken from model.weights, and what not\n"
-    "\n"
-    "A batch that does not fit into the memory of the GPU or the machine is refused before any "
-    "work.\n"
-    "SIGINT, SIGTERM and SIGUSR1 finish the step, write a checkpoint and exit with code 75.\n"
-    "\n"
-    "examples:\n"
-    "  micromet train configs/seed.yaml\n"
-    "  micromet train configs/seed.yaml optimizer.learning_rate=1e-4 data.levels=[3,4] "
-    "name=levels-3-4\n"
-    "  micromet train configs/seed.yaml --resume\n"
-    "  micromet train configs/seed.yaml name=more "
-    "model.weights=runs/seed/checkpoints/best.safetensors\n"
-    "  tensorboard --logdir runs\n";
+struct arguments {
+    bool resume, dry_run, verbose;
+};
 
-static enum exit_code run(int argc, char **argv, struct error *err)
+static const struct option option_rows[] = {
+    { .name = "resume",
+      .kind = OPTION_FLAG,
+      FIELD(resume),
+      .help = "go on from the newest checkpoint of the run, bit for bit" },
+    { .name = "dry-run",
+      .kind = OPTION_FLAG,
+      FIELD(dry_run),
+      .help = "plan the memory, print the plan and the largest batch that fits, and stop" },
+    { .name = "verbose",
+      .kind = OPTION_FLAG,
+      FIELD(verbose),
+      .help = "tell what was taken from model.weights, and what not" },
+    { 0 },
+};
+
+static enum exit_code run(void *arguments, int count, char **operands, struct error *err)
 {
-    struct train_options options = { 0 };
-    const struct option_spec specs[] = {
-        { .name = "resume", .kind = OPTION_FLAG, .value = &options.resume },
-        { .name = "dry-run", .kind = OPTION_FLAG, .value = &options.dry_run },
-        { .name = "verbose", .kind = OPTION_FLAG, .value = &options.verbose },
-    };
+    const struct arguments *a = arguments;
+    const struct train_options options = { a->resume, a->dry_run, a->verbose };
     struct config config;
     struct train_result result;
-    int count;
-    if (!options_parse(argc, argv, specs, sizeof specs / sizeof specs[0], &count, err))
-        return err->code;
     if (count < 1) {
         error_set(err, EXIT_CODE_USAGE, "train: which configuration? See `micromet train --help`");
         return err->code;
     }
-    if (!config_load(&config, argv[1], count - 1, argv + 2, err)) return err->code;
+    if (!config_load(&config, operands[0], count - 1, operands + 1, err)) return err->code;
     if (!train_run(&config, &options, &result, err)) return err->code;
-    if (!options.dry_run)
+    if (!a->dry_run)
         printf("%s: best validation AUC %.4f, %s\n", config.name, result.best_auc,
                result.best_path);
     return result.code;
@@ -56,6 +45,24 @@ static enum exit_code run(int argc, char **argv, struct error *err)
 const struct subcommand command_train = {
     .name = "train",
     .summary = "fine-tune a model on prepared windows",
-    .help = help,
+    .operands = "CONFIG [key=value ...]",
+    .operand_kind = OPTION_FILE,
+    .overrides = true,
+    .description =
+        "Trains the model that CONFIG describes on the packs that `micromet prepare` made (or "
+        "straight from the slides with data.source=slides). Everything of the run lies in "
+        "<train.run>/<name>.",
+    .options = option_rows,
+    ARGUMENTS(0),
+    .notes = "A batch that does not fit into the memory of the GPU or the machine is refused "
+             "before any work. SIGINT, SIGTERM and SIGUSR1 finish the step, write a checkpoint "
+             "and exit with status 75.",
+    .examples = "micromet train configs/seed.yaml\n"
+                "micromet train configs/seed.yaml optimizer.learning_rate=1e-4 data.levels=[3,4] "
+                "name=levels-3-4\n"
+                "micromet train configs/seed.yaml --resume\n"
+                "micromet train configs/seed.yaml name=more "
+                "model.weights=runs/seed/checkpoints/best.safetensors\n"
+                "tensorboard --logdir runs\n",
     .run = run,
 };

@@ -183,21 +183,22 @@ static bool write_triton(struct job *job, struct error *err)
     return done;
 }
 
+const char *const export_format_names[EXPORT_FORMATS + 1] = {
+    [EXPORT_ONNX] = "onnx",
+    [EXPORT_SAFETENSORS] = "safetensors",
+    [EXPORT_WSINFER] = "wsinfer",
+    [EXPORT_TRITON] = "triton",
+};
+
 static const struct {
-    const char *name;
     bool (*plan)(struct job *, const char *path, struct error *);
     bool (*write)(struct job *, struct error *);
 } formats[EXPORT_FORMATS] = {
-    [EXPORT_ONNX] = { "onnx", plan_onnx, write_onnx },
-    [EXPORT_SAFETENSORS] = { "safetensors", plan_safetensors, write_safetensors },
-    [EXPORT_WSINFER] = { "wsinfer", plan_wsinfer, write_wsinfer },
-    [EXPORT_TRITON] = { "triton", plan_triton, write_triton },
+    [EXPORT_ONNX] = { plan_onnx, write_onnx },
+    [EXPORT_SAFETENSORS] = { plan_safetensors, write_safetensors },
+    [EXPORT_WSINFER] = { plan_wsinfer, write_wsinfer },
+    [EXPORT_TRITON] = { plan_triton, write_triton },
 };
-
-const char *export_format_name(enum export_format format)
-{
-    return formats[format].name;
-}
 
 /* Without the last file the others are no export, should this one not come to its end. */
 static bool make_room(const struct job *job, bool force, struct error *err)

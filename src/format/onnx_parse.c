@@ -1,7 +1,7 @@
 /* protobuf-c copies every field, so its allocator is the place for all limits. It hands out one
- * block from front to back, whose size follows from the file's; it lets go of the mapped file as the
- * copy grows; and, being called at every level of nested messages, it refuses where the stack grows
- * deep. */
+ * block from front to back, whose size follows from the file's; it lets go of the mapped file as
+ * the copy grows; and, being called at every level of nested messages, it refuses where the
+ * stack grows deep. */
 #include "onnx_parse.h"
 
 #include <errno.h>

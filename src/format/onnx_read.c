@@ -198,8 +198,8 @@ static const Onnx__NodeProto *producer(const struct reader *reader, const char *
     return NULL;
 }
 
-/* Whether average pools of more than a pixel count their padding: they say so, or stand behind a node that pads. The first
- * one speaks for all. */
+/* Whether average pools of more than a pixel count their padding: they say so, or stand behind a
+ * node that pads. The first one speaks for all. */
 static void note_pool_padding(struct reader *reader, const Onnx__NodeProto *node)
 {
     const Onnx__AttributeProto *pads = attribute(node, "pads");

@@ -1,6 +1,6 @@
 /* Reading safetensors files: the file is mapped and nothing in it trusted. Every tensor must lie
- * inside the bytes, aligned, and all tensors together must cover the bytes exactly once. What passes
- * can be used in place. */
+ * inside the bytes, aligned, and all tensors together must cover the bytes exactly once. What
+ * passes can be used in place. */
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -79,8 +79,8 @@ static bool read_metadata(struct weights *weights, const char *path, json_t *met
     return true;
 }
 
-/* Of the whole file, with zeros for the digits at `digits`. What was hashed is let go again: a file must not stay
- * resident for having been looked at once. */
+/* Of the whole file, with zeros for the digits at `digits`. What was hashed is let go again: a file
+ * must not stay resident for having been looked at once. */
 static bool hash_file(const struct weights *weights, size_t digits, uint64_t *hash)
 {
     uint8_t *bytes = weights->storage;

@@ -17,22 +17,19 @@ struct state_field {
     enum { FIELD_INT64, FIELD_INT32, FIELD_DOUBLE } type;
 };
 
-#define FIELD(name, type)                                                                          \
-    {                                                                                              \
-#name, offsetof(struct training_state, name), type                                         \
-    }
+#define FIELD(name, type) #name, offsetof(struct training_state, name), type
 static const struct state_field state_fields[] = {
-    FIELD(step, FIELD_INT64),
-    FIELD(epoch, FIELD_INT64),
-    FIELD(examples, FIELD_INT64),
-    FIELD(best_epoch, FIELD_INT64),
-    FIELD(stale_epochs, FIELD_INT64),
-    FIELD(best_auc, FIELD_DOUBLE),
-    FIELD(threshold, FIELD_DOUBLE),
-    FIELD(loss_sum, FIELD_DOUBLE),
-    FIELD(schedule.plateau_rate, FIELD_DOUBLE),
-    FIELD(schedule.best, FIELD_DOUBLE),
-    FIELD(schedule.bad_epochs, FIELD_INT32),
+    { FIELD(step, FIELD_INT64) },
+    { FIELD(epoch, FIELD_INT64) },
+    { FIELD(examples, FIELD_INT64) },
+    { FIELD(best_epoch, FIELD_INT64) },
+    { FIELD(stale_epochs, FIELD_INT64) },
+    { FIELD(best_auc, FIELD_DOUBLE) },
+    { FIELD(threshold, FIELD_DOUBLE) },
+    { FIELD(loss_sum, FIELD_DOUBLE) },
+    { FIELD(schedule.plateau_rate, FIELD_DOUBLE) },
+    { FIELD(schedule.best, FIELD_DOUBLE) },
+    { FIELD(schedule.bad_epochs, FIELD_INT32) },
 };
 #undef FIELD
 enum { STATE_FIELDS = sizeof state_fields / sizeof state_fields[0] };

@@ -14,13 +14,14 @@ struct run {
 
 /* A bitmap as ascending, separate runs of each row: small for what people draw, exact for any mask.
  */
+struct run_row {
+    struct run *runs;
+    int32_t count, capacity;
+};
 struct run_rows {
     const char *path; /* for errors */
     int32_t width, height;
-    struct run_row {
-        struct run *runs;
-        int32_t count, capacity;
-    } * rows;
+    struct run_row *rows;
     int64_t run_count;
 };
 bool run_rows_init(struct run_rows *rows, const char *path, int64_t width, int64_t height,
@@ -46,10 +47,11 @@ struct polygon {
     int64_t count;
     bool hole;
 };
+struct point {
+    double x, y; /* level-0 px */
+};
 struct polygon_set {
-    struct point {
-        double x, y; /* level-0 px */
-    } * points;
+    struct point *points;
     struct polygon *polygons;
     int64_t point_count, point_capacity;
     int64_t polygon_count, polygon_capacity;

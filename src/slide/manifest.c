@@ -15,22 +15,21 @@ enum { MANIFEST_BYTES_MAX = 64 << 20, FIELDS_MAX = 16 };
 enum column { COLUMN_SLIDE, COLUMN_ANNOTATION, COLUMN_LABEL, COLUMN_SPLIT, COLUMN_COUNT };
 static const char *const column_names[COLUMN_COUNT] = { "slide", "annotation", "label", "split" };
 
-struct name_value {
+static const struct {
     const char *name;
-    int value;
-};
-static const struct name_value label_names[] = {
+    int label;
+} label_names[] = {
     { "normal", 0 }, { "0", 0 }, { "tumor", 1 }, { "tumour", 1 }, { "1", 1 },
 };
-static const struct name_value split_names[SPLIT_COUNT] = {
-    { "train", SPLIT_TRAIN },
-    { "validation", SPLIT_VALIDATION },
-    { "test", SPLIT_TEST },
+const char *const split_names[SPLIT_COUNT + 1] = {
+    [SPLIT_TRAIN] = "train",
+    [SPLIT_VALIDATION] = "validation",
+    [SPLIT_TEST] = "test",
 };
 
 const char *split_name(enum split split)
 {
-    return split_names[split].name;
+    return split_names[split];
 }
 
 /* The text that is read; fields are cut out of it in place. */
@@ -133,11 +132,21 @@ static bool read_header(struct csv *csv, int order[FIELDS_MAX], int *count, stru
     return true;
 }
 
-static bool find_value(const struct name_value *table, int size, const char *name, int *value)
+static bool find_label(const char *name, int *label)
 {
-    for (int i = 0; i < size; i++)
-        if (strcasecmp(table[i].name, name) == 0) {
-            *value = table[i].value;
+    for (size_t i = 0; i < COUNT_OF(label_names); i++)
+        if (strcasecmp(label_names[i].name, name) == 0) {
+            *label = label_names[i].label;
+            return true;
+        }
+    return false;
+}
+
+static bool find_split(const char *name, enum split *split)
+{
+    for (int i = 0; i < SPLIT_COUNT; i++)
+        if (strcasecmp(split_names[i], name) == 0) {
+            *split = (enum split)i;
             return true;
         }
     return false;
@@ -147,21 +156,19 @@ static bool fill_row(struct manifest_row *row, const struct csv *csv, const stru
                      const int *order, const char *folder, struct error *err)
 {
     const char *text[COLUMN_COUNT];
-    int split;
 
     for (int i = 0; i < record->count; i++) text[order[i]] = record->fields[i];
     *row = (struct manifest_row) { .line = record->line };
     if (!*text[COLUMN_SLIDE])
         return error_set(err, EXIT_CODE_USAGE, "%s:%d: slide is empty", csv->path, row->line);
-    if (!find_value(label_names, COUNT_OF(label_names), text[COLUMN_LABEL], &row->label))
+    if (!find_label(text[COLUMN_LABEL], &row->label))
         return error_set(err, EXIT_CODE_USAGE,
                          "%s:%d: label '%s' is none of tumor, tumour, 1, normal, 0", csv->path,
                          row->line, text[COLUMN_LABEL]);
-    if (!find_value(split_names, SPLIT_COUNT, text[COLUMN_SPLIT], &split))
+    if (!find_split(text[COLUMN_SPLIT], &row->split))
         return error_set(err, EXIT_CODE_USAGE,
                          "%s:%d: split '%s' is none of train, validation, test", csv->path,
                          row->line, text[COLUMN_SPLIT]);
-    row->split = (enum split)split;
     if (!path_join(row->slide, folder, text[COLUMN_SLIDE], err) ||
         (*text[COLUMN_ANNOTATION] &&
          !path_join(row->annotation, folder, text[COLUMN_ANNOTATION], err)))

@@ -17,36 +17,33 @@ struct header_field {
     bool of_files; /* known only where the slide is open */
 };
 #define FIELD(name, member, of_files)                                                              \
-    {                                                                                              \
-        name, offsetof(struct pack_header, member), sizeof(((struct pack_header *)0)->member),     \
-            of_files                                                                               \
-    }
+    name, offsetof(struct pack_header, member), sizeof(((struct pack_header *)0)->member), of_files
 static const struct header_field header_fields[] = {
-    FIELD("the version of the format", version, false),
-    FIELD("the slide's name", slide_name, false),
-    FIELD("the slide's content", slide_hash, true),
-    FIELD("the slide's size", slide_bytes, true),
-    FIELD("the annotation's name", annotation_name, false),
-    FIELD("the annotation's content", annotation_hash, true),
-    FIELD("the slide's µm/px", mpp_x, true),
-    FIELD("the slide's µm/px", mpp_y, true),
-    FIELD("the slide's downsamples", downsamples, true),
-    FIELD("data.levels", tower_count, false),
-    FIELD("data.levels", levels, false),
-    FIELD("data.window", window, false),
-    FIELD("data.center", center, false),
-    FIELD("data.stride", stride, false),
-    FIELD("data.origin", origin_x, false),
-    FIELD("data.origin", origin_y, false),
-    FIELD("data.mpp", mpp, false),
-    FIELD("data.tissue.method", tissue_method, false),
-    FIELD("data.tissue.threshold", tissue_threshold, false),
-    FIELD("data.tissue.min_normal", min_normal, false),
-    FIELD("data.normals_per_tumor", normals_per_tumor, false),
-    FIELD("data.max_tumor", max_tumor, false),
-    FIELD("data.max_normal", max_normal, false),
-    FIELD("seed", seed, false),
-    FIELD("the slide's label", label, false),
+    { FIELD("the version of the format", version, false) },
+    { FIELD("the slide's name", slide_name, false) },
+    { FIELD("the slide's content", slide_hash, true) },
+    { FIELD("the slide's size", slide_bytes, true) },
+    { FIELD("the annotation's name", annotation_name, false) },
+    { FIELD("the annotation's content", annotation_hash, true) },
+    { FIELD("the slide's µm/px", mpp_x, true) },
+    { FIELD("the slide's µm/px", mpp_y, true) },
+    { FIELD("the slide's downsamples", downsamples, true) },
+    { FIELD("data.levels", tower_count, false) },
+    { FIELD("data.levels", levels, false) },
+    { FIELD("data.window", window, false) },
+    { FIELD("data.center", center, false) },
+    { FIELD("data.stride", stride, false) },
+    { FIELD("data.origin", origin_x, false) },
+    { FIELD("data.origin", origin_y, false) },
+    { FIELD("data.mpp", mpp, false) },
+    { FIELD("data.tissue.method", tissue_method, false) },
+    { FIELD("data.tissue.threshold", tissue_threshold, false) },
+    { FIELD("data.tissue.min_normal", min_normal, false) },
+    { FIELD("data.normals_per_tumor", normals_per_tumor, false) },
+    { FIELD("data.max_tumor", max_tumor, false) },
+    { FIELD("data.max_normal", max_normal, false) },
+    { FIELD("seed", seed, false) },
+    { FIELD("the slide's label", label, false) },
 };
 #undef FIELD
 

@@ -132,7 +132,7 @@ static int64_t collect_events(struct filler *filler, int32_t row)
         const int32_t end = pixel_from(pair[1].x, filler->rows->width);
         if (start >= end) continue;
         filler->events[count++] = (struct event) { start, !hole, hole };
-        filler->events[count++] = (struct event) { end, (int8_t) - !hole, (int8_t)-hole };
+        filler->events[count++] = (struct event) { end, hole ? 0 : -1, hole ? -1 : 0 };
     }
     qsort(filler->events, (size_t)count, sizeof *filler->events, by_x);
     return count;

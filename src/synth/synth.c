@@ -10,21 +10,6 @@
 
 enum { SYNTH_THREADS_MAX = 256 };
 
-void synth_defaults(struct synth_options *options)
-{
-    *options = (struct synth_options) {
-        .width = 4096,
-        .height = 4096,
-        .levels = 5,
-        .tile = 256,
-        .quality = 80,
-        .tissue = 0.5,
-        .tumors = 2,
-        .mpp = 0.5,
-        .seed = 1,
-    };
-}
-
 int64_t synth_tile_count(const struct synth_options *options)
 {
     int64_t tile = options->tile;

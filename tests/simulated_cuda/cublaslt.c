@@ -46,37 +46,35 @@ struct field {
     size_t offset, bytes;
 };
 #define FIELD(attribute, type, member)                                                             \
-    {                                                                                              \
-        attribute, offsetof(struct type, member), sizeof(((struct type *)0)->member)               \
-    }
+    attribute, offsetof(struct type, member), sizeof(((struct type *)0)->member)
 
 static const struct field matmul_fields[] = {
-    FIELD(CUBLASLT_MATMUL_DESC_COMPUTE_TYPE, matmul, compute),
-    FIELD(CUBLASLT_MATMUL_DESC_SCALE_TYPE, matmul, scale),
-    FIELD(CUBLASLT_MATMUL_DESC_POINTER_MODE, matmul, pointer_mode),
-    FIELD(CUBLASLT_MATMUL_DESC_TRANSA, matmul, transpose[0]),
-    FIELD(CUBLASLT_MATMUL_DESC_TRANSB, matmul, transpose[1]),
-    FIELD(CUBLASLT_MATMUL_DESC_EPILOGUE, matmul, epilogue),
-    FIELD(CUBLASLT_MATMUL_DESC_BIAS_POINTER, matmul, bias),
-    FIELD(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, matmul, bias_type),
+    { FIELD(CUBLASLT_MATMUL_DESC_COMPUTE_TYPE, matmul, compute) },
+    { FIELD(CUBLASLT_MATMUL_DESC_SCALE_TYPE, matmul, scale) },
+    { FIELD(CUBLASLT_MATMUL_DESC_POINTER_MODE, matmul, pointer_mode) },
+    { FIELD(CUBLASLT_MATMUL_DESC_TRANSA, matmul, transpose[0]) },
+    { FIELD(CUBLASLT_MATMUL_DESC_TRANSB, matmul, transpose[1]) },
+    { FIELD(CUBLASLT_MATMUL_DESC_EPILOGUE, matmul, epilogue) },
+    { FIELD(CUBLASLT_MATMUL_DESC_BIAS_POINTER, matmul, bias) },
+    { FIELD(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, matmul, bias_type) },
     { 0 },
 };
 static const struct field layout_fields[] = {
-    FIELD(CUBLASLT_MATRIX_LAYOUT_TYPE, layout, type),
-    FIELD(CUBLASLT_MATRIX_LAYOUT_ORDER, layout, order),
-    FIELD(CUBLASLT_MATRIX_LAYOUT_ROWS, layout, rows),
-    FIELD(CUBLASLT_MATRIX_LAYOUT_COLS, layout, cols),
-    FIELD(CUBLASLT_MATRIX_LAYOUT_LD, layout, ld),
-    FIELD(CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, layout, batch_count),
-    FIELD(CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET, layout, batch_stride),
+    { FIELD(CUBLASLT_MATRIX_LAYOUT_TYPE, layout, type) },
+    { FIELD(CUBLASLT_MATRIX_LAYOUT_ORDER, layout, order) },
+    { FIELD(CUBLASLT_MATRIX_LAYOUT_ROWS, layout, rows) },
+    { FIELD(CUBLASLT_MATRIX_LAYOUT_COLS, layout, cols) },
+    { FIELD(CUBLASLT_MATRIX_LAYOUT_LD, layout, ld) },
+    { FIELD(CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, layout, batch_count) },
+    { FIELD(CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET, layout, batch_stride) },
     { 0 },
 };
 static const struct field preference_fields[] = {
-    FIELD(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, preference, workspace_bytes),
-    FIELD(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, preference, alignment[0]),
-    FIELD(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, preference, alignment[1]),
-    FIELD(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, preference, alignment[2]),
-    FIELD(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, preference, alignment[3]),
+    { FIELD(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, preference, workspace_bytes) },
+    { FIELD(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, preference, alignment[0]) },
+    { FIELD(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, preference, alignment[1]) },
+    { FIELD(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, preference, alignment[2]) },
+    { FIELD(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, preference, alignment[3]) },
     { 0 },
 };
 

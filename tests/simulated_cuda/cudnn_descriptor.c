@@ -31,19 +31,12 @@ struct kind {
 static const char handle_kind[] = "cuDNN descriptor";
 enum { ANY_OPERATION = -1 };
 
-#define INTEGER(name, most, need)                                                                  \
-    {                                                                                              \
-        CUDNN_ATTR_##name, CUDNN_TYPE_INT64, most, need, 0                                         \
-    }
-#define ONE(name, type, need)                                                                      \
-    {                                                                                              \
-        CUDNN_ATTR_##name, CUDNN_TYPE_##type, 1, need, 0                                           \
-    }
-#define CHILD(name, kind, need)                                                                    \
-    {                                                                                              \
-        CUDNN_ATTR_##name, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, need,                                 \
-            CUDNN_BACKEND_##kind##_DESCRIPTOR                                                      \
-    }
+/* clang-format off */
+#define INTEGER(name, most, need) { CUDNN_ATTR_##name, CUDNN_TYPE_INT64, most, need, 0 }
+#define ONE(name, type, need)     { CUDNN_ATTR_##name, CUDNN_TYPE_##type, 1, need, 0 }
+#define CHILD(name, kind, need) \
+    { CUDNN_ATTR_##name, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, need, CUDNN_BACKEND_##kind##_DESCRIPTOR }
+/* clang-format on */
 #define CONVOLUTION_OPERATION(prefix, x, w, y)                                                     \
     CHILD(OPERATION_CONVOLUTION_##prefix##_CONV_DESC, CONVOLUTION, REQUIRED),                      \
         CHILD(OPERATION_CONVOLUTION_##prefix##_##x, TENSOR, REQUIRED),                             \

@@ -15,12 +15,18 @@ using namespace simulated;
 /* As reported by cudaGetDeviceProperties on real devices, as far as backends need it. */
 /* clang-format off */
 static const device_model models[] = {
-    { 9, 0, "NVIDIA H100 80GB HBM3", 85'000'000'000, 132, 2048, 32, 232448, 52428800, 1980000, 2619000, 5120 },
-    { 8, 0, "NVIDIA A100-SXM4-40GB", 42'300'000'000, 108, 2048, 32, 166912, 41943040, 1410000, 1215000, 5120 },
-    { 8, 9, "NVIDIA L40S", 47'700'000'000, 142, 1536, 24, 101376, 100663296, 2520000, 9001000, 384 },
-    { 10, 0, "NVIDIA B200", 191'500'000'000, 148, 2048, 32, 232448, 132644864, 1965000, 3996000, 8192 },
-    { 7, 5, "Tesla T4", 15'800'000'000, 40, 1024, 16, 65536, 4194304, 1590000, 5001000, 256 },
-    { 12, 0, "NVIDIA GeForce RTX 5090", 33'700'000'000, 170, 1536, 24, 101376, 100663296, 2407000, 14001000, 512 },
+    { 9, 0, "NVIDIA H100 80GB HBM3",
+      85'000'000'000, 132, 2048, 32, 232448, 52428800, 1980000, 2619000, 5120 },
+    { 8, 0, "NVIDIA A100-SXM4-40GB",
+      42'300'000'000, 108, 2048, 32, 166912, 41943040, 1410000, 1215000, 5120 },
+    { 8, 9, "NVIDIA L40S",
+      47'700'000'000, 142, 1536, 24, 101376, 100663296, 2520000, 9001000, 384 },
+    { 10, 0, "NVIDIA B200",
+      191'500'000'000, 148, 2048, 32, 232448, 132644864, 1965000, 3996000, 8192 },
+    { 7, 5, "Tesla T4",
+      15'800'000'000, 40, 1024, 16, 65536, 4194304, 1590000, 5001000, 256 },
+    { 12, 0, "NVIDIA GeForce RTX 5090",
+      33'700'000'000, 170, 1536, 24, 101376, 100663296, 2407000, 14001000, 512 },
 };
 /* clang-format on */
 
@@ -262,9 +268,11 @@ static const struct {
     ERROR(StreamCaptureUnmatched, "capture was not ended in the same stream as it began"),
     ERROR(StreamCaptureUnjoined, "capturing stream has unjoined work"),
     ERROR(StreamCaptureIsolation, "dependency created on uncaptured work in another stream"),
-    ERROR(StreamCaptureImplicit, "operation would make the legacy stream depend on a capturing blocking stream"),
+    ERROR(StreamCaptureImplicit,
+          "operation would make the legacy stream depend on a capturing blocking stream"),
     ERROR(CapturedEvent, "operation not permitted on an event last recorded in a capturing stream"),
-    ERROR(StreamCaptureWrongThread, "attempt to terminate a thread-local capture sequence from another thread"),
+    ERROR(StreamCaptureWrongThread,
+          "attempt to terminate a thread-local capture sequence from another thread"),
 };
 /* clang-format on */
 

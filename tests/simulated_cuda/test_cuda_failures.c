@@ -16,17 +16,14 @@
 
 TestSuite(cuda_failures, .init = temporary_begin, .fini = temporary_end);
 
-#define T(n, h, w, c)                                                                              \
-    {                                                                                              \
-        DTYPE_F32, n, h, w, c, c, NULL                                                             \
-    }
+#define T(n, h, w, c) DTYPE_F32, n, h, w, c, c, NULL
 
 /* A kernel with scratch memory; a cuBLASLt product with packed weights; a cuDNN convolution; and
  * the first kernel again with more scratch memory than all others. */
 static const struct op life_ops[] = {
     { .kind = OP_POOL_BACKWARD,
-      .x = T(1, 4, 4, 8),
-      .y = T(1, 2, 2, 8),
+      .x = { T(1, 4, 4, 8) },
+      .y = { T(1, 2, 2, 8) },
       .pool.window = { .kernel_h = 2, .kernel_w = 2, .stride = 2 } },
     { .kind = OP_CONVOLUTION,
       .x = { DTYPE_BF16, 2, 1, 1, 8, 8, NULL },
@@ -34,14 +31,14 @@ static const struct op life_ops[] = {
       .convolution.window = { .kernel_h = 1, .kernel_w = 1, .stride = 1 },
       .convolution.bias = true },
     { .kind = OP_CONVOLUTION,
-      .x = T(1, 3, 3, 4),
-      .y = T(1, 3, 3, 4),
+      .x = { T(1, 3, 3, 4) },
+      .y = { T(1, 3, 3, 4) },
       .convolution.window = { .kernel_h = 3, .kernel_w = 3, .stride = 1, .pad_h = 1, .pad_w = 1 },
       .convolution.bias = true,
       .convolution.relu = true },
     { .kind = OP_POOL_BACKWARD,
-      .x = T(2, 256, 256, 96),
-      .y = T(2, 256, 256, 96),
+      .x = { T(2, 256, 256, 96) },
+      .y = { T(2, 256, 256, 96) },
       .pool.window = { .kernel_h = 1, .kernel_w = 1, .stride = 1 } },
 };
 enum { LIFE_OPS = sizeof life_ops / sizeof life_ops[0], RUN_OPS = LIFE_OPS - 1 };

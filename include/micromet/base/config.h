@@ -153,6 +153,18 @@ bool config_parse(struct config *config, const char *yaml, size_t size, const ch
  * an equal struct. */
 bool config_write(const struct config *config, FILE *stream, struct error *err);
 
+/* What the table says of one key. */
+struct config_key_facts {
+    const char *name, *type; /* "data.window", "integer" */
+    char range[128];         /* "75 .. 4096", "auto cpu cuda", or "" */
+    const char *initial;     /* the default as YAML, "" = empty */
+    const char *help;
+    const char *const *words; /* the values it takes besides numbers, texts and paths, or NULL */
+    bool is_path;
+};
+/* Of key `index` in the table's order; false behind the last one. */
+bool config_key_describe(int index, struct config_key_facts *facts);
+
 /* Print the schema table: key, type, range, default, help. */
 void config_print_help(FILE *stream);
 

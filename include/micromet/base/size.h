@@ -11,7 +11,7 @@
 
 /* How many parts of `part` make up `whole`, the last of them perhaps not full; whole >= 0, part > 0
  * of one type. Evaluates `part` twice. */
-#define CEIL_DIV(whole, part) (((whole) + (part)-1) / (part))
+#define CEIL_DIV(whole, part) (((whole) + (part) + -1) / (part))
 
 /* The smallest multiple of `unit` that is no smaller than `size`. */
 static inline size_t round_up(size_t size, size_t unit)

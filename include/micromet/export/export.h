@@ -13,7 +13,7 @@
 enum export_format { EXPORT_ONNX, EXPORT_SAFETENSORS, EXPORT_WSINFER, EXPORT_TRITON };
 enum { EXPORT_FORMATS = 4 };
 
-const char *export_format_name(enum export_format format);
+extern const char *const export_format_names[]; /* by enum export_format; NULL behind the last */
 
 enum export_input {
     EXPORT_UINT8, /* (batch, height, width, 3) RGB 0 … 255, as pictures lie in memory */
@@ -25,8 +25,8 @@ struct export_options {
     enum export_input input; /* ONNX and Triton */
     bool half;               /* ONNX and Triton: weights and arithmetic in float16 */
     bool single_input;       /* ONNX and Triton: one window at the finest tower's level */
-    double mpp; /* µm per level-0 px where the checkpoint knows none; 0 = none given */
-    bool force; /* write over what is there */
+    double mpp;              /* µm per level-0 px where the checkpoint has none; 0 = none */
+    bool force;              /* write over what is there */
 };
 
 /* ONNX and safetensors: `path` is the file. WSInfer: the folder of the model. Triton: the model

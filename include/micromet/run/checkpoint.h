@@ -9,13 +9,15 @@
 #include "micromet/nn/model.h"
 #include "micromet/nn/schedule.h"
 
-/* Raised where a program that knows only the version before would misread the file, which it then refuses. Metadata that
- * such a program may pass over are no reason, and programs read all versions before their own: tests/fixtures keeps a file
- * of each (made by make_checkpoint before the step to the next). */
+/* Raised where a program that knows only the version before would misread the file, which it then
+ * refuses. Metadata that such a program may pass over are no reason, and programs read all
+ * versions before their own: tests/fixtures keeps a file of each (made by make_checkpoint before
+ * the step to the next). */
 enum { CHECKPOINT_VERSION = 1 };
 
-/* Where training stands. Everything that later steps depend on beside the arrays: the sampler has no state of its own, its
- * order of an epoch follows from seed and epoch, and `examples` of it are done. */
+/* Where training stands. Everything that later steps depend on beside the arrays: the sampler
+ * has no state of its own, its order of an epoch follows from seed and epoch, and `examples` of
+ * it are done. */
 struct training_state {
     int64_t step;     /* optimizer steps done */
     int64_t epoch;    /* epochs completed */
@@ -54,8 +56,8 @@ bool checkpoint_write(const char *path, struct model *model, const struct config
                       const struct training_state *state, const struct checkpoint_input *input,
                       struct error *err);
 
-/* Fill config, input, gamma, precision, program and version from the metadata of checkpoint->weights:
- * what files that hold a model, whatever their format, say of it. */
+/* Fill config, input, gamma, precision, program and version from the metadata of
+ * checkpoint->weights: what files that hold a model, whatever their format, say of it. */
 bool checkpoint_parse_model(struct checkpoint *checkpoint, struct error *err);
 
 /* The metadata "towers": a malloc'ed JSON array of level, downsample and um_per_px; NULL without

@@ -29,6 +29,7 @@ struct manifest {
 bool manifest_load(struct manifest *manifest, const char *path, struct error *err);
 void manifest_release(struct manifest *manifest);
 
+extern const char *const split_names[]; /* by enum split; NULL behind the last */
 const char *split_name(enum split split);
 
 #endif

@@ -27,7 +27,10 @@ struct synth_options {
     /* NULL, or counts the level-0 tiles written, of slide and mask */
     struct progress *progress;
 };
-void synth_defaults(struct synth_options *options);
+/* Initialisers: struct synth_options options = { SYNTH_DEFAULTS }; */
+#define SYNTH_DEFAULTS                                                                             \
+    .width = 4096, .height = 4096, .levels = 5, .tile = 256, .quality = 80, .tissue = 0.5,         \
+    .tumors = 2, .mpp = 0.5, .seed = 1
 
 /* Check that all options are in range. Errors carry EXIT_CODE_USAGE. synth_write()
  * checks them too. */
