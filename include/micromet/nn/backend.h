@@ -69,7 +69,7 @@ struct backend_facts {
     char name[16];
     /* Such as "oneDNN 2.6.3, AVX2". */
     char description[256];
-    /* The processor multiplies BF16 tensors itself. */
+    /* The processor computes with bfloat16 itself; else the backend emulates it in float32. */
     bool native_bf16;
     /* It can multiply F32 tensors in TF32. */
     bool tf32;
