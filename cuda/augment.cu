@@ -123,17 +123,9 @@ static cudaError_t launch(const struct op *op, const struct op_buffers *b, void 
 
 static bool check(const struct op *op, struct error *err)
 {
-    const struct tensor *x = &op->x, *y = &op->y;
-    const bool fits = x->dtype == DTYPE_U8 && x->c == 3 && x->h == x->w && x->pixel_stride == 3 &&
-                      y->dtype != DTYPE_U8 && y->c >= 3 && y->pixel_stride == y->c &&
-                      y->n == x->n && y->h == x->h && y->w == x->w && x->n > 0 && x->h > 0;
-    if (!fits)
-        return error_set(err, EXIT_CODE_FAILED,
-                         "augment takes dense square uint8 RGB windows to dense float windows");
-    if (x->n > BATCH_MAX || (int64_t)x->h * x->w > PIXELS_MAX)
-        return error_set(err, EXIT_CODE_FAILED, "augment takes at most %d windows at once",
-                         BATCH_MAX);
-    return true;
+    if (op->x.n <= BATCH_MAX && (int64_t)op->x.h * op->x.w <= PIXELS_MAX) return true;
+    return op_refuse(op, err, "the CUDA backend takes no more than %d windows of %d pixels",
+                     BATCH_MAX, PIXELS_MAX);
 }
 
 const struct cuda_kernel cuda_kernel_augment = { check, workspace_bytes, launch };

@@ -35,54 +35,6 @@ static const char *const ranges[OP_KIND_COUNT] = {
     [OP_OPTIMIZER] = "update",
 };
 
-static bool is_dense(const struct op *op)
-{
-    const struct op_window *w = &op->convolution.window;
-    return op->x.h == 1 && op->x.w == 1 && op->y.h == 1 && op->y.w == 1 && w->kernel_h == 1 &&
-           w->kernel_w == 1 && w->pad_h == 0 && w->pad_w == 0;
-}
-
-static bool tensors_check(const struct op *op, struct error *err)
-{
-    const struct tensor *both[2] = { &op->x, &op->y };
-    for (int i = 0; i < 2 && op->kind != OP_OPTIMIZER; i++) {
-        const struct tensor *t = both[i];
-        const bool whole = t->n > 0 && t->h > 0 && t->w > 0 && t->c > 0;
-        if (whole && t->pixel_stride >= t->c) continue;
-        return error_set(err, EXIT_CODE_FAILED,
-                         "%s %s: the CUDA backend cannot plan a %d×%d×%d×%d tensor with pixel "
-                         "stride %d",
-                         op_kind_name(op->kind), op->name ? op->name : "", t->n, t->h, t->w, t->c,
-                         t->pixel_stride);
-    }
-    return true;
-}
-
-static bool fits(int in, int out, int kernel, int stride, int pad)
-{
-    return kernel >= 1 && stride >= 1 && pad >= 0 && in + 2 * pad >= kernel &&
-           out == (in + 2 * pad - kernel) / stride + 1;
-}
-
-static bool convolution_check(const struct op *op, struct error *err)
-{
-    const struct tensor *x = &op->x, *y = &op->y;
-    const struct op_window *w = &op->convolution.window;
-    const int weights_c = op->convolution.weights_c;
-    const char *what = op_kind_name(op->kind), *name = op->name ? op->name : "";
-    if (x->dtype != y->dtype || x->dtype == DTYPE_U8)
-        return error_set(err, EXIT_CODE_FAILED,
-                         "%s %s: input and output must both be float32 or bfloat16", what, name);
-    if (x->n != y->n || !fits(x->h, y->h, w->kernel_h, w->stride, w->pad_h) ||
-        !fits(x->w, y->w, w->kernel_w, w->stride, w->pad_w))
-        return error_set(err, EXIT_CODE_FAILED, "%s %s: %d×%d×%d maps do not become %d×%d×%d", what,
-                         name, x->n, x->h, x->w, y->n, y->h, y->w);
-    if (weights_c < 0 || weights_c > x->c)
-        return error_set(err, EXIT_CODE_FAILED, "%s %s: weights of %d channels for %d", what, name,
-                         weights_c, x->c);
-    return true;
-}
-
 static void plan_release(struct plan *plan)
 {
     if (!plan) return;
@@ -97,16 +49,14 @@ static bool backend_plan(struct backend *base, const struct op *op, struct plan 
                          struct error *err)
 {
     *out = NULL;
-    CHECK(op->kind >= 0 && op->kind < OP_KIND_COUNT);
     CHECK(op->queue >= 0 && op->queue < base->facts.queues);
-    if (!tensors_check(op, err) || (op_is_convolution(op) && !convolution_check(op, err)))
-        return false;
+    if (!op_check(op, err)) return false;
     struct plan *plan = calloc(1, sizeof *plan);
     if (!plan) return error_set(err, EXIT_CODE_FAILED, "out of memory for a plan");
     plan->backend = self(base);
     plan->op = *op;
     const bool planned = !op_is_convolution(op) ? cuda_plan_kernel(plan, err)
-                         : is_dense(op)         ? cuda_plan_dense(plan, err)
+                         : op_is_dense(op)      ? cuda_plan_dense(plan, err)
                                                 : cuda_plan_convolution(plan, err);
     if (!planned) {
         weights_release(plan);

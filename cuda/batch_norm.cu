@@ -382,7 +382,6 @@ static cudaError_t launch_backward(const struct op *op, const struct op_buffers 
     return cudaGetLastError();
 }
 
-const struct cuda_kernel cuda_kernel_batch_norm = { same_shape_check, workspace_bytes,
-                                                    launch_forward };
-const struct cuda_kernel cuda_kernel_batch_norm_backward = { same_shape_check, workspace_bytes,
+const struct cuda_kernel cuda_kernel_batch_norm = { pixels_check, workspace_bytes, launch_forward };
+const struct cuda_kernel cuda_kernel_batch_norm_backward = { pixels_check, workspace_bytes,
                                                              launch_backward };

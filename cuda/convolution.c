@@ -29,9 +29,8 @@ static bool graph_view(const struct plan *plan, const struct tensor *view, bool 
 {
     *address = copied ? scratch(plan, at) : (void *)(uintptr_t)data;
     if ((uintptr_t)*address % (uintptr_t)cudnn_alignment(view) == 0) return true;
-    return error_set(err, EXIT_CODE_FAILED,
-                     "%s %s: a view begins at an address that is no multiple of %lld bytes",
-                     op_kind_name(plan->op.kind), plan->op.name ? plan->op.name : "",
+    return op_refuse(&plan->op, err,
+                     "a view begins at an address that is no multiple of %lld bytes",
                      (long long)cudnn_alignment(view));
 }
 

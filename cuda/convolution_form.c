@@ -40,7 +40,7 @@ static size_t take(size_t *at, size_t bytes)
 static void apply_fallback(struct convolution_form *form, const struct op *op,
                            const struct fallback *c)
 {
-    const enum dtype type = op->x.dtype == op->y.dtype && !c->f32 ? op->x.dtype : DTYPE_F32;
+    const enum dtype type = c->f32 ? DTYPE_F32 : op->x.dtype;
     const int weights_c = op_weight_channels(op);
     const bool forward = op->kind == OP_CONVOLUTION;
     const bool adds = op->kind == OP_CONVOLUTION_BACKWARD_DATA && op->convolution.accumulate;
@@ -103,8 +103,7 @@ bool convolution_form_plan(struct convolution_form *form, struct cudnn_plan *pla
         convolution_form_lay_out(form, op, plan);
         return true;
     }
-    return error_set(err, EXIT_CODE_FAILED, "%s %s: %.900s", op_kind_name(op->kind),
-                     op->name ? op->name : "", refusal.message);
+    return op_refuse(op, err, "%s", refusal.message);
 }
 
 void convolution_form_name(const struct convolution_form *form, char name[64])

@@ -1,23 +1,10 @@
-/* Plans of cuDNN's backend API for one convolution: forward with bias and ReLU, data gradient,
- * filter gradient.
- *
- * The idea: an op is turned into an operation graph as it stands, cuDNN's heuristics list engines
- * for it, and the first that finalises within the workspace limit is the plan. The target is a real
- * device or only the description of one, so that the plans for a GPU can be made where there is
- * none. */
+/* A convolution as an operation graph of cuDNN's backend API: forward with bias and ReLU, data
+ * gradient, filter gradient. */
 #ifndef MICROMET_CUDA_CUDNN_GRAPH_H
 #define MICROMET_CUDA_CUDNN_GRAPH_H
 
 #include "check.h"
 #include "micromet/nn/backend.h"
-
-/* Whom plans are for. */
-struct cudnn_target {
-    cudnnBackendDescriptor_t device;
-};
-bool cudnn_target_handle(struct cudnn_target *target, cudnnHandle_t handle, struct error *err);
-bool cudnn_target_json(struct cudnn_target *target, const char *json, struct error *err);
-void cudnn_target_release(struct cudnn_target *target);
 
 /* What a variant pack calls the tensors. x is dx, y is dy, w is dw in gradients. */
 enum cudnn_tensor { CUDNN_X, CUDNN_W, CUDNN_Y, CUDNN_BIAS, CUDNN_TENSORS };
@@ -25,38 +12,15 @@ enum cudnn_tensor { CUDNN_X, CUDNN_W, CUDNN_Y, CUDNN_BIAS, CUDNN_TENSORS };
 /* Bytes that an address of the view is a multiple of, as plans assume it. */
 int64_t cudnn_alignment(const struct tensor *tensor);
 
-struct cudnn_plan {
-    int64_t engine; /* cuDNN's number */
-    size_t workspace_bytes;
-    cudnnBackendDescriptor_t config, plan;
-    cudnnBackendDescriptor_t pack; /* of the last run, with these pointers */
-    void *pointers[CUDNN_TENSORS + 1];
+enum { CUDNN_DESCRIPTORS_MAX = 16 };
+
+/* An operation graph and all it is made of. Plans keep what they need of it. */
+struct cudnn_graph {
+    cudnnBackendDescriptor_t descriptors[CUDNN_DESCRIPTORS_MAX]; /* in the order they were made */
+    int count;
+    cudnnBackendDescriptor_t graph;
 };
-void cudnn_plan_release(struct cudnn_plan *plan);
-
-struct cudnn_limits {
-    size_t workspace_bytes;
-    bool tensor_cores; /* whether F32 tensors may be computed in TF32 */
-};
-
-/* Plans for the op as it stands, in cuDNN's order, at most `most`; false if there is none, and the
- * error names the last refusal. x and y are of one type, weights are of that type too, (K, R, S,
- * x.c), the bias is F32; a filter gradient has none. Engines that add in no fixed order are passed
- * over, and so are those that compute F32 in fewer bits than the limits allow. */
-bool cudnn_plan_op(struct cudnn_plan *plans, int most, int *count, const struct op *op,
-                   const struct cudnn_target *target, const struct cudnn_limits *limits,
-                   struct error *err);
-
-/* A plan as text, kernels that were compiled for it included; malloc'ed. Loading it takes a
- * millisecond, where compiling takes seconds. Engine is what the plan said. */
-bool cudnn_plan_serialize(const struct cudnn_plan *plan, char **json, size_t *size,
-                          struct error *err);
-bool cudnn_plan_load(struct cudnn_plan *plan, const char *json, size_t size, int64_t engine,
-                     const struct cudnn_target *target, const struct cudnn_limits *limits,
-                     struct error *err);
-
-/* Queue the plan on the handle's stream. Tensors that the graph does not have are NULL. */
-bool cudnn_plan_run(struct cudnn_plan *plan, cudnnHandle_t handle,
-                    void *const tensors[CUDNN_TENSORS], void *workspace, struct error *err);
+bool cudnn_graph_init(struct cudnn_graph *graph, const struct op *op, struct error *err);
+void cudnn_graph_release(struct cudnn_graph *graph);
 
 #endif

@@ -21,12 +21,6 @@ struct dense {
     bool sums_aside;
 };
 
-static bool refuse(const struct op *op, const char *why, struct error *err)
-{
-    return error_set(err, EXIT_CODE_FAILED, "%s %s: %s", op_kind_name(op->kind),
-                     op->name ? op->name : "", why);
-}
-
 static void release(void *detail)
 {
     struct dense *dense = detail;
@@ -132,7 +126,7 @@ static bool choose(struct dense *dense, const struct plan *plan,
                                                   &result, &found),
                    err))
         return false;
-    if (found == 0) return refuse(&plan->op, "cuBLASLt has no algorithm for it", err);
+    if (found == 0) return op_refuse(&plan->op, err, "cuBLASLt has no algorithm for it");
     dense->algorithms[alignment] = result.algo;
     if (result.workspaceSize > dense->workspace_bytes)
         dense->workspace_bytes = result.workspaceSize;
@@ -227,9 +221,9 @@ bool cuda_plan_dense(struct plan *plan, struct error *err)
     };
     const struct op *op = &plan->op;
     if (op->kind == OP_CONVOLUTION_BACKWARD_DATA && op_weight_channels(op) != op->x.c)
-        return refuse(op, "no data gradient of an input with padding channels", err);
+        return op_refuse(op, err, "no data gradient of an input with padding channels");
     struct dense *dense = calloc(1, sizeof *dense);
-    if (!dense) return refuse(op, "out of memory for a plan", err);
+    if (!dense) return op_refuse(op, err, "out of memory for a plan");
     dense->sums_aside = op->kind == OP_CONVOLUTION && op->convolution.bias &&
                         op->y.dtype != DTYPE_F32;
     dense->sum = op->y;

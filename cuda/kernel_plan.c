@@ -23,7 +23,7 @@ static bool run(struct plan *plan, const struct op_buffers *buffers, struct erro
 bool cuda_plan_kernel(struct plan *plan, struct error *err)
 {
     const struct cuda_kernel *kernel = kernels[plan->op.kind];
-    if (!kernel->check(&plan->op, err)) return false;
+    if (kernel->check && !kernel->check(&plan->op, err)) return false;
     const size_t bytes = kernel->workspace_bytes ? kernel->workspace_bytes(&plan->op) : 0;
     plan->run = run;
     return workspace_reserve(plan->backend, plan->op.queue, bytes, err);

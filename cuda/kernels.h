@@ -17,15 +17,15 @@ extern "C" {
 #endif
 
 struct cuda_kernel {
-    bool (*check)(const struct op *, struct error *); /* whether the op can run, or why not */
-    size_t (*workspace_bytes)(
-        const struct op *); /* 256-byte aligned scratch for one launch; NULL = none */
+    /* Whether an op that makes sense can run here, or why not; NULL: always. */
+    bool (*check)(const struct op *, struct error *);
+    /* 256-byte aligned scratch for one launch; NULL: none. */
+    size_t (*workspace_bytes)(const struct op *);
     cudaError_t (*launch)(const struct op *, const struct op_buffers *, void *workspace,
                           cudaStream_t stream);
 };
 
-/* Input and output have one type, but a pool's y may be F32 where x is BF16, and a loss gives F32.
- * In place is right for what goes element by element. */
+/* In place is right for what goes element by element. */
 extern const struct cuda_kernel cuda_kernel_batch_norm, cuda_kernel_batch_norm_backward,
     cuda_kernel_pool, cuda_kernel_pool_backward, cuda_kernel_relu_backward, cuda_kernel_dropout,
     cuda_kernel_loss, cuda_kernel_augment, cuda_kernel_optimizer;

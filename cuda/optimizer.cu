@@ -133,10 +133,4 @@ static cudaError_t launch(const struct op *op, const struct op_buffers *b, void 
     return cudaGetLastError();
 }
 
-static bool check(const struct op *op, struct error *err)
-{
-    if (op->optimizer.count > 0) return true;
-    return error_set(err, EXIT_CODE_FAILED, "an optimizer needs parameters");
-}
-
-const struct cuda_kernel cuda_kernel_optimizer = { check, nullptr, launch };
+const struct cuda_kernel cuda_kernel_optimizer = { nullptr, nullptr, launch };

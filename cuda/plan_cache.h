@@ -8,7 +8,7 @@
 #ifndef MICROMET_CUDA_PLAN_CACHE_H
 #define MICROMET_CUDA_PLAN_CACHE_H
 
-#include "cudnn_graph.h"
+#include "cudnn_plan.h"
 #include "gpus.h"
 
 struct plan_cache;

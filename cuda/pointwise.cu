@@ -91,14 +91,6 @@ static cudaError_t launch_dropout(const struct op *op, const struct op_buffers *
     return cudaGetLastError();
 }
 
-static bool check_dropout(const struct op *op, struct error *err)
-{
-    if (!same_shape_check(op, err)) return false;
-    if (op->dropout.rate >= 0 && op->dropout.rate < 1) return true;
-    return error_set(err, EXIT_CODE_FAILED, "%s: a dropout rate lies in [0, 1), and not at %g",
-                     op->name ? op->name : "dropout", (double)op->dropout.rate);
-}
-
 /* --- Loss --- */
 
 /* Binary cross entropy on logits, in the form that never overflows. One block, in double: there are
@@ -136,15 +128,6 @@ static cudaError_t launch_loss(const struct op *op, const struct op_buffers *b, 
                     b->labels, b->probabilities, (float *)b->out, op->y.pixel_stride, b->loss);
     });
     return cudaGetLastError();
-}
-
-static bool check_loss(const struct op *op, struct error *err)
-{
-    if (!activations_check(op, err)) return false;
-    const bool fits = op->x.c == 1 && op->x.h == 1 && op->x.w == 1 && op->y.dtype == DTYPE_F32 &&
-                      tensor_pixels(&op->y) == op->x.n && op->y.c == 1;
-    return fits || error_set(err, EXIT_CODE_FAILED,
-                             "the loss wants one logit a sample, and gives float32 gradients");
 }
 
 /* --- Bias and ReLU in place --- */
@@ -230,7 +213,7 @@ cudaError_t launch_channel_sums(const struct tensor *x, const void *data, float 
     return cudaGetLastError();
 }
 
-const struct cuda_kernel cuda_kernel_relu_backward = { same_shape_check, nullptr,
+const struct cuda_kernel cuda_kernel_relu_backward = { pixels_check, nullptr,
                                                        launch_relu_backward };
-const struct cuda_kernel cuda_kernel_dropout = { check_dropout, nullptr, launch_dropout };
-const struct cuda_kernel cuda_kernel_loss = { check_loss, nullptr, launch_loss };
+const struct cuda_kernel cuda_kernel_dropout = { pixels_check, nullptr, launch_dropout };
+const struct cuda_kernel cuda_kernel_loss = { pixels_check, nullptr, launch_loss };

@@ -242,37 +242,15 @@ static size_t backward_workspace_bytes(const struct op *op)
     return op->pool.average ? 0 : aligned_bytes((size_t)tensor_pixels(&op->y) * (size_t)op->y.c);
 }
 
-static bool axis_fits(int in, int out, int kernel, int stride, int pad)
-{
-    return stride >= 1 && kernel >= 1 && pad >= 0 && pad < kernel && (out - 1) * stride - pad < in;
-}
-
-static bool check(const struct op *op, struct error *err)
-{
-    const char *name = op->name ? op->name : "a pool";
-    const struct op_window &w = op->pool.window;
-    if (!activations_check(op, err)) return false;
-    if (op->x.n != op->y.n || op->x.c != op->y.c ||
-        (op->y.dtype != op->x.dtype && op->y.dtype != DTYPE_F32))
-        return error_set(err, EXIT_CODE_FAILED, "%s: a pool keeps samples, channels and type",
-                         name);
-    if (!axis_fits(op->x.h, op->y.h, w.kernel_h, w.stride, w.pad_h) ||
-        !axis_fits(op->x.w, op->y.w, w.kernel_w, w.stride, w.pad_w))
-        return error_set(err, EXIT_CODE_FAILED, "%s: a pool window would hold no pixel", name);
-    return true;
-}
-
 static bool check_backward(const struct op *op, struct error *err)
 {
-    if (!check(op, err)) return false;
-    if (op->pool.average ||
-        (int64_t)op->pool.window.kernel_h * op->pool.window.kernel_w <= TAPS_MAX)
-        return true;
-    return error_set(err, EXIT_CODE_FAILED,
-                     "%s: the gradient of a maximum over more than %d pixels is not built",
-                     op->name ? op->name : "a pool", TAPS_MAX);
+    const struct op_window &w = op->pool.window;
+    if (!op->pool.average && (int64_t)w.kernel_h * w.kernel_w > TAPS_MAX)
+        return op_refuse(op, err, "the CUDA backend takes the maximum of no more than %d pixels",
+                         TAPS_MAX);
+    return pixels_check(op, err);
 }
 
-const struct cuda_kernel cuda_kernel_pool = { check, nullptr, launch_forward };
+const struct cuda_kernel cuda_kernel_pool = { pixels_check, nullptr, launch_forward };
 const struct cuda_kernel cuda_kernel_pool_backward = { check_backward, backward_workspace_bytes,
                                                        launch_backward };

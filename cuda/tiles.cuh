@@ -69,31 +69,11 @@ static inline size_t partials_bytes(const struct tensor *t, int sums)
     return aligned_bytes((size_t)blocks * (size_t)t->c * (size_t)sums * sizeof(double));
 }
 
-/* What every kernel over activations wants of both views. */
-static inline bool activations_check(const struct op *op, struct error *err)
+/* Pixels are counted in int. */
+static inline bool pixels_check(const struct op *op, struct error *err)
 {
-    const struct tensor *both[2] = { &op->x, &op->y };
-    for (int i = 0; i < 2; i++) {
-        const struct tensor *t = both[i];
-        const bool whole = t->n > 0 && t->h > 0 && t->w > 0 && t->c > 0 && t->pixel_stride >= t->c;
-        if (!whole || tensor_pixels(t) > PIXELS_MAX || t->dtype == DTYPE_U8)
-            return error_set(
-                err, EXIT_CODE_FAILED,
-                "%s: the CUDA backend cannot take a %d×%d×%d×%d %s tensor with pixel stride %d",
-                op->name ? op->name : "an op", t->n, t->h, t->w, t->c,
-                t->dtype == DTYPE_U8 ? "uint8" : "float", t->pixel_stride);
-    }
-    return true;
-}
-
-static inline bool same_shape_check(const struct op *op, struct error *err)
-{
-    if (!activations_check(op, err)) return false;
-    if (op->x.n == op->y.n && op->x.h == op->y.h && op->x.w == op->y.w && op->x.c == op->y.c &&
-        op->x.dtype == op->y.dtype)
-        return true;
-    return error_set(err, EXIT_CODE_FAILED, "%s: input and output must have one shape and type",
-                     op->name ? op->name : "an op");
+    if (tensor_pixels(&op->x) <= PIXELS_MAX && tensor_pixels(&op->y) <= PIXELS_MAX) return true;
+    return op_refuse(op, err, "the CUDA backend takes no more than %d pixels", PIXELS_MAX);
 }
 
 /* --- Device --- */

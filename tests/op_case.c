@@ -7,38 +7,36 @@
 #include <stdlib.h>
 
 #include "micromet/base/random.h"
+#include "tolerance.h"
 
 enum { GUARD_BYTES = 256, SAMPLES_MAX = 2000, SAMPLES_MIN = 100 };
 
 static const double sample_terms = 3e6; /* cost of comparing one array */
-static const double unit_f32 = 0x1p-24;
 
 #define BIT(role) (1u << ROLE_##role)
 
 /* What a kind reads and writes. */
 struct usage {
     unsigned reads, writes;
-    double factor; /* tolerance in units of 2^-24 of the magnitude */
 };
 
 static const struct usage usages[OP_KIND_COUNT] = {
-    [OP_CONVOLUTION] = { BIT(X) | BIT(WEIGHTS) | BIT(BIAS), BIT(OUT), 60 },
-    [OP_CONVOLUTION_BACKWARD_DATA] = { BIT(DY) | BIT(WEIGHTS), BIT(OUT), 60 },
-    [OP_CONVOLUTION_BACKWARD_FILTER] = { BIT(X) | BIT(DY), BIT(OUT) | BIT(DBIAS), 60 },
+    [OP_CONVOLUTION] = { BIT(X) | BIT(WEIGHTS) | BIT(BIAS), BIT(OUT) },
+    [OP_CONVOLUTION_BACKWARD_DATA] = { BIT(DY) | BIT(WEIGHTS), BIT(OUT) },
+    [OP_CONVOLUTION_BACKWARD_FILTER] = { BIT(X) | BIT(DY), BIT(OUT) | BIT(DBIAS) },
     [OP_BATCH_NORM] = { BIT(X) | BIT(GAMMA) | BIT(BETA) | BIT(MOVING_MEAN) | BIT(MOVING_VARIANCE),
                         BIT(OUT) | BIT(MOVING_MEAN) | BIT(MOVING_VARIANCE) | BIT(SAVED_MEAN) |
-                            BIT(SAVED_INVERSE_STD),
-                        60 },
+                            BIT(SAVED_INVERSE_STD) },
     [OP_BATCH_NORM_BACKWARD] = { BIT(X) | BIT(Y) | BIT(DY) | BIT(GAMMA) | BIT(SAVED_MEAN) |
                                      BIT(SAVED_INVERSE_STD),
-                                 BIT(OUT) | BIT(DBIAS) | BIT(DGAMMA), 60 },
-    [OP_POOL] = { BIT(X), BIT(OUT), 16 },
-    [OP_POOL_BACKWARD] = { BIT(X) | BIT(DY), BIT(OUT), 16 },
-    [OP_RELU_BACKWARD] = { BIT(Y) | BIT(DY), BIT(OUT), 0 },
-    [OP_DROPOUT] = { BIT(X), BIT(OUT), 4 },
-    [OP_LOSS] = { BIT(X) | BIT(LABELS), BIT(OUT) | BIT(LOSS) | BIT(PROBABILITIES), 16 },
+                                 BIT(OUT) | BIT(DBIAS) | BIT(DGAMMA) },
+    [OP_POOL] = { BIT(X), BIT(OUT) },
+    [OP_POOL_BACKWARD] = { BIT(X) | BIT(DY), BIT(OUT) },
+    [OP_RELU_BACKWARD] = { BIT(Y) | BIT(DY), BIT(OUT) },
+    [OP_DROPOUT] = { BIT(X), BIT(OUT) },
+    [OP_LOSS] = { BIT(X) | BIT(LABELS), BIT(OUT) | BIT(LOSS) | BIT(PROBABILITIES) },
     [OP_OPTIMIZER] = { BIT(PARAMETERS) | BIT(STATE1) | BIT(STATE2) | BIT(GRADIENTS),
-                       BIT(PARAMETERS) | BIT(STATE1) | BIT(STATE2), 16 },
+                       BIT(PARAMETERS) | BIT(STATE1) | BIT(STATE2) },
 };
 
 /* Where op_buffers keeps the pointer of a role. */
@@ -495,15 +493,6 @@ static bool surroundings_untouched(const struct op_case *test, enum role role, s
     return untouched(test, role, checked, a->bytes, err);
 }
 
-static double tolerance_of(const struct op *op, const struct reference_value *v)
-{
-    const bool bf16 = op->x.dtype == DTYPE_BF16 || op->y.dtype == DTYPE_BF16;
-    const bool exact = op->kind == OP_RELU_BACKWARD || (op->kind == OP_POOL && !op->pool.average);
-    if (exact) return 0;
-    const double f32 = usages[op->kind].factor * unit_f32 * v->magnitude + 1e-30;
-    return bf16 ? f32 + 0x1p-8 * fabs(v->value) + 4 * 0x1p-9 * sqrt(v->square) : f32;
-}
-
 struct place {
     int n, y, x, c;
 };
@@ -514,7 +503,8 @@ static bool compare(const struct op_case *test, const struct reference *referenc
     const struct op_array *a = &test->arrays[role];
     const struct reference_value want = reference_at(reference, role, at.n, at.y, at.x, at.c);
     const double got = reference_load(&a->tensor, a->after + a->first, at.n, at.y, at.x, at.c);
-    const double tolerance = tolerance_of(test->op, &want), off = fabs(got - want.value);
+    const double tolerance = tolerance_of(test->op, role, a->tensor.dtype, &want);
+    const double off = distance_of(got, &want);
     if (tolerance > 0 && off / tolerance > *worst) *worst = off / tolerance;
     if (off <= tolerance) return true;
     return error_set(err, EXIT_CODE_FAILED,

@@ -3,14 +3,7 @@
  * Every array lies between guards, channels outside a view's slice are gaps. Guards and gaps hold
  * NaN before the op, and so does every output that the op does not add to: what is read from there
  * shows in the result. Afterwards every byte that is not an output must be what it was.
- *
- * Tolerances, with u = 2^-24 and the sums of struct reference_value:
- *   float32     factor * u * magnitude; the factor is a table by kind in op_case.c. It leaves room
- * for the order of summation (sqrt(terms) for random signs, which magnitude outgrows) and for
- * Winograd kernels, whose transforms add and subtract neighbouring outputs of like size. bfloat16
- * in addition 2^-8 |value| for storing the result and 4 * 2^-9 * sqrt(square) for weights rounded
- * to bfloat16: a bound of 7 standard deviations of such rounding. A maximum and a masked gradient
- * are exact. */
+ * How far values may be off: tolerance.h. */
 #ifndef MICROMET_TESTS_OP_CASE_H
 #define MICROMET_TESTS_OP_CASE_H
 

@@ -27,28 +27,42 @@ static void add(struct reference_value *v, double term)
 {
     v->value += term;
     v->magnitude += fabs(term);
-    v->square += term * term;
+}
+
+static void keep(struct reference_value *v, double old)
+{
+    add(v, old);
+    v->kept = old;
 }
 
 static struct reference_value exactly(double value)
 {
-    return (struct reference_value) { value, fabs(value), value * value };
+    return (struct reference_value) { .value = value, .magnitude = fabs(value) };
 }
 
 static struct reference_value sum3(double a, double b, double c)
 {
-    struct reference_value v = { 0, 0, 0 };
+    struct reference_value v = { 0 };
     add(&v, a);
     add(&v, b);
     add(&v, c);
     return v;
 }
 
-static double weight_at(const struct op *op, const struct op_buffers *b, int k, int r, int s, int c)
+static bool is_bf16(const struct op *op)
+{
+    return op->x.dtype == DTYPE_BF16 || op->y.dtype == DTYPE_BF16;
+}
+
+/* A value times a weight. */
+static void add_weighted(struct reference_value *v, const struct op *op, const struct op_buffers *b,
+                         double value, int k, int r, int s, int c)
 {
     const struct op_window *w = &op->convolution.window;
     const int64_t tap = ((int64_t)k * w->kernel_h + r) * w->kernel_w + s;
-    return b->weights[tap * op->x.c + c];
+    const float weight = b->weights[tap * op->x.c + c];
+    add(v, value * weight);
+    if (is_bf16(op)) v->shift += value * ((double)bf16_to_float(bf16_from_float(weight)) - weight);
 }
 
 static bool inside(const struct tensor *t, int y, int x)
@@ -60,15 +74,18 @@ static struct reference_value convolution(const struct op *op, const struct op_b
                                           int oy, int ox, int k)
 {
     const struct op_window *w = &op->convolution.window;
-    struct reference_value v = { 0, 0, 0 };
+    struct reference_value v = { 0 };
     for (int r = 0; r < w->kernel_h; r++)
         for (int s = 0; s < w->kernel_w; s++) {
             const int y = oy * w->stride + r - w->pad_h, x = ox * w->stride + s - w->pad_w;
             for (int c = 0; c < op->x.c && inside(&op->x, y, x); c++)
-                add(&v, reference_load(&op->x, b->x, n, y, x, c) * weight_at(op, b, k, r, s, c));
+                add_weighted(&v, op, b, reference_load(&op->x, b->x, n, y, x, c), k, r, s, c);
         }
     if (op->convolution.bias) add(&v, b->bias[k]);
-    if (op->convolution.relu && v.value < 0) v.value = 0;
+    if (op->convolution.relu) {
+        v.shift = fmax(v.value + v.shift, 0) - fmax(v.value, 0);
+        v.value = fmax(v.value, 0);
+    }
     return v;
 }
 
@@ -83,15 +100,15 @@ static struct reference_value convolution_data(const struct op *op, const struct
                                                int n, int y, int x, int c)
 {
     const struct op_window *w = &op->convolution.window;
-    struct reference_value v = { 0, 0, 0 };
+    struct reference_value v = { 0 };
     for (int r = 0; r < w->kernel_h; r++)
         for (int s = 0; s < w->kernel_w; s++) {
             const int oy = output_of(y, r, w->pad_h, w->stride, op->y.h);
             const int ox = output_of(x, s, w->pad_w, w->stride, op->y.w);
             for (int k = 0; k < op->y.c && oy >= 0 && ox >= 0; k++)
-                add(&v, reference_load(&op->y, b->dy, n, oy, ox, k) * weight_at(op, b, k, r, s, c));
+                add_weighted(&v, op, b, reference_load(&op->y, b->dy, n, oy, ox, k), k, r, s, c);
         }
-    if (op->convolution.accumulate) add(&v, reference_load(&op->x, b->out, n, y, x, c));
+    if (op->convolution.accumulate) keep(&v, reference_load(&op->x, b->out, n, y, x, c));
     return v;
 }
 
@@ -99,7 +116,7 @@ static struct reference_value convolution_filter(const struct op *op, const stru
                                                  int k, int r, int s, int c)
 {
     const struct op_window *w = &op->convolution.window;
-    struct reference_value v = { 0, 0, 0 };
+    struct reference_value v = { 0 };
     for (int n = 0; n < op->y.n; n++)
         for (int oy = 0; oy < op->y.h; oy++)
             for (int ox = 0; ox < op->y.w; ox++) {
@@ -114,7 +131,7 @@ static struct reference_value convolution_filter(const struct op *op, const stru
 
 static struct reference_value sum_of_dy(const struct op *op, const struct op_buffers *b, int k)
 {
-    struct reference_value v = { 0, 0, 0 };
+    struct reference_value v = { 0 };
     for (int n = 0; n < op->y.n; n++)
         for (int y = 0; y < op->y.h; y++)
             for (int x = 0; x < op->y.w; x++) add(&v, reference_load(&op->y, b->dy, n, y, x, k));
@@ -266,7 +283,7 @@ static struct reference_value pool(const struct op *op, const struct op_buffers 
     window(ox, w->kernel_w, w->stride, w->pad_w, op->x.w, &x0, &x1);
     const double area = op->pool.exclude_padding ? (y1 - y0) * (x1 - x0)
                                                  : w->kernel_h * w->kernel_w;
-    struct reference_value sum = { 0, 0, 0 };
+    struct reference_value sum = { 0 };
     double maximum = -INFINITY;
     for (int y = y0; y < y1; y++)
         for (int x = x0; x < x1; x++) {
@@ -302,7 +319,7 @@ static struct reference_value pool_backward(const struct op *op, const struct op
                                             int y, int x, int c)
 {
     const struct op_window *w = &op->pool.window;
-    struct reference_value v = { 0, 0, 0 };
+    struct reference_value v = { 0 };
     for (int r = 0; r < w->kernel_h; r++)
         for (int s = 0; s < w->kernel_w; s++) {
             const int oy = output_of(y, r, w->pad_h, w->stride, op->y.h);
@@ -311,7 +328,7 @@ static struct reference_value pool_backward(const struct op *op, const struct op
             add(&v, pool_share(op, b, n, oy, ox, y, x, c) *
                         reference_load(&op->y, b->dy, n, oy, ox, c));
         }
-    if (op->pool.accumulate) add(&v, reference_load(&op->x, b->out, n, y, x, c));
+    if (op->pool.accumulate) keep(&v, reference_load(&op->x, b->out, n, y, x, c));
     return v;
 }
 
@@ -340,7 +357,7 @@ static struct reference_value loss(const struct op *op, const struct op_buffers 
     const double samples = op->x.n;
     if (role == ROLE_PROBABILITIES) return exactly(sigmoid(z));
     if (role == ROLE_OUT) return sum3(sigmoid(z) / samples, -b->labels[n] / samples, 0);
-    struct reference_value v = { 0, 0, 0 };
+    struct reference_value v = { 0 };
     for (int i = 0; i < op->x.n; i++) {
         const double zi = reference_load(&op->x, b->x, i, 0, 0, 0);
         add(&v, ((zi > 0 ? zi : 0) - zi * b->labels[i] + log1p(exp(-fabs(zi)))) / samples);
@@ -386,7 +403,7 @@ static struct reference_value optimizer(const struct op *op, const struct op_buf
     const double g = b->gradients[i] + decay, gross = fabs(b->gradients[i]) + fabs(decay);
     const double uncancelled = g != 0 ? gross / fabs(g) : 1;
     const struct state next = optimizer_step(&op->optimizer.rule, b, i, g);
-    struct reference_value v = { 0, 0, 0 };
+    struct reference_value v = { 0 };
     if (role == ROLE_PARAMETERS) {
         v = sum3(p, -next.update, 0);
         v.magnitude += fabs(next.update) * uncancelled;

@@ -38,8 +38,9 @@ enum role {
 /* A value as a sum of terms. */
 struct reference_value {
     double value;
+    double shift;     /* what is added to the value where weights are rounded to bfloat16 */
+    double kept;      /* the part of the value that was there before the op and is added to */
     double magnitude; /* sum of |term| */
-    double square;    /* sum of term² */
 };
 
 /* What the elements of one op share. */

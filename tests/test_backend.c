@@ -415,6 +415,29 @@ Test(backend, what_cannot_be_computed_is_refused_when_planned)
     backend_close(backend);
 }
 
+Test(backend, the_cpu_refuses_what_it_has_no_kernels_for)
+{
+    struct backend *backend = op_case_backend(1);
+    if (strcmp(backend->facts.name, "cpu") != 0) cr_skip("another backend");
+    struct op padded = shape_op(find_shape(odd(), "3x3 same between slices"), OP_CONVOLUTION,
+                                DTYPE_F32);
+    struct op wide = { .kind = OP_RELU_BACKWARD, .name = "wide" };
+    padded.convolution.weights_c = padded.x.c - 1;
+    wide.x = wide.y = (struct tensor) { DTYPE_F32, 1, 1, 1, 8193, 8193, NULL };
+    const struct op *const refused[] = { &padded, &wide };
+    const char *const messages[] = {
+        "convolution 3x3 same between slices: the CPU backend takes no input padded with channels",
+        "ReLU gradient wide: the CPU backend takes no more than 8192 channels"
+    };
+    for (int i = 0; i < 2; i++) {
+        struct error err = { 0 };
+        struct plan *plan;
+        cr_expect_not(backend->ops->plan(backend, refused[i], &plan, &err));
+        cr_expect_str_eq(err.message, messages[i]);
+    }
+    backend_close(backend);
+}
+
 Test(shapes, inception_has_the_maps_it_is_known_for)
 {
     const struct shapes *shapes = inception(80);

@@ -1,6 +1,8 @@
 /* src/base but for the configuration: errors, Philox and its draws, atomic files, paths, threads,
  * edit distance. */
 #include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -232,8 +234,21 @@ Test(file, what_killed_writers_left_is_removed_by_the_next_and_nothing_else)
 
 Test(file, release_of_a_zeroed_file_does_nothing)
 {
+    char path[PATH_MAX_BYTES];
+    test_write(path, folder, "a.txt", "kept");
     struct atomic_file file = { 0 };
+    snprintf(file.path, sizeof file.path, "%s", path); /* what an open that failed may leave */
+    const struct atomic_file before = file;
+    const int input = fcntl(0, F_GETFD);
+    errno = 0;
     atomic_file_release(&file);
+    cr_expect_eq(errno, 0, "a system call failed: %s", strerror(errno));
+    cr_expect_eq(memcmp(&file, &before, sizeof file), 0);
+    cr_expect_eq(fcntl(0, F_GETFD), input, "descriptor 0 is not the file's");
+    char *text = test_read(path);
+    cr_expect_str_eq(text, "kept");
+    cr_expect_eq(test_folder_count(folder), 1);
+    free(text);
 }
 
 Test(file, a_full_disk_is_reported_by_commit)

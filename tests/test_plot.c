@@ -4,6 +4,7 @@
 
 #include "micromet/format/image.h"
 #include "micromet/report/plot.h"
+#include "report/plot_canvas.h"
 #include "temporary.h"
 
 /* fontconfig keeps its cache to the end of the process; the leak sanitizer asks for this name. */
@@ -78,6 +79,65 @@ static struct box find(const struct image *image, const uint8_t *color)
     return find_within(image, color, (struct box) { 0, 0, image->width, image->height, 0, 0, 0 });
 }
 
+/* Words as they stand on a page. */
+struct words {
+    double x, y; /* as for canvas_text() */
+    struct text_style style;
+    const char *text;
+};
+
+/* True if the picture holds these words: every pixel of their ink is at least as dark in it, which
+ * leaves room for lines that cross them, and what is blank about them is blank for the most part. */
+static bool reads(const struct image *image, const struct words *words)
+{
+    struct error err = { 0 };
+    struct canvas page;
+    int64_t ink_pixels = 0, missing = 0, blank = 0, stained = 0;
+    cr_assert(canvas_init(&page, image->width, image->height, 1, &err), "%s", err.message);
+    canvas_text(&page, words->x, words->y, words->style, words->text);
+    cr_assert(canvas_save(&page, temporary_path("words.png"), &err), "%s", err.message);
+    canvas_release(&page);
+    struct image alone = read_image("words.png");
+    static const uint8_t white[] = { 255, 255, 255 };
+    struct box box = { image->width, image->height, 0, 0, 0, 0, 0 };
+    for (int y = 0; y < image->height; y++)
+        for (int x = 0; x < image->width; x++)
+            if (!is_color(pixel(&alone, x, y), white)) {
+                box.left = x < box.left ? x : box.left;
+                box.right = x >= box.right ? x + 1 : box.right;
+                box.top = y < box.top ? y : box.top;
+                box.bottom = y >= box.bottom ? y + 1 : box.bottom;
+            }
+    for (int y = box.top; y < box.bottom; y++)
+        for (int x = box.left; x < box.right; x++) {
+            const uint8_t *want = pixel(&alone, x, y), *have = pixel(image, x, y);
+            const bool is_ink = !is_color(want, white);
+            bool dark = true;
+            for (int i = 0; i < 3; i++) dark = dark && have[i] <= want[i] + 2;
+            ink_pixels += is_ink;
+            missing += is_ink && !dark;
+            blank += !is_ink;
+            stained += !is_ink && !is_color(have, white);
+        }
+    free(alone.rgb);
+    cr_assert_gt(ink_pixels, 10, "text shows; is a font installed?");
+    return missing == 0 && stained * 5 <= blank;
+}
+
+static const struct color word_quiet = { 0.42, 0.45, 0.50 }, word_ink = { 0.11, 0.13, 0.17 },
+                          word_blue = { 0.10, 0.38, 0.80 };
+/* In the middle of the plot; the area under the curve; the first and the last figure of the
+ * operating point. */
+static const struct words no_curve = {
+    467, 368, { 26, false, ALIGN_CENTER, word_quiet, 0 }, "no curve: a class is absent"
+};
+static const struct words no_area = { 870, 180, { 64, true, ALIGN_LEFT, word_blue, 0 }, "–" };
+static const struct words no_figures[] = {
+    { 1160, 300, { 23, false, ALIGN_RIGHT, word_ink, 0 }, "–" },
+    { 1160, 500, { 23, false, ALIGN_RIGHT, word_ink, 0 }, "–" },
+};
+static const struct box inside_of_plot = { 122, 92, 812, 782, 0, 0, 0 };
+
 static const struct operating_point half_way = {
     .threshold = 0.5,
     .sensitivity = 0.5,
@@ -108,7 +168,9 @@ Test(plot, roc_runs_from_corner_to_corner_and_marks_the_operating_point)
     cr_assert_gt(point.pixels, 200);
     cr_assert_float_eq((point.center_x - plot.left) / width, 0.25, 0.006);
     cr_assert_float_eq((plot.bottom - point.center_y) / height, 0.5, 0.006);
-    cr_assert_gt(find(&image, ink).pixels, 500, "text shows; is a font installed?");
+    cr_expect_not(reads(&image, &no_curve));
+    cr_expect_not(reads(&image, &no_area));
+    cr_expect_not(reads(&image, &no_figures[0]));
     free(image.rgb);
 }
 
@@ -131,6 +193,16 @@ Test(plot, precision_recall_is_drawn_in_steps)
     free(image.rgb);
 }
 
+static void expect_no_curve(const char *name)
+{
+    struct image image = read_image(name);
+    cr_expect(reads(&image, &no_curve), "%s: no word that the curve is absent", name);
+    cr_expect(reads(&image, &no_area), "%s: no dash in the place of the area", name);
+    cr_expect_eq(find_within(&image, curve_blue, inside_of_plot).pixels, 0, "%s: a curve", name);
+    cr_expect_eq(find_within(&image, point_orange, inside_of_plot).pixels, 0, "%s: a point", name);
+    free(image.rgb);
+}
+
 Test(plot, curves_without_a_class_say_so_instead_of_failing)
 {
     const struct curve_point points[] = { { 0.5, 1, NAN, 0 } };
@@ -140,7 +212,13 @@ Test(plot, curves_without_a_class_say_so_instead_of_failing)
               err.message);
     cr_assert(plot_roc(temporary_path("b.png"), "x", NULL, 0, NAN, NULL, &err), "%s", err.message);
     cr_assert(plot_precision_recall(temporary_path("c.png"), "x", NULL, 0, NAN, NAN, NULL, &err));
-    cr_assert_eq(temporary_count(), 3);
+    expect_no_curve("a.png");
+    expect_no_curve("b.png");
+    expect_no_curve("c.png");
+    struct image image = read_image("a.png");
+    for (int i = 0; i < 2; i++)
+        cr_expect(reads(&image, &no_figures[i]), "figure %d of nothing is no dash", i);
+    free(image.rgb);
 }
 
 Test(plot, titles_of_any_bytes_are_drawn)

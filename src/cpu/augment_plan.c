@@ -17,13 +17,7 @@ static bool execute(struct plan *plan, const struct op_buffers *b, struct error 
 
 bool plan_augment(struct plan *plan, struct error *err)
 {
-    const struct tensor *x = &plan->op.x, *y = &plan->op.y;
-    const bool fits = x->dtype == DTYPE_U8 && x->c == 3 && x->h == x->w && x->pixel_stride == 3 &&
-                      y->dtype != DTYPE_U8 && y->c >= 3 && y->pixel_stride == y->c &&
-                      y->n == x->n && y->h == x->h && y->w == x->w;
-    if (!fits)
-        return error_set(err, EXIT_CODE_FAILED,
-                         "augment takes dense square uint8 RGB windows to dense float windows");
+    (void)err;
     plan->execute = execute;
     return true;
 }

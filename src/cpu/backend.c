@@ -153,19 +153,14 @@ static bool (*const planners[OP_KIND_COUNT])(struct plan *, struct error *) = {
     [OP_OPTIMIZER] = plan_optimizer,
 };
 
-static bool tensors_check(const struct op *op, struct error *err)
+/* What op_check() lets pass and this backend cannot do. */
+static bool backend_takes(const struct op *op, struct error *err)
 {
-    const struct tensor *both[2] = { &op->x, &op->y };
-    for (int i = 0; i < 2 && op->kind != OP_OPTIMIZER; i++) {
-        const struct tensor *t = both[i];
-        const bool whole = t->n > 0 && t->h > 0 && t->w > 0 && t->c > 0;
-        if (whole && t->pixel_stride >= t->c && t->c <= ROW_CHANNELS_MAX) continue;
-        return error_set(err, EXIT_CODE_FAILED,
-                         "%s %s: the CPU backend cannot plan a %d×%d×%d×%d tensor with pixel "
-                         "stride %d (at most %d channels)",
-                         op_kind_name(op->kind), op->name ? op->name : "", t->n, t->h, t->w, t->c,
-                         t->pixel_stride, ROW_CHANNELS_MAX);
-    }
+    if (op->x.c > ROW_CHANNELS_MAX || op->y.c > ROW_CHANNELS_MAX)
+        return op_refuse(op, err, "the CPU backend takes no more than %d channels",
+                         ROW_CHANNELS_MAX);
+    if (op_is_convolution(op) && op_weight_channels(op) != op->x.c)
+        return op_refuse(op, err, "the CPU backend takes no input padded with channels");
     return true;
 }
 
@@ -173,9 +168,8 @@ static bool backend_plan(struct backend *backend, const struct op *op, struct pl
                          struct error *err)
 {
     *out = NULL;
-    CHECK(op->kind >= 0 && op->kind < OP_KIND_COUNT);
     CHECK(op->queue >= 0 && op->queue < backend->facts.queues);
-    if (!tensors_check(op, err)) return false;
+    if (!op_check(op, err) || !backend_takes(op, err)) return false;
     struct plan *plan = calloc(1, sizeof *plan);
     if (!plan) return error_set(err, EXIT_CODE_FAILED, "out of memory for a plan");
     plan->backend = self(backend);

@@ -180,10 +180,7 @@ static bool execute(struct plan *plan, const struct op_buffers *b, struct error 
 
 bool plan_batch_norm(struct plan *plan, struct error *err)
 {
-    const struct tensor *x = &plan->op.x, *y = &plan->op.y;
-    if (x->n != y->n || x->h != y->h || x->w != y->w || x->c != y->c)
-        return error_set(err, EXIT_CODE_FAILED, "%s: batch norm keeps its input's shape",
-                         plan->op.name ? plan->op.name : "");
+    (void)err;
     plan->execute = execute;
     return true;
 }

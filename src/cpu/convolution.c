@@ -90,35 +90,11 @@ static bool plan_widened(struct plan *plan, struct error *err)
     return true;
 }
 
-static bool fits(int in, int out, int kernel, int stride, int pad)
-{
-    return kernel >= 1 && stride >= 1 && pad >= 0 && in + 2 * pad >= kernel &&
-           out == (in + 2 * pad - kernel) / stride + 1;
-}
-
-static bool shapes_check(const struct op *op, struct error *err)
-{
-    const struct tensor *x = &op->x, *y = &op->y;
-    const struct op_window *w = &op->convolution.window;
-    if (x->dtype == DTYPE_U8 || y->dtype == DTYPE_U8)
-        return error_set(err, EXIT_CODE_FAILED, "%s %s: convolutions take floats, not bytes",
-                         op_kind_name(op->kind), op->name ? op->name : "");
-    if (x->n == y->n && fits(x->h, y->h, w->kernel_h, w->stride, w->pad_h) &&
-        fits(x->w, y->w, w->kernel_w, w->stride, w->pad_w))
-        return true;
-    return error_set(err, EXIT_CODE_FAILED,
-                     "%s %s: a %d×%d kernel with stride %d and padding %d, %d does not take %d "
-                     "images of %d×%d to %d of %d×%d",
-                     op_kind_name(op->kind), op->name ? op->name : "", w->kernel_h, w->kernel_w,
-                     w->stride, w->pad_h, w->pad_w, x->n, x->h, x->w, y->n, y->h, y->w);
-}
-
 bool plan_convolution(struct plan *plan, struct error *err)
 {
-    if (!shapes_check(&plan->op, err)) return false;
-    const bool bf16 = plan->op.x.dtype == DTYPE_BF16 || plan->op.y.dtype == DTYPE_BF16;
+    const bool bf16 = plan->op.x.dtype == DTYPE_BF16;
     const bool native = ((const struct backend *)plan->backend)->facts.native_bf16;
-    if (bf16 && !(native && plan->op.x.dtype == plan->op.y.dtype)) return plan_widened(plan, err);
+    if (bf16 && !native) return plan_widened(plan, err);
     bool found = false;
     if (!bf16 && !kernel_convolution_plan(plan, &found, err)) return false;
     return found || dnnl_convolution_plan(plan, err);

@@ -84,21 +84,6 @@ static bool winograd_init(struct winograd *g, const struct op *op)
     return true;
 }
 
-/* Multiply-adds of the direct kernel, which skips taps outside the image. */
-static double direct_macs(const struct conv_view *v)
-{
-    double taps[2] = { 0, 0 };
-    const int in[2] = { v->in.h, v->in.w }, out[2] = { v->out.h, v->out.w };
-    const int kernel[2] = { v->kernel_h, v->kernel_w }, pad[2] = { v->pad_h, v->pad_w };
-    for (int axis = 0; axis < 2; axis++)
-        for (int i = 0; i < out[axis]; i++)
-            for (int tap = 0; tap < kernel[axis]; tap++) {
-                const int before = v->transposed ? kernel[axis] - 1 - pad[axis] : pad[axis];
-                taps[axis] += i + tap - before >= 0 && i + tap - before < in[axis];
-            }
-    return taps[0] * taps[1] * v->out.n * v->in.c * v->out.c;
-}
-
 static bool supports(const struct op *op)
 {
     enum { TRANSFORM_MACS = 10 }; /* a transformed value costs as much as so many multiply-adds */
@@ -111,7 +96,7 @@ static bool supports(const struct op *op)
     if (w->pad_h >= w->kernel_h || w->pad_w >= w->kernel_w) return false;
     const double c = op->x.c, k = op->y.c;
     const double macs = (double)g.tiles * g.points * (c * k + TRANSFORM_MACS * (c + k));
-    return macs < 0.9 * direct_macs(&g.view);
+    return macs < 0.9 * op_macs(op);
 }
 
 static size_t packed_bytes(const struct op *op)

@@ -232,15 +232,5 @@ static bool plan_forward(struct plan *plan, struct error *err)
 
 bool plan_pool(struct plan *plan, struct error *err)
 {
-    const struct op *op = &plan->op;
-    const struct op_window *w = &op->pool.window;
-    for (int i = 0; i < 2; i++) {
-        const int in = i ? op->x.w : op->x.h, out = i ? op->y.w : op->y.h;
-        const int kernel = i ? w->kernel_w : w->kernel_h, pad = i ? w->pad_w : w->pad_h;
-        if (op->x.c != op->y.c || w->stride < 1 || pad >= kernel ||
-            (out - 1) * w->stride - pad >= in)
-            return error_set(err, EXIT_CODE_FAILED, "%s: a pool window would hold no pixel",
-                             op->name ? op->name : "");
-    }
-    return op->kind == OP_POOL_BACKWARD ? plan_backward(plan, err) : plan_forward(plan, err);
+    return (plan->op.kind == OP_POOL_BACKWARD ? plan_backward : plan_forward)(plan, err);
 }

@@ -61,21 +61,17 @@ static bool dry_synchronize(struct backend *backend, struct error *err)
     return true;
 }
 
-static bool is_dense(const struct op *op)
-{
-    return op->x.h == 1 && op->x.w == 1 && op->convolution.window.kernel_h == 1 &&
-           op->convolution.window.kernel_w == 1;
-}
-
 static bool dry_plan(struct backend *backend, const struct op *op, struct plan **out,
                      struct error *err)
 {
     struct gpu_planner *planner = self(backend)->planner;
+    *out = NULL;
+    if (!op_check(op, err)) return false;
     struct plan *plan = *out = calloc(1, sizeof *plan);
     if (!plan) return error_set(err, EXIT_CODE_FAILED, "out of memory for a plan");
     plan->op = *op;
     if (!planner || !op_is_convolution(op)) return true;
-    if (is_dense(op)) {
+    if (op_is_dense(op)) {
         plan->convolution.kept_bytes = planner->ops->dense_kept_bytes(op);
         return true;
     }

@@ -1,0 +1,103 @@
+# Which test runs when. Every test has one of three labels:
+#
+#   fast      tools/test --fast: less than a minute in all on two cores; each module has its tests here
+#   standard  tools/test: these and the fast ones take twelve minutes at most on two cores
+#   nightly   tools/test --all: what takes longer, and says little that a shorter test does not say
+#
+# A row below is a regular expression for the names of tests. A test that fits rows of no label or of two ends the
+# configuration: give a new test a row. What is without a reason is fast because it takes a second or two.
+set(fast_tests
+    "rooms" "rooms_finds" # src, include and cuda keep their order
+    "format" "manual" "completion" # the sources' form; what is made of the commands' option tables
+    "fixture" "case_.+" # each a command that must fail with its message
+    "fuzz_(checkpoint|onnx|pickle|safetensors|zip)" # the seeds of the fuzzers, once
+    "test_(annotation|asap_xml|augment|base|checkpoint|config|dataset|evaluate|image|keras3|keras_hdf5|kernels|loader)"
+    "test_(manifest|metrics|onnx|op|optimizer|pickle|plot|pretrained|reference|safetensors|sampler|sandbox|slide|synth)"
+    "test_(tensorboard|tissue|torch_zip|training_ops|weights|weights_memory)"
+    "test_(backend|export|grid|initial_weights|model|pack|predict)" # the parts of them that are quick
+    "test_simulated.*" # the simulated device itself
+    "test_cuda_(core|failures|kernels|plans)" # the CUDA backend on it: what only it can be made to do
+    "test_planner" # a login node's driver finds no GPU
+)
+set(standard_tests
+    "test_(backend|export|grid|initial_weights|model|pack)_long" # the other parts: see `long_parts`
+    "test_(bench|evaluate_run|train_step)" # whole networks
+    "fuzz_hdf5" # libhdf5 takes long to refuse what is forged, in a process of its own
+    "memory_plan" # four trainings
+    "test_cuda_memory_plan" # whole networks on the simulated device
+    "test_(backend|training_ops|optimizer|model|train_step|predict)_simulated" # each op in two orders of the device's work
+    "predict_orders_1" # a slot that is used too early is found in most orders
+    "program_simulated" # train, evaluate and heatmap on the simulated device
+    "reference" "exactness_(same_seed|sigterm)" # trainings that must end in the same bits
+    "mutation_(barrier_removed|beta_dropped|descriptor_leaked|wait_removed)" # defects that the device finds, one of a kind
+    "plan_h100_tf32" # a plan for each convolution; its kernels come with cuDNN
+)
+set(nightly_tests
+    "test_.+_simulated_20_orders" # as many orders as have been of use
+    "predict_orders_[23]"
+    "test_cuda_step" # the article's step on the simulated device, in two types
+    "test_cuda_ten_steps(_long)?" # 26 passes through the whole network there, and as many in bfloat16
+    "faults_simulated" # a training for each call that can fail
+    "gpu_check" # tools/gpu-check as a whole
+    "exactness_(kills|reader_threads|packs_or_slides)" # the same bits by other ways
+    # The other defects.
+    "mutation_(barrier_diverges|bounds_unchecked|device_read_on_host|double_free|fence_on_wrong_queue|grid_off_by_one)"
+    "mutation_(handle_leaked|kernel_on_default_stream|last_vector_whole|not_ready_is_kept|pinned_slot_reused)"
+    "mutation_(replay_not_joined|scratch_overlaps|status_unchecked|stride_swapped|ticket_passes_newer_ones)"
+    "mutation_(vector_misaligned|workspace_freed_under_recording|workspace_short|workspace_stale)"
+    "plan_a100_bf16" # its fused kernels are compiled
+    "fuzz" # tools/fuzz, a minute for each reader
+)
+
+set(fast_timeout_s 300) # sanitizers take ten times as long
+set(standard_timeout_s 1200)
+set(nightly_timeout_s 3600)
+
+# Programs that run in two parts: test_X, and test_X_long with these of its tests (Criterion's patterns).
+set(long_parts
+    "test_backend:convolutions_at_*|batch_norms_*|pools_*" # InceptionV3's shapes; the odd ones are quick
+    "test_export:an_exported_graph_*"
+    "test_grid:the_walk_is_right_*"
+    "test_initial_weights:a_run_goes_on_from_an_export|towers_go_*"
+    "test_model:gradients_*|bf16_*|activations_*"
+    "test_pack:bytes_do_not_depend_*"
+    "test_cuda_ten_steps:in_bfloat16_*"
+)
+
+# A test of a Criterion program, or two, in this environment.
+function(add_program_test program environment)
+    set(tests ${program})
+    set(filter_${program})
+    foreach(row IN LISTS long_parts)
+        if(row MATCHES "^${program}:(.*)")
+            list(APPEND tests ${program}_long)
+            set(filter_${program} --filter "*/!(${CMAKE_MATCH_1})")
+            set(filter_${program}_long --filter "*/@(${CMAKE_MATCH_1})")
+        endif()
+    endforeach()
+    foreach(test IN LISTS tests)
+        add_test(NAME ${test} COMMAND ${program} --jobs 1 ${filter_${test}})
+        set_tests_properties(${test} PROPERTIES ENVIRONMENT "${environment}")
+    endforeach()
+endfunction()
+
+# Give the tests of the current folder their labels.
+function(label_tests)
+    get_property(tests DIRECTORY PROPERTY TESTS)
+    foreach(test IN LISTS tests)
+        set(labels)
+        foreach(label fast standard nightly)
+            foreach(row IN LISTS ${label}_tests)
+                if(test MATCHES "^(${row})$")
+                    list(APPEND labels ${label})
+                endif()
+            endforeach()
+        endforeach()
+        list(REMOVE_DUPLICATES labels)
+        list(LENGTH labels count)
+        if(NOT count EQUAL 1)
+            message(FATAL_ERROR "${test}: rows of ${count} labels in tests/labels.cmake fit it (${labels}); one must")
+        endif()
+        set_tests_properties(${test} PROPERTIES LABELS ${labels} TIMEOUT ${${labels}_timeout_s})
+    endforeach()
+endfunction()
