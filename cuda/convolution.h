@@ -1,9 +1,9 @@
 /* How a convolution is computed: the graph that cuDNN has an engine for, and what stands around it.
  *
  * The best form is the op as it stands in one kernel. Where cuDNN refuses that, bias and ReLU
- * follow in a kernel of ours; where it refuses a view, a dense copy of it lies in scratch; where it
- * refuses the types, all is done in F32. The form is found when the op is planned, never in
- * training. */
+ * follow in a kernel of ours; where it refuses a view, a dense copy of it lies in scratch;
+ * where it refuses the types, all is done in F32. The form is found when the op is planned,
+ * never in training. */
 #ifndef MICROMET_CUDA_CONVOLUTION_H
 #define MICROMET_CUDA_CONVOLUTION_H
 

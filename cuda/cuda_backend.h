@@ -51,8 +51,8 @@ struct plan {
     size_t bytes; /* device memory that the plan keeps */
 };
 
-/* Planners; each sets run, release and detail, and reserves weights and workspace, or says why it
- * cannot. */
+/* Planners; each sets run, release and detail, and reserves weights and workspace, or says
+ * why it cannot. */
 bool cuda_plan_convolution(struct plan *plan,
                            struct error *err); /* convolution.c: cuDNN; all three kinds */
 bool cuda_plan_dense(struct plan *plan, struct error *err); /* dense.c: cuBLASLt; 1×1 maps */

@@ -1,10 +1,10 @@
-/* Plans of cuDNN's backend API for one convolution: forward with bias and ReLU, data gradient,
- * filter gradient.
+/* Plans of cuDNN's backend API for one convolution: forward with bias and ReLU, data
+ * gradient, filter gradient.
  *
- * The idea: an op is turned into an operation graph as it stands, cuDNN's heuristics list engines
- * for it, and the first that finalises within the workspace limit is the plan. The target is a real
- * device or only the description of one, so that the plans for a GPU can be made where there is
- * none. */
+ * The idea: an op is turned into an operation graph as it stands, cuDNN's heuristics list
+ * engines for it, and the first that finalises within the workspace limit is the plan. The
+ * target is a real device or only the description of one, so that the plans for a GPU can be
+ * made where there is none. */
 #ifndef MICROMET_CUDA_CUDNN_PLAN_H
 #define MICROMET_CUDA_CUDNN_PLAN_H
 

@@ -275,8 +275,8 @@ const struct cudnn_limits *plan_cache_limits(const struct plan_cache *cache)
 
 /* --- plans --- */
 
-/* A plan that cuDNN cannot put into words is made anew at every start, and so is what has no memory
- * left. */
+/* A plan that cuDNN cannot put into words is made anew at every start, and so is what has
+ * no memory left. */
 static void keep(struct plan_cache *cache, const struct op *op, const struct cudnn_plan *plan,
                  bool tuned)
 {

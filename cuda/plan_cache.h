@@ -27,8 +27,8 @@ const char *plan_cache_path(const struct plan_cache *cache);
 const struct cudnn_target *plan_cache_target(const struct plan_cache *cache);
 const struct cudnn_limits *plan_cache_limits(const struct plan_cache *cache);
 
-/* A plan for the op as cudnn_plan_op() takes it, from the file or made. *reused: it was in the
- * file. */
+/* A plan for the op as cudnn_plan_op() takes it, from the file or made. *reused: it was
+ * in the file. */
 bool plan_cache_plan(struct plan_cache *cache, const struct op *op, struct cudnn_plan *plan,
                      bool *reused, struct error *err);
 /* Whether the op's plan was chosen by the clock, and keeping one that was. */

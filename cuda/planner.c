@@ -1,5 +1,5 @@
-/* Plans for a GPU that is not here: the planners of the backend behind an interface without CUDA's
- * types. */
+/* Plans for a GPU that is not here: the planners of the backend behind an interface
+ * without CUDA's types. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,5 @@
-/* What goes element by element: ReLU gradient, dropout, bias with ReLU; the loss, and sums over
- * channels. */
+/* What goes element by element: ReLU gradient, dropout, bias with ReLU; the loss, and
+ * sums over channels. */
 #include <math.h>
 
 #include "micromet/base/random.h"

@@ -1,5 +1,5 @@
-/* Queues of the CUDA backend: streams, tickets, marks and recordings; the functions are those of
- * backend_ops. */
+/* Queues of the CUDA backend: streams, tickets, marks and recordings; the functions are
+ * those of backend_ops. */
 #ifndef MICROMET_CUDA_QUEUES_H
 #define MICROMET_CUDA_QUEUES_H
 

@@ -78,8 +78,8 @@ static inline bool pixels_check(const struct op *op, struct error *err)
 
 /* --- Device --- */
 
-/* A thread's channels [channel, channel + V) and its pixels: pixel, pixel + step, ... below
- * tiles.pixels. */
+/* A thread's channels [channel, channel + V) and its pixels: pixel, pixel + step,
+ * ... below tiles.pixels. */
 struct spot {
     int channel, pixel, step;
 };

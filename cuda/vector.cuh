@@ -1,9 +1,9 @@
-/* A few channels of one pixel in registers: one 16-byte access where the memory allows, floats in
- * between.
+/* A few channels of one pixel in registers: one 16-byte access where the memory allows,
+ * floats in between.
  *
- * Kernels are templates on the element type and on the number of channels V that a thread takes at
- * once; the host picks V by the addresses, strides and channel counts of the launch (forms below).
- */
+ * Kernels are templates on the element type and on the number of channels V that a thread
+ * takes at once; the host picks V by the addresses, strides and channel counts of the
+ * launch (forms below). */
 #ifndef MICROMET_CUDA_VECTOR_CUH
 #define MICROMET_CUDA_VECTOR_CUH
 
@@ -97,8 +97,8 @@ template <int V> __device__ inline void store(bf16 *p, const floats<V> &in)
                          bf16_pair(in.v[4], in.v[5]), bf16_pair(in.v[6], in.v[7]) };
 }
 
-/* Values of consecutive channels from a vector that may start anywhere; `otherwise` where it is
- * NULL. */
+/* Values of consecutive channels from a vector that may start anywhere; `otherwise` where
+ * it is NULL. */
 template <int V>
 __device__ inline floats<V> load_channels(const float *p, int channel, float otherwise)
 {
@@ -120,8 +120,8 @@ static inline int wide_width(enum dtype dtype)
     return dtype == DTYPE_F32 ? 4 : 8;
 }
 
-/* Whether every pixel of the view can be cut into groups of `width` channels that take 16-byte
- * accesses. */
+/* Whether every pixel of the view can be cut into groups of `width` channels that
+ * take 16-byte accesses. */
 static inline bool view_takes(const struct tensor *t, const void *data, int width)
 {
     return t->c % width == 0 && (size_t)t->pixel_stride * dtype_bytes(t->dtype) % 16 == 0 &&

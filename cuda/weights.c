@@ -1,5 +1,5 @@
-/* Weights as plans compute with them: packed again when they have changed, or given once by
- * plan_load(). */
+/* Weights as plans compute with them: packed again when they have changed, or given
+ * once by plan_load(). */
 #include "cuda_backend.h"
 
 bool weights_reserve(struct plan *plan, enum dtype dtype, int c, size_t bytes, struct error *err)

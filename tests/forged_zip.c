@@ -1,5 +1,5 @@
-/* See forged_zip.h; the layout is that of PKWARE's APPNOTE.TXT, sections 4.3.7, 4.3.12 and 4.3.16.
- */
+/* See forged_zip.h; the layout is that of PKWARE's APPNOTE.TXT, sections 4.3.7,
+ * 4.3.12 and 4.3.16. */
 #include "forged_zip.h"
 
 #include <stdio.h>

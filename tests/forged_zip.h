@@ -22,8 +22,8 @@ struct forged_zip {
     int count;
 };
 
-/* Add a stored entry (a zeroed struct is an empty archive); what is returned may be changed until
- * forged_zip_end(). */
+/* Add a stored entry (a zeroed struct is an empty archive); what is returned may be
+ * changed until forged_zip_end(). */
 struct forged_entry *forged_zip_add(struct forged_zip *zip, const char *name, const void *content,
                                     size_t size);
 void forged_zip_end(struct forged_zip *zip);

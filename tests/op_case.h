@@ -30,8 +30,8 @@ struct op_case {
 /* The backend under test: the CPU's, or CUDA's with MICROMET_TEST_BACKEND=cuda in the environment.
  * Ends the test where it cannot be opened. */
 struct backend *op_case_backend(int queues);
-/* Queues for ops that may run beside each other: 2, but 1 on the CPU, whose threads one op shall
- * share. */
+/* Queues for ops that may run beside each other: 2, but 1 on the CPU, whose threads one
+ * op shall share. */
 int op_case_queues(void);
 
 /* On the simulated device every run is repeated in the orders that the seeds 1, 2, ... of its

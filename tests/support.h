@@ -1,5 +1,5 @@
-/* Small helpers that tests share: temporary folders, files in them, and a block of random numbers.
- */
+/* Small helpers that tests share: temporary folders, files in them, and a block
+ * of random numbers. */
 #ifndef MICROMET_TESTS_SUPPORT_H
 #define MICROMET_TESTS_SUPPORT_H
 

@@ -1,5 +1,5 @@
-/* Masks: every pixel, however it is stored, against slow and plain ways of finding it; and what is
- * refused. */
+/* Masks: every pixel, however it is stored, against slow and plain ways of finding it; and
+ * what is refused. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* Every op × shape × type of a backend against the reference, through tables of options.
  *
- * With MICROMET_TEST_REPORT=1 in the environment they print their largest error as a share of the
- * tolerance. */
+ * With MICROMET_TEST_REPORT=1 in the environment they print their largest error as a share
+ * of the tolerance. */
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>

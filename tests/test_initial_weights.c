@@ -26,8 +26,8 @@ static void configure(struct config *config, int towers, int head)
     config->compute.threads = 2;
 }
 
-/* Values of its own for every seed, of He's size where they are weights; no batch norm is neutral.
- */
+/* Values of its own for every seed, of He's size where they are weights; no batch
+ * norm is neutral. */
 static void fill(struct model *model, int seed)
 {
     struct error err = { 0 };

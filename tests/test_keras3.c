@@ -4,8 +4,8 @@
 #include "temporary.h"
 #include "weights_corpus.h"
 
-/* Saved as conv2d, batch_normalization, conv2d_1, …; named conv2d_2, batch_normalization, conv2d_10
- * … */
+/* Saved as conv2d, batch_normalization, conv2d_1, …; named conv2d_2,
+ * batch_normalization, conv2d_10 … */
 static const struct expected_array model[] = {
     { "batch_normalization/beta:0", "F32", { 2 }, { 4, 5 } },
     { "batch_normalization/moving_mean:0", "F32", { 2 }, { 6, 7 } },

@@ -87,8 +87,8 @@ static void start(struct op_case *test, const struct config_optimizer *o, struct
     }
 }
 
-/* The float32 run may drift by the rounding of p in every step and by a few roundings of each
- * update. */
+/* The float32 run may drift by the rounding of p in every step and by a few roundings
+ * of each update. */
 static void check_drift(const struct config_optimizer *o, struct op_case *test,
                         const struct particle *q, const float *began, const double *travelled,
                         int t)

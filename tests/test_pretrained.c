@@ -60,8 +60,8 @@ static const enum unit_part torch_parts[] = { UNIT_WEIGHT, UNIT_GAMMA, UNIT_BETA
                                               UNIT_VARIANCE };
 static const enum unit_part folded_parts[] = { UNIT_WEIGHT, UNIT_BIAS };
 
-/* Keras': convolutions numbered from `first`, batch norms from `first_norm`, the last unit first.
- */
+/* Keras': convolutions numbered from `first`, batch norms from `first_norm`, the
+ * last unit first. */
 static void add_keras(struct weights *w, int units, int first, int first_norm)
 {
     static const char *const leaves[] = { "beta", "moving_mean", "moving_variance" };

@@ -1,9 +1,9 @@
 /* The reference proves itself: gradients against central differences of its own forward pass, and a
  * few values worked out by hand.
  *
- * L = sum of dy * y over the outputs is differentiated. Inputs are multiples of 2^-8 and the step
- * is 2^-11, so that the stepped inputs are exact in float32 and differences are those of double
- * arithmetic. */
+ * L = sum of dy * y over the outputs is differentiated. Inputs are multiples of 2^-8 and the
+ * step is 2^-11, so that the stepped inputs are exact in float32 and differences are those
+ * of double arithmetic. */
 #include <criterion/criterion.h>
 #include <math.h>
 
@@ -50,8 +50,8 @@ static double weighted_output(const struct op *forward, const struct op_buffers 
     return sum;
 }
 
-/* The forward output, rounded to float32, becomes `y` of the backward pass; so do the batch
- * statistics. */
+/* The forward output, rounded to float32, becomes `y` of the backward pass; so do
+ * the batch statistics. */
 static void run_forward(const struct op *forward, struct op_case *backward,
                         const struct op_buffers *b)
 {
@@ -70,8 +70,8 @@ static void run_forward(const struct op *forward, struct op_case *backward,
     reference_release(&r);
 }
 
-/* What the backward pass writes to `gradient` is the derivative by what the forward pass reads from
- * `input`. */
+/* What the backward pass writes to `gradient` is the derivative by what the forward pass
+ * reads from `input`. */
 struct derivative {
     enum op_kind forward, backward;
     enum role input, gradient;

@@ -364,8 +364,8 @@ Test(slide, regions_far_outside_are_background)
     slide_cache_release(cache);
 }
 
-/* A JPEG slide of 4×2 tiles of 256 px, one of which is not there: Aperio's scanners leave them out.
- */
+/* A JPEG slide of 4×2 tiles of 256 px, one of which is not there: Aperio's scanners
+ * leave them out. */
 static void write_gap(uint32_t missing)
 {
     static uint8_t tile[256 * 256 * 3];

@@ -1,5 +1,5 @@
-/* PyTorch's files: real ones, which tests/fuzz/make_corpus.py wrote, and archives forged by hand.
- */
+/* PyTorch's files: real ones, which tests/fuzz/make_corpus.py wrote, and archives
+ * forged by hand. */
 #include "temporary.h"
 #include "weights_corpus.h"
 

@@ -1,6 +1,6 @@
 /* The configuration as a whole: defaults, then the file, then overrides, then the rules between
- * keys. The schema is in config_schema.c, values in config_value.c, YAML in config_yaml.c, rules in
- * config_check.c. */
+ * keys. The schema is in config_schema.c, values in config_value.c, YAML in config_yaml.c,
+ * rules in config_check.c. */
 #include "micromet/base/config.h"
 
 #include <errno.h>

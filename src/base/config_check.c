@@ -1,5 +1,5 @@
-/* What the schema table cannot say: values that follow from others, and rules between keys, one row
- * each. */
+/* What the schema table cannot say: values that follow from others, and rules between keys,
+ * one row each. */
 #include "config_schema.h"
 
 #include <stdlib.h>

@@ -66,8 +66,8 @@ void config_resolve(struct config *config, const char *path);
 /* *key is the one to be blamed. */
 bool config_check(const struct config *config, int *key, struct error *err);
 
-/* Read YAML text over what is in *config. `name` is for messages; `folder` is where relative paths
- * start. */
+/* Read YAML text over what is in *config. `name` is for messages; `folder` is where
+ * relative paths start. */
 struct config_reader {
     struct config *config;
     const char *name; /* NULL = an override on the command line */

@@ -136,7 +136,7 @@ static bool read_text(const struct config_key *key, const char *text, char *valu
         if (utf8_next(&p) < 0)
             return error_set(err, EXIT_CODE_USAGE, "%s: is not valid UTF-8", key->name);
     memset(value, 0, key->capacity);
-    memcpy(value, text, length);
+    memcpy(value, text, length + 1);
     return true;
 }
 

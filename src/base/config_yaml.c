@@ -94,6 +94,7 @@ static const char *refused_feature(const yaml_event_t *event)
 static bool next_node(struct walk *walk, struct node *node, struct error *err)
 {
     yaml_event_t event;
+    *node = (struct node) { 0 };
     if (!yaml_parser_parse(&walk->parser, &event)) return fail_parser(walk, err);
     *node = (struct node) {
         .type = event.type,

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-bool error_set(struct error *err, enum exit_code code, const char *format, ...)
+bool(error_set)(struct error *err, enum exit_code code, const char *format, ...)
 {
     CHECK(code != EXIT_CODE_OK);
     if (err->code != EXIT_CODE_OK) return false;
@@ -19,7 +19,7 @@ bool error_set(struct error *err, enum exit_code code, const char *format, ...)
     return false;
 }
 
-bool error_prefix(struct error *err, const char *format, ...)
+bool(error_prefix)(struct error *err, const char *format, ...)
 {
     if (err->code == EXIT_CODE_OK) return false;
 
@@ -36,7 +36,7 @@ bool error_prefix(struct error *err, const char *format, ...)
     return false;
 }
 
-bool error_append(struct error *err, const char *format, ...)
+bool(error_append)(struct error *err, const char *format, ...)
 {
     if (err->code == EXIT_CODE_OK) return false;
 

@@ -113,8 +113,8 @@ static bool folder_sync(const char *path, struct error *err)
     const int descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (descriptor < 0)
         return error_set(err, EXIT_CODE_FAILED, "%s: cannot open: %s", folder, strerror(errno));
-    /* Some network file systems cannot sync a folder and say EINVAL; the rename is all they offer.
-     */
+    /* Some network file systems cannot sync a folder and say EINVAL; the rename is
+     * all they offer. */
     const bool failed = fsync(descriptor) != 0 && errno != EINVAL;
     if (failed) error_set(err, EXIT_CODE_FAILED, "%s: cannot sync: %s", folder, strerror(errno));
     close(descriptor);

@@ -11,8 +11,8 @@
 #include "micromet/base/size.h"
 #include "micromet/base/thread.h"
 
-/* Both versions of control groups: how the line in /proc/self/cgroup is marked, and where the files
- * lie. */
+/* Both versions of control groups: how the line in /proc/self/cgroup is marked, and where
+ * the files lie. */
 struct hierarchy {
     const char *mark, *mount, *file;
 };
@@ -53,8 +53,8 @@ static bool own_group(const struct hierarchy *hierarchy, char *group, size_t siz
     return found;
 }
 
-/* Smallest positive value that `parse` finds in the hierarchy's file from this process's group
- * upwards. */
+/* Smallest positive value that `parse` finds in the hierarchy's file from this
+ * process's group upwards. */
 static double smallest_limit(const struct hierarchy *hierarchy, double limit,
                              double (*parse)(const char *line))
 {

@@ -57,8 +57,8 @@ bool parallel_for(int threads, int64_t items, void *context,
     struct crew crew = { .items = items, .context = context, .work = work, .failed = items };
     pthread_mutex_init(&crew.lock, NULL);
 
-    /* The caller is worker 0; where the system gives no more threads, those there are do the work.
-     */
+    /* The caller is worker 0; where the system gives no more threads, those there are
+     * do the work. */
     int started = 1;
     members[0].crew = &crew;
     for (; started < threads; started++) {

@@ -15,8 +15,8 @@ enum {
 
 /* --- peak ------------------------------------------------------------------------------------- */
 
-/* FMA_ROUNDS rounds of CHAINS vector multiply-adds; the sum of all, so that none can be left out.
- */
+/* FMA_ROUNDS rounds of CHAINS vector multiply-adds; the sum of all, so that none can
+ * be left out. */
 struct fma_kernel {
     int vector_floats;
     bool (*usable)(void);

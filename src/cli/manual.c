@@ -6,6 +6,7 @@
 #include "cli.h"
 #include "micromet/base/config.h"
 #include "micromet/base/file.h"
+#include "micromet/base/size.h"
 
 /* --- man(7)'s language ------------------------------------------------------------------------ */
 
@@ -149,6 +150,23 @@ static void print_subcommand(const struct subcommand *command, FILE *page)
     fputs(".EE\n.SH SEE ALSO\n.BR micromet (1)\n", page);
 }
 
+static void print_environment(FILE *page)
+{
+    static const struct {
+        const char *name, *meaning;
+    } variables[] = {
+        { "MICROMET_CPU_ISA", "the instruction set of the CPU's kernels: plain, avx2 or avx512, "
+                              "where the processor has it (default: the widest)" },
+        { "MICROMET_CUDA_LIBRARY", "the library with the CUDA backend, in place of the one that "
+                                   "was built with the program" },
+        { "XDG_CACHE_HOME", "where plans of cuDNN are kept, in its folder micromet, unless "
+                            "compute.plan_cache names another (default: ~/.cache)" },
+    };
+    fputs(".SH ENVIRONMENT\n", page);
+    for (size_t i = 0; i < COUNT_OF(variables); i++)
+        print_term(page, variables[i].name, variables[i].meaning, strlen(variables[i].meaning));
+}
+
 static void print_program(FILE *page)
 {
     print_title(page, "micromet", "finds cancer metastases in slides of lymph nodes");
@@ -162,6 +180,7 @@ static void print_program(FILE *page)
         print_line(page, subcommands[i]->summary);
     }
     print_exit_status(page);
+    print_environment(page);
 }
 
 /* --- The command ------------------------------------------------------------------------------ */

@@ -1,5 +1,5 @@
-/* Axis classes: output positions of one axis grouped by the taps that fall inside the input; see
- * conv_view.h. */
+/* Axis classes: output positions of one axis grouped by the taps that fall inside the
+ * input; see conv_view.h. */
 #include "conv_view.h"
 
 #include <string.h>

@@ -43,8 +43,8 @@ static bool dropout(struct plan *plan, const struct op_buffers *b, struct error 
     return true;
 }
 
-/* Binary cross entropy on logits, in the form that never overflows: max(z,0) - z t + log(1 +
- * exp(-|z|)). */
+/* Binary cross entropy on logits, in the form that never overflows: max(z,0) - z t +
+ * log(1 + exp(-|z|)). */
 static bool loss(struct plan *plan, const struct op_buffers *b, struct error *err)
 {
     (void)err;

@@ -1,5 +1,5 @@
-/* A queue of the CPU backend: one worker thread that does jobs in order, as a CUDA stream does
- * kernels. */
+/* A queue of the CPU backend: one worker thread that does jobs in order, as a CUDA
+ * stream does kernels. */
 #ifndef MICROMET_CPU_QUEUE_H
 #define MICROMET_CPU_QUEUE_H
 

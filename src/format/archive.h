@@ -1,6 +1,6 @@
-/* Zip archives that hold weights, read through libzip. Archives are untrusted: opening one checks
- * that no two entries have one name, that none is encrypted, and that all together fit the file's
- * size. */
+/* Zip archives that hold weights, read through libzip. Archives are untrusted: opening one
+ * checks that no two entries have one name, that none is encrypted, and that all together fit
+ * the file's size. */
 #ifndef MICROMET_FORMAT_ARCHIVE_H
 #define MICROMET_FORMAT_ARCHIVE_H
 

@@ -2,8 +2,8 @@
  * in a band one tile high; a full band is cut into tiles and written, so memory does not grow with
  * the height of the map.
  *
- * Deflate without a predictor: Bio-Formats (QuPath) and plain tifffile refuse the floating-point
- * one. */
+ * Deflate without a predictor: Bio-Formats (QuPath) and plain tifffile refuse
+ * the floating-point one. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

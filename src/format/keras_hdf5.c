@@ -62,8 +62,8 @@ static size_t kind_length(const char *group, size_t length)
     return kind > 0 && kind < length && group[kind - 1] == '_' ? kind - 1 : length;
 }
 
-/* What variable `index` of `count` of the layer saved in `group` is called; NULL if the kind is
- * unknown. */
+/* What variable `index` of `count` of the layer saved in `group` is called; NULL if the
+ * kind is unknown. */
 static const char *variable_name(const char *group, size_t length, int index, int count)
 {
     const size_t kind = kind_length(group, length);
@@ -132,8 +132,8 @@ static int find_groups(struct group *groups, const struct survey *survey, const 
     return count;
 }
 
-/* The name of the group's entry `index` as Keras 2 would give it: "conv2d_17/kernel:0". NULL: no
- * memory. */
+/* The name of the group's entry `index` as Keras 2 would give it: "conv2d_17/kernel:0".
+ * NULL: no memory. */
 static char *array_name(const struct group *group, const struct survey_entry *entry, int index)
 {
     if (!group->layer) return strdup(entry->name);

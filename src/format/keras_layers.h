@@ -1,5 +1,5 @@
-/* The layers of a .keras file's config.json by the path under which model.weights.h5 keeps their
- * variables. */
+/* The layers of a .keras file's config.json by the path under which model.weights.h5
+ * keeps their variables. */
 #ifndef MICROMET_FORMAT_KERAS_LAYERS_H
 #define MICROMET_FORMAT_KERAS_LAYERS_H
 

@@ -1,5 +1,5 @@
-/* Keras 3's .keras files: an archive of config.json, which tells the layers, and model.weights.h5.
- */
+/* Keras 3's .keras files: an archive of config.json, which tells the layers, and
+ * model.weights.h5. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -25,8 +25,8 @@ static bool refuse(struct error *err, const char *path, const char *tensor, cons
     return error_set(err, EXIT_CODE_FAILED, "%s: tensor '%.200s': %s", path, tensor, reason);
 }
 
-/* The header as a JSON object (the caller's to release), NULL on error; `buffer` gets what follows
- * it. */
+/* The header as a JSON object (the caller's to release), NULL on error; `buffer` gets
+ * what follows it. */
 static json_t *read_header(const struct weights *weights, const char *path, struct buffer *buffer,
                            struct error *err)
 {

@@ -16,10 +16,10 @@
  * written. NULL on failure. */
 void *sandbox_share(size_t bytes);
 
-/* Run work(context) in a child whose memory and processor time are bounded by what a file of
- * `file_bytes` may need. prepare() is called there first, while everything is still allowed; it
- * must not look at the file. Errors, work() not coming to its end among them, are set with `path`.
- */
+/* Run work(context) in a child whose memory and processor time are bounded by what a file
+ * of `file_bytes` may need. prepare() is called there first, while everything is still
+ * allowed; it must not look at the file. Errors, work() not coming to its end among them,
+ * are set with `path`. */
 bool sandbox_run(const char *path, size_t file_bytes, void (*prepare)(void),
                  void (*work)(void *context), void *context, struct error *err);
 

@@ -1,5 +1,5 @@
-/* What all readers of weights share: the mapped file, look-up by name, the table of value types,
- * release. */
+/* What all readers of weights share: the mapped file, look-up by name, the table of
+ * value types, release. */
 #include "micromet/format/weights.h"
 
 #include <errno.h>

@@ -32,8 +32,8 @@ static bool starts_as_zip(const struct start *start)
     return memcmp(start->bytes, "PK\3\4", 4) == 0;
 }
 
-/* What torch.save() wrote before PyTorch 1.6 (a number that is its mark), and any other bare
- * pickle. */
+/* What torch.save() wrote before PyTorch 1.6 (a number that is its mark), and any
+ * other bare pickle. */
 static bool starts_as_pickle(const struct start *start)
 {
     return start->bytes[0] == 0x80 && start->bytes[1] >= 2 && start->bytes[1] <= 5;

@@ -96,8 +96,8 @@ static bool check_built(struct error *err)
     return true;
 }
 
-/* The driver comes first: it is what a machine without a GPU lacks, and loading cuBLASLt takes a
- * while. */
+/* The driver comes first: it is what a machine without a GPU lacks, and loading cuBLASLt
+ * takes a while. */
 static bool cuda_backend_open(const struct config_compute *compute, int queues,
                               struct backend **backend, struct error *err)
 {
@@ -147,8 +147,8 @@ bool backend_open(const struct config_compute *compute, int queues, struct backe
         return error_set(err, cuda.code,
                          "compute.backend: cuda cannot be used: %s; or choose cpu or auto",
                          cuda.message);
-    /* A GPU that is there is meant to be used: on the processors, a training of hours takes weeks.
-     */
+    /* A GPU that is there is meant to be used: on the processors, a training of
+     * hours takes weeks. */
     if (cuda.code != EXIT_CODE_USAGE)
         log_warning("a GPU is there, but cannot be used: %s", cuda.message);
     snprintf(why_not, 256, "%.250s", cuda.message);

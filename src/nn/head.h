@@ -1,5 +1,5 @@
-/* The dense head on the towers' features: Dense+ReLU layers, dropout behind the first, one
- * logit. */
+/* The dense head on the towers' features: Dense+ReLU layers, dropout behind the
+ * first, one logit. */
 #ifndef MICROMET_NN_HEAD_H
 #define MICROMET_NN_HEAD_H
 

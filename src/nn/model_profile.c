@@ -1,6 +1,6 @@
-/* What each operation of a tower takes. Passes of all towers run at once, as in real work, with a
- * time stamp behind each operation, so that caches, memory and processors are as busy as they will
- * be. */
+/* What each operation of a tower takes. Passes of all towers run at once, as in real work,
+ * with a time stamp behind each operation, so that caches, memory and processors are as busy
+ * as they will be. */
 #include <stdlib.h>
 
 #include "micromet/base/thread.h"

@@ -1,6 +1,6 @@
-/* The arrays of a model: registered while the model is built, then laid out in one contiguous
- * region a queue for values, gradients and each optimizer state, so that one op updates them
- * all. */
+/* The arrays of a model: registered while the model is built, then laid out in one
+ * contiguous region a queue for values, gradients and each optimizer state, so that one op
+ * updates them all. */
 #ifndef MICROMET_NN_PARAMETERS_H
 #define MICROMET_NN_PARAMETERS_H
 

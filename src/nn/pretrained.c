@@ -112,8 +112,8 @@ static void take_places(struct pretrained *p, const struct array_place *places)
     }
 }
 
-/* Keras' average pools leave padding out, PyTorch's count it, and our files and graphs say so
- * themselves. */
+/* Keras' average pools leave padding out, PyTorch's count it, and our files and graphs
+ * say so themselves. */
 static enum pool_padding pool_padding_of(const struct pretrained *p)
 {
     const char *said = weights_metadata(&p->weights, "pool_padding");
@@ -232,8 +232,8 @@ static void from_hwio(const int64_t oihw[4], const float *from, float *to)
                         to[(o * inputs + i) * taps + t] = from[(t * inputs + i) * outputs + o];
 }
 
-/* What a batch norm without this part does: nothing, and so one that was folded away comes back as
- * nothing. */
+/* What a batch norm without this part does: nothing, and so one that was folded away comes
+ * back as nothing. */
 static float neutral_value(enum unit_part part)
 {
     return part == UNIT_GAMMA ? 1 : part == UNIT_VARIANCE ? 1 - inception_epsilon : 0;

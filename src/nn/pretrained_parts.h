@@ -1,5 +1,5 @@
-/* Between the files of pretrained: matching a file's arrays, and the names of what they are matched
- * to. */
+/* Between the files of pretrained: matching a file's arrays, and the names of what they
+ * are matched to. */
 #ifndef MICROMET_NN_PRETRAINED_PARTS_H
 #define MICROMET_NN_PRETRAINED_PARTS_H
 
@@ -30,8 +30,8 @@ bool pretrained_part_values(const struct pretrained *pretrained, int tower, int 
 bool pretrained_head_values(const struct pretrained *pretrained, const char *name, float *values,
                             struct error *err);
 
-/* May a head of this model of `towers` towers be the file's: are they the file's own, in its order?
- */
+/* May a head of this model of `towers` towers be the file's: are they the file's own,
+ * in its order? */
 bool pretrained_same_towers(const struct pretrained *pretrained, int towers);
 
 #endif

@@ -1,5 +1,5 @@
-/* What was made of a file of weights, for people: everything in several lines, or what matters in
- * one. */
+/* What was made of a file of weights, for people: everything in several lines, or what
+ * matters in one. */
 #include <inttypes.h>
 #include <string.h>
 

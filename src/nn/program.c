@@ -105,9 +105,9 @@ static bool live_together(const struct buffer *a, const struct buffer *b)
     return a->first <= b->last && b->first <= a->last;
 }
 
-/* A whole-batch buffer that chunks read or write lives through all of them, not only through the
- * instructions that name it: the first chunk's last instruction runs before the second chunk's
- * first. */
+/* A whole-batch buffer that chunks read or write lives through all of them, not only
+ * through the instructions that name it: the first chunk's last instruction runs before the
+ * second chunk's first. */
 static void outlive_chunks(struct program *program)
 {
     for (int i = 0; i < program->buffer_count; i++) {

@@ -61,8 +61,8 @@ struct view program_tensor(struct program *program, enum dtype dtype, int n, int
 struct view view_slice(const struct view *whole, int first, int channels);
 struct view view_none(void);
 
-/* Append; views that an op does not use are view_none(). Returns the instruction to set parameters
- * on. */
+/* Append; views that an op does not use are view_none(). Returns the instruction to
+ * set parameters on. */
 struct instruction *program_add(struct program *program, const struct op *op, struct view x,
                                 struct view y, struct view dy, struct view out);
 
@@ -80,8 +80,8 @@ struct program_values {
 bool program_run(struct program *program, int first, int last, const struct program_values *values,
                  struct error *err);
 /* The same, with the time (clock_seconds) at the start and after each op in `when_s`:
- * program_runs() + 1 of them. Several programs may be queued before synchronize() makes their times
- * good. */
+ * program_runs() + 1 of them. Several programs may be queued before synchronize() makes
+ * their times good. */
 bool program_run_marked(struct program *program, const struct program_values *values,
                         double *when_s, struct error *err);
 /* Ops that one run of the whole program queues, those of each chunk counted. */

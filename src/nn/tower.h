@@ -1,5 +1,5 @@
-/* One InceptionV3 tower: its parameters and how it appears in a training and in an inference
- * program. */
+/* One InceptionV3 tower: its parameters and how it appears in a training and in
+ * an inference program. */
 #ifndef MICROMET_NN_TOWER_H
 #define MICROMET_NN_TOWER_H
 

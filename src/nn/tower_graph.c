@@ -9,9 +9,9 @@
 
 enum { NODES_MAX = INCEPTION_LAYERS + 16 };
 
-/* The rows up to this block have few weights and large activations: frozen or in inference, they
- * run in chunks of the batch whose largest tensor takes about as much memory as the backend's facts
- * say. */
+/* The rows up to this block have few weights and large activations: frozen or in inference,
+ * they run in chunks of the batch whose largest tensor takes about as much memory as the
+ * backend's facts say. */
 static const char chunked_block[] = "maxpool2";
 
 struct node {
@@ -268,8 +268,8 @@ bool tower_forward(struct tower *tower, const struct model_spec *spec, bool trai
     return true;
 }
 
-/* The gradient of a node, made when its first consumer writes it; *accumulate for the later
- * ones. */
+/* The gradient of a node, made when its first consumer writes it; *accumulate for
+ * the later ones. */
 static struct view gradient_of(struct program *program, struct node *node, bool *accumulate)
 {
     const struct tensor *t = &node->value.tensor;

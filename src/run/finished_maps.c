@@ -1,5 +1,5 @@
-/* See the header. A map is a safetensors file, so it is whole or absent, and checked when it is
- * read. */
+/* See the header. A map is a safetensors file, so it is whole or absent, and checked when
+ * it is read. */
 #include "finished_maps.h"
 
 #include <dirent.h>

@@ -76,8 +76,8 @@ void fusion_count(const struct model *model, struct fusion *fusion)
     }
 }
 
-/* cuDNN refuses a fused kernel where it cannot compile it; a plan that was made elsewhere holds it
- * compiled. */
+/* cuDNN refuses a fused kernel where it cannot compile it; a plan that was made elsewhere
+ * holds it compiled. */
 void fusion_warn(const struct fusion *f)
 {
     if (f->fused == f->epilogues && f->widened == 0) return;

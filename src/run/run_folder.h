@@ -25,8 +25,8 @@ void run_folder_release(struct run_folder *folder);
  * left unfinished. */
 bool run_folder_start(struct run_folder *folder, const struct config *config,
                       const struct training_state *state, struct error *err);
-/* Append one object to metrics.jsonl and its numbers, tagged "<group>/<key>", to TensorBoard. Takes
- * `object`. */
+/* Append one object to metrics.jsonl and its numbers, tagged "<group>/<key>", to
+ * TensorBoard. Takes `object`. */
 bool run_folder_log(struct run_folder *folder, const char *group, int64_t step, json_t *object,
                     struct error *err);
 

@@ -1,6 +1,6 @@
-/* The training loop. `struct training_state` is all that a step depends on beside the arrays of the
- * model, so stopping anywhere between two steps and going on from a checkpoint gives the same
- * bits. */
+/* The training loop. `struct training_state` is all that a step depends on beside the arrays
+ * of the model, so stopping anywhere between two steps and going on from a checkpoint gives
+ * the same bits. */
 #include <math.h>
 #include <signal.h>
 #include <string.h>

@@ -54,8 +54,8 @@ static bool open_data(struct trainer *t, struct error *err)
     return true;
 }
 
-/* Before anything is allocated: a batch that does not fit is told of at once, with one that does.
- */
+/* Before anything is allocated: a batch that does not fit is told of at once, with
+ * one that does. */
 static bool plan_memory(struct trainer *t, struct error *err)
 {
     if (!memory_plan_make(&t->memory, t->config, t->session.backend, t->session.activations, err))

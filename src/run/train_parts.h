@@ -43,8 +43,8 @@ struct trainer {
  * trainer_release() frees what there is. */
 bool trainer_open(struct trainer *trainer, const struct train_options *options, struct error *err);
 void trainer_release(struct trainer *trainer);
-/* Where the device's memory ran out all the same, add the batch that it would do for to the
- * error. */
+/* Where the device's memory ran out all the same, add the batch that it would do for
+ * to the error. */
 void trainer_advise_batch(const struct trainer *trainer, struct error *err);
 
 /* Going on from a checkpoint, in the order of opening. */

@@ -1,5 +1,5 @@
-/* What annotations are made of inside src/slide: rows of runs, and the two readers that fill them.
- */
+/* What annotations are made of inside src/slide: rows of runs, and the two readers
+ * that fill them. */
 #ifndef SLIDE_ANNOTATION_PARTS_H
 #define SLIDE_ANNOTATION_PARTS_H
 
@@ -12,8 +12,8 @@ struct run {
     int32_t start, end;
 };
 
-/* A bitmap as ascending, separate runs of each row: small for what people draw, exact for any mask.
- */
+/* A bitmap as ascending, separate runs of each row: small for what people draw, exact
+ * for any mask. */
 struct run_row {
     struct run *runs;
     int32_t count, capacity;

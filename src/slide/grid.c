@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Rectangles that touch overlap by less than this, level-0 px: the rounding of two products of
- * doubles. */
+/* Rectangles that touch overlap by less than this, level-0 px: the rounding of two
+ * products of doubles. */
 static const double touch_level0 = 1e-6;
 
 static int64_t corner_level(const struct slide *slide, int level, int64_t centre_level0, int window)

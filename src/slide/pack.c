@@ -1,6 +1,6 @@
-/* Opening and checking packs: a pack is only its mapping; every number of its header is checked
- * against the file before a pointer is made from it, so a damaged file is an error and never a
- * crash. */
+/* Opening and checking packs: a pack is only its mapping; every number of its header is
+ * checked against the file before a pointer is made from it, so a damaged file is an error and
+ * never a crash. */
 #include "micromet/slide/pack.h"
 
 #include <errno.h>

@@ -216,8 +216,8 @@ bool pack_build(const struct manifest_row *row, const struct config *config,
     return ok;
 }
 
-/* Whether the file at `path` is the pack that `want` describes; *header becomes its header if so.
- */
+/* Whether the file at `path` is the pack that `want` describes; *header becomes its
+ * header if so. */
 static bool matches(const char *path, const struct pack_header *want, struct pack_header *header)
 {
     struct pack pack;

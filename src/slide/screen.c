@@ -50,8 +50,8 @@ static void cover(const struct screen *screen, int64_t centre_level0, int64_t si
     *last = end > size_level ? size_level : end < *first ? *first : end;
 }
 
-/* Sum the darkness, of each pixel at most dark_tissue, of rows y0..y1 left of each column of
- * x0..x1. */
+/* Sum the darkness, of each pixel at most dark_tissue, of rows y0..y1 left of each
+ * column of x0..x1. */
 static bool sum_columns(struct screen *screen, int64_t x0, int64_t x1, int64_t y0, int64_t y1,
                         struct error *err)
 {
@@ -81,8 +81,8 @@ static bool sum_columns(struct screen *screen, int64_t x0, int64_t x1, int64_t y
     return true;
 }
 
-/* The windows of one row from column `first` to `last`: what is already dropped is not read again.
- */
+/* The windows of one row from column `first` to `last`: what is already dropped is
+ * not read again. */
 static bool screen_row(struct screen *screen, int64_t row, int64_t first, int64_t last,
                        struct error *err)
 {

@@ -84,8 +84,8 @@ static bool pool_grow(struct pool *pool)
     return true;
 }
 
-/* Offer a candidate; its slot is -1 if it is not taken, a new one (*slots) or that of the one it
- * replaces. */
+/* Offer a candidate; its slot is -1 if it is not taken, a new one (*slots) or that of the
+ * one it replaces. */
 static bool pool_offer(struct pool *pool, struct candidate *candidate, int64_t *slots)
 {
     candidate->slot = -1;
@@ -190,8 +190,8 @@ static void set_limits(struct selection *selection, int label, int64_t tumors)
     selection->pools[0].limit = label && wanted < (double)most ? (int64_t)wanted : most;
 }
 
-/* Which windows the walk must look at: the tumour, and what may hold tissue if normal windows are
- * wanted. */
+/* Which windows the walk must look at: the tumour, and what may hold tissue if normal
+ * windows are wanted. */
 static bool plan_visits(struct selection *selection, const struct grid *grid, struct error *err)
 {
     const int64_t count = grid->columns * grid->rows;

@@ -112,8 +112,8 @@ static bool read_levels(struct slide *slide, struct error *err)
     return true;
 }
 
-/* µm per pixel as a microscope has it; the resolutions of screens and printers (72 dpi: 353 µm) are
- * not. */
+/* µm per pixel as a microscope has it; the resolutions of screens and printers (72 dpi: 353
+ * µm) are not. */
 static double plausible_mpp(double mpp)
 {
     return mpp >= 0.02 && mpp <= 20 ? mpp : 0;

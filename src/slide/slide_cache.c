@@ -1,9 +1,9 @@
-/* Reading pixels: every region is put together from fixed blocks, fetched whole and kept for a
- * while.
+/* Reading pixels: every region is put together from fixed blocks, fetched whole and kept
+ * for a while.
  *
- * The blocks make a pixel's value independent of the region that was asked for; keeping them makes
- * overlapping windows cheap. A hash table finds a block, a list in order of use says which one to
- * drop. */
+ * The blocks make a pixel's value independent of the region that was asked for; keeping them
+ * makes overlapping windows cheap. A hash table finds a block, a list in order of use says which
+ * one to drop. */
 #include <math.h>
 #include <openslide.h>
 #include <stdlib.h>

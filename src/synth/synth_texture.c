@@ -1,10 +1,10 @@
 /* The pixels of a synthetic slide.
  *
  * A tile is drawn as concentrations of two stains, hematoxylin (nuclei) and eosin (everything
- * else), and converted to colour at the end by the Beer-Lambert law. Smooth fields are computed on
- * a lattice of 8 px and interpolated. Nuclei, fibres and fat cells are one jittered object per cell
- * of a grid, determined by the hash of the cell alone, so neighbouring tiles draw the same object
- * independently. */
+ * else), and converted to colour at the end by the Beer-Lambert law. Smooth fields are computed
+ * on a lattice of 8 px and interpolated. Nuclei, fibres and fat cells are one jittered object
+ * per cell of a grid, determined by the hash of the cell alone, so neighbouring tiles draw the
+ * same object independently. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

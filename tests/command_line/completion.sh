@@ -75,15 +75,15 @@ expect test evaluate x --split te
 
 while read -r command option; do
     [[ $option == --* ]] || continue
-    offered "$command" "$option" | grep -qx -e "$option" && continue
+    offered "$command" "$option" | grep -x -e "$option" >/dev/null && continue
     echo "micromet $command: $option is not offered"
     failed=true
 done <"$record"
 
 "$MICROMET" completion zsh >_micromet
-head -n 1 _micromet | grep -qx '#compdef micromet'
+[[ $(head -n 1 _micromet) == '#compdef micromet' ]]
 while read -r command option; do
-    sed -n "/^    $command)/,/;;/p" _micromet | grep -qE -- "'(\(.*\))?$option[=[]" && continue
+    sed -n "/^    $command)/,/;;/p" _micromet | grep -E -- "'(\(.*\))?${option}[=[]" >/dev/null && continue
     echo "zsh: $command lacks $option"
     failed=true
 done <"$record"

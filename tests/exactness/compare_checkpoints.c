@@ -1,6 +1,6 @@
-/* Do two checkpoints hold the same arrays and the same training state, bit for bit? Only what their
- * configurations say may differ. compare_checkpoints A B: exit code 0 if so, else 1 and a reason.
- */
+/* Do two checkpoints hold the same arrays and the same training state, bit for bit? Only
+ * what their configurations say may differ. compare_checkpoints A B: exit code 0 if so, else
+ * 1 and a reason. */
 #include <stdio.h>
 #include <string.h>
 

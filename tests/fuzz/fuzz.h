@@ -16,8 +16,8 @@ const char *fuzz_file(const uint8_t *bytes, size_t size);
 /* What a user of weights does with them: look at every name and every value, then let go. */
 void fuzz_use(struct weights *weights);
 
-/* Copy libFuzzer's coverage counters to `memory`, or back from it; nothing in the ordinary build.
- */
+/* Copy libFuzzer's coverage counters to `memory`, or back from it; nothing in
+ * the ordinary build. */
 enum { FUZZ_COUNTERS_MAX = 1 << 20 };
 void fuzz_counters_copy(uint8_t *memory, bool out);
 

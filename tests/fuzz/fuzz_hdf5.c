@@ -36,8 +36,8 @@ static struct {
     int inputs;
 } child;
 
-/* libFuzzer looks at the counters of its own process: the child's are handed over, also when it
- * dies. */
+/* libFuzzer looks at the counters of its own process: the child's are handed over, also
+ * when it dies. */
 static void hand_over(void)
 {
     fuzz_counters_copy(exchange->counters, true);
@@ -187,8 +187,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
         signal(SIGPIPE, SIG_IGN);
         hdf5_prepare();
     }
-    /* A child may have been hurt by an earlier input: only what a new one dies of as well is a
-     * finding. */
+    /* A child may have been hurt by an earlier input: only what a new one dies of as well
+     * is a finding. */
     if (!child_reads(bytes, size) && !child_reads(bytes, size)) abort();
     return 0;
 }

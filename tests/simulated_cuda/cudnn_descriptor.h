@@ -1,9 +1,9 @@
 /* Descriptors of the simulated cuDNN: their contents, and what finalising does for each kind.
  *
- * A handle refers to a node; a node holds an array of values for each attribute of its kind. As in
- * cuDNN, setting a descriptor as an attribute captures its current state, and its handle may be
- * destroyed right after. Finalised nodes are immutable, so they are shared and
- * reference-counted. */
+ * A handle refers to a node; a node holds an array of values for each attribute of its
+ * kind. As in cuDNN, setting a descriptor as an attribute captures its current state, and
+ * its handle may be destroyed right after. Finalised nodes are immutable, so they are
+ * shared and reference-counted. */
 #ifndef MICROMET_TESTS_CUDNN_DESCRIPTOR_H
 #define MICROMET_TESTS_CUDNN_DESCRIPTOR_H
 

@@ -12,8 +12,8 @@ struct memo_part {
 
 enum { MEMO_PARTS_MAX = 8 };
 
-/* The cached result for the same inputs, NULL if there is none. Valid until the next
- * memo_keep(). */
+/* The cached result for the same inputs, NULL if there is none. Valid until the
+ * next memo_keep(). */
 const void *memo_find(const struct memo_part *parts, int count);
 /* Copy the inputs and return memory for their result, evicting the oldest entries if necessary.
  * NULL if caching is off or they do not fit. */

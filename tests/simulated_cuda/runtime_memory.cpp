@@ -25,8 +25,8 @@ namespace
 {
 
 constexpr size_t page_bytes = 4096, alignment = 256;
-/* Large allocations use huge pages, whose protection changes in microseconds instead of
- * milliseconds. */
+/* Large allocations use huge pages, whose protection changes in microseconds
+ * instead of milliseconds. */
 constexpr size_t huge_page_bytes = 2 << 20, large_bytes = huge_page_bytes / 4;
 constexpr int fresh = 0xff;
 

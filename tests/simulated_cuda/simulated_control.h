@@ -19,9 +19,9 @@ void simulated_seed(uint64_t seed);
  * memory, launch failure (sticky), not supported, ... Sticky errors of earlier failures are
  * cleared, as in a new process.
  *
- * Environment: MICROMET_SIMULATED_FAIL=name:n does this for the nth call of the entry point of
- * exactly that name. MICROMET_SIMULATED_REPORT=FILE writes all calls and leaks to FILE
- * (runtime_report.cpp). */
+ * Environment: MICROMET_SIMULATED_FAIL=name:n does this for the nth call of the entry
+ * point of exactly that name. MICROMET_SIMULATED_REPORT=FILE writes all calls and leaks
+ * to FILE (runtime_report.cpp). */
 void simulated_fail(const char *prefix, int64_t nth);
 int64_t simulated_calls(const char *prefix); /* since the last simulated_fail() or the start */
 /* Total and allocated device memory. Environment: MICROMET_SIMULATED_MEMORY in MiB; "800:500"

@@ -33,8 +33,8 @@ struct bench_result {
 /* Told of each result as soon as it is there. */
 struct bench_listener {
     void (*result)(void *context, const struct bench_result *result);
-    /* One tower's program, slowest operation first. threads: of its queue; peak_gflops: of these.
-     */
+    /* One tower's program, slowest operation first. threads: of its queue;
+     * peak_gflops: of these. */
     void (*layers)(void *context, const char *program, const struct model_op_time *times, int count,
                    int threads, double peak_gflops);
     void *context;

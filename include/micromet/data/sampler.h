@@ -18,8 +18,8 @@ struct dataset;
  * class, then one of its windows of this class, all from Philox (seed, epoch, k). If a class is
  * absent, the other is taken.
  *
- * shuffle: a Fisher-Yates permutation of all windows by (seed, epoch), cut or repeated to
- * examples_per_epoch. */
+ * shuffle: a Fisher-Yates permutation of all windows by (seed, epoch), cut or
+ * repeated to examples_per_epoch. */
 struct sampler {
     const struct dataset *dataset;
     enum sampling method;

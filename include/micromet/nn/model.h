@@ -73,8 +73,8 @@ bool model_randomize(struct model *model, uint64_t seed, struct error *err);
  * training's frozen layers. */
 bool model_refresh(struct model *model, struct error *err);
 
-/* Passes of one kind that may be under way at once: while one computes, the next one's batch is
- * copied. */
+/* Passes of one kind that may be under way at once: while one computes, the next one's
+ * batch is copied. */
 enum { PASSES_MAX = 2 };
 
 struct model_batch {
@@ -149,8 +149,8 @@ struct model_memory model_memory(const struct model *model);
 /* What `plans` will grow by when a planned model is refreshed for the first time, on a device with
  * memory of its own; bytes. */
 size_t model_weights_to_load(const struct model *model);
-/* Multiply-adds of one example: forward of the inference program, and forward + backward of
- * training. */
+/* Multiply-adds of one example: forward of the inference program, and forward +
+ * backward of training. */
 void model_macs(const struct model *model, double *inference, double *training);
 
 #endif

@@ -27,8 +27,8 @@ enum op_kind {
     /* dx = the transposed convolution of dy, added to what dx holds if `accumulate`. */
     OP_CONVOLUTION_BACKWARD_DATA,
 
-    /* dw[k,r,s,c] = sum_{n,oy,ox} dy[n,oy,ox,k] * x[n, oy*stride+r-pad_h, ox*stride+s-pad_w, c], and
-     * dbias[k] = sum_{n,oy,ox} dy[n,oy,ox,k] if `bias`. */
+    /* dw[k,r,s,c] = sum_{n,oy,ox} dy[n,oy,ox,k] * x[n, oy*stride+r-pad_h, ox*stride+s-pad_w, c],
+     * and dbias[k] = sum_{n,oy,ox} dy[n,oy,ox,k] if `bias`. */
     OP_CONVOLUTION_BACKWARD_FILTER,
 
     /* y = act(gamma*(x - mean)*inverse_std + beta), channel by channel over (n,h,w). act is ReLU if

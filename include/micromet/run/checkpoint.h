@@ -60,8 +60,8 @@ bool checkpoint_write(const char *path, struct model *model, const struct config
  * checkpoint->weights: what files that hold a model, whatever their format, say of it. */
 bool checkpoint_parse_model(struct checkpoint *checkpoint, struct error *err);
 
-/* The metadata "towers": a malloc'ed JSON array of level, downsample and um_per_px; NULL without
- * memory. */
+/* The metadata "towers": a malloc'ed JSON array of level, downsample and um_per_px;
+ * NULL without memory. */
 char *checkpoint_towers_text(const struct config *config, const struct checkpoint_input *input);
 
 /* Reads and checks the metadata; arrays stay in the mapped file until checkpoint_apply(). */

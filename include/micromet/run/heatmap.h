@@ -23,10 +23,10 @@ struct heatmap {
     double score;         /* the largest; 0 if there is none */
 };
 
-/* Refuses a slide whose levels do not match what the model was trained on (downsample by more than
- * 1 %, µm/px by more than 10 % where both are known). Goes through the slide in strips, so memory
- * does not grow with it; with `partial`, an interrupted heat map goes on behind its last finished
- * strip. */
+/* Refuses a slide whose levels do not match what the model was trained on (downsample by more
+ * than 1 %, µm/px by more than 10 % where both are known). Goes through the slide in strips,
+ * so memory does not grow with it; with `partial`, an interrupted heat map goes on behind its
+ * last finished strip. */
 bool heatmap_compute(struct heatmap *heatmap, const struct checkpoint *checkpoint,
                      struct predictor *predictor, const struct slide *slide,
                      const struct heatmap_options *options, struct error *err);

@@ -9,8 +9,8 @@
 #include "micromet/nn/gpu_plan.h"
 #include "micromet/nn/model.h"
 
-/* In bytes. Where the device has memory of its own, what lies on the host is not part of the sum.
- */
+/* In bytes. Where the device has memory of its own, what lies on the host is not part
+ * of the sum. */
 struct memory_use {
     size_t parameters, gradients, optimizer, folded, plans, activations, inference_activations,
         batches, scratch, /* of queues, shared by their plans */
@@ -67,8 +67,8 @@ bool memory_plan_complete(struct memory_plan *plan, const struct config *config,
                           const struct model *model, size_t cached_bytes, struct error *err);
 /* Whether the batch fits; an error of usage names one that does. */
 bool memory_plan_check(const struct memory_plan *plan, struct error *err);
-/* The largest batch for `room` bytes in which libraries have no part: all that the process could
- * have. */
+/* The largest batch for `room` bytes in which libraries have no part: all that the
+ * process could have. */
 bool memory_plan_fit(struct memory_plan *plan, const struct config *config, size_t room,
                      struct error *err);
 /* To stderr. */

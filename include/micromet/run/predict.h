@@ -7,15 +7,15 @@
 
 struct loader_batch;
 
-/* Takes the probabilities, (batch->count), of a batch that is done. They are good until it
- * returns. */
+/* Takes the probabilities, (batch->count), of a batch that is done. They are good
+ * until it returns. */
 typedef void (*predictor_sink)(void *context, struct loader_batch *batch,
                                const float *probabilities);
 
-/* Predicts batches one behind the other, averaging the probabilities over `orientations` of each
- * window: 1, 4 (rotations) or 8 (and their mirrors). One pass over the batch an orientation; up to
- * PASSES_MAX passes are under way, so that the device never waits for the host. One thread at a
- * time. */
+/* Predicts batches one behind the other, averaging the probabilities over `orientations` of
+ * each window: 1, 4 (rotations) or 8 (and their mirrors). One pass over the batch an
+ * orientation; up to PASSES_MAX passes are under way, so that the device never waits for the
+ * host. One thread at a time. */
 struct predictor {
     struct model *model;
     int orientations;

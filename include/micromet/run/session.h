@@ -1,5 +1,5 @@
-/* What every computing subcommand opens first: the backend, the precision it will use, and the
- * banner. */
+/* What every computing subcommand opens first: the backend, the precision it will use,
+ * and the banner. */
 #ifndef MICROMET_RUN_SESSION_H
 #define MICROMET_RUN_SESSION_H
 

@@ -24,8 +24,8 @@ struct grid {
     int64_t origin_x, origin_y; /* centre of column 0, row 0; level-0 px */
     double step;                /* level-0 px */
 };
-/* Fails when a configured level does not exist or no window fits. stride in px of levels[0]; 0 =
- * data->stride. */
+/* Fails when a configured level does not exist or no window fits. stride in px of levels[0];
+ * 0 = data->stride. */
 bool grid_init(struct grid *grid, const struct slide *slide, const struct config_data *data,
                int stride, struct error *err);
 int64_t grid_x_level0(const struct grid *grid, int64_t column);
@@ -37,10 +37,10 @@ bool grid_label(const struct grid *grid, const struct slide *slide, const struct
                 struct annotation *annotation, uint8_t **labels /* malloc'ed, rows*columns bytes */,
                 struct error *err);
 
-/* Which windows might hold at least `min_normal` tissue, judged from coarse levels (screen.c says
- * how), so that empty regions of the slide are never read: a safe bound with a fifth of slack, so
- * no window that qualifies is dropped. One byte a window; all ones when the slide has no coarse
- * level. */
+/* Which windows might hold at least `min_normal` tissue, judged from coarse levels (screen.c
+ * says how), so that empty regions of the slide are never read: a safe bound with a fifth of
+ * slack, so no window that qualifies is dropped. One byte a window; all ones when the slide has
+ * no coarse level. */
 bool grid_screen(const struct grid *grid, const struct slide *slide, const struct config_data *data,
                  uint8_t **maybe /* malloc'ed, rows*columns bytes */, struct error *err);
 
@@ -64,9 +64,9 @@ struct grid_walk_options {
     struct walk_facts *facts; /* filled if not NULL */
 };
 
-/* Show windows to the visitor. The grid is cut into bands, narrow enough that a thread's share of
- * the cache holds what the next grid row needs again: each block of the slide is read once within a
- * band. */
+/* Show windows to the visitor. The grid is cut into bands, narrow enough that a thread's share
+ * of the cache holds what the next grid row needs again: each block of the slide is read once
+ * within a band. */
 bool grid_walk(const struct grid *grid, const struct slide *slide, const struct config_data *data,
                const struct grid_walk_options *options, window_visitor visitor, void *context,
                struct error *err);
