@@ -230,8 +230,8 @@ Test(plot, titles_of_any_bytes_are_drawn)
         "tab\tand\nline",
         "größe µm – 載玻片",
         "😀",
-        "a very long title that cannot stand in one line of the picture because it goes on and on "
-        "and on ……………………………",
+        ("a very long title that cannot stand in one line of the picture because it goes on and on "
+         "and on ……………………………"),
     };
     const struct curve_point points[] = { { 0.5, 1, 1, 1 } };
     for (size_t i = 0; i < sizeof titles / sizeof *titles; i++) {

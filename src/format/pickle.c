@@ -369,38 +369,38 @@ static const struct {
     bool (*run)(struct pickle_machine *machine, uint64_t number);
     uint64_t own;
 } opcodes[256] = {
-    [0x80] = { 1, op_proto },
-    [0x95] = { 8, op_skip }, /* FRAME */
-    ['.'] = { 0, op_stop },
+    [0x80] = { 1, op_proto, 0 },
+    [0x95] = { 8, op_skip, 0 }, /* FRAME */
+    ['.'] = { 0, op_stop, 0 },
     /* the stack and the memo */
     ['('] = { 0, op_new, PICKLE_MARK },
-    ['0'] = { 0, op_pop },
-    ['1'] = { 0, op_pop_mark },
-    ['2'] = { 0, op_dup },
-    ['q'] = { 1, op_put },
-    ['r'] = { 4, op_put },
-    [0x94] = { 0, op_memoize },
-    ['h'] = { 1, op_get },
-    ['j'] = { 4, op_get },
+    ['0'] = { 0, op_pop, 0 },
+    ['1'] = { 0, op_pop_mark, 0 },
+    ['2'] = { 0, op_dup, 0 },
+    ['q'] = { 1, op_put, 0 },
+    ['r'] = { 4, op_put, 0 },
+    [0x94] = { 0, op_memoize, 0 },
+    ['h'] = { 1, op_get, 0 },
+    ['j'] = { 4, op_get, 0 },
     /* numbers and texts */
     ['N'] = { 0, op_new, PICKLE_NONE },
     [0x88] = { 0, op_bool, true },
     [0x89] = { 0, op_bool, false },
-    ['J'] = { 4, op_int32 },
-    ['K'] = { 1, op_uint },
-    ['M'] = { 2, op_uint },
-    [0x8a] = { 1, op_long },
-    [0x8b] = { 4, op_long },
-    ['G'] = { 8, op_float },
-    ['X'] = { 4, op_text },
-    [0x8c] = { 1, op_text },
-    [0x8d] = { 8, op_text },
-    ['U'] = { 1, op_text },
-    ['T'] = { 4, op_text },
-    ['C'] = { 1, op_text }, /* bytes from here on */
-    ['B'] = { 4, op_text },
-    [0x8e] = { 8, op_text },
-    [0x96] = { 8, op_text },
+    ['J'] = { 4, op_int32, 0 },
+    ['K'] = { 1, op_uint, 0 },
+    ['M'] = { 2, op_uint, 0 },
+    [0x8a] = { 1, op_long, 0 },
+    [0x8b] = { 4, op_long, 0 },
+    ['G'] = { 8, op_float, 0 },
+    ['X'] = { 4, op_text, 0 },
+    [0x8c] = { 1, op_text, 0 },
+    [0x8d] = { 8, op_text, 0 },
+    ['U'] = { 1, op_text, 0 },
+    ['T'] = { 4, op_text, 0 },
+    ['C'] = { 1, op_text, 0 }, /* bytes from here on */
+    ['B'] = { 4, op_text, 0 },
+    [0x8e] = { 8, op_text, 0 },
+    [0x96] = { 8, op_text, 0 },
     /* tuples, lists, sets, dicts */
     [')'] = { 0, op_new, PICKLE_TUPLE },
     ['t'] = { 0, op_gather, PICKLE_TUPLE },
@@ -419,16 +419,16 @@ static const struct {
     ['s'] = { 0, op_add_last, PICKLE_DICT },
     ['u'] = { 0, op_add_marked, PICKLE_DICT },
     /* what is named and called */
-    ['c'] = { 0, op_global },
-    [0x93] = { 0, op_stack_global },
-    ['R'] = { 0, op_call },
-    [0x81] = { 0, op_call }, /* NEWOBJ */
-    ['b'] = { 0, op_build },
-    ['i'] = { 0, op_inst },
-    [0x82] = { 1, op_extension },
-    [0x83] = { 2, op_extension },
-    [0x84] = { 4, op_extension },
-    ['Q'] = { 0, op_persistent_id },
+    ['c'] = { 0, op_global, 0 },
+    [0x93] = { 0, op_stack_global, 0 },
+    ['R'] = { 0, op_call, 0 },
+    [0x81] = { 0, op_call, 0 }, /* NEWOBJ */
+    ['b'] = { 0, op_build, 0 },
+    ['i'] = { 0, op_inst, 0 },
+    [0x82] = { 1, op_extension, 0 },
+    [0x83] = { 2, op_extension, 0 },
+    [0x84] = { 4, op_extension, 0 },
+    ['Q'] = { 0, op_persistent_id, 0 },
 };
 
 static bool step(struct pickle_machine *machine)
