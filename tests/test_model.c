@@ -438,7 +438,7 @@ static void distances(const struct pass *pass, const struct pass *exact, double 
         far[2 + i] = off(pass->gradients[i], exact->gradients[i], exact->counts[i], 0);
 }
 
-/* Statistics are frozen: over the few values of small maps batch norm would make chaos of either. */
+/* Statistics are frozen: over the few values of small maps batch norm amplifies any rounding. */
 Test(model, bf16_activations_follow_fp32_within_their_rounding)
 {
     struct model_spec spec = article(75, WINDOWS);

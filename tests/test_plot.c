@@ -86,8 +86,8 @@ struct words {
     const char *text;
 };
 
-/* True if the picture holds these words: every pixel of their ink is at least as dark in it, which
- * leaves room for lines that cross them, and what is blank about them is blank for the most part. */
+/* True if the picture holds these words: every pixel of their ink is at least as dark in it (lines
+ * may cross them), and most of the blank pixels around them are blank. */
 static bool reads(const struct image *image, const struct words *words)
 {
     struct error err = { 0 };

@@ -83,7 +83,7 @@ struct backend_facts {
     int input_channels;
     /* Memory available to the process at open, of the device or of the machine. */
     size_t memory_bytes;
-    /* Activations that are to stay in cache run through in chunks of this size; 0: whole batches. */
+    /* Bytes of activations that fit in cache, the size of a chunk of images; 0: whole batches. */
     int64_t chunk_bytes;
 };
 
