@@ -399,8 +399,32 @@ Test(thread, many_threads_visit_every_item_once)
     struct visits visits = { .fail_from = 1000 };
     struct error err = { 0 };
     cr_assert(parallel_for(5, 100, &visits, visit, &err));
-    for (int i = 0; i < 100; i++) cr_assert_eq(visits.calls[i], 1);
     cr_assert(parallel_for(5, 0, &visits, visit, &err));
+    for (int i = 0; i < 100; i++) cr_assert_eq(visits.calls[i], 1);
+}
+
+struct meeting {
+    atomic_int here;
+    int expected;
+};
+
+/* Ends when all are here. */
+static bool meet(void *context, int64_t item, int worker, struct error *err)
+{
+    struct meeting *meeting = context;
+    (void)worker;
+    atomic_fetch_add(&meeting->here, 1);
+    const double end_s = clock_seconds() + 20;
+    while (atomic_load(&meeting->here) < meeting->expected && clock_seconds() < end_s) usleep(1000);
+    if (atomic_load(&meeting->here) >= meeting->expected) return true;
+    return error_set(err, EXIT_CODE_FAILED, "item %d is alone", (int)item);
+}
+
+Test(thread, items_are_visited_at_the_same_time)
+{
+    struct meeting meeting = { .expected = 4 };
+    struct error err = { 0 };
+    cr_assert(parallel_for(4, 4, &meeting, meet, &err), "%s", err.message);
 }
 
 Test(thread, the_error_of_the_smallest_item_wins)
