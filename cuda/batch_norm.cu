@@ -1,4 +1,4 @@
-/* Batch norm with ReLU, forward and backward; formulas in nn/backend.h.
+/* Batch norm with ReLU, forward and backward; formulas in nn/op.h.
  *
  * Small maps take one launch, in which a block keeps its channels for all pixels. Larger ones take
  * three: sums over a share of the pixels, statistics from these, and the pass that writes.

@@ -24,7 +24,7 @@ set(standard_tests
     "test_(bench|evaluate_run|train_step)" # whole networks
     "fuzz_hdf5" # libhdf5 takes long to refuse what is forged, in a process of its own
     "memory_plan" # four trainings
-    "test_cuda_memory_plan" # whole networks on the simulated device
+    "test_cuda_(memory_plan|step)" # whole networks on the simulated device
     "test_(backend|training_ops|optimizer|model|train_step|predict)_simulated" # each op in two orders of the device's work
     "predict_orders_1" # a slot that is used too early is found in most orders
     "program_simulated" # train, evaluate and heatmap on the simulated device
@@ -35,7 +35,6 @@ set(standard_tests
 set(nightly_tests
     "test_.+_simulated_20_orders" # as many orders as have been of use
     "predict_orders_[23]"
-    "test_cuda_step" # the article's step on the simulated device, in two types
     "test_cuda_ten_steps(_long)?" # 26 passes through the whole network there, and as many in bfloat16
     "faults_simulated" # a training for each call that can fail
     "gpu_check" # tools/gpu-check as a whole

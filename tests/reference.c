@@ -1,4 +1,4 @@
-/* The plain reference; see the header. Formulas are those of nn/backend.h and nn/optimizer.h. */
+/* The plain reference; see the header. Formulas are those of nn/op.h and nn/optimizer.h. */
 #include "reference.h"
 
 #include <math.h>

@@ -1,4 +1,4 @@
-/* Every op of nn/backend.h in double precision, with plain loops: what the backends are measured
+/* Every op of nn/op.h in double precision, with plain loops: what the backends are measured
  * against.
  *
  * One output element at a time, so that a test may compare all of a small op and a sample of a

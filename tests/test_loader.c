@@ -11,9 +11,10 @@
 #include <time.h>
 
 #include "micromet/base/random.h"
+#include "micromet/base/thread.h"
 
 enum { TOWERS = 2, WINDOW_BYTES = 48, SLOTS_MAX = 8, BATCH_MAX = 16, GUARD = 0xa5 };
-enum { PATIENCE_MS = 20000 }; /* for what a loader without defects does soon */
+enum { PATIENCE_S = 20 }; /* for what a loader without defects does soon */
 
 static atomic_int asleep; /* threads inside pthread_cond_wait() */
 static atomic_int joins;  /* calls of pthread_join(): behind the first the readers have to end */
@@ -44,7 +45,8 @@ static void nap_us(int us)
 /* False if the counter has not come to `count` when patience ends. */
 static bool comes_to(atomic_int *counter, int count)
 {
-    for (int ms = 0; ms < PATIENCE_MS && *counter != count; ms++) nap_us(1000);
+    const double end_s = clock_seconds() + PATIENCE_S;
+    while (*counter != count && clock_seconds() < end_s) nap_us(1000);
     return *counter == count;
 }
 
@@ -98,9 +100,10 @@ static bool fake_read(void *context, struct sample sample, uint8_t *const pixels
     const int at = fake->reads++;
     if (fake->log) fake->log[at] = sample;
     const int group = fake->together ? (at / fake->together + 1) * fake->together : 0;
-    for (int ms = 0; fake->reads < group; ms++) {
+    const double end_s = clock_seconds() + PATIENCE_S;
+    while (fake->reads < group) {
         nap_us(1000);
-        if (ms == PATIENCE_MS)
+        if (clock_seconds() > end_s)
             return error_set(err, EXIT_CODE_FAILED, "only %d of %d rows are being read",
                              fake->reads - group + fake->together, fake->together);
     }

@@ -385,7 +385,7 @@ static const char *const followed[FOLLOWED] = {
     "tower0.Mixed_7c.branch1x1.conv.weight",   "head.0.weight",
 };
 
-/* Logits of training's forward pass and of inference, and some gradients. */
+/* Logits of inference and of training's forward pass, and some gradients. */
 struct pass {
     float logits[2][WINDOWS];
     float *gradients[FOLLOWED];
@@ -395,8 +395,8 @@ struct pass {
 static struct pass pass_of(struct bench *b)
 {
     struct pass pass;
-    loss_of(b, pass.logits[0]);
-    cr_assert(model_predict(b->model, &b->batch, pass.logits[1], &b->err), "%s", b->err.message);
+    cr_assert(model_predict(b->model, &b->batch, pass.logits[0], &b->err), "%s", b->err.message);
+    loss_of(b, pass.logits[1]);
     for (int i = 0; i < 2; i++)
         for (int k = 0; k < WINDOWS; k++)
             pass.logits[i][k] = logf(pass.logits[i][k] / (1 - pass.logits[i][k]));
@@ -438,7 +438,7 @@ static void distances(const struct pass *pass, const struct pass *exact, double 
         far[2 + i] = off(pass->gradients[i], exact->gradients[i], exact->counts[i], 0);
 }
 
-/* Statistics are frozen: over the few values of small maps batch norm would make chaos of either. */
+/* Statistics are frozen: over the few values of small maps batch norm amplifies any rounding. */
 Test(model, bf16_activations_follow_fp32_within_their_rounding)
 {
     struct model_spec spec = article(75, WINDOWS);
@@ -467,7 +467,7 @@ Test(model, bf16_activations_follow_fp32_within_their_rounding)
     struct pass pass = pass_of(&b);
     distances(&pass, &exact, rounded);
     for (int i = 0; i < 2 + FOLLOWED; i++) {
-        const char *what = i < 2 ? (i ? "logits of inference" : "logits of training")
+        const char *what = i < 2 ? (i ? "logits of training" : "logits of inference")
                                  : followed[i - 2];
         const double bound = NOISE_FACTOR * noise[i];
         cr_log_info("%s: off by %.3f, noise %.3f", what, rounded[i], noise[i]);

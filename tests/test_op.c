@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdio.h>
 
+#include "micromet/base/size.h"
 #include "micromet/nn/gpu_plan.h"
 #include "shapes.h"
 
@@ -191,7 +192,7 @@ Test(op, every_kind_has_ops_that_make_sense)
 
 Test(op, one_broken_rule_is_enough)
 {
-    for (size_t i = 0; i < sizeof changes / sizeof changes[0]; i++) {
+    for (size_t i = 0; i < COUNT_OF(changes); i++) {
         const struct change *change = &changes[i];
         struct op op = valid(change->kind);
         struct error err = { 0 };

@@ -86,8 +86,8 @@ struct words {
     const char *text;
 };
 
-/* True if the picture holds these words: every pixel of their ink is at least as dark in it, which
- * leaves room for lines that cross them, and what is blank about them is blank for the most part. */
+/* True if the picture holds these words: every pixel of their ink is at least as dark in it (lines
+ * may cross them), and most of the blank pixels around them are blank. */
 static bool reads(const struct image *image, const struct words *words)
 {
     struct error err = { 0 };
@@ -230,8 +230,8 @@ Test(plot, titles_of_any_bytes_are_drawn)
         "tab\tand\nline",
         "größe µm – 載玻片",
         "😀",
-        "a very long title that cannot stand in one line of the picture because it goes on and on "
-        "and on ……………………………",
+        ("a very long title that cannot stand in one line of the picture because it goes on and on "
+         "and on ……………………………"),
     };
     const struct curve_point points[] = { { 0.5, 1, 1, 1 } };
     for (size_t i = 0; i < sizeof titles / sizeof *titles; i++) {

@@ -1,6 +1,6 @@
-/* The configuration as a whole: defaults, then the file, then overrides, then the rules between
- * keys. The schema is in config_schema.c, values in config_value.c, YAML in config_yaml.c,
- * rules in config_check.c. */
+/* The configuration as a whole: the defaults, then the file, then the overrides are applied, and
+ * finally the rules between keys are checked. The schema is in config_schema.c, parsing of values
+ * in config_value.c, YAML in config_yaml.c, and the rules in config_check.c. */
 #include "micromet/base/config.h"
 
 #include <errno.h>
@@ -12,7 +12,7 @@
 
 enum { YAML_BYTES_MAX = 1 << 20 };
 
-/* Every key's default; an override of a list goes the same way. */
+/* Each key's default is applied like an override, so lists need no code of their own. */
 static bool store_defaults(struct config_reader *reader, struct error *err)
 {
     memset(reader->config, 0, sizeof(*reader->config));
@@ -55,8 +55,8 @@ static bool read_file(struct config_reader *reader, const char *path, struct err
     return good;
 }
 
-/* Where paths of the file start, and defaults with them: a configuration means the same wherever it
- * is used. */
+/* The folder to which relative paths in the file, and default paths, refer. A configuration thus
+ * means the same wherever it is used. */
 static bool find_folder(char folder[PATH_MAX_BYTES], const char *path, const char *current,
                         struct error *err)
 {

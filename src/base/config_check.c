@@ -1,5 +1,5 @@
-/* What the schema table cannot say: values that follow from others, and rules between keys,
- * one row each. */
+/* What the schema table cannot express: values derived from other values, and rules between keys,
+ * one table row per rule. */
 #include "config_schema.h"
 
 #include <stdlib.h>
@@ -18,7 +18,7 @@ void config_resolve(struct config *config, const char *path)
     if (config->optimizer.epsilon == 0 && config->optimizer.name != OPTIMIZER_SGD)
         config->optimizer.epsilon = epsilons[config->optimizer.name];
 
-    /* One is under way while the next is read. Files of earlier programs may say 1. */
+    /* One batch is computed while the next is read. Old configurations may say 1. */
     if (config->data.ring < 2) config->data.ring = 2;
 }
 

@@ -1,5 +1,5 @@
-/* Every key of the configuration, in the order in which it is printed: the one place that knows
- * names, types, ranges, defaults and what each is for. */
+/* Every key of the configuration, in the order in which keys are printed. This table is the only
+ * place that states their names, types, ranges, defaults and help. */
 #include "config_schema.h"
 
 #include <string.h>
@@ -25,7 +25,7 @@ const char *pool_padding_name(enum pool_padding padding)
 
 /* clang-format off */
 
-/* A row by type: field (whose path is the name), [choices | range,] default, help. */
+/* A row, by type: field (the key's name is its path), [choices | range,] default, help. */
 #define FIELD(f)                offsetof(struct config, f)
 #define SIZE(f)                 sizeof(((struct config *)0)->f)
 #define ITEMS(f)                (SIZE(f) / SIZE(f[0]))

@@ -1,4 +1,4 @@
-/* Between a value's text and its field, by the kind that the schema table gives. */
+/* Converts between a value's text and its field, by the kind in the schema table. */
 #include "config_schema.h"
 
 #include <errno.h>
@@ -53,7 +53,7 @@ static bool read_integer(const struct config_key *key, const char *text, int64_t
                          struct error *err)
 {
     if (!is_integer(text)) return wrong_kind("an integer", key, text, err);
-    *value = strtoll(text, NULL, 10); /* the largest value on overflow: out of every range */
+    *value = strtoll(text, NULL, 10); /* saturates on overflow, which is outside every range */
     return check_range(key, (double)*value, text, err);
 }
 
@@ -107,7 +107,7 @@ static bool read_choice(const struct config_key *key, const char *text, int *val
                      nearest.best[0] ? "?" : "");
 }
 
-/* The code point at *text, which moves on; -1 if the bytes are not UTF-8. */
+/* Decode the UTF-8 code point at *text and advance; -1 if the bytes are not valid UTF-8. */
 static int32_t utf8_next(const char **text)
 {
     const unsigned char *p = (const unsigned char *)*text;
@@ -215,7 +215,7 @@ bool config_store_count(struct config *config, const struct config_key *key, int
     return true;
 }
 
-/* Plain where no reader of YAML could take it for something else, quoted with escapes elsewhere. */
+/* Plain where every YAML parser reads it as a string, otherwise double-quoted with escapes. */
 static void format_text(const char *text, char out[CONFIG_TEXT_MAX])
 {
     static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
@@ -233,7 +233,7 @@ static void format_text(const char *text, char out[CONFIG_TEXT_MAX])
     for (const char *p = text; *p;) {
         const char *start = p;
         const int32_t point = utf8_next(&p);
-        CHECK(point >= 0); /* config_store() took nothing else */
+        CHECK(point >= 0); /* config_store() accepts only valid UTF-8 */
         char *end = out + length;
         const size_t room = CONFIG_TEXT_MAX - length;
         const bool special = point < 0x20 || (point >= 0x7f && point < 0xa0) ||
@@ -250,7 +250,7 @@ static void format_text(const char *text, char out[CONFIG_TEXT_MAX])
     out[length] = '\0';
 }
 
-/* The fewest digits that read back to the same number. */
+/* The shortest decimal that reads back as the same number. */
 static void format_number(double value, char out[CONFIG_TEXT_MAX])
 {
     for (int digits = 1; digits <= 17; digits++) {

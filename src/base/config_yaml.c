@@ -1,6 +1,6 @@
-/* YAML into the configuration. The one idea: libyaml's events are walked with the schema table in
- * hand, so every value is checked where it stands, with its line and column, and nothing that the
- * table does not know is ever built up. */
+/* Parses YAML into the configuration. libyaml's events are matched against the schema table as they
+ * arrive, without building a document tree, so every value is checked where it stands and errors
+ * name its line and column. */
 #include "config_schema.h"
 
 #include <stdarg.h>
@@ -11,7 +11,7 @@
 
 enum { KEY_MAX = 128 };
 
-/* One event, copied so that nothing needs to be freed on the way out. */
+/* A copy of one libyaml event, so that error paths have nothing to free. */
 struct node {
     yaml_event_type_t type;
     int line, column;
@@ -22,8 +22,8 @@ struct node {
 struct walk {
     struct config_reader *reader;
     yaml_parser_t parser;
-    bool seen[CONFIG_KEYS_MAX];         /* keys */
-    bool section_seen[CONFIG_KEYS_MAX]; /* sections, by their first key */
+    bool seen[CONFIG_KEYS_MAX];         /* by key */
+    bool section_seen[CONFIG_KEYS_MAX]; /* by the section's first key */
 };
 
 __attribute__((format(printf, 5, 6))) static bool fail_at(const struct config_reader *reader,
@@ -66,7 +66,7 @@ static bool copy_scalar(const struct walk *walk, const yaml_event_t *event, stru
     return true;
 }
 
-/* What is YAML but has no place in a configuration. */
+/* YAML features that configurations do not support; NULL if the event uses none. */
 static const char *refused_feature(const yaml_event_t *event)
 {
     const yaml_char_t *anchor = NULL, *tag = NULL;
@@ -121,7 +121,7 @@ static const char *node_describe(const struct node *node, char text[128])
     return text;
 }
 
-/* First key of a section, or -1. */
+/* Index of the section's first key, or -1. */
 static int section_find(const char *name)
 {
     const size_t length = strlen(name);
@@ -137,7 +137,7 @@ static const char *last_part(const char *name)
     return dot ? dot + 1 : name;
 }
 
-/* What `name` may have meant: a neighbour in its section of nearly that name. */
+/* The most similar name in the same section. */
 static struct text_nearest suggest_neighbour(const char *name)
 {
     const size_t section = (size_t)(last_part(name) - name);
@@ -145,7 +145,7 @@ static struct text_nearest suggest_neighbour(const char *name)
     for (int i = 0; i < config_key_count; i++) {
         const char *key = config_keys[i].name;
         if (strncmp(key, name, section) != 0) continue;
-        char child[NEAREST_MAX]; /* the key, or the section of it that is next to `name` */
+        char child[NEAREST_MAX]; /* the key, or its subsection at the level of `name` */
         const size_t length = section + strcspn(key + section, ".");
         snprintf(child, sizeof(child), "%.*s", (int)length, key);
         const int distance = text_distance(nearest.word, child + section);
@@ -156,7 +156,7 @@ static struct text_nearest suggest_neighbour(const char *name)
     return nearest;
 }
 
-/* Or a key of that name in another section. */
+/* A key in another section whose last part is nearly that of `name`. */
 static struct text_nearest suggest_elsewhere(const char *name)
 {
     struct text_nearest nearest = { .word = name, .distance = KEY_MAX };
@@ -178,7 +178,7 @@ static bool fail_unknown(const struct walk *walk, const char *name, const struct
                    "%.100s: unknown key; `micromet config --help` lists all keys", name);
 }
 
-/* The error came from config_store*(), which knows the key but not the place. */
+/* Add the place to an error of config_store*(), which knows only the key. */
 static bool fail_value(const struct walk *walk, const struct node *node, struct error *err)
 {
     if (!walk->reader->name) return error_prefix(err, "command line");
@@ -226,7 +226,7 @@ static bool read_key(struct walk *walk, int index, const struct node *value, str
 
 static bool read_section(struct walk *walk, const char *section, struct error *err);
 
-/* The value of `name`, which begins with `value`. */
+/* Read the value of `name`, whose first event is `value`. */
 static bool read_entry(struct walk *walk, const char *name, const struct node *value,
                        struct error *err)
 {
@@ -237,7 +237,7 @@ static bool read_entry(struct walk *walk, const char *name, const struct node *v
     return fail_kind(walk, name, "a section of keys", value, err);
 }
 
-/* The keys of a section ("" = the top) up to its end. */
+/* Read a section's keys ("" = the top level) up to its end. */
 static bool read_section(struct walk *walk, const char *section, struct error *err)
 {
     for (;;) {
@@ -271,7 +271,7 @@ static bool expect(struct walk *walk, yaml_event_type_t type, const char *otherw
     return node.type == type || fail_at(walk->reader, node.line, node.column, err, "%s", otherwise);
 }
 
-/* One document: the value of `name`, or of the top if name is "". */
+/* Read one document: the value of `name`, or the top level if name is "". */
 static bool read_document(struct walk *walk, const char *name, struct error *err)
 {
     struct node node;

@@ -1,4 +1,4 @@
-/* Errors as values. The one idea: the first message wins, so cleanup can never hide the cause. */
+/* Errors as values. The first message is kept, so cleanup after a failure cannot hide its cause. */
 #include "micromet/base/error.h"
 
 #include <stdarg.h>

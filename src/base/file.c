@@ -1,6 +1,7 @@
-/* Files and paths. The one idea: a file under its final name is complete, because it gets that name
- * by rename() after everything has reached the disk. Until then its writer holds a lock on it, so
- * that whoever can lock a temporary file knows that its writer is dead. */
+/* Files and paths. A file is written under a temporary name and renamed once all of it is on
+ * disk, so a file under its final name is always complete. The writer locks the temporary
+ * file; a temporary file that can be locked was therefore abandoned by a dead process and
+ * may be removed. */
 #include "micromet/base/file.h"
 
 #include <dirent.h>
@@ -15,20 +16,20 @@
 #include "micromet/base/lock.h"
 #include "micromet/base/log.h"
 
-static const char temporary_mark[] = ".partial-"; /* behind the target's name */
+static const char temporary_mark[] = ".partial-"; /* follows the target's name */
 enum { TEMPORARY_TRIES = 100 };
 
 static void remove_abandoned(const char *path)
 {
     const int descriptor = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    if (descriptor < 0) return; /* gone, or another user's */
+    if (descriptor < 0) return; /* already removed, or owned by another user */
     if (lock_try(descriptor) == LOCK_TAKEN && unlink(path) != 0 && errno != ENOENT)
         log_warning("%s: was left by a killed process and cannot be removed: %s", path,
                     strerror(errno));
     close(descriptor);
 }
 
-/* Is `file` a temporary file of the target `name`, or of any if that is NULL? */
+/* Whether `file` is a temporary file for the target `name` (NULL: for any target). */
 static bool is_temporary(const char *file, const char *name)
 {
     if (!name) return strstr(file, temporary_mark) != NULL;
@@ -40,18 +41,18 @@ static bool is_temporary(const char *file, const char *name)
 void atomic_files_clean(const char *folder, const char *name)
 {
     DIR *listing = opendir(folder);
-    if (!listing) return; /* whoever writes there will say why */
+    if (!listing) return; /* a later write to the folder will report the reason */
     for (struct dirent *entry; (entry = readdir(listing)) != NULL;) {
         char path[PATH_MAX_BYTES];
-        struct error ignored = { 0 }; /* a path too long to be one of ours */
+        struct error ignored = { 0 }; /* a path too long cannot be one of ours */
         if (is_temporary(entry->d_name, name) && path_join(path, folder, entry->d_name, &ignored))
             remove_abandoned(path);
     }
     closedir(listing);
 }
 
-/* A new file beside the target, locked; -1 on failure. Between the two another process may find it
- * abandoned and remove it: then the next name is tried. */
+/* Create and lock a temporary file beside the target; -1 on failure. Before it is locked, another
+ * process may take the file for an abandoned one and remove it; then another name is tried. */
 static int create_temporary(struct atomic_file *file, struct error *err)
 {
     for (int tries = 0; tries < TEMPORARY_TRIES; tries++) {
@@ -113,8 +114,7 @@ static bool folder_sync(const char *path, struct error *err)
     const int descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (descriptor < 0)
         return error_set(err, EXIT_CODE_FAILED, "%s: cannot open: %s", folder, strerror(errno));
-    /* Some network file systems cannot sync a folder and say EINVAL; the rename is
-     * all they offer. */
+    /* Some network file systems cannot sync a folder (EINVAL); there the rename has to suffice. */
     const bool failed = fsync(descriptor) != 0 && errno != EINVAL;
     if (failed) error_set(err, EXIT_CODE_FAILED, "%s: cannot sync: %s", folder, strerror(errno));
     close(descriptor);
@@ -129,7 +129,7 @@ bool atomic_file_commit(struct atomic_file *file, struct error *err)
     written = written && rename(file->temporary, file->path) == 0;
     int cause = errno;
     if (written) file->temporary[0] = '\0';
-    if (fclose(file->stream) != 0 && written) { /* gives the lock back, so not before the rename */
+    if (fclose(file->stream) != 0 && written) { /* releases the lock, so not before the rename */
         written = false;
         cause = errno;
     }
@@ -155,12 +155,11 @@ bool file_write_atomic(const char *path, const void *bytes, size_t size, struct 
 {
     struct atomic_file file;
     if (!atomic_file_open(&file, path, err)) return false;
-    fwrite(bytes, 1, size, file.stream); /* commit looks at the stream's error flag */
+    fwrite(bytes, 1, size, file.stream); /* atomic_file_commit() checks the stream's error flag */
     return atomic_file_commit(&file, err);
 }
 
-/* Everything up to the end, also of pipes and files that grow; *bytes is the caller's to free, even
- * on failure. */
+/* Read to the end, also from pipes and growing files. The caller frees *bytes, on failure too. */
 static bool read_all(FILE *stream, const char *path, size_t expected, size_t limit, char **bytes,
                      size_t *size, struct error *err)
 {
@@ -248,7 +247,7 @@ bool path_join(char out[PATH_MAX_BYTES], const char *folder, const char *name, s
     return true;
 }
 
-/* Length of the path without slashes at its end; "/" stays. */
+/* Length of the path without trailing slashes; "/" stays. */
 static size_t trimmed_length(const char *path, size_t length)
 {
     while (length > 1 && path[length - 1] == '/') length--;

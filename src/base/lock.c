@@ -1,6 +1,6 @@
-/* flock(): unlike fcntl()'s locks it belongs to the open file, so that a library which opens and
- * closes the same file does not drop it, and on Linux it holds between the hosts of a network
- * file system too. */
+/* File locks by flock(). Unlike fcntl() locks they belong to the open file description, so a
+ * library that opens and closes the same file does not drop them. On Linux they also work between
+ * hosts on a network file system. */
 #include "micromet/base/lock.h"
 
 #include <errno.h>

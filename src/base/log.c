@@ -1,5 +1,5 @@
-/* Lines on stderr and a progress bar. The one idea: whoever prints holds stderr's own lock, which
- * also guards the counters of the bar, so lines never mix and no lock of ours is needed. */
+/* Log lines and a progress bar on stderr. The stream's own lock (flockfile) is held while printing
+ * and while the bar's counters are updated, so output never mixes and no further lock is needed. */
 #include "micromet/base/log.h"
 
 #include <inttypes.h>

@@ -1,8 +1,9 @@
-/* Philox4x32-10 (Salmon et al., SC 2011, doi:10.1145/2063384.2063405) and what is drawn from it.
+/* Philox4x32-10 (Salmon et al., SC 2011, doi:10.1145/2063384.2063405) and the distributions
+ * drawn from it.
  *
- * The one idea: a block of four words is a pure function of key and counter, so a stream has no
- * history. The counter's words are block index, (epoch << 4 | purpose), and the sample's low and
- * high half. */
+ * A counter-based generator: each block of four words is a pure function of key and counter, so
+ * streams need no saved state. The counter's words are: block index, (epoch << 4 | purpose), and
+ * the low and high half of the sample's number. */
 #include "micromet/base/random.h"
 
 #include <math.h>
@@ -59,8 +60,8 @@ double random_unit(struct random *random)
 uint64_t random_below(struct random *random, uint64_t bound)
 {
     CHECK(bound > 0);
-    const uint64_t surplus =
-        -bound % bound; /* 2^64 mod bound: these lowest values would be drawn too often */
+    /* 2^64 mod bound: the lowest values, which would be drawn too often. */
+    const uint64_t surplus = -bound % bound;
     uint64_t value;
     do {
         value = random_u64(random);

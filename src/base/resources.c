@@ -1,6 +1,6 @@
-/* What this process may use: processors and memory. The one idea: a job's control group can allow
- * less than the machine has, and so can every group above it, so limits are looked for from the
- * job's own group up to the root. */
+/* The processors and memory that this process may use. A control group (cgroup) can allow less than
+ * the machine has, and so can each of its ancestors, so the smallest limit from the process's own
+ * group up to the root applies. */
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,8 +11,8 @@
 #include "micromet/base/size.h"
 #include "micromet/base/thread.h"
 
-/* Both versions of control groups: how the line in /proc/self/cgroup is marked, and where
- * the files lie. */
+/* A cgroup hierarchy, version 1 or 2: the mark of its line in /proc/self/cgroup, and the path of
+ * the limit's file. */
 struct hierarchy {
     const char *mark, *mount, *file;
 };
@@ -26,7 +26,7 @@ static const struct hierarchy processor_hierarchies[] = {
     { "0::", "/sys/fs/cgroup", "cpu.max" },
 };
 
-/* First line of a small file of the kernel, without its newline. */
+/* First line of a small /proc or /sys file, without its newline. */
 static bool read_line(const char *path, char *line, int size)
 {
     FILE *stream = fopen(path, "re");
@@ -53,8 +53,8 @@ static bool own_group(const struct hierarchy *hierarchy, char *group, size_t siz
     return found;
 }
 
-/* Smallest positive value that `parse` finds in the hierarchy's file from this
- * process's group upwards. */
+/* The smallest positive value that `parse` finds in the hierarchy's files, from this process's
+ * group up to the root. */
 static double smallest_limit(const struct hierarchy *hierarchy, double limit,
                              double (*parse)(const char *line))
 {

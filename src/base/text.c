@@ -1,4 +1,4 @@
-/* Edit distance, for the suggestions in error messages. */
+/* Edit distance (with transpositions), for the suggestions in error messages. */
 #include "micromet/base/text.h"
 
 #include <stdio.h>
@@ -14,7 +14,8 @@ static int smaller(int a, int b)
 int text_distance(const char *a, const char *b)
 {
     const int m = (int)strnlen(a, LENGTH_MAX), n = (int)strnlen(b, LENGTH_MAX);
-    int rows[3][LENGTH_MAX + 1]; /* rows[i % 3][j]: distance of the first i bytes of a and j of b */
+    /* rows[i % 3][j]: distance between the first i bytes of a and the first j of b. */
+    int rows[3][LENGTH_MAX + 1];
     for (int j = 0; j <= n; j++) rows[0][j] = j;
     for (int i = 1; i <= m; i++) {
         int *row = rows[i % 3];

@@ -1,6 +1,6 @@
-/* Independent pieces of work on a few threads. The one idea: items go out in ascending order, so
- * every item below a failed one has run, and the error of the smallest failed item is the same
- * however many threads there are. */
+/* A parallel loop over independent items. Items are handed out in ascending order, so when one
+ * fails, all items below it have been started and will finish; the error reported is that of the
+ * smallest failed item, whatever the number of threads. */
 #include "micromet/base/thread.h"
 
 #include <pthread.h>
@@ -13,7 +13,7 @@ struct crew {
     bool (*work)(void *context, int64_t item, int worker, struct error *err);
     pthread_mutex_t lock;
     int64_t next;
-    int64_t failed; /* smallest item that failed; `items` = none */
+    int64_t failed; /* smallest failed item; `items` = none */
     struct error error;
 };
 
@@ -57,8 +57,7 @@ bool parallel_for(int threads, int64_t items, void *context,
     struct crew crew = { .items = items, .context = context, .work = work, .failed = items };
     pthread_mutex_init(&crew.lock, NULL);
 
-    /* The caller is worker 0; where the system gives no more threads, those there are
-     * do the work. */
+    /* The caller is worker 0. If not all threads can be created, fewer do the work. */
     int started = 1;
     members[0].crew = &crew;
     for (; started < threads; started++) {

@@ -1,4 +1,4 @@
-/* Measuring one part after the other; ceilings first. */
+/* Runs the measurements one after another, the upper bounds first. */
 #include "micromet/bench/bench.h"
 
 #include <time.h>
@@ -9,7 +9,7 @@
 #include "micromet/base/thread.h"
 
 enum { TOWERS = 2 };
-static const double ceiling_seconds = 0.6; /* for each ceiling */
+static const double ceiling_seconds = 0.6; /* per upper bound */
 static const double share_undisturbed = 0.9;
 
 static double processor_seconds(void)
@@ -19,7 +19,8 @@ static double processor_seconds(void)
     return (double)spent.tv_sec + (double)spent.tv_nsec * 1e-9;
 }
 
-/* Threads that never wait get all of their processors, unless others want them too. */
+/* Threads that never wait get all the time of their processors, unless other programs
+ * compete: then warn. */
 static bool measure_peak(struct bench *bench, struct error *err)
 {
     const int threads = bench->options->threads, processors = thread_count_default();

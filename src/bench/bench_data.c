@@ -1,7 +1,7 @@
-/* How fast pixels come in: from a slide, block by block, and from a pack, through the loader.
+/* How fast pixels are read: from a slide, block by block, and from a pack, through the loader.
  *
- * Blocks are visited in an order that strides over the whole level, each once, so that any part of
- * it is a fair sample and no cache can help. */
+ * Blocks are visited once each, in strides over the whole level, so that any prefix of the order is
+ * a representative sample and caches cannot help. */
 #include <stdlib.h>
 
 #include "bench_parts.h"
@@ -12,7 +12,7 @@
 
 enum { RING = 4 };
 
-/* --- slides ----------------------------------------------------------------------------------- */
+/* --- Slides ----------------------------------------------------------------------------------- */
 
 struct decode_reader {
     struct slide_cache *cache;
@@ -21,11 +21,11 @@ struct decode_reader {
 };
 
 struct decode {
-    const struct slide_level *level; /* 0 */
+    const struct slide_level *level; /* level 0 */
     int64_t columns, blocks;
-    int64_t stride, first; /* the n-th block is number (first + n) * stride % blocks */
+    int64_t stride, first; /* the n-th block has the number (first + n) * stride % blocks */
     double until_s;
-    struct decode_reader *readers; /* one a thread */
+    struct decode_reader *readers; /* one per thread */
 };
 
 static int64_t divisor(int64_t a, int64_t b)
@@ -38,7 +38,7 @@ static bool decode_block(void *context, int64_t item, int worker, struct error *
     const struct decode *decode = context;
     const struct slide_level *level = decode->level;
     struct decode_reader *reader = &decode->readers[worker];
-    /* The first one always, however little time there is. */
+    /* The first block is always read, however short the time. */
     if (item >= decode->blocks || (item > 0 && clock_seconds() > decode->until_s)) return true;
     const int64_t block = (decode->first + item) % decode->blocks * decode->stride % decode->blocks;
     const int64_t x = block % decode->columns * level->block_width;
@@ -52,7 +52,8 @@ static bool decode_block(void *context, int64_t item, int worker, struct error *
     return true;
 }
 
-/* Megapixels a second with `threads` threads; decode->first is where the next try begins. */
+/* Megapixels per second with `threads` threads; decode->first advances to where the
+ * next run starts. */
 static bool decode_once(const struct slide *slide, struct decode *decode, int threads,
                         double seconds, double *mpx_per_s, struct error *err)
 {
@@ -100,7 +101,7 @@ bool bench_decode(const struct bench *bench, struct error *err)
         struct slide slide;
         struct decode decode;
         double mpx_per_s;
-        /* opened anew, so that OpenSlide has none of the tiles that were decoded before */
+        /* reopened, so that OpenSlide has no decoded tiles in its cache */
         if (!slide_open(&slide, bench->options->slide, 0, err)) return false;
         decode_init(&decode, &slide);
         decode.first = first;
@@ -121,7 +122,7 @@ bool bench_decode(const struct bench *bench, struct error *err)
     return true;
 }
 
-/* --- packs ------------------------------------------------------------------------------------ */
+/* --- Packs ------------------------------------------------------------------------------------ */
 
 struct feed {
     const struct dataset *dataset;
@@ -132,7 +133,7 @@ struct feed {
     int64_t windows;
 };
 
-/* One epoch, or as much of it as there is time for. */
+/* One epoch, or as much of it as time allows. */
 static bool feed_epoch(struct feed *feed, struct error *err)
 {
     const struct loader_source source = loader_source_dataset(feed->dataset);
@@ -198,8 +199,8 @@ bool bench_pack(const struct bench *bench, struct error *err)
     double windows_per_s;
     const bool ok = feed_run(bench, &dataset, &windows_per_s, err);
     const double bytes = (double)pack_window_bytes(header);
-    const double most = bench->triad_gb_per_s * 1e9 /
-                        (2 * bytes); /* each byte is read and written */
+    /* Each byte is read once and written once. */
+    const double most = bench->triad_gb_per_s * 1e9 / (2 * bytes);
     const struct bench_result result = {
         .what = "pack",
         .px = header->window,

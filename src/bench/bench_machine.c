@@ -1,5 +1,5 @@
-/* What this machine can do at most: multiply-adds in registers, and memory bandwidth by McCalpin's
- * triad (STREAM). The best of several tries counts, for a ceiling is what is possible. */
+/* Upper bounds of this machine: multiply-adds in registers, and memory bandwidth by McCalpin's
+ * triad (STREAM). The best of several tries counts. */
 #include <stdlib.h>
 
 #include "bench_parts.h"
@@ -7,16 +7,16 @@
 #include "micromet/base/thread.h"
 
 enum {
-    CHAINS = 12, /* independent sums: latency of 4 cycles, two or three units */
+    CHAINS = 12, /* independent sums, to hide a latency of 4 cycles on two or three units */
     FMA_ROUNDS = 1 << 20,
     TRIES_MIN = 3,
-    TRIAD_FLOATS = 1 << 24, /* an array; far more than caches hold */
+    TRIAD_FLOATS = 1 << 24, /* per array; much larger than the caches */
 };
 
-/* --- peak ------------------------------------------------------------------------------------- */
+/* --- Peak ------------------------------------------------------------------------------------- */
 
-/* FMA_ROUNDS rounds of CHAINS vector multiply-adds; the sum of all, so that none can
- * be left out. */
+/* run() does FMA_ROUNDS rounds of CHAINS vector multiply-adds, and returns a sum that depends on
+ * them so that the compiler keeps them. */
 struct fma_kernel {
     int vector_floats;
     bool (*usable)(void);
@@ -90,7 +90,7 @@ static const struct fma_kernel fma_kernels[] = {
 
 struct peak {
     const struct fma_kernel *kernel;
-    volatile float sink; /* keeps the sums from being thrown away */
+    volatile float sink; /* keeps the compiler from removing the sums */
 };
 
 static bool peak_work(void *context, int64_t item, int worker, struct error *err)
@@ -103,7 +103,7 @@ static bool peak_work(void *context, int64_t item, int worker, struct error *err
     return true;
 }
 
-/* Calls measure() for about `seconds` and keeps the largest value. */
+/* Call measure() repeatedly for about `seconds`; *best is the largest value. */
 static bool best_of(double seconds,
                     bool (*measure)(void *context, double *value, struct error *err), void *context,
                     double *best, struct error *err)
@@ -148,7 +148,7 @@ bool bench_peak(int threads, double seconds, double *gflops, struct error *err)
     return true;
 }
 
-/* --- bandwidth -------------------------------------------------------------------------------- */
+/* --- Bandwidth -------------------------------------------------------------------------------- */
 
 struct triad {
     float *a, *b, *c; /* (TRIAD_FLOATS) */
@@ -184,7 +184,7 @@ bool bench_triad(int threads, double seconds, double *gb_per_s, struct error *er
     bool ok = (triad.a && triad.b && triad.c) ||
               error_set(err, EXIT_CODE_FAILED, "no memory for measuring its bandwidth");
     for (int64_t i = 0; ok && i < TRIAD_FLOATS; i++) {
-        triad.a[i] = 0; /* touched, so that no try pays for new pages */
+        triad.a[i] = 0; /* written, so that no measurement includes page faults */
         triad.b[i] = triad.c[i] = 1;
     }
     ok = ok && best_of(seconds, triad_once, &triad, gb_per_s, err);

@@ -1,4 +1,4 @@
-/* What the parts of bench measure and tell with. */
+/* Helpers that measure and report, shared by the parts of bench. */
 #include "bench_parts.h"
 #include "micromet/base/thread.h"
 

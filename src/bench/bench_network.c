@@ -1,6 +1,6 @@
-/* How fast the network is: augmentation alone, a pass of inference, a step of training, and each
- * operation by itself. Always two towers with the seed article's head; values are random, for speed
- * does not depend on them. */
+/* How fast the network is: augmentation alone, an inference pass, a training step, and each
+ * operation by itself. Always two towers with the default head; values are random, as speed does
+ * not depend on them. */
 #include <stdlib.h>
 
 #include "bench_parts.h"
@@ -11,7 +11,7 @@
 
 enum { TOWERS = 2, SEED = 1 };
 
-/* Two towers' windows with draws and labels. */
+/* Windows for two towers, with augmentation draws and labels. */
 struct bench_batch {
     uint8_t *pixels[TOWERS]; /* (batch, px, px, 3) */
     struct augment_draw *draws[TOWERS];
@@ -56,7 +56,7 @@ static bool batch_init(struct bench_batch *batch, const struct config_augment *a
     return ok || error_set(err, EXIT_CODE_FAILED, "no memory for a batch of %d windows", count);
 }
 
-/* --- augmentation ----------------------------------------------------------------------------- */
+/* --- Augmentation ----------------------------------------------------------------------------- */
 
 struct augmenter {
     struct backend *backend;
@@ -129,7 +129,7 @@ bool bench_augment(const struct bench *bench, struct error *err)
     augmenter_release(&augmenter);
     batch_release(&batch);
     if (!ok) return false;
-    const double values = (double)TOWERS * options->px * options->px * 3; /* of a pair */
+    const double values = (double)TOWERS * options->px * options->px * 3; /* of a pair of windows */
     const double bytes = values * (double)(1 + dtype_bytes(bench->session.activations));
     const struct bench_result result = {
         .what = "augment",
@@ -144,7 +144,7 @@ bool bench_augment(const struct bench *bench, struct error *err)
     return true;
 }
 
-/* --- the network ------------------------------------------------------------------------------ */
+/* --- The network ------------------------------------------------------------------------------ */
 
 struct network {
     struct model *model;
@@ -156,7 +156,7 @@ struct network {
     int64_t step;
 };
 
-/* Evaluation and heat maps change no colours. */
+/* As in evaluation and heat maps, colours are not changed. */
 static bool infer_batch(void *context, struct error *err)
 {
     struct network *network = context;

@@ -1,4 +1,4 @@
-/* The parts of bench; each tells the listener its results. Private to bench*.c. */
+/* The parts of bench; each reports its results to the listener. Private to bench*.c. */
 #ifndef MICROMET_BENCH_BENCH_PARTS_H
 #define MICROMET_BENCH_BENCH_PARTS_H
 
@@ -9,11 +9,11 @@ struct bench {
     const struct bench_options *options; /* threads resolved */
     const struct bench_listener *listener;
     struct session session;
-    double peak_gflops, triad_gb_per_s; /* of all threads */
+    double peak_gflops, triad_gb_per_s; /* with all threads */
 };
 
 /* bench_measure.c */
-/* Call work() again and again for about `seconds`, after one call that is not counted. */
+/* Call work() repeatedly for about `seconds`, after one call that is not counted. */
 bool bench_repeat(double seconds, bool (*work)(void *context, struct error *err), void *context,
                   double *calls_per_s, struct error *err);
 void bench_tell(const struct bench *bench, const struct bench_result *result);
@@ -26,6 +26,6 @@ bool bench_decode(const struct bench *bench, struct error *err);
 bool bench_pack(const struct bench *bench, struct error *err);
 /* bench_network.c */
 bool bench_augment(const struct bench *bench, struct error *err);
-bool bench_network(const struct bench *bench, struct error *err); /* and --layers */
+bool bench_network(const struct bench *bench, struct error *err); /* also --layers */
 
 #endif

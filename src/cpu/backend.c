@@ -1,10 +1,10 @@
 /* The CPU backend: memory, queues, and the table of planners. Kernels stand in the other files of
  * this folder. */
-#include <dnnl.h>
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "dnnl_api.h"
 #include "micromet/base/thread.h"
 #include "plan.h"
 #include "queue.h"
@@ -247,6 +247,7 @@ struct isa_name {
     bool bf16;
 };
 
+/* Best first. oneDNN's values are sets of bits, a better instruction set containing the lesser. */
 static const struct isa_name isa_names[] = {
     { dnnl_cpu_isa_avx512_core_amx, "AMX", true },
     { dnnl_cpu_isa_avx512_core_bf16, "AVX-512 BF16", true },
@@ -260,7 +261,7 @@ static const struct isa_name isa_names[] = {
 
 static const struct isa_name *isa_name(void)
 {
-    static const struct isa_name unknown = { dnnl_cpu_isa_all, "no vector extension", false };
+    static const struct isa_name unknown = { 0, "no vector extension", false };
     const dnnl_cpu_isa_t isa = dnnl_get_effective_cpu_isa();
     for (size_t i = 0; i < sizeof isa_names / sizeof isa_names[0]; i++)
         if (((unsigned)isa & (unsigned)isa_names[i].isa) == (unsigned)isa_names[i].isa)

@@ -3,10 +3,10 @@
  * oneDNN's fast kernels want dense tensors and weights in a layout of their choice, so slices of a
  * concatenated tensor and our (K,R,S,C) weights are reordered into scratch that the plan keeps;
  * weights only when their version changes. */
-#include <dnnl.h>
 #include <stdlib.h>
 
 #include "convolution.h"
+#include "dnnl_api.h"
 
 enum { ROLE_SOURCE, ROLE_WEIGHTS, ROLE_BIAS, ROLE_TARGET, ROLE_COUNT };
 enum { ARGUMENTS_MAX = ROLE_COUNT + 1 }; /* and oneDNN's scratchpad */
@@ -50,40 +50,60 @@ static dnnl_data_type_t data_type(enum dtype dtype)
 }
 
 /* Our tensor: NHWC with a pixel stride, in oneDNN's logical order N, C, H, W. */
-static dnnl_status_t describe_tensor(dnnl_memory_desc_t *md, const struct tensor *t)
+static dnnl_status_t describe_tensor(memory_desc *md, const struct tensor *t)
 {
     const dnnl_dims_t dims = { t->n, t->c, t->h, t->w };
     const int64_t pixel = t->pixel_stride;
     const dnnl_dims_t strides = { pixel * t->h * t->w, 1, pixel * t->w, pixel };
-    return dnnl_memory_desc_init_by_strides(md, 4, dims, data_type(t->dtype), strides);
+    return dnnl_memory_desc_create_with_strides(md, 4, dims, data_type(t->dtype), strides);
 }
 
-static dnnl_status_t describe_dense(dnnl_memory_desc_t *md, const struct tensor *t)
+static dnnl_status_t describe_dense(memory_desc *md, const struct tensor *t)
 {
     const dnnl_dims_t dims = { t->n, t->c, t->h, t->w };
-    return dnnl_memory_desc_init_by_tag(md, 4, dims, data_type(t->dtype), dnnl_nhwc);
+    return dnnl_memory_desc_create_with_tag(md, 4, dims, data_type(t->dtype), dnnl_nhwc);
 }
 
-/* Our weights: (K,R,S,C) float32. */
-static dnnl_status_t describe_weights(dnnl_memory_desc_t *md, const struct op *op)
+/* `tag` is dnnl_ohwi for our weights (K,R,S,C), dnnl_format_tag_any for oneDNN's choice. */
+static dnnl_status_t describe_weights(memory_desc *md, const struct op *op, dnnl_data_type_t type,
+                                      dnnl_format_tag_t tag)
 {
     const struct op_window *w = &op->convolution.window;
     const dnnl_dims_t dims = { op->y.c, op->x.c, w->kernel_h, w->kernel_w };
-    return dnnl_memory_desc_init_by_tag(md, 4, dims, dnnl_f32, dnnl_ohwi);
+    return dnnl_memory_desc_create_with_tag(md, 4, dims, type, tag);
 }
 
-struct descriptors {
-    dnnl_memory_desc_t x, y, w, b; /* as the primitive may see them */
+static dnnl_status_t describe_bias(memory_desc *md, const struct op *op)
+{
+    const dnnl_dims_t dims = { op->y.c };
+    return dnnl_memory_desc_create_with_tag(md, 1, dims, dnnl_f32, dnnl_a);
+}
+
+/* A convolution as oneDNN is told of it. Where there is no bias, its descriptors are NULL. */
+struct description {
+    memory_desc ours[ROLE_COUNT];   /* as the op's tensors lie in memory */
+    memory_desc wanted[ROLE_COUNT]; /* as the primitive may see them */
+    memory_desc forward_weights;    /* of the convolution whose gradient a backward one is */
     dnnl_dims_t strides, pad_low, pad_high;
 };
 
-static bool describe(const struct op *op, struct descriptors *d, struct error *err)
+static void description_release(struct description *d)
+{
+    for (int i = 0; i < ROLE_COUNT; i++) {
+        if (d->ours[i]) dnnl_memory_desc_destroy(d->ours[i]);
+        if (d->wanted[i]) dnnl_memory_desc_destroy(d->wanted[i]);
+    }
+    if (d->forward_weights) dnnl_memory_desc_destroy(d->forward_weights);
+}
+
+/* On failure, too, description_release() frees what was made. */
+static bool description_init(struct description *d, const struct op *op, bool has_bias,
+                             struct error *err)
 {
     const struct op_window *w = &op->convolution.window;
-    const dnnl_dims_t weight_dims = { op->y.c, op->x.c, w->kernel_h, w->kernel_w };
-    const dnnl_dims_t bias_dims = { op->y.c };
     const bool filter = op->kind == OP_CONVOLUTION_BACKWARD_FILTER;
-    const dnnl_data_type_t weights_type = filter ? dnnl_f32 : data_type(op->x.dtype);
+    const dnnl_data_type_t type = data_type(op->x.dtype);
+    *d = (struct description) { 0 };
     for (int i = 0; i < 2; i++) {
         d->strides[i] = w->stride;
         d->pad_low[i] = i ? w->pad_w : w->pad_h;
@@ -91,71 +111,62 @@ static bool describe(const struct op *op, struct descriptors *d, struct error *e
         const int kernel = i ? w->kernel_w : w->kernel_h;
         d->pad_high[i] = (int64_t)(out - 1) * w->stride + kernel - in - d->pad_low[i];
     }
-    return !failed(describe_dense(&d->x, &op->x), "tensor", op, err) &&
-           !failed(describe_dense(&d->y, &op->y), "tensor", op, err) &&
-           !failed(dnnl_memory_desc_init_by_tag(&d->w, 4, weight_dims, weights_type,
-                                                dnnl_format_tag_any),
+    return !failed(describe_tensor(&d->ours[ROLE_SOURCE], &op->x), "tensor", op, err) &&
+           !failed(describe_dense(&d->wanted[ROLE_SOURCE], &op->x), "tensor", op, err) &&
+           !failed(describe_tensor(&d->ours[ROLE_TARGET], &op->y), "tensor", op, err) &&
+           !failed(describe_dense(&d->wanted[ROLE_TARGET], &op->y), "tensor", op, err) &&
+           !failed(describe_weights(&d->ours[ROLE_WEIGHTS], op, dnnl_f32, dnnl_ohwi), "weights", op,
+                   err) &&
+           !failed(describe_weights(&d->wanted[ROLE_WEIGHTS], op, filter ? dnnl_f32 : type,
+                                    dnnl_format_tag_any),
                    "weights", op, err) &&
-           !failed(dnnl_memory_desc_init_by_tag(&d->b, 1, bias_dims, dnnl_f32, dnnl_a), "bias", op,
-                   err);
+           !failed(describe_weights(&d->forward_weights, op, type, dnnl_format_tag_any), "weights",
+                   op, err) &&
+           (!has_bias || (!failed(describe_bias(&d->ours[ROLE_BIAS], op), "bias", op, err) &&
+                          !failed(describe_bias(&d->wanted[ROLE_BIAS], op), "bias", op, err)));
 }
 
-static dnnl_status_t describe_forward(const struct op *op, const struct descriptors *d,
-                                      dnnl_convolution_desc_t *desc, bool training)
-{
-    return dnnl_convolution_forward_desc_init(
-        desc, training ? dnnl_forward_training : dnnl_forward_inference, dnnl_convolution_direct,
-        &d->x, &d->w, op->convolution.bias ? &d->b : NULL, &d->y, d->strides, d->pad_low,
-        d->pad_high);
-}
-
-static dnnl_status_t create_forward(const struct op *op, const struct descriptors *d,
+static dnnl_status_t create_forward(const struct op *op, const struct description *d,
                                     dnnl_engine_t engine, dnnl_primitive_attr_t attributes,
                                     dnnl_primitive_desc_t *pd)
 {
-    dnnl_convolution_desc_t desc;
     dnnl_post_ops_t post;
-    dnnl_status_t status = describe_forward(op, d, &desc, false);
+    dnnl_status_t status = dnnl_post_ops_create(&post);
     if (status != dnnl_success) return status;
-    if ((status = dnnl_post_ops_create(&post)) != dnnl_success) return status;
-    if (op->convolution.relu)
-        status = dnnl_post_ops_append_eltwise(post, 1, dnnl_eltwise_relu, 0, 0);
+    if (op->convolution.relu) status = dnnl_api_append_relu(post);
     if (status == dnnl_success) status = dnnl_primitive_attr_set_post_ops(attributes, post);
     if (status == dnnl_success)
-        status = dnnl_primitive_desc_create(pd, &desc, attributes, engine, NULL);
+        status = dnnl_convolution_forward_primitive_desc_create(
+            pd, engine, dnnl_forward_inference, dnnl_convolution_direct, d->wanted[ROLE_SOURCE],
+            d->wanted[ROLE_WEIGHTS], d->wanted[ROLE_BIAS], d->wanted[ROLE_TARGET], d->strides, NULL,
+            d->pad_low, d->pad_high, attributes);
     dnnl_post_ops_destroy(post);
     return status;
 }
 
-static dnnl_status_t create_backward(const struct op *op, const struct descriptors *d,
+static dnnl_status_t create_backward(const struct op *op, const struct description *d,
                                      dnnl_engine_t engine, dnnl_primitive_attr_t attributes,
                                      dnnl_primitive_desc_t *pd)
 {
-    dnnl_convolution_desc_t forward, desc;
-    dnnl_primitive_desc_t hint;
-    struct op plain = *op;
-    plain.convolution.bias = false;
-    struct descriptors hint_descriptors = *d;
-    hint_descriptors.w.data_type = data_type(op->x.dtype);
-    dnnl_status_t status = describe_forward(&plain, &hint_descriptors, &forward, true);
-    if (status != dnnl_success) return status;
-    status = dnnl_primitive_desc_create(&hint, &forward, NULL, engine, NULL);
+    const const_memory_desc x = d->wanted[ROLE_SOURCE], y = d->wanted[ROLE_TARGET];
+    dnnl_primitive_desc_t forward;
+    dnnl_status_t status = dnnl_convolution_forward_primitive_desc_create(
+        &forward, engine, dnnl_forward_training, dnnl_convolution_direct, x, d->forward_weights,
+        NULL, y, d->strides, NULL, d->pad_low, d->pad_high, NULL);
     if (status != dnnl_success) return status;
     if (op->kind == OP_CONVOLUTION_BACKWARD_DATA)
-        status = dnnl_convolution_backward_data_desc_init(&desc, dnnl_convolution_direct, &d->x,
-                                                          &d->w, &d->y, d->strides, d->pad_low,
-                                                          d->pad_high);
+        status = dnnl_convolution_backward_data_primitive_desc_create(
+            pd, engine, dnnl_convolution_direct, x, d->wanted[ROLE_WEIGHTS], y, d->strides, NULL,
+            d->pad_low, d->pad_high, forward, attributes);
     else
-        status = dnnl_convolution_backward_weights_desc_init(
-            &desc, dnnl_convolution_direct, &d->x, &d->w, op->convolution.bias ? &d->b : NULL,
-            &d->y, d->strides, d->pad_low, d->pad_high);
-    if (status == dnnl_success)
-        status = dnnl_primitive_desc_create(pd, &desc, attributes, engine, hint);
-    dnnl_primitive_desc_destroy(hint);
+        status = dnnl_convolution_backward_weights_primitive_desc_create(
+            pd, engine, dnnl_convolution_direct, x, d->wanted[ROLE_WEIGHTS], d->wanted[ROLE_BIAS],
+            y, d->strides, NULL, d->pad_low, d->pad_high, forward, attributes);
+    dnnl_primitive_desc_destroy(forward);
     return status;
 }
 
-static dnnl_status_t create(const struct op *op, const struct descriptors *d, dnnl_engine_t engine,
+static dnnl_status_t create(const struct op *op, const struct description *d, dnnl_engine_t engine,
                             dnnl_primitive_desc_t *pd)
 {
     dnnl_primitive_attr_t attributes;
@@ -172,15 +183,15 @@ static dnnl_status_t create(const struct op *op, const struct descriptors *d, dn
 static bool scratchpad_init(struct plan *plan, struct dnnl_convolution *c,
                             const_dnnl_primitive_desc_t pd, struct error *err)
 {
-    const dnnl_memory_desc_t *md = dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
+    const const_memory_desc md = dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
     return queue_scratch_reserve(plan, dnnl_memory_desc_get_size(md), err) &&
            !failed(dnnl_memory_create(&c->scratchpad, md, c->engine, DNNL_MEMORY_NONE),
                    "scratchpad", &plan->op, err);
 }
 
 static dnnl_status_t argument_init(struct dnnl_convolution *c, struct argument *a, int id,
-                                   const dnnl_memory_desc_t *ours, const dnnl_memory_desc_t *theirs,
-                                   bool output, bool copy)
+                                   const_memory_desc ours, const_memory_desc theirs, bool output,
+                                   bool copy)
 {
     dnnl_status_t status = dnnl_memory_create(&a->ours, ours, c->engine, DNNL_MEMORY_NONE);
     a->id = id;
@@ -253,22 +264,17 @@ static const struct role_spec roles[3][ROLE_COUNT] = {
 };
 
 static bool arguments_init(struct dnnl_convolution *c, const struct op *op,
-                           const struct descriptors *d, const_dnnl_primitive_desc_t pd,
+                           const struct description *d, const_dnnl_primitive_desc_t pd,
                            struct error *err)
 {
-    dnnl_memory_desc_t ours[ROLE_COUNT];
-    ours[ROLE_BIAS] = d->b;
-    if (failed(describe_tensor(&ours[ROLE_SOURCE], &op->x), "tensor", op, err)) return false;
-    if (failed(describe_tensor(&ours[ROLE_TARGET], &op->y), "tensor", op, err)) return false;
-    if (failed(describe_weights(&ours[ROLE_WEIGHTS], op), "weights", op, err)) return false;
     for (int i = 0; i < ROLE_COUNT; i++) {
         if (i == ROLE_BIAS && !c->has_bias) continue;
         const struct role_spec *role = &roles[op->kind][i];
-        const dnnl_memory_desc_t *theirs = i == ROLE_BIAS
-                                               ? &d->b
-                                               : dnnl_primitive_desc_query_md(pd, role->query, 0);
+        const const_memory_desc theirs = i == ROLE_BIAS
+                                             ? d->wanted[i]
+                                             : dnnl_primitive_desc_query_md(pd, role->query, 0);
         const bool add_after = i == ROLE_SOURCE && op->convolution.accumulate;
-        if (failed(argument_init(c, &c->arguments[i], role->id, &ours[i], theirs, role->output,
+        if (failed(argument_init(c, &c->arguments[i], role->id, d->ours[i], theirs, role->output,
                                  add_after),
                    "memory", op, err))
             return false;
@@ -365,27 +371,30 @@ bool dnnl_convolution_plan(struct plan *plan, struct error *err)
     const struct op *op = &plan->op;
     struct dnnl_convolution *c = calloc(1, sizeof *c);
     if (!c) return error_set(err, EXIT_CODE_FAILED, "out of memory for a plan");
-    struct descriptors d;
+    struct description d;
     dnnl_primitive_desc_t pd = NULL;
     c->has_bias = op->convolution.bias && op->kind != OP_CONVOLUTION_BACKWARD_DATA;
-    if (!describe(op, &d, err)) goto fail;
-    if (failed(dnnl_engine_create(&c->engine, dnnl_cpu, 0), "engine", op, err)) goto fail;
+    bool planned = false;
+    if (!description_init(&d, op, c->has_bias, err)) goto done;
+    if (failed(dnnl_engine_create(&c->engine, dnnl_cpu, 0), "engine", op, err)) goto done;
     if (failed(dnnl_stream_create(&c->stream, c->engine, dnnl_stream_default_flags), "stream", op,
                err))
-        goto fail;
-    if (failed(create(op, &d, c->engine, &pd), "plan", op, err)) goto fail;
-    if (!scratchpad_init(plan, c, pd, err)) goto fail;
-    if (failed(dnnl_primitive_create(&c->primitive, pd), "kernel", op, err)) goto fail;
-    if (!arguments_init(c, op, &d, pd, err)) goto fail;
-    dnnl_primitive_desc_destroy(pd);
+        goto done;
+    if (failed(create(op, &d, c->engine, &pd), "plan", op, err)) goto done;
+    if (!scratchpad_init(plan, c, pd, err)) goto done;
+    if (failed(dnnl_primitive_create(&c->primitive, pd), "kernel", op, err)) goto done;
+    planned = arguments_init(c, op, &d, pd, err);
+done:
+    if (pd) dnnl_primitive_desc_destroy(pd);
+    description_release(&d);
+    if (!planned) {
+        release(c);
+        return false;
+    }
     plan->detail = c;
     plan->release = release;
     plan->load = load;
     plan->execute = execute;
     plan->bytes = c->bytes;
     return true;
-fail:
-    if (pd) dnnl_primitive_desc_destroy(pd);
-    release(c);
-    return false;
 }

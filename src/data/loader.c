@@ -1,9 +1,9 @@
-/* Reader threads over a ring of slots, one mutex around all of its state.
+/* Reader threads that fill a ring of slots; one mutex guards all shared state.
  *
- * Batches are opened in order, one at a time. The rows of the open batch, sorted by slide and
- * window so that a reader meets neighbours together, are handed out in runs; when the last run is
- * taken the next free slot is opened. A row's place in the batch is fixed beforehand, so who reads
- * it and when leaves no trace. */
+ * Batches are opened in order, one at a time. The rows of the open batch are sorted by slide and
+ * window, so that a reader gets neighbouring windows, and handed out in runs; when the last run is
+ * taken, the next free slot is opened. A row's position in the batch is fixed beforehand, so the
+ * result does not depend on which thread reads it, or when. */
 #include "micromet/data/loader.h"
 
 #include <pthread.h>
@@ -13,16 +13,16 @@
 
 struct slot {
     struct loader_batch *batch;
-    int *rows;       /* (batch) rows of the batch in reading order */
+    int *rows;       /* (batch) the batch's rows in reading order */
     int taken, done; /* rows handed out and rows finished */
-    int failed_at;   /* position in reading order of the first failed read; count = none */
+    int failed_at;   /* position, in reading order, of the first failed read; count = none */
     struct error error;
     struct slot *next_free;
 };
 
 struct reader {
     struct loader *loader;
-    void *handle; /* of the source */
+    void *handle; /* the source's reader */
     pthread_t thread;
     bool opened, started;
 };
@@ -31,7 +31,7 @@ struct loader {
     struct loader_source source;
     const struct sample *order;
     int64_t order_count, first_sample, batch_count;
-    int batch, run; /* rows of a batch, and of one piece of work */
+    int batch, run; /* rows per batch, and per unit of work */
     struct loader_batch *batches;
     struct slot *slots;
     int slot_count;
@@ -39,16 +39,16 @@ struct loader {
     struct reader *readers;
     int reader_count;
 
-    pthread_mutex_t mutex; /* guards what follows and the slots */
-    pthread_cond_t work;   /* a slot was freed, or readers shall end */
-    pthread_cond_t filled; /* all rows that were handed out of a slot are finished */
+    pthread_mutex_t mutex; /* guards the following fields and the slots */
+    pthread_cond_t work;   /* signals a free slot, or that the readers must stop */
+    pthread_cond_t filled; /* signals that all rows handed out from a slot are finished */
     struct slot *first_free;
-    struct slot *open;     /* whose rows are being handed out, or NULL */
+    struct slot *open;     /* its rows are being handed out; NULL = none */
     struct slot **ring;    /* (slot_count) batch b is in ring[b % slot_count] */
     int64_t opened, taken; /* batches */
-    int held;              /* slots that the caller has */
+    int held;              /* slots that the caller holds */
     bool failed;
-    atomic_bool stop; /* also looked at between two reads, without the mutex */
+    atomic_bool stop; /* also checked between reads, without the mutex */
 };
 
 static int compare_rows(const void *left, const void *right, void *context)
@@ -81,7 +81,8 @@ static void open_next_batch(struct loader *l)
     if (batch->count > l->run) pthread_cond_broadcast(&l->work);
 }
 
-/* Wait for rows to read: positions *from up to *to of a slot. NULL when this reader shall end. */
+/* Wait for rows to read: positions [*from, *to) of the returned slot. NULL tells the
+ * reader to stop. */
 static struct slot *take_rows(struct loader *l, int *from, int *to)
 {
     for (;;) {
@@ -100,7 +101,7 @@ static struct slot *take_rows(struct loader *l, int *from, int *to)
     return slot;
 }
 
-/* Returns the position of the read that failed, or `to`. */
+/* Read rows; returns the position of the read that failed, or `to`. */
 static int read_rows(struct reader *reader, const struct slot *slot, int from, int to,
                      struct error *err)
 {
@@ -193,7 +194,7 @@ bool loader_init(struct loader **loader, const struct loader_source *source,
     CHECK(batch > 0 && options->slot_count > 0 && threads > 0);
     CHECK(source->towers > 0 && source->towers <= TOWERS_MAX);
     CHECK(options->first_sample >= 0 && samples >= 0);
-    const size_t cache_bytes = options->cache_bytes / (size_t)threads; /* of one reader */
+    const size_t cache_bytes = options->cache_bytes / (size_t)threads; /* per reader */
     *loader = NULL;
     struct loader *l = calloc(1, sizeof *l);
     if (!l) return error_set(err, EXIT_CODE_FAILED, "no memory for the loader");
@@ -229,7 +230,7 @@ bool loader_next(struct loader *l, struct loader_batch **out, struct error *err)
 {
     bool ok = true;
     *out = NULL;
-    if (l->taken == l->batch_count) return true; /* only this thread writes `taken` */
+    if (l->taken == l->batch_count) return true; /* `taken` is written only by this thread */
 
     pthread_mutex_lock(&l->mutex);
     CHECK(l->held < l->slot_count);

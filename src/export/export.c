@@ -1,5 +1,6 @@
-/* One table of formats, none of which writes over anything unasked. A folder's last file is the one
- * that makes it a model to its readers, and the one that tells that an export is there. */
+/* The table of export formats. Existing files are overwritten only on request. In an export of
+ * several files, the last one to be written is the one by which readers recognise the model, so an
+ * interrupted export is not mistaken for a complete one. */
 #include "micromet/export/export.h"
 
 #include <ctype.h>
@@ -19,11 +20,11 @@ struct job {
     struct checkpoint *checkpoint;
     const struct export_options *options;
     const struct export_facts *facts;
-    char paths[5][PATH_MAX_BYTES]; /* of its files, the last one to be written last */
+    char paths[5][PATH_MAX_BYTES]; /* of all files, in order of writing */
     int path_count;
 };
 
-/* One more file of the job: folder/name, or the path itself without a name. */
+/* Add a file to the job: folder/name, or `folder` itself if name is NULL. */
 static bool plan_file(struct job *job, const char *folder, const char *name, struct error *err)
 {
     char *path = job->paths[job->path_count++];
@@ -42,7 +43,7 @@ static bool write_onnx(struct job *job, struct error *err)
     return export_onnx(job->checkpoint, job->options, job->facts, job->paths[0], err);
 }
 
-/* The module stands beside the weights under their name. */
+/* The Python module is placed beside the weights, under the same name. */
 static bool plan_safetensors(struct job *job, const char *path, struct error *err)
 {
     static const char suffix[] = ".safetensors";
@@ -75,7 +76,7 @@ static bool plan_wsinfer(struct job *job, const char *folder, struct error *err)
     return folder_create(folder, err);
 }
 
-/* wsinfer-zoo's model-config.schema.json, version 1.0. */
+/* Follows wsinfer-zoo's model-config.schema.json, version 1.0. */
 static bool write_wsinfer_config(const struct job *job, const char *path, struct error *err)
 {
     const int side = job->facts->single.side;
@@ -108,7 +109,7 @@ static bool write_wsinfer(struct job *job, struct error *err)
            write_wsinfer_config(job, job->paths[3], err);
 }
 
-/* The model's name as a folder's. */
+/* The model's name, made fit for a folder. */
 static void triton_name(const struct checkpoint *checkpoint, char name[128])
 {
     snprintf(name, 128, "%s", checkpoint->config.name[0] ? checkpoint->config.name : "micromet");
@@ -126,7 +127,7 @@ static bool plan_triton(struct job *job, const char *repository, struct error *e
            plan_file(job, model, "config.pbtxt", err) && folder_create(version, err);
 }
 
-/* A string of protobuf's text format. */
+/* Write a string in protobuf's text format. */
 static void put_quoted(FILE *stream, const char *text)
 {
     putc('"', stream);
@@ -200,7 +201,8 @@ static const struct {
     [EXPORT_TRITON] = { plan_triton, write_triton },
 };
 
-/* Without the last file the others are no export, should this one not come to its end. */
+/* Fails if a file exists, unless `force`. The last file is removed first: should this export be
+ * interrupted, what remains must not look complete. */
 static bool make_room(const struct job *job, bool force, struct error *err)
 {
     for (int i = job->path_count - 1; i >= 0; i--) {

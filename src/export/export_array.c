@@ -1,5 +1,5 @@
-/* Arrays of the checkpoint as a graph holds them: of the shape that the model asks for, batch norms
- * folded into their convolutions, in float32 or float16. */
+/* Arrays of the checkpoint as the graph needs them: with the model's shapes, batch norms folded
+ * into their convolutions, in float32 or float16. */
 #include <math.h>
 #include <string.h>
 
@@ -38,7 +38,7 @@ bool export_convolution(const struct checkpoint *checkpoint, const struct incept
     return true;
 }
 
-/* Round to the nearest half float, ties to even. False if it is too large for one. */
+/* Round to the nearest float16, ties to even. False if the value is too large. */
 static bool half_from_float(float value, uint16_t *half)
 {
     uint32_t bits;
@@ -56,7 +56,7 @@ static bool half_from_float(float value, uint16_t *half)
     return true;
 }
 
-/* What the values of channel k are multiplied with. */
+/* The factor by which the values of channel k are multiplied. */
 static double channel_scale(const struct export_source *source, int64_t k)
 {
     if (!source->norm[1]) return 1;

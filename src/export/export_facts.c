@@ -1,4 +1,4 @@
-/* What a model is and expects of its input, as the text that every format carries. */
+/* What a model is and expects as input, as the text metadata that every format carries. */
 #include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -32,7 +32,7 @@ static void list_text(char text[64], const int *values, int count)
     snprintf(text + at, 64 - (size_t)at, "]");
 }
 
-/* As much of the configuration as the model is made of. */
+/* Only those keys of the configuration that define the model. */
 static void add_config(struct export_facts *facts, const struct config *config)
 {
     char levels[64], head[64];

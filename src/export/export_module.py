@@ -1,7 +1,8 @@
-"""A tumour model of micromet in PyTorch: InceptionV3 towers, their pooled features side by side, a dense head.
+"""A tumour classifier trained with micromet, in PyTorch: InceptionV3 towers, whose pooled features are
+concatenated, and a dense head.
 
     model = load()                                       # from the safetensors file beside this one
-    logit = model(*[preprocess(w) for w in windows])     # a window for each tower, uint8 RGB (N, WINDOW, WINDOW, 3)
+    logit = model(*[preprocess(w) for w in windows])     # one window per tower, uint8 RGB (N, WINDOW, WINDOW, 3)
     tumor = logit.sigmoid() >= THRESHOLD
 
 Needs torch, torchvision and safetensors.
@@ -23,7 +24,7 @@ def preprocess(rgb):
 
 
 def split(window):
-    """One larger window at the finest level, (N, 3, SIDE, SIDE), cut and shrunk into the towers' windows."""
+    """Cuts the towers' windows out of one larger window at the finest level, (N, 3, SIDE, SIDE), and shrinks them."""
     windows = []
     for corner, ratio in zip(CORNERS, RATIOS):
         end = corner + ratio * WINDOW
@@ -32,7 +33,7 @@ def split(window):
 
 
 def leave_padding_out(module, inputs):
-    """torchvision's average pools count their padding as zeros; divided by the share of real pixels they do not."""
+    """torchvision's average pools include their padding, zeros; dividing by the share of real pixels excludes it."""
     share = F.avg_pool2d(torch.ones_like(inputs[0][:1, :1]), 3, stride=1, padding=1)
     return inputs[0] / share
 
@@ -58,7 +59,7 @@ class Model(nn.Module):
         self.dropout = nn.Dropout(DROPOUT)
 
     def forward(self, *windows):
-        """Windows as preprocess() or split() gives them, one for each tower -> logits (N, 1)."""
+        """Windows as returned by preprocess() or split(), one per tower -> logits (N, 1)."""
         x = torch.cat([getattr(self, f"tower{t}")(window) for t, window in enumerate(windows)], 1)
         for i, layer in enumerate(self.head[:-1]):
             x = layer(x).relu()

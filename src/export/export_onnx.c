@@ -1,9 +1,10 @@
-/* The model as an ONNX graph: the table of InceptionV3 walked once a tower, batch norms folded.
+/* The model as an ONNX graph: InceptionV3's table is walked once per tower, with batch
+ * norms folded.
  *
- * The operators are few and old (opset 13) and every option of theirs is one that runtimes agree
- * on: a pool that counts its padding is a Pad and a pool without, a dense layer is a 1×1
- * convolution of the 1×1 map, and a concatenation follows the last of its parts. Nodes and
- * initializers are only listed here; onnx_write() asks for one array at a time. */
+ * Only a few old operators (opset 13) are used, with options that all runtimes interpret alike: a
+ * pool that includes padding becomes a Pad and an unpadded pool, a dense layer a 1×1 convolution of
+ * a 1×1 map, and a concatenation comes after all its parts. Nodes and initializers are only listed
+ * here; onnx_write() asks for the values one array at a time. */
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +18,8 @@ enum {
     INITIALIZERS_MAX = TOWERS_MAX * 2 * INCEPTION_LAYERS,
     NAMES_MAX = TOWERS_MAX * 8 * INCEPTION_LAYERS,
     NAME_BYTES = 80,
-    ONNX_FLOAT = 1, /* of Cast */
+    /* Types, for Cast. */
+    ONNX_FLOAT = 1,
     ONNX_FLOAT16 = 10,
 };
 
@@ -27,7 +29,7 @@ struct builder {
     const struct export_facts *facts;
     struct onnx_node nodes[NODES_MAX];
     struct weight_array initializers[INITIALIZERS_MAX];
-    struct export_source sources[INITIALIZERS_MAX]; /* of initializers without data */
+    struct export_source sources[INITIALIZERS_MAX]; /* for initializers without data */
     char names[NAMES_MAX][NAME_BYTES];
     int node_count, initializer_count, name_count;
     float scale[1], offset[1]; /* preprocessing */
@@ -36,7 +38,7 @@ struct builder {
     struct error *err;
 };
 
-/* --- Parts of a graph ------------------------------------------------------------------------ */
+/* --- Parts of a graph ------------------------------------------------------------------------- */
 
 static char *name_of(struct builder *b, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
@@ -69,7 +71,7 @@ static void add_input(struct onnx_node *node, const char *input)
     node->inputs[i] = input;
 }
 
-/* count 0: one integer. */
+/* Set an attribute; count 0 means a single integer rather than a list. */
 static void set(struct onnx_node *node, const char *name, int count, const int64_t *values)
 {
     int i = 0;
@@ -115,7 +117,7 @@ static const char *add_number(struct builder *b, char *name, const float *value)
             .dims = 1, .shape = { 1 }, .count = 1, .data = value, .dtype = "F32" });
 }
 
-/* Shape as the graph wants it, values from `source` when the file is written. */
+/* Add an initializer; its values come from `source` when the file is written. */
 static const char *add_weights(struct builder *b, char *name, int dims, const int64_t *shape,
                                const struct export_source *source)
 {
@@ -129,9 +131,9 @@ static const char *add_weights(struct builder *b, char *name, int dims, const in
     return add_initializer(b, name, &array);
 }
 
-/* --- Preprocessing --------------------------------------------------------------------------- */
+/* --- Preprocessing ---------------------------------------------------------------------------- */
 
-/* uint8 (N, H, W, 3) -> float (N, 3, H, W), values as they are. */
+/* uint8 (N, H, W, 3) to float (N, 3, H, W), without scaling the values. */
 static const char *unpack(struct builder *b, const char *input)
 {
     if (b->options->input == EXPORT_FLOAT) return input;
@@ -141,7 +143,7 @@ static const char *unpack(struct builder *b, const char *input)
     return planes;
 }
 
-/* The tower's own window out of the single one: its centre, shrunk by a box filter. */
+/* Cut the tower's window out of the centre of the single one, and shrink it with a box filter. */
 static const char *cut(struct builder *b, const char *window, int tower)
 {
     const struct single_window *single = &b->facts->single;
@@ -166,7 +168,7 @@ static const char *cut(struct builder *b, const char *window, int tower)
     return shrunk;
 }
 
-/* What a tower reads: [-1, 1]. */
+/* Scale to the towers' input range, [-1, 1]. */
 static const char *scale(struct builder *b, const char *window, int tower)
 {
     const char *scaled = name_of(b, "tower%d.scaled", tower);
@@ -177,7 +179,7 @@ static const char *scale(struct builder *b, const char *window, int tower)
     return cast(b, name_of(b, "tower%d.input.half", tower), input, ONNX_FLOAT16);
 }
 
-/* --- Towers ---------------------------------------------------------------------------------- */
+/* --- Towers ----------------------------------------------------------------------------------- */
 
 static bool add_convolution(struct builder *b, const struct inception_layer *l, int tower,
                             const char *input, char *output)
@@ -223,7 +225,7 @@ static bool has_node(const struct builder *b, const char *output)
     return false;
 }
 
-/* A tensor of the table by its name in the graph; a concatenation is added when first asked for. */
+/* The graph's name of a tensor in the table; a concatenation is added when it is first needed. */
 static const char *tensor(struct builder *b, const char *name, int tower)
 {
     const char *whole = name_of(b, "tower%d.%s", tower, name);
@@ -236,7 +238,7 @@ static const char *tensor(struct builder *b, const char *name, int tower)
     return whole;
 }
 
-/* Its pooled features, or NULL. */
+/* Add a tower; returns the name of its pooled features, or NULL on error. */
 static const char *add_tower(struct builder *b, int tower, const char *window)
 {
     const char *input = scale(b, window, tower);
@@ -254,7 +256,7 @@ static const char *add_tower(struct builder *b, int tower, const char *window)
     return features;
 }
 
-/* --- Head ------------------------------------------------------------------------------------ */
+/* --- Head ------------------------------------------------------------------------------------- */
 
 static bool add_head(struct builder *b, const char *features)
 {
@@ -286,7 +288,7 @@ static bool add_head(struct builder *b, const char *features)
     return true;
 }
 
-/* --- The graph ------------------------------------------------------------------------------- */
+/* --- The graph -------------------------------------------------------------------------------- */
 
 static void add_constants(struct builder *b)
 {
@@ -322,7 +324,7 @@ static bool build(struct builder *b, const struct onnx_value *inputs)
     return add_head(b, "features");
 }
 
-/* --- The file -------------------------------------------------------------------------------- */
+/* --- The file --------------------------------------------------------------------------------- */
 
 static int describe_inputs(const struct builder *b, struct onnx_value *inputs,
                            char docs[TOWERS_MAX][256])

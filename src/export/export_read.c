@@ -1,5 +1,5 @@
-/* An exported ONNX file as a model again. Its batch norms are inside its convolutions; the model
- * still has them, so they become those that change nothing but add the bias. */
+/* Reads an exported ONNX file back as a model. Its batch norms are already folded, but the model
+ * still has batch norms, so these are set to add the folded bias and change nothing else. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,7 +31,7 @@ fail:
     return false;
 }
 
-/* Copy an array of the file, whatever its trailing dimensions of 1, into the model's. */
+/* Copy an array of the file into the model's; trailing dimensions of 1 are ignored. */
 static bool write_array(struct checkpoint *c, struct model *model, int index, const char *name,
                         struct error *err)
 {
@@ -63,13 +63,13 @@ static bool write_constant(struct model *model, int index, float value, struct e
 static bool write_parameter(struct checkpoint *c, struct model *model, int index, struct error *err)
 {
     static const struct {
-        const char *ours, *graphs; /* NULL: the constant */
+        const char *ours, *graphs; /* graphs: NULL = use the constant */
         float constant;
     } parts[] = {
         { ".conv.weight", ".weight", 0 },
         { ".bn.bias", ".bias", 0 },
         { ".bn.running_mean", NULL, 0 },
-        { ".bn.running_var", NULL, 1 }, /* less epsilon */
+        { ".bn.running_var", NULL, 1 }, /* minus epsilon */
     };
     const char *name = model_parameter(model, index)->name;
     for (size_t i = 0; i < COUNT_OF(parts); i++) {

@@ -1,5 +1,5 @@
-/* The model for PyTorch: its arrays as they are, and a module that takes them. The module is
- * export_module.py with the model's figures in the place of @MODEL@. */
+/* The model for PyTorch: its arrays unchanged, and a module that loads them. The module is
+ * export_module.py with @MODEL@ replaced by the model's constants. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,7 +46,7 @@ bool export_arrays(struct checkpoint *checkpoint, const struct export_facts *fac
     return done;
 }
 
-/* Python: "(1, 2)" and "(1,)". */
+/* A Python tuple: "(1, 2)", "(1,)". */
 static void put_tuple(FILE *stream, const char *name, const int *values, int count)
 {
     fprintf(stream, "%s = (", name);

@@ -2,9 +2,9 @@
 
     python make_torchscript.py
 
-The patch (N, 3, SIDE, SIDE), scaled to [-1, 1] as config.json says, is cut into the towers' windows inside. There are two logits,
-0 and the tumour's: their softmax, which WSInfer and QuPath take, is the tumour's probability. Needs torch, torchvision and
-safetensors.
+The model cuts the patch (N, 3, SIDE, SIDE), scaled to [-1, 1] by the transform in config.json, into the towers' windows.
+It has two logits, 0 and the tumour's: their softmax, which WSInfer and QuPath apply, is the tumour's probability.
+Needs torch, torchvision and safetensors.
 """
 import os
 from pathlib import Path

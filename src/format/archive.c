@@ -1,5 +1,5 @@
-/* See archive.h. The idea: everything that an entry claims about itself is checked once, on
- * opening, against the one thing that is certain: how many bytes the file has. */
+/* See archive.h. All that an entry claims about itself is checked once, when the archive is opened,
+ * against the one fact that is certain: the size of the file. */
 #include "archive.h"
 
 #include <stdlib.h>
@@ -11,8 +11,8 @@
 
 enum {
     ENTRIES_MAX = 1 << 16,
-    INFLATION_MAX = 16,     /* content may take so many times the file's bytes */
-    SMALL_BYTES = 16 << 20, /* and this in any case: text packs well */
+    INFLATION_MAX = 16,     /* limit on unpacked bytes, as a multiple of the file's size */
+    SMALL_BYTES = 16 << 20, /* always allowed, since text compresses well */
 };
 
 static bool refuse(struct error *err, const char *path, const char *name, const char *reason)
@@ -20,7 +20,7 @@ static bool refuse(struct error *err, const char *path, const char *name, const 
     return error_set(err, EXIT_CODE_FAILED, "%s: '%.200s': %s", path, name, reason);
 }
 
-/* Returns NULL, or what is wrong. Adds the entry's bytes to the sums. */
+/* Returns NULL, or what is wrong. Adds the entry's sizes to the sums. */
 static const char *check_entry(const struct zip_stat *facts, uint64_t *packed, uint64_t *unpacked)
 {
     static const uint64_t needed = ZIP_STAT_NAME | ZIP_STAT_SIZE | ZIP_STAT_COMP_SIZE |
@@ -122,7 +122,7 @@ uint64_t archive_bytes(const struct archive *archive, int entry)
     return facts.size;
 }
 
-/* Reading one byte more than there are finds the end, where libzip compares the checksum. */
+/* libzip compares the checksum when it reaches the end, so try to read one byte past it. */
 static const char *read_all(struct zip_file *file, char *bytes, uint64_t size)
 {
     char beyond;

@@ -1,6 +1,6 @@
-/* Zip archives that hold weights, read through libzip. Archives are untrusted: opening one
- * checks that no two entries have one name, that none is encrypted, and that all together fit
- * the file's size. */
+/* Zip archives that hold weights, read through libzip. Archives are not trusted: on opening it
+ * is checked that entries have distinct names, that none is encrypted, and that their sizes
+ * fit the file's. */
 #ifndef MICROMET_FORMAT_ARCHIVE_H
 #define MICROMET_FORMAT_ARCHIVE_H
 
@@ -14,7 +14,7 @@ struct zip;
 struct archive {
     const char *path;
     struct zip *zip;
-    int count;           /* entries are 0 … count - 1 */
+    int count;           /* entries are numbered 0 … count - 1 */
     uint64_t file_bytes; /* of the archive */
 };
 
@@ -23,12 +23,12 @@ void archive_release(struct archive *archive); /* safe on a zeroed struct */
 
 const char *archive_name(const struct archive *archive, int entry);
 int archive_find(const struct archive *archive, const char *name); /* -1 = none */
-uint64_t archive_bytes(const struct archive *archive, int entry);  /* of the content, unpacked */
+uint64_t archive_bytes(const struct archive *archive, int entry);  /* of the unpacked content */
 
-/* The whole entry into `bytes`, as many as archive_bytes() says; its checksum must fit. */
+/* Read a whole entry, archive_bytes() long, and verify its checksum. */
 bool archive_read(const struct archive *archive, int entry, void *bytes, struct error *err);
-/* The whole entry into memory of its own, with a terminating NUL; refuses entries over `limit`.
- * NULL on errors. */
+/* Read a whole entry into malloc'ed memory, with a terminating NUL; refuses entries larger than
+ * `limit`. NULL on error. */
 char *archive_read_new(const struct archive *archive, int entry, uint64_t limit, size_t *size,
                        struct error *err);
 

@@ -1,9 +1,9 @@
-/* Maps of numbers as a tiled float32 TIFF that QuPath, ASAP and Python open. The idea: rows collect
+/* Maps of numbers as a tiled float32 TIFF that QuPath, ASAP and Python can open. Rows are collected
  * in a band one tile high; a full band is cut into tiles and written, so memory does not grow with
  * the height of the map.
  *
- * Deflate without a predictor: Bio-Formats (QuPath) and plain tifffile refuse
- * the floating-point one. */
+ * Compressed by deflate without a predictor: Bio-Formats (QuPath) and plain tifffile do not support
+ * the floating-point predictor. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,7 +27,7 @@ struct float_tiff {
     struct error said; /* libtiff's first message */
 };
 
-/* libtiff's handlers: errors become a struct error, warnings are none of our business. */
+/* libtiff's message handlers: the first error is kept as a struct error, warnings are dropped. */
 static int keep_error(TIFF *tiff, void *context, const char *module, const char *format,
                       va_list arguments)
 {
@@ -45,7 +45,7 @@ static int drop_warning(TIFF *tiff, void *context, const char *module, const cha
     return 1;
 }
 
-/* libtiff's messages go to `said`. */
+/* Open with libtiff's error messages directed to `said`. */
 static TIFF *open_tiff(const char *path, int descriptor, const char *mode, struct error *said)
 {
     TIFFOpenOptions *options = TIFFOpenOptionsAlloc();
@@ -113,7 +113,7 @@ bool float_tiff_create(struct float_tiff **tiff, const char *path, int64_t width
     for (int64_t i = 0; i < TILE * padded_width(map); i++) map->band[i] = NAN;
     if (!atomic_file_open(&map->file, path, err)) goto fail;
     bool big = width > classic_bytes_max / (int64_t)sizeof(float) / height;
-    int descriptor = dup(fileno(map->file.stream)); /* libtiff closes its own */
+    int descriptor = dup(fileno(map->file.stream)); /* libtiff closes its descriptor */
     if (descriptor >= 0) map->tiff = open_tiff(path, descriptor, big ? "w8" : "w", &map->said);
     if (!map->tiff && descriptor >= 0) close(descriptor);
     if (!map->tiff || !set_tags(map, um_per_px, description)) {

@@ -1,8 +1,8 @@
-/* What an HDF5 file from Keras holds. The idea: walk the names and take down, for each dataset, its
- * shape and where its values lie; only values that are not float32 already are read and converted.
+/* Lists what a Keras HDF5 file holds: for each dataset its name, its shape and where its values
+ * are. Only values that are not stored as plain float32 are read and converted.
  *
  * Runs in a child process (sandbox.h). Only hard links are followed, so nothing outside the file is
- * asked for, and no memory is taken for values that the file is too small to hold. */
+ * opened, and memory for values is bounded by what a file of this size can hold. */
 #include <hdf5.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,7 +19,7 @@ struct reader {
     struct survey *survey;
     float *values;
     int64_t values_max;
-    int groups; /* visited so far: links may run in circles */
+    int groups; /* visited so far; limited, as links may form cycles */
     hid_t file, root;
 };
 
@@ -56,7 +56,7 @@ static bool names_append(struct names *names, const char *name, size_t bytes_max
     return true;
 }
 
-/* Values of an open string attribute, fixed or variable length. Returns NULL, or what is wrong. */
+/* Read an open string attribute, of fixed or variable length. Returns NULL, or what is wrong. */
 static const char *read_strings(hid_t attribute, hid_t type, hid_t space, struct names *names)
 {
     hssize_t count = H5Sget_simple_extent_npoints(space);
@@ -119,7 +119,7 @@ static bool read_names(struct reader *reader, hid_t object, const char *attribut
     return true;
 }
 
-/* Does every link on the way to `place` stay inside the file? */
+/* Check that every link along the path `place` stays inside the file. */
 static bool check_links(struct reader *reader, hid_t from, const char *place)
 {
     char prefix[2 * SURVEY_NAME_BYTES + 2];
@@ -142,7 +142,7 @@ static bool check_links(struct reader *reader, hid_t from, const char *place)
     return true;
 }
 
-/* Where and how the values are stored. Returns NULL, or what is wrong. */
+/* Check that the values are stored in the file itself. Returns NULL, or what is wrong. */
 static const char *check_storage(hid_t dataset)
 {
     hid_t creation = H5Dget_create_plist(dataset);
@@ -175,7 +175,7 @@ static const char *check_shape(struct survey_entry *entry, hid_t type, hid_t spa
     return NULL;
 }
 
-/* Float32 in one piece and aligned can be used where it lies. */
+/* Contiguous, aligned float32 can be used where it is in the image. */
 static bool in_place(struct reader *reader, hid_t dataset, hid_t type, int64_t count,
                      struct survey_entry *entry)
 {
@@ -215,7 +215,7 @@ static const char *survey_open_dataset(struct reader *reader, hid_t dataset, hid
     return read_values(reader, dataset, count, entry);
 }
 
-/* Add the dataset at `place` below `from` as `name`. */
+/* Add the dataset at path `place`, relative to `from`, under the name `name`. */
 static bool survey_dataset(struct reader *reader, hid_t from, const char *place, const char *name,
                            const char *layer)
 {
@@ -269,7 +269,7 @@ static bool survey_keras2(struct reader *reader)
     return done;
 }
 
-/* --- Keras 3: groups within groups; a group `vars` holds the datasets 0, 1, … of one layer ---- */
+/* --- Keras 3: nested groups; a group `vars` holds the datasets 0, 1, … of a layer ------------- */
 
 static herr_t take_name(hid_t group, const char *name, const H5L_info_t *link, void *names)
 {
@@ -380,13 +380,13 @@ static herr_t context_free(void *bytes)
     return 0;
 }
 
-/* libhdf5 insists that no file has the image's name: this one cannot exist. */
+/* libhdf5 requires that no file of the image's name exists; this path cannot. */
 static const char no_file[] = "/dev/null/image";
 
 static hid_t open_image(const struct hdf5_image *image)
 {
-    void *bytes =
-        (void *)(uintptr_t)image->bytes; /* never written to: the file is open read-only */
+    /* Never written to: the file is opened read-only. */
+    void *bytes = (void *)(uintptr_t)image->bytes;
     H5FD_file_image_callbacks_t callbacks = {
         .image_malloc = image_lend,
         .image_memcpy = image_leave,

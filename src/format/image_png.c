@@ -1,5 +1,5 @@
-/* PNG in and out, through libpng's simplified interface: RGB bytes on this side, whatever the file
- * holds on the other. Transparent pixels are laid on white. */
+/* Reading and writing PNG through libpng's simplified interface. Pixels are RGB bytes whatever the
+ * file holds; transparent pixels are blended with white. */
 #include <errno.h>
 #include <png.h>
 #include <stdlib.h>

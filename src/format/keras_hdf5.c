@@ -1,6 +1,6 @@
-/* Weights that Keras saved as HDF5. The idea: libhdf5 looks at the file in a child process, where a
- * forged file can do no harm, and says where each array lies; here that is checked against the
- * file, and the arrays get their names. Float32 stays where it is in the mapped file. */
+/* Weights that Keras saved as HDF5. libhdf5 parses the file in a child process, where a forged file
+ * can do no harm, and reports where each array is. Here that report is checked against the file and
+ * the arrays are named. Float32 arrays are used in place, in the memory-mapped file. */
 #include "keras_hdf5.h"
 
 #include <ctype.h>
@@ -20,14 +20,13 @@ static bool refuse(struct error *err, const char *path, const char *name, const 
     return error_set(err, EXIT_CODE_FAILED, "%s: '%.200s': %s", path, name, reason);
 }
 
-/* --- Names ---------------------------------------------------------------------------------------
- */
+/* --- Names ------------------------------------------------------------------------------------ */
 
 enum { VARIABLES_MAX = 4 };
 
-/* Variables of a layer in the order in which Keras 3 numbers them: what trains comes first. */
+/* The variables of a layer in the order in which Keras 3 numbers them: trainable ones first. */
 static const struct {
-    const char *kind; /* the class's name as the path has it, without its number */
+    const char *kind; /* the class as named in the path, without its number */
     int count;
     const char *variables[VARIABLES_MAX];
 } kinds[] = {
@@ -54,7 +53,7 @@ static size_t place_length(const char *path)
     return length;
 }
 
-/* "batch_normalization_3" -> the length of "batch_normalization". */
+/* Length of "batch_normalization" in "batch_normalization_3". */
 static size_t kind_length(const char *group, size_t length)
 {
     size_t kind = length;
@@ -62,8 +61,7 @@ static size_t kind_length(const char *group, size_t length)
     return kind > 0 && kind < length && group[kind - 1] == '_' ? kind - 1 : length;
 }
 
-/* What variable `index` of `count` of the layer saved in `group` is called; NULL if the
- * kind is unknown. */
+/* Name of variable `index` of `count` of the layer saved in `group`; NULL if not known. */
 static const char *variable_name(const char *group, size_t length, int index, int count)
 {
     const size_t kind = kind_length(group, length);
@@ -74,14 +72,14 @@ static const char *variable_name(const char *group, size_t length, int index, in
     return NULL;
 }
 
-/* Entries of one layer; of a Keras 2 file, all entries. */
+/* The entries of one layer; for a Keras 2 file, all entries. */
 struct group {
     char place[SURVEY_NAME_BYTES]; /* Keras 3: "layers/conv2d_1" */
-    const char *layer;             /* Keras 3: what the layer is called */
+    const char *layer;             /* Keras 3: the layer's name */
     int first, count;
 };
 
-/* Entries from `first` on that lie in the same place. */
+/* Number of consecutive entries, from `first` on, in the same place. */
 static int count_group(const struct survey *survey, int first)
 {
     const size_t length = place_length(survey->entries[first].name);
@@ -108,13 +106,13 @@ static bool find_layer(struct group *group, const struct survey_entry *entry, co
                "weights with a newer Keras");
 }
 
-/* "conv2d_9" before "conv2d_10": numbers count by value. */
+/* Numbers compare by value: "conv2d_9" comes before "conv2d_10". */
 static int by_layer(const void *left, const void *right)
 {
     return strverscmp(((const struct group *)left)->layer, ((const struct group *)right)->layer);
 }
 
-/* As many groups as there are, in the order of their arrays; -1 on errors. */
+/* Group the entries, and sort the groups by layer. Returns their number, or -1 on error. */
 static int find_groups(struct group *groups, const struct survey *survey, const char *path,
                        const struct keras_layers *layers, struct error *err)
 {
@@ -132,8 +130,7 @@ static int find_groups(struct group *groups, const struct survey *survey, const 
     return count;
 }
 
-/* The name of the group's entry `index` as Keras 2 would give it: "conv2d_17/kernel:0".
- * NULL: no memory. */
+/* The group's entry `index` as Keras 2 would name it: "conv2d_17/kernel:0". NULL: no memory. */
 static char *array_name(const struct group *group, const struct survey_entry *entry, int index)
 {
     if (!group->layer) return strdup(entry->name);
@@ -152,8 +149,7 @@ static bool is_plain_entry(const struct survey_entry *entry)
            (!entry->layer[0] || weights_plain_name(entry->layer));
 }
 
-/* --- What the child says, checked ---------------------------------------------------------------
- */
+/* --- Checking what the child reports ---------------------------------------------------------- */
 
 static const char *take_shape(struct weight_array *array, const struct survey_entry *entry)
 {
@@ -189,7 +185,7 @@ static const char *take_values(struct weight_array *array, const struct survey_e
     return NULL;
 }
 
-/* The group's entry `index`, as the next array. */
+/* Append the group's entry `index` to the arrays. */
 static bool take_entry(struct weights *weights, const struct hdf5_image *image,
                        const struct survey *survey, const float *values, const struct group *group,
                        int index, struct error *err)
@@ -254,7 +250,7 @@ static void work(void *context)
     hdf5_survey(task->image, task->survey, task->values);
 }
 
-/* Keep as much of the values as there are, as weights->converted. */
+/* Keep the used part of the values as weights->converted, and unmap the rest. */
 static void keep_values(struct weights *weights, float *values, size_t bytes, int64_t count)
 {
     const size_t page = (size_t)sysconf(_SC_PAGESIZE);
@@ -289,8 +285,7 @@ bool keras_image_read(struct weights *weights, const struct hdf5_image *image,
 
 /* --- The file --------------------------------------------------------------------------------- */
 
-/* HDF5 begins with its signature, or has it behind a block of the user's that is a power of two
- * from 512 on. */
+/* HDF5 files begin with a signature, or have it after a user block of 512, 1024, 2048 … bytes. */
 static bool is_hdf5(const struct hdf5_image *image)
 {
     static const char signature[8] = "\x89HDF\r\n\x1a\n";

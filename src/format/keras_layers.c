@@ -1,6 +1,7 @@
-/* Which layer Keras 3 saved where. The idea: repeat its numbering. Variables of a model's layers
- * lie under "layers/", each layer under its class's name in snake case, the second of a class with
- * _1 and so on in the order of config.json; a model among them has its own "layers/" below. */
+/* Where Keras 3 saved which layer, by repeating its numbering. The variables of a model's layers
+ * are under "layers/", each layer under its class name in snake case; in the order of config.json,
+ * the second layer of a class gets the suffix _1, and so on. A model among the layers has a
+ * "layers/" of its own. */
 #include "keras_layers.h"
 
 #include <ctype.h>
@@ -13,10 +14,10 @@
 enum { PLACE_BYTES = 1024, DEPTH_MAX = 16, LAYERS_MAX = 1 << 16 };
 
 struct keras_layers {
-    json_t *names; /* place -> name */
+    json_t *names; /* path -> name */
 };
 
-/* As re.sub("(.)([A-Z][a-z]+)", r"\1_\2") and re.sub("([a-z])([A-Z])", r"\1_\2") do, in lower case:
+/* Lower case of re.sub("(.)([A-Z][a-z]+)", r"\1_\2") and re.sub("([a-z])([A-Z])", r"\1_\2"):
  * "Conv2D" -> "conv2d", "BatchNormalization" -> "batch_normalization". */
 static void to_snake_case(const char *class, char *snake, size_t size)
 {
@@ -33,7 +34,7 @@ static void to_snake_case(const char *class, char *snake, size_t size)
 
 static bool add_layers(json_t *names, json_t *model, const char *below, int depth);
 
-/* `counts` says how many layers of each class came before. */
+/* `counts` holds the number of earlier layers by class. */
 static bool add_layer(json_t *names, json_t *counts, json_t *layer, const char *below, int depth)
 {
     json_t *config = json_object_get(layer, "config");

@@ -1,4 +1,4 @@
-/* Keras 3's .keras files: an archive of config.json, which tells the layers, and
+/* Keras 3's .keras files: a zip archive of config.json, which describes the layers, and of
  * model.weights.h5. */
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +16,7 @@ bool keras_zip_sniff(const struct archive *archive)
     return archive_find(archive, weights_entry) >= 0 || archive_find(archive, config_entry) >= 0;
 }
 
-/* *layers is NULL where the configuration tells nothing. */
+/* *layers is NULL if the configuration is missing or names no layers. */
 static bool read_layers(const struct archive *archive, struct keras_layers **layers,
                         struct error *err)
 {

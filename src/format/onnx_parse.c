@@ -1,7 +1,7 @@
-/* protobuf-c copies every field, so its allocator is the place for all limits. It hands out one
- * block from front to back, whose size follows from the file's; it lets go of the mapped file as
- * the copy grows; and, being called at every level of nested messages, it refuses where the
- * stack grows deep. */
+/* Parses ONNX files with protobuf-c. As protobuf-c copies every field, its allocator is where all
+ * limits are enforced. The allocator hands out one block from front to back, whose size is bounded
+ * by the file's; it drops the mapped file's pages as the copy grows; and since it is called at
+ * every level of nested messages, it also limits the depth of the stack. */
 #include "onnx_parse.h"
 
 #include <errno.h>
@@ -16,18 +16,19 @@
 
 enum {
     BLOCK_ALIGNMENT = 16,
-    MESSAGE_BYTES_MAX = 16 << 20, /* of messages beside their weights: */
-    MESSAGE_GROWTH = 32,          /* these are that many times larger than in the file */
+    MESSAGE_BYTES_MAX = 16 << 20, /* for messages other than their weights: */
+    MESSAGE_GROWTH = 32,          /* they take this many times their size in the file */
     LET_GO_BYTES = 4 << 20,
     STACK_BYTES_MAX = 128 << 10,
 };
 
 struct block {
     uint8_t *bytes;
-    size_t size, used, let_go_at; /* the mapping is let go when `used` gets there */
+    /* let_go_at: the value of `used` at which the mapping's pages are dropped next. */
+    size_t size, used, let_go_at;
     void *mapping;
     size_t mapping_bytes;
-    const char *stack; /* of who parses */
+    const char *stack; /* address in the caller's stack frame */
     bool too_deep, full;
 };
 
@@ -47,7 +48,7 @@ static void *block_alloc(void *context, size_t size)
     void *at = block->bytes + block->used;
     block->used += round_up(size, BLOCK_ALIGNMENT);
     if (block->used >= block->let_go_at) {
-        madvise(block->mapping, block->mapping_bytes, MADV_DONTNEED); /* failing is harmless */
+        madvise(block->mapping, block->mapping_bytes, MADV_DONTNEED); /* failure is harmless */
         block->let_go_at = block->used + LET_GO_BYTES;
     }
     return at;
@@ -55,7 +56,7 @@ static void *block_alloc(void *context, size_t size)
 
 static void block_free(void *context, void *pointer)
 {
-    (void)context, (void)pointer; /* all at once, by the caller */
+    (void)context, (void)pointer; /* the caller frees the whole block */
 }
 
 static bool map_file(struct block *block, const char *path, struct error *err)
@@ -96,7 +97,7 @@ static const Onnx__ModelProto *parse(struct block *block, const char *path, stru
     const size_t file = block->mapping_bytes;
     const bool small = file < MESSAGE_BYTES_MAX / MESSAGE_GROWTH;
     block->size = file + file / 4 + (small ? MESSAGE_GROWTH * file : MESSAGE_BYTES_MAX);
-    block->bytes = malloc(block->size); /* pages that are never written take no memory */
+    block->bytes = malloc(block->size); /* untouched pages take no memory */
     block->let_go_at = LET_GO_BYTES;
     block->stack = __builtin_frame_address(0);
     if (!block->bytes) {

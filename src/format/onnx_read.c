@@ -1,5 +1,5 @@
-/* The weights of an ONNX graph: what its convolutions and batch norms read, and what its pools say.
- * Arrays point into the block in which the file was parsed. */
+/* The weights of an ONNX graph: the inputs of its convolutions and batch norms, and the padding
+ * mode of its average pools. Arrays point into the block in which the file was parsed. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,10 +13,10 @@ enum {
     NAME_CHARS = 200,
 };
 
-/* A name of the graph that stands for stored numbers. */
+/* A name in the graph that refers to a stored tensor. */
 struct value {
     const char *name;
-    const Onnx__TensorProto *tensor; /* NULL: the value named `alias` */
+    const Onnx__TensorProto *tensor; /* NULL: same as the value named `alias` */
     const char *alias;
 };
 
@@ -29,7 +29,7 @@ struct reader {
     size_t capacity;
     bool has_epsilon, epsilon_differs;
     float epsilon;
-    const char *pool_padding; /* of the average pools that have any; NULL: none so far */
+    const char *pool_padding; /* of the first padded average pool; NULL: none so far */
     struct error *err;
 };
 
@@ -59,7 +59,7 @@ static int by_name(const void *left, const void *right)
     return strcmp(a->name, b->name);
 }
 
-/* Initializers, Constant nodes and Identity nodes, under the names that other nodes know. */
+/* Initializers, Constant nodes and Identity nodes, under the names that other nodes use. */
 static bool collect_values(struct reader *reader)
 {
     const Onnx__GraphProto *graph = reader->graph;
@@ -87,7 +87,7 @@ static bool collect_values(struct reader *reader)
     return true;
 }
 
-/* The stored tensor behind a name; NULL if the graph computes it. */
+/* The stored tensor that a name refers to; NULL if the graph computes it. */
 static const Onnx__TensorProto *find_tensor(const struct reader *reader, const char *name)
 {
     for (int hops = 0; hops <= ALIASES_MAX; hops++) {
@@ -100,7 +100,7 @@ static const Onnx__TensorProto *find_tensor(const struct reader *reader, const c
     return NULL;
 }
 
-/* Half floats may stand one by one in 32-bit integers: move them together, in place. */
+/* Half floats may be stored one per 32-bit integer: compact them in place. */
 static void pack_halves(const Onnx__TensorProto *tensor)
 {
     uint8_t *to = (uint8_t *)tensor->int32_data;
@@ -110,8 +110,7 @@ static void pack_halves(const Onnx__TensorProto *tensor)
     }
 }
 
-/* Where the values are, and how many bytes of them; NULL and 0 if they stand in no place that fits
- * the type. */
+/* Address and size of the values; NULL and 0 if they are not where the type requires. */
 static const void *find_data(const Onnx__TensorProto *tensor, size_t *bytes)
 {
     *bytes = 0;
@@ -127,7 +126,7 @@ static const void *find_data(const Onnx__TensorProto *tensor, size_t *bytes)
     return tensor->int32_data;
 }
 
-/* Shape, type and data of a tensor, all fitting each other; or why they do not. */
+/* Read shape, type and data of a tensor. Returns NULL, or what is wrong or inconsistent. */
 static const char *read_tensor(const Onnx__TensorProto *tensor, struct weight_array *array)
 {
     const bool half = tensor->data_type == ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT16;
@@ -198,8 +197,8 @@ static const Onnx__NodeProto *producer(const struct reader *reader, const char *
     return NULL;
 }
 
-/* Whether average pools of more than a pixel count their padding: they say so, or stand behind a
- * node that pads. The first one speaks for all. */
+/* Note whether average pools count their padding: by their own attributes, or because a node before
+ * them pads. The first padded pool decides for all. */
 static void note_pool_padding(struct reader *reader, const Onnx__NodeProto *node)
 {
     const Onnx__AttributeProto *pads = attribute(node, "pads");
@@ -214,7 +213,7 @@ static void note_pool_padding(struct reader *reader, const Onnx__NodeProto *node
     if (padded == 0 && before && is_op(before, "Pad")) reader->pool_padding = "include";
 }
 
-/* Inputs that are weights; the first of them must be there, and those up to `needed`. */
+/* Which inputs are weights: `first` to `last`, of which those up to `needed` must be present. */
 static const struct {
     const char *op;
     size_t first, needed, last;
@@ -268,7 +267,7 @@ static bool read_metadata(struct reader *reader, const Onnx__ModelProto *model)
     return add_metadata(reader, "onnx.epsilon", text, &count);
 }
 
-/* After all checks, since an array that two nodes use must be packed once. */
+/* Done after all checks, since an array that two nodes use must be compacted only once. */
 static void pack_all_halves(const struct reader *reader)
 {
     for (size_t i = 0; i < reader->value_count; i++) {

@@ -1,7 +1,7 @@
-/* An ONNX file written as a stream. The idea: protobuf lets the fields of a message follow each
- * other in any order, so small messages are packed by protobuf-c, one by one, and only the frames
- * around the weights (model, graph, tensor: a tag and a length each) are written here; the weights
- * pass through one buffer. */
+/* Writes an ONNX file as a stream. In protobuf the fields of a message may follow each other in
+ * any order, so protobuf-c packs small messages one by one, and only the framing around the
+ * weights (model, graph, tensor: a tag and a length each) is written here. The weights pass
+ * through one buffer. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,14 +10,14 @@
 #include "micromet/format/onnx.h"
 #include "onnx/onnx.pb-c.h"
 
-enum { MODEL_GRAPH = 7, GRAPH_INITIALIZER = 5, TENSOR_RAW_DATA = 9 }; /* fields of onnx.proto */
+enum { MODEL_GRAPH = 7, GRAPH_INITIALIZER = 5, TENSOR_RAW_DATA = 9 }; /* fields in onnx.proto */
 enum { IR_VERSION = 7 };
 
-static const uint64_t message_bytes_max = (UINT64_C(1) << 31) - 1; /* protobuf's own limit */
+static const uint64_t message_bytes_max = (UINT64_C(1) << 31) - 1; /* protobuf's limit */
 
-/* --- Wire format ----------------------------------------------------------------------------- */
+/* --- Wire format ------------------------------------------------------------------------------ */
 
-/* A buffer of protobuf-c that is a stream; errors stay in the stream. */
+/* A protobuf-c buffer that appends to a stream; errors are kept in the stream. */
 struct stream_buffer {
     ProtobufCBuffer base;
     FILE *stream;
@@ -59,7 +59,7 @@ static void put_message(FILE *stream, const ProtobufCMessage *message)
     protobuf_c_message_pack_to_buffer(message, &buffer.base);
 }
 
-/* --- Messages -------------------------------------------------------------------------------- */
+/* --- Messages --------------------------------------------------------------------------------- */
 
 static int32_t data_type(const char *dtype)
 {
@@ -78,7 +78,8 @@ static int32_t data_type(const char *dtype)
     return 0;
 }
 
-/* A graph of one node, or of one value, is the bytes that such a part adds to any graph. */
+/* Concatenated messages merge, so a graph of one node (or value) adds it to the graph
+ * being written. */
 static void put_node(FILE *stream, const struct onnx_node *node)
 {
     Onnx__AttributeProto attributes[ONNX_ATTRIBUTES_MAX], *list[ONNX_ATTRIBUTES_MAX];
@@ -144,7 +145,7 @@ static void put_value(FILE *stream, const struct onnx_value *value, bool output)
     put_message(stream, &graph.base);
 }
 
-/* All of the graph but its weights. */
+/* Everything of the graph except its weights. */
 static void put_graph_head(FILE *stream, const struct onnx_graph *graph)
 {
     Onnx__GraphProto message = ONNX__GRAPH_PROTO__INIT;
@@ -156,7 +157,7 @@ static void put_graph_head(FILE *stream, const struct onnx_graph *graph)
     for (int i = 0; i < graph->output_count; i++) put_value(stream, &graph->outputs[i], true);
 }
 
-/* All of the model but its graph. */
+/* Everything of the model except its graph. */
 static void put_model_head(FILE *stream, const struct onnx_graph *graph)
 {
     Onnx__OperatorSetIdProto opset = ONNX__OPERATOR_SET_ID_PROTO__INIT, *opsets[] = { &opset };
@@ -207,7 +208,7 @@ static uint64_t tensor_bytes(const struct weight_array *array)
     return onnx__tensor_proto__get_packed_size(&head) + framed_bytes(value_bytes(array));
 }
 
-/* --- The file -------------------------------------------------------------------------------- */
+/* --- The file --------------------------------------------------------------------------------- */
 
 static bool put_weights(FILE *stream, const struct onnx_graph *graph, weights_fill fill,
                         void *context, struct error *err)

@@ -1,7 +1,7 @@
-/* See pickle.h. The idea: a pickle is a program for a stack machine; here is that machine without
- * the one instruction that makes it dangerous. "Call" looks its function up in a table of plain C
- * functions that build data (pickle_calls.c), and what is not in the table is an error as soon as
- * it is named. Opcodes as in Python's Lib/pickletools.py. */
+/* See pickle.h. A pickle is a program for a stack machine. This is that machine without the one
+ * dangerous instruction: "call" looks its function up in a table of plain C functions that build
+ * data (pickle_calls.c), and naming anything not in the table is an error. Opcodes as in Python's
+ * Lib/pickletools.py. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,7 +11,7 @@ enum { PROTOCOL_MIN = 2, PROTOCOL_MAX = 5, TEXT_BYTES_MAX = 1 << 20 };
 
 /* --- Bytes and the stack ---------------------------------------------------------------------- */
 
-/* The next `size` bytes; NULL and an error if there are not so many. */
+/* The next `size` bytes; NULL and an error if fewer are left. */
 static const uint8_t *take(struct pickle_machine *machine, uint64_t size)
 {
     if ((uint64_t)(machine->end - machine->at) < size)
@@ -21,7 +21,7 @@ static const uint8_t *take(struct pickle_machine *machine, uint64_t size)
     return bytes;
 }
 
-/* A little-endian number of `size` bytes. */
+/* Read a little-endian number of `size` bytes. */
 static bool take_number(struct pickle_machine *machine, int size, uint64_t *number)
 {
     const uint8_t *bytes = take(machine, (uint64_t)size);
@@ -30,7 +30,7 @@ static bool take_number(struct pickle_machine *machine, int size, uint64_t *numb
     return bytes != NULL;
 }
 
-/* Up to a newline, which is left out. */
+/* Read up to a newline, which is not part of the line. */
 static bool take_line(struct pickle_machine *machine, struct pickle_text *line)
 {
     const size_t rest = (size_t)(machine->end - machine->at);
@@ -57,7 +57,7 @@ static bool push(struct pickle_machine *machine, struct pickle_value *value)
     return true;
 }
 
-/* NULL and an error where the stack is empty or a mark is on top. */
+/* The topmost value; NULL and an error if the stack is empty or a mark is on top. */
 static struct pickle_value *top(struct pickle_machine *machine)
 {
     if (machine->depth == 0 || machine->stack[machine->depth - 1]->kind == PICKLE_MARK)
@@ -72,7 +72,7 @@ static struct pickle_value *pop(struct pickle_machine *machine)
     return value;
 }
 
-/* Where the values above the last mark begin; -1 and an error if there is no mark. */
+/* Index of the first value above the last mark; -1 and an error if there is no mark. */
 static int find_mark(struct pickle_machine *machine)
 {
     for (int i = machine->depth - 1; i >= 0; i--)
@@ -88,7 +88,7 @@ static bool push_integer(struct pickle_machine *machine, int64_t integer)
     return push(machine, value);
 }
 
-/* --- Opcodes: each gets a number, which its row of the table describes ----------------------- */
+/* --- Opcodes: each is called with a number as described by its table row ---------------------- */
 
 static bool op_proto(struct pickle_machine *machine, uint64_t version)
 {
@@ -154,7 +154,7 @@ static bool op_uint(struct pickle_machine *machine, uint64_t number)
     return push_integer(machine, (int64_t)number);
 }
 
-/* Two's complement of as many bytes as it takes. */
+/* Two's complement of `size` bytes. */
 static bool op_long(struct pickle_machine *machine, uint64_t size)
 {
     const uint8_t *bytes = take(machine, size);
@@ -166,7 +166,7 @@ static bool op_long(struct pickle_machine *machine, uint64_t size)
     return push_integer(machine, (int64_t)number);
 }
 
-/* Big-endian, unlike everything else. */
+/* Big-endian, unlike all other numbers. */
 static bool op_float(struct pickle_machine *machine, uint64_t number)
 {
     struct pickle_value *value = pickle_new(machine, PICKLE_FLOAT);
@@ -185,7 +185,7 @@ static bool op_text(struct pickle_machine *machine, uint64_t size)
     return push(machine, value);
 }
 
-/* Replace what lies above the last mark, and the mark, by one value that holds it. */
+/* Replace the last mark and all values above it by one container of these values. */
 static bool op_gather(struct pickle_machine *machine, uint64_t kind)
 {
     const int first = find_mark(machine);
@@ -207,8 +207,8 @@ static bool op_tuple_of(struct pickle_machine *machine, uint64_t count)
     return value && pickle_extend(machine, value, items, (int)count) && push(machine, value);
 }
 
-/* Move what lies above stack[first] into the container below; `between` values are left out there.
- */
+/* Move the values from stack[first] on into the container below them. `between` entries (the mark)
+ * lie between the two and are dropped. */
 static bool add_items(struct pickle_machine *machine, int first, int between, uint64_t kind)
 {
     const int count = machine->depth - first, container = first - between - 1;
@@ -222,7 +222,7 @@ static bool add_items(struct pickle_machine *machine, int first, int between, ui
     return true;
 }
 
-/* One value to a list; a key and a value to a dict. */
+/* Append one value to a list, or a key and a value to a dict. */
 static bool op_add_last(struct pickle_machine *machine, uint64_t kind)
 {
     const int count = kind == PICKLE_DICT ? 2 : 1;
@@ -314,8 +314,8 @@ static bool op_call(struct pickle_machine *machine, uint64_t number)
     return push(machine, global->call(machine, arguments));
 }
 
-/* Attributes are set on nothing but a dict, where they say nothing of its values (state_dict()'s
- * _metadata). */
+/* Attributes may only be set on a dict, where they do not affect its values (state_dict()'s
+ * _metadata); they are ignored. */
 static bool op_build(struct pickle_machine *machine, uint64_t number)
 {
     (void)number;
@@ -324,7 +324,7 @@ static bool op_build(struct pickle_machine *machine, uint64_t number)
            pickle_refuse(machine, "sets the state of something that is no dict");
 }
 
-/* INST: a class by name, and a call of it. */
+/* INST: a class, by name, and a call of it. */
 static bool op_inst(struct pickle_machine *machine, uint64_t number)
 {
     (void)number;
@@ -333,7 +333,7 @@ static bool op_inst(struct pickle_machine *machine, uint64_t number)
            pickle_refuse_global(machine, module, name);
 }
 
-/* Code that some other program has registered under a number. */
+/* EXT: a function that a program has registered under a number. */
 static bool op_extension(struct pickle_machine *machine, uint64_t code)
 {
     return error_set(machine->err, EXIT_CODE_FAILED,
@@ -362,45 +362,45 @@ static bool op_persistent_id(struct pickle_machine *machine, uint64_t number)
     return push(machine, value);
 }
 
-/* By the opcode's byte: what it does with the number behind it, of so many bytes (for texts that is
- * their length), or, where there is none, with a number of the row's own. */
+/* By opcode: the number of bytes of the number that follows it (for texts, their length) and the
+ * function that is called with it; without such bytes it is called with the row's own number. */
 static const struct {
     int number_bytes;
     bool (*run)(struct pickle_machine *machine, uint64_t number);
     uint64_t own;
 } opcodes[256] = {
-    [0x80] = { 1, op_proto },
-    [0x95] = { 8, op_skip }, /* FRAME */
-    ['.'] = { 0, op_stop },
+    [0x80] = { 1, op_proto, 0 },
+    [0x95] = { 8, op_skip, 0 }, /* FRAME */
+    ['.'] = { 0, op_stop, 0 },
     /* the stack and the memo */
     ['('] = { 0, op_new, PICKLE_MARK },
-    ['0'] = { 0, op_pop },
-    ['1'] = { 0, op_pop_mark },
-    ['2'] = { 0, op_dup },
-    ['q'] = { 1, op_put },
-    ['r'] = { 4, op_put },
-    [0x94] = { 0, op_memoize },
-    ['h'] = { 1, op_get },
-    ['j'] = { 4, op_get },
+    ['0'] = { 0, op_pop, 0 },
+    ['1'] = { 0, op_pop_mark, 0 },
+    ['2'] = { 0, op_dup, 0 },
+    ['q'] = { 1, op_put, 0 },
+    ['r'] = { 4, op_put, 0 },
+    [0x94] = { 0, op_memoize, 0 },
+    ['h'] = { 1, op_get, 0 },
+    ['j'] = { 4, op_get, 0 },
     /* numbers and texts */
     ['N'] = { 0, op_new, PICKLE_NONE },
     [0x88] = { 0, op_bool, true },
     [0x89] = { 0, op_bool, false },
-    ['J'] = { 4, op_int32 },
-    ['K'] = { 1, op_uint },
-    ['M'] = { 2, op_uint },
-    [0x8a] = { 1, op_long },
-    [0x8b] = { 4, op_long },
-    ['G'] = { 8, op_float },
-    ['X'] = { 4, op_text },
-    [0x8c] = { 1, op_text },
-    [0x8d] = { 8, op_text },
-    ['U'] = { 1, op_text },
-    ['T'] = { 4, op_text },
-    ['C'] = { 1, op_text }, /* bytes from here on */
-    ['B'] = { 4, op_text },
-    [0x8e] = { 8, op_text },
-    [0x96] = { 8, op_text },
+    ['J'] = { 4, op_int32, 0 },
+    ['K'] = { 1, op_uint, 0 },
+    ['M'] = { 2, op_uint, 0 },
+    [0x8a] = { 1, op_long, 0 },
+    [0x8b] = { 4, op_long, 0 },
+    ['G'] = { 8, op_float, 0 },
+    ['X'] = { 4, op_text, 0 },
+    [0x8c] = { 1, op_text, 0 },
+    [0x8d] = { 8, op_text, 0 },
+    ['U'] = { 1, op_text, 0 },
+    ['T'] = { 4, op_text, 0 },
+    ['C'] = { 1, op_text, 0 }, /* bytes, here and below */
+    ['B'] = { 4, op_text, 0 },
+    [0x8e] = { 8, op_text, 0 },
+    [0x96] = { 8, op_text, 0 },
     /* tuples, lists, sets, dicts */
     [')'] = { 0, op_new, PICKLE_TUPLE },
     ['t'] = { 0, op_gather, PICKLE_TUPLE },
@@ -418,17 +418,17 @@ static const struct {
     ['d'] = { 0, op_gather, PICKLE_DICT },
     ['s'] = { 0, op_add_last, PICKLE_DICT },
     ['u'] = { 0, op_add_marked, PICKLE_DICT },
-    /* what is named and called */
-    ['c'] = { 0, op_global },
-    [0x93] = { 0, op_stack_global },
-    ['R'] = { 0, op_call },
-    [0x81] = { 0, op_call }, /* NEWOBJ */
-    ['b'] = { 0, op_build },
-    ['i'] = { 0, op_inst },
-    [0x82] = { 1, op_extension },
-    [0x83] = { 2, op_extension },
-    [0x84] = { 4, op_extension },
-    ['Q'] = { 0, op_persistent_id },
+    /* globals and calls */
+    ['c'] = { 0, op_global, 0 },
+    [0x93] = { 0, op_stack_global, 0 },
+    ['R'] = { 0, op_call, 0 },
+    [0x81] = { 0, op_call, 0 }, /* NEWOBJ */
+    ['b'] = { 0, op_build, 0 },
+    ['i'] = { 0, op_inst, 0 },
+    [0x82] = { 1, op_extension, 0 },
+    [0x83] = { 2, op_extension, 0 },
+    [0x84] = { 4, op_extension, 0 },
+    ['Q'] = { 0, op_persistent_id, 0 },
 };
 
 static bool step(struct pickle_machine *machine)

@@ -1,5 +1,5 @@
-/* A reader of Python's pickles that runs nothing: it knows the few classes and functions that a
- * PyTorch state dict is made of, as data, and refuses everything else by name. Protocols 2 to 5. */
+/* A reader of Python pickles that executes nothing. It knows the few classes and functions of a
+ * PyTorch state dict, as data, and refuses all others by name. Protocols 2 to 5. */
 #ifndef MICROMET_FORMAT_PICKLE_H
 #define MICROMET_FORMAT_PICKLE_H
 
@@ -14,27 +14,27 @@ enum pickle_kind {
     PICKLE_TUPLE,
     PICKLE_LIST,    /* list, set, frozenset */
     PICKLE_DICT,    /* dict, OrderedDict: items are key, value, key, value … */
-    PICKLE_GLOBAL,  /* one of the classes and functions that are known */
-    PICKLE_STORAGE, /* a persistent id: an entry of the archive */
+    PICKLE_GLOBAL,  /* one of the known classes and functions */
+    PICKLE_STORAGE, /* a persistent id: values in an entry of the archive */
     PICKLE_TENSOR,
-    PICKLE_OTHER, /* of no interest: devices, numbers over 64 bits */
-    PICKLE_MARK,  /* only on the stack */
+    PICKLE_OTHER, /* not needed: devices, integers over 64 bits */
+    PICKLE_MARK,  /* only on the machine's stack */
 };
 
 struct pickle_text {
-    const char *bytes; /* in the pickle, without a terminating NUL */
+    const char *bytes; /* points into the pickle; not NUL-terminated */
     size_t length;
 };
 
 struct pickle_storage {
     struct pickle_text key;
-    const char *dtype; /* as weight_array's */
+    const char *dtype; /* as in struct weight_array */
     int64_t count;
 };
 
 struct pickle_tensor {
     struct pickle_storage storage;
-    int64_t offset; /* of the first value, in values; strides too */
+    int64_t offset; /* of the first value; counted in values, as are strides */
     int dims;
     int64_t shape[ARRAY_DIMS_MAX], stride[ARRAY_DIMS_MAX];
 };
@@ -42,7 +42,7 @@ struct pickle_tensor {
 struct pickle_value {
     enum pickle_kind kind;
     union {
-        int64_t integer; /* and bool */
+        int64_t integer; /* also for bool */
         double real;
         struct pickle_text text;
         struct {
@@ -61,12 +61,13 @@ struct pickle {
     int count;
 };
 
-/* `bytes` must outlive the values. `path` is for messages. Call pickle_release() in any case. */
+/* `bytes` must outlive the values; `path` is for messages. Always call pickle_release(), also
+ * after an error. */
 bool pickle_read(struct pickle *pickle, const void *bytes, size_t size, const char *path,
                  struct error *err);
 void pickle_release(struct pickle *pickle);
 
-/* The value of a key that is a string; NULL if `dict` has none, or is no dict. */
+/* The value of a string key; NULL if there is none or `dict` is not a dict. */
 const struct pickle_value *pickle_get(const struct pickle_value *dict, const char *key);
 
 #endif

@@ -1,5 +1,6 @@
-/* What a pickle may call, and what else it may name: all that a PyTorch state dict consists of, as
- * in torch/_utils.py and torch/serialization.py. Each is a plain C function that builds data. */
+/* The functions that a pickle may call and the classes that it may name: all that a PyTorch state
+ * dict consists of, as in torch/_utils.py and torch/serialization.py. Each function is plain C and
+ * only builds data. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,7 +17,7 @@ static bool is_tuple(const struct pickle_value *value)
     return value && (value->kind == PICKLE_TUPLE || value->kind == PICKLE_LIST);
 }
 
-/* collections.OrderedDict(), or of one list of pairs. */
+/* collections.OrderedDict(), or of a list of pairs. */
 static struct pickle_value *call_ordered_dict(struct pickle_machine *machine,
                                               const struct pickle_value *arguments)
 {
@@ -41,7 +42,7 @@ static bool take_sizes(const struct pickle_value *sizes, int dims, int64_t *out)
     return true;
 }
 
-/* (storage, offset, size, stride, …): what follows are flags and hooks. */
+/* (storage, offset, size, stride, …); further arguments are flags and hooks. */
 static struct pickle_value *call_rebuild_tensor(struct pickle_machine *machine,
                                                 const struct pickle_value *arguments)
 {

@@ -1,4 +1,4 @@
-/* What a pickle's values are, and what is said of those that cannot be. See pickle.h. */
+/* The values of a pickle, and the error messages about invalid ones. See pickle.h. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,7 +20,7 @@ void *pickle_refuse_null(struct pickle_machine *machine, const char *reason)
 
 enum { SHOWN_BYTES = 100 };
 
-/* For messages: cut to a fair length, and without control characters. */
+/* For messages: cut to SHOWN_BYTES, with control characters replaced. */
 static void show(struct pickle_text text, char shown[SHOWN_BYTES])
 {
     size_t length = text.length < SHOWN_BYTES - 1 ? text.length : SHOWN_BYTES - 1;
@@ -104,7 +104,7 @@ const struct pickle_value *pickle_get(const struct pickle_value *dict, const cha
     return NULL;
 }
 
-/* Room grows at powers of two. */
+/* Capacity is a power of two, derived from the count. */
 bool pickle_extend(struct pickle_machine *machine, struct pickle_value *value,
                    struct pickle_value *const *items, int count)
 {

@@ -1,6 +1,6 @@
-/* Reading safetensors files: the file is mapped and nothing in it trusted. Every tensor must lie
- * inside the bytes, aligned, and all tensors together must cover the bytes exactly once. What
- * passes can be used in place. */
+/* Reads safetensors files. The file is memory-mapped and not trusted: every tensor must be aligned
+ * and inside the data, and together the tensors must cover the data exactly once. Arrays that pass
+ * are used in place. */
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,8 +25,8 @@ static bool refuse(struct error *err, const char *path, const char *tensor, cons
     return error_set(err, EXIT_CODE_FAILED, "%s: tensor '%.200s': %s", path, tensor, reason);
 }
 
-/* The header as a JSON object (the caller's to release), NULL on error; `buffer` gets
- * what follows it. */
+/* Parse the header as a JSON object, which the caller releases; NULL on error. `buffer` becomes the
+ * data after it. */
 static json_t *read_header(const struct weights *weights, const char *path, struct buffer *buffer,
                            struct error *err)
 {
@@ -79,8 +79,8 @@ static bool read_metadata(struct weights *weights, const char *path, json_t *met
     return true;
 }
 
-/* Of the whole file, with zeros for the digits at `digits`. What was hashed is let go again: a file
- * must not stay resident for having been looked at once. */
+/* Hash the whole file, with the digits at offset `digits` taken as zeros. Hashed pages are dropped
+ * again, so that checking a file does not keep it resident. */
 static bool hash_file(const struct weights *weights, size_t digits, uint64_t *hash)
 {
     uint8_t *bytes = weights->storage;
@@ -101,7 +101,7 @@ static bool hash_file(const struct weights *weights, size_t digits, uint64_t *ha
     return true;
 }
 
-/* A file without a checksum passes: others write such files, and so did we. */
+/* Files without a checksum pass: other programs and earlier versions write none. */
 static bool check_hash(const struct weights *weights, const char *path, const struct buffer *buffer,
                        struct error *err)
 {
@@ -126,7 +126,8 @@ static bool check_hash(const struct weights *weights, const char *path, const st
                      path, CHECKSUM_KEY);
 }
 
-/* Shape and dtype into `array`; *bytes is what its values take. Returns NULL, or what is wrong. */
+/* Read shape and dtype into `array`; *bytes is the size of the values. Returns NULL, or
+ * what is wrong. */
 static const char *read_shape(struct weight_array *array, json_t *entry, uint64_t *bytes)
 {
     const char *dtype = json_string_value(json_object_get(entry, "dtype"));
@@ -199,7 +200,7 @@ static int by_place(const void *left, const void *right)
     return (array_end(a) > array_end(b)) - (array_end(a) < array_end(b));
 }
 
-/* Tensors in the order of their bytes; each must start where the one before it ends. */
+/* In file order, each tensor must start where the previous one ends. */
 static bool check_cover(struct weights *weights, const struct buffer *buffer, struct error *err)
 {
     if (weights->count)

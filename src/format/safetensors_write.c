@@ -1,4 +1,4 @@
-/* Writing safetensors files, which appear complete or not at all. */
+/* Writes safetensors files, which appear complete or not at all. */
 #include <errno.h>
 #include <jansson.h>
 #include <stdlib.h>
@@ -13,7 +13,7 @@
 
 enum { BUFFER_ALIGNMENT = 64 };
 
-/* Add one tensor at `*offset`, which moves to its end. */
+/* Describe one tensor at `*offset`, which advances to its end. */
 static bool describe_tensor(json_t *header, const struct weight_array *array, uint64_t *offset,
                             const char *path, struct error *err)
 {
@@ -39,7 +39,7 @@ static bool describe_tensor(json_t *header, const struct weight_array *array, ui
     return !taken;
 }
 
-/* In the order of the file: wider values first, so that no tensor is misaligned. */
+/* Tensors are written by descending width of their values, which keeps all of them aligned. */
 static const size_t widths[] = { 8, 4, 2, 1 };
 enum { WIDTHS = COUNT_OF(widths) };
 
@@ -62,7 +62,7 @@ static bool fill_header(json_t *header, const char *path, const struct weight_ar
     return true;
 }
 
-/* What is written is hashed. */
+/* A file whose content is hashed as it is written. */
 struct output {
     struct atomic_file file;
     XXH3_state_t *hash;
@@ -100,7 +100,7 @@ static bool write_array(struct output *output, const struct weight_array *array,
     return done;
 }
 
-/* Over the zeros that stand for it. */
+/* Overwrite the zeros that stand for the checksum. */
 static bool write_checksum(struct output *output, const char *text, struct error *err)
 {
     const char *mark = strstr(text, CHECKSUM_MARK);

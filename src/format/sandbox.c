@@ -1,5 +1,5 @@
-/* See sandbox.h. The idea: give up everything step by step in the child, and tell the parent by the
- * exit status alone that the work came to its end. */
+/* See sandbox.h. The child gives up its rights step by step, and reports by its exit status alone
+ * that the work was completed. */
 #include "sandbox.h"
 
 #include <errno.h>
@@ -19,9 +19,9 @@
 
 enum {
     DONE = 42,
-    MEMORY_BYTES = 256 << 20, /* beside what this process has, and: */
+    MEMORY_BYTES = 256 << 20, /* beyond what the process already has, plus: */
     MEMORY_PER_BYTE = 16,
-    CPU_SECONDS = 10, /* and: */
+    CPU_SECONDS = 10, /* plus: */
     BYTES_PER_CPU_SECOND = 4 << 20,
 };
 
@@ -32,15 +32,15 @@ void *sandbox_share(size_t bytes)
     return memory == MAP_FAILED ? NULL : memory;
 }
 
-/* What malloc() and the end of a process need; mmap2 is what 32-bit processors have for mmap. */
+/* What malloc() and process exit need; mmap2 is the mmap of 32-bit processors. */
 static const int allowed_calls[] = {
     SCMP_SYS(brk),      SCMP_SYS(mmap),    SCMP_SYS(mmap2),        SCMP_SYS(munmap),
     SCMP_SYS(mremap),   SCMP_SYS(madvise), SCMP_SYS(rt_sigreturn), SCMP_SYS(futex),
     SCMP_SYS(mprotect), SCMP_SYS(exit),    SCMP_SYS(exit_group),
 };
 
-/* Every other call, and every call by another architecture's numbers, fails with EPERM. Kernels
- * without filters refuse; then the child runs without one. */
+/* All other system calls, and calls from another architecture, fail with EPERM. On kernels without
+ * seccomp the child runs unfiltered. */
 static void filter_system_calls(void)
 {
     const scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
@@ -52,7 +52,7 @@ static void filter_system_calls(void)
     seccomp_release(filter);
 }
 
-/* Bytes of writable memory that this process has. */
+/* Bytes of writable memory that the process has (data and stack). */
 static size_t data_bytes(void)
 {
     unsigned long pages = 0;
@@ -67,12 +67,12 @@ static void lower_limit(__rlimit_resource_t resource, rlim_t value)
 {
     struct rlimit limit;
     if (getrlimit(resource, &limit) != 0) return;
-    if (limit.rlim_max > value) limit.rlim_max = value + 1; /* SIGXCPU comes before SIGKILL */
+    if (limit.rlim_max > value) limit.rlim_max = value + 1; /* so SIGXCPU precedes SIGKILL */
     limit.rlim_cur = limit.rlim_max < value ? limit.rlim_max : value;
     setrlimit(resource, &limit);
 }
 
-/* AddressSanitizer's own work would be taken for the file's: there the child is only a child. */
+/* AddressSanitizer's own memory use and system calls would exceed the limits: skip them there. */
 extern void __asan_init(void) __attribute__((weak));
 
 static void confine(size_t file_bytes)
@@ -82,7 +82,7 @@ static void confine(size_t file_bytes)
     if (__asan_init) return;
     const size_t now = data_bytes();
     if (now) lower_limit(RLIMIT_DATA, now + MEMORY_BYTES + MEMORY_PER_BYTE * file_bytes);
-    close_range(STDERR_FILENO + 1, ~0u, 0); /* the locks on files stay with the parent */
+    close_range(STDERR_FILENO + 1, ~0u, 0); /* file locks stay with the parent */
     filter_system_calls();
 }
 

@@ -1,5 +1,5 @@
-/* Scalars for TensorBoard. Each event is one record: u64 length, masked CRC of it, an Event
- * protobuf (event.proto), masked CRC of that (tensorflow/core/lib/io/record_writer.h). */
+/* Scalars for TensorBoard. Each event is one record: u64 length, masked CRC of the length, an Event
+ * protobuf (event.proto), and masked CRC of that (tensorflow/core/lib/io/record_writer.h). */
 #include "micromet/format/tensorboard.h"
 
 #include <errno.h>
@@ -20,7 +20,7 @@ struct tensorboard {
     char path[PATH_MAX_BYTES];
 };
 
-/* Castagnoli's polynomial, reflected, four bits at a time. */
+/* CRC-32C (Castagnoli), reflected, four bits at a time. */
 uint32_t crc32c(const void *bytes, uint64_t size)
 {
     static const uint32_t table[16] = {
@@ -62,7 +62,7 @@ static bool write_event(struct tensorboard *board, Tensorflow__Event *event, str
     return error_set(err, EXIT_CODE_FAILED, "%s: cannot write: %s", board->path, strerror(errno));
 }
 
-/* A file of its own, under the name TensorBoard looks for: time, host, process, number. */
+/* Create a new file named as TensorBoard expects: time, host, process, number. */
 static bool open_stream(struct tensorboard *board, const char *folder, struct error *err)
 {
     char host[65] = "localhost", name[160];

@@ -1,6 +1,6 @@
-/* Files of torch.save(): an archive of data.pkl, the object, and of data/<key>, the values of its
- * tensors. The idea: look at all tensors first, so that every size is known and checked before one
- * allocation takes the values, each storage read once and straight into its place. */
+/* Files of torch.save(): a zip archive of data.pkl, the pickled object, and data/<key>, the values
+ * of its tensors. All tensors are examined first, so that every size is known and checked before
+ * one allocation for all values; then each storage is read once, directly into its place. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,12 +14,12 @@ enum {
     PICKLE_BYTES_MAX = 16 << 20,
     TENSORS_MAX = 1 << 16,
     ALIGNMENT = 64,
-    COPIES_MAX = 16, /* views and their storages may take so many times the file's bytes */
+    COPIES_MAX = 16, /* limit on views and their storages, as a multiple of the file's size */
     NAME_BYTES_MAX = 1024,
 };
 static const char pickle_entry[] = "/data.pkl";
 
-/* A tensor of the state dict, and where its values go in weights->storage. */
+/* A tensor of the state dict, and the offset of its values in weights->storage. */
 struct found {
     const struct pickle_tensor *tensor;
     uint64_t at;
@@ -28,13 +28,13 @@ struct found {
 struct reader {
     const struct archive *archive;
     struct weights *weights;
-    char folder[NAME_BYTES_MAX]; /* all entries lie in one: "archive" */
+    char folder[NAME_BYTES_MAX]; /* the folder of all entries, such as "archive" */
     struct found *found;         /* by array */
-    uint64_t *places;            /* by entry: 1 + where its values go; 0 = nowhere */
+    uint64_t *places;            /* by entry: 1 + offset of its values; 0 = not used */
     uint64_t bytes;              /* of all values so far */
-    char *scratch;               /* a storage that only views are copied from, */
-    int scratch_entry;           /* this one */
-    uint64_t scratch_bytes;      /* of all storages that were read so */
+    char *scratch;               /* the storage from which views are being copied */
+    int scratch_entry;           /* its entry */
+    uint64_t scratch_bytes;      /* sum over the storages read this way */
     struct error *err;
 };
 
@@ -75,7 +75,7 @@ static bool check_order(struct reader *reader)
 {
     static const char name[] = "byteorder";
     const int entry = find_entry(reader, name, sizeof name - 1);
-    if (entry < 0) return true; /* earlier than PyTorch 2.1: little */
+    if (entry < 0) return true; /* PyTorch before 2.1 wrote none: little */
     size_t size;
     char *order = archive_read_new(reader->archive, entry, 16, &size, reader->err);
     const bool little = order && strcmp(order, "little") == 0;
@@ -96,7 +96,7 @@ static bool has_tensors(const struct pickle_value *value)
     return false;
 }
 
-/* Checkpoints of Lightning, timm and others keep the state dict beside the optimizer's. */
+/* Checkpoints of Lightning, timm and others keep the state dict beside that of the optimizer. */
 static const struct pickle_value *find_state(const struct pickle_value *root)
 {
     static const char *const keys[] = { "state_dict", "model_state_dict", "model" };
@@ -107,7 +107,7 @@ static const struct pickle_value *find_state(const struct pickle_value *root)
     return has_tensors(root) ? root : NULL;
 }
 
-/* Values from the first to one behind the last; false if they do not fit in 64 bits. */
+/* Number of values from the first to the last, inclusive; false if it does not fit in 64 bits. */
 static bool tensor_extent(const struct pickle_tensor *tensor, int64_t *extent)
 {
     *extent = 1;
@@ -149,13 +149,13 @@ static const char *take_shape(struct weight_array *array, const struct pickle_te
     if (!tensor_extent(tensor, &extent) || tensor->offset > tensor->storage.count ||
         extent > tensor->storage.count - tensor->offset)
         return "lies outside its storage";
-    /* A view may repeat values: then it is larger than what it looks at. */
+    /* A view may repeat values, and so be larger than its storage. */
     if (array->count > tensor->storage.count)
         return "is an expanded view; save tensor.contiguous() instead";
     return NULL;
 }
 
-/* The storage's entry, which must have the size that is announced. */
+/* Find the archive entry of a storage, which must have the announced size. */
 static const char *find_storage(const struct reader *reader, const struct pickle_storage *storage,
                                 int *entry)
 {
@@ -172,7 +172,7 @@ static const char *find_storage(const struct reader *reader, const struct pickle
     return NULL;
 }
 
-/* Make room for a contiguous tensor's storage, once, or for the copy of a view. */
+/* Reserve space: once per storage for contiguous tensors, else for a copy of the view. */
 static const char *take_place(struct reader *reader, const struct weight_array *array,
                               struct found *found)
 {
@@ -213,7 +213,7 @@ static bool survey_tensor(struct reader *reader, struct pickle_text name,
     return !wrong || refuse(reader, array->name, wrong);
 }
 
-/* The state dict's tensors as arrays without values. */
+/* List the state dict's tensors as arrays, without their values yet. */
 static bool survey(struct reader *reader, const struct pickle_value *state)
 {
     struct weights *weights = reader->weights;
@@ -235,7 +235,7 @@ static bool survey(struct reader *reader, const struct pickle_value *state)
 
 /* --- Reading the values ----------------------------------------------------------------------- */
 
-/* Storages that are used as they are, each straight into its place. */
+/* Read the storages that are used as they are, each directly into its place. */
 static bool read_storages(struct reader *reader)
 {
     struct weights *weights = reader->weights;
@@ -252,8 +252,8 @@ static bool read_storages(struct reader *reader)
     return true;
 }
 
-/* The storage that a view looks at, into reader->scratch: one at a time, for views copy what they
- * need of it. */
+/* Read a view's storage into reader->scratch. One at a time is enough, as views copy
+ * what they need. */
 static bool read_scratch(struct reader *reader, const struct found *found)
 {
     int entry;
@@ -269,7 +269,7 @@ static bool read_scratch(struct reader *reader, const struct found *found)
             refuse(reader, "data.pkl", "its views look at one storage after the other too often"));
 }
 
-/* `count` values that lie `stride` values apart. */
+/* Copy `count` values that are `stride` values apart. */
 static void copy_row(const char *from, int64_t stride, size_t bytes, char *to, int64_t count)
 {
     if (bytes == sizeof(uint32_t))
@@ -280,7 +280,7 @@ static void copy_row(const char *from, int64_t stride, size_t bytes, char *to, i
             memcpy(to + i * bytes, from + i * (size_t)stride * bytes, bytes);
 }
 
-/* The view's values in the order of its shape. */
+/* Copy a view's values in row-major order of its shape. */
 static void copy_view(const struct pickle_tensor *tensor, const char *from, size_t bytes, char *to,
                       int64_t count)
 {

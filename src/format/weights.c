@@ -1,5 +1,5 @@
-/* What all readers of weights share: the mapped file, look-up by name, the table of
- * value types, release. */
+/* What all weight readers share: mapping the file, look-up by name, the table of value types,
+ * conversion to float, and release. */
 #include "micromet/format/weights.h"
 
 #include <errno.h>
@@ -68,7 +68,7 @@ static float from_half(uint16_t half)
 {
     const uint32_t sign = (uint32_t)(half & 0x8000u) << 16, magnitude = half & 0x7fffu;
     if (magnitude >= 0x7c00u) return from_bits(sign | 0x7f800000u | (magnitude & 0x3ffu) << 13);
-    /* The exponent is rebased by a product, which makes subnormals right as well. */
+    /* Multiplying rebiases the exponent, and also handles subnormals. */
     return from_bits(sign | magnitude << 13) * 0x1p112f;
 }
 
@@ -168,7 +168,7 @@ void weights_let_go(const struct weights *weights, const struct weight_array *ar
     const size_t page = (size_t)sysconf(_SC_PAGESIZE);
     const size_t bytes = (size_t)array->count * weights_dtype_bytes(array->dtype);
     const uintptr_t address = (uintptr_t)array->data, first = address - address % page;
-    madvise((void *)first, address + bytes - first, MADV_DONTNEED); /* failing is harmless */
+    madvise((void *)first, address + bytes - first, MADV_DONTNEED); /* failure is harmless */
 }
 
 void weights_release(struct weights *weights)

@@ -1,5 +1,5 @@
-/* One door for all formats of weights. The idea: a table of what the first bytes look like and who
- * reads what follows; names of files are not looked at. */
+/* Reads weights in any known format. A table maps the first bytes of the file to the reader of its
+ * format; file names are not considered. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -10,7 +10,7 @@
 #include "micromet/format/onnx.h"
 #include "weights_parts.h"
 
-/* The first bytes of a file, and zeros where it is shorter. */
+/* The first bytes of a file, zero-padded if it is shorter. */
 struct start {
     uint8_t bytes[16];
 };
@@ -21,7 +21,7 @@ static bool starts_as_hdf5(const struct start *start)
     return memcmp(start->bytes, signature, sizeof signature) == 0;
 }
 
-/* The length of a JSON object, and its brace. */
+/* A header length below 4 GiB, and the opening brace of the JSON header. */
 static bool starts_as_safetensors(const struct start *start)
 {
     return start->bytes[8] == '{' && memcmp(start->bytes + 4, "\0\0\0", 4) == 0;
@@ -32,8 +32,7 @@ static bool starts_as_zip(const struct start *start)
     return memcmp(start->bytes, "PK\3\4", 4) == 0;
 }
 
-/* What torch.save() wrote before PyTorch 1.6 (a number that is its mark), and any
- * other bare pickle. */
+/* torch.save() before PyTorch 1.6 (a pickled magic number comes first), or another bare pickle. */
 static bool starts_as_pickle(const struct start *start)
 {
     return start->bytes[0] == 0x80 && start->bytes[1] >= 2 && start->bytes[1] <= 5;
@@ -50,7 +49,7 @@ static bool refuse_pickle(struct weights *weights, const char *path, struct erro
         path);
 }
 
-/* A protobuf: field 1 (ir_version), a small number, and another field of the model. */
+/* A protobuf: field 1 (ir_version) with a small number, then another field of the model. */
 static bool starts_as_onnx(const struct start *start)
 {
     static const char tags[] = "\x12\x1a\x22\x28\x32\x3a\x42\x72";
@@ -58,8 +57,8 @@ static bool starts_as_onnx(const struct start *start)
            start->bytes[2] && strchr(tags, start->bytes[2]);
 }
 
-/* The first row whose sniff() agrees reads the file. Formats without one are told apart by the
- * reader of another row, which sets weights->format. */
+/* The first row whose sniff() accepts the file reads it. Rows without one share the reader of
+ * another row, which then sets weights->format. */
 static const struct {
     enum weights_format format;
     const char *name;
@@ -72,7 +71,7 @@ static const struct {
     { WEIGHTS_TORCH_ZIP, "PyTorch", starts_as_zip, weights_zip_read },
     { WEIGHTS_KERAS_ZIP, "Keras 3 archive", NULL, NULL },
     { WEIGHTS_UNKNOWN, "bare pickle", starts_as_pickle, refuse_pickle },
-    /* ONNX has no mark of its own, so its row stands last. */
+    /* ONNX has no magic number, so it is tried last */
     { WEIGHTS_ONNX, "ONNX", starts_as_onnx, onnx_read_weights },
 };
 enum { FORMATS = COUNT_OF(formats) };
@@ -117,7 +116,7 @@ static bool read_start(struct start *start, const char *path, struct error *err)
            error_set(err, EXIT_CODE_FAILED, "%s: cannot be opened: %s", path, strerror(reason));
 }
 
-/* The row of the table, or -1. */
+/* Index of the row that accepts the file, or -1. */
 static int find_format(const struct start *start)
 {
     for (int i = 0; i < FORMATS; i++)

@@ -1,8 +1,9 @@
-/* The backend registry: the one place that knows which backends there are.
+/* Opens backends; the only file that knows which there are.
  *
- * The CUDA backend is a library of its own, loaded when it is asked for: a program built with it
- * runs where no GPU, no driver and no cuDNN is, and says what is missing. MICROMET_CUDA_LIBRARY in
- * the environment names another build of it, such as the tests' on a simulated device. */
+ * The CUDA backend is a shared library, loaded on demand: a program built with it also runs
+ * where there is no GPU, driver or cuDNN, and says what is missing. MICROMET_CUDA_LIBRARY in
+ * the environment names another build of the library, such as the tests', which uses a
+ * simulated device. */
 #include "micromet/nn/backend.h"
 
 #include <dlfcn.h>
@@ -19,7 +20,7 @@ typedef bool backend_opener(const struct config_compute *compute, int queues,
 typedef bool planner_opener(const struct config_compute *compute, const char *gpu,
                             struct gpu_planner **planner, struct error *err);
 
-/* What to do about a library that is not where it should be, and about one that is of no use. */
+/* A shared library, with advice for when it is not found and for when it cannot be loaded. */
 struct library {
     const char *name, *absent, *broken;
 };
@@ -35,8 +36,8 @@ static const struct library no_driver = { "libmicromet_no_driver.so",
                                           "it belongs beside the program: build it again",
                                           "build it again" };
 
-/* The library at `path`, NULL = by its name. Loaded once and for good: the CUDA runtime does not
- * survive being unloaded. */
+/* Load the library at `path`, or by its name if NULL. It is never unloaded, which the CUDA runtime
+ * would not survive. */
 static void *load(const struct library *library, const char *path, int flags, struct error *err)
 {
     const char *name = path ? path : library->name;
@@ -58,7 +59,7 @@ static void *load(const struct library *library, const char *path, int flags, st
     return NULL;
 }
 
-/* Structures are shared with the library, so it must be of the same commit. */
+/* Program and library share struct layouts, so both must be built from the same commit. */
 static bool check_version(void *library, const char *name, struct error *err)
 {
     static const char ours[] = MICROMET_VERSION " " MICROMET_GIT;
@@ -71,7 +72,7 @@ static bool check_version(void *library, const char *name, struct error *err)
                      version, ours);
 }
 
-/* A function of the library. */
+/* Look up a function in the CUDA backend's library. */
 static void *cuda_symbol(const char *name, struct error *err)
 {
     const char *path = getenv("MICROMET_CUDA_LIBRARY");
@@ -82,7 +83,7 @@ static void *cuda_symbol(const char *name, struct error *err)
     return symbol;
 }
 
-/* Unless the environment names a library, it is the one that was built with the program. */
+/* Whether there is a CUDA backend: built with the program, or named in the environment. */
 static bool check_built(struct error *err)
 {
 #ifndef MICROMET_CUDA_BUILT
@@ -96,7 +97,7 @@ static bool check_built(struct error *err)
     return true;
 }
 
-/* The driver comes first: it is what a machine without a GPU lacks, and loading cuBLASLt
+/* The driver is loaded first: a machine without a GPU lacks it, and loading cuBLASLt
  * takes a while. */
 static bool cuda_backend_open(const struct config_compute *compute, int queues,
                               struct backend **backend, struct error *err)
@@ -111,9 +112,9 @@ static bool cuda_backend_open(const struct config_compute *compute, int queues,
     return open(compute, queues, backend, err);
 }
 
-/* cuDNN plans fused kernels only where the driver's entry points answer, which the real ones do not
- * where no GPU is: a login node. The stand-in is found in their place if it was there first, and
- * planning needs no more of a driver. */
+/* cuDNN plans fused kernels only if the driver's entry points work, which the real driver's do not
+ * on a machine without a GPU, such as a login node. A stand-in library that is loaded first takes
+ * their place; planning needs no more of the driver. */
 bool gpu_planner_open(const struct config_compute *compute, const char *gpu,
                       struct gpu_planner **planner, struct error *err)
 {
@@ -147,8 +148,7 @@ bool backend_open(const struct config_compute *compute, int queues, struct backe
         return error_set(err, cuda.code,
                          "compute.backend: cuda cannot be used: %s; or choose cpu or auto",
                          cuda.message);
-    /* A GPU that is there is meant to be used: on the processors, a training of
-     * hours takes weeks. */
+    /* Warn, as an existing GPU is meant to be used: on the CPU, hours of training become weeks. */
     if (cuda.code != EXIT_CODE_USAGE)
         log_warning("a GPU is there, but cannot be used: %s", cuda.message);
     snprintf(why_not, 256, "%.250s", cuda.message);

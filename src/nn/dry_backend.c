@@ -1,5 +1,5 @@
-/* A backend that computes nothing. The one idea: addresses are made up and never touched, so that
- * the largest model takes no memory. */
+/* A backend that plans but computes nothing. The addresses it allocates are invented and never
+ * accessed, so even the largest model takes no memory. */
 #include <stdlib.h>
 
 #include "micromet/nn/gpu_plan.h"
@@ -99,7 +99,7 @@ const struct gpu_convolution *dry_plan_convolution(const struct plan *plan)
     return plan->planned ? &plan->convolution : NULL;
 }
 
-/* What building a model asks for; nothing is ever run. */
+/* Only what building a model calls; nothing is ever run. */
 static const struct backend_ops dry_ops = {
     .alloc = dry_alloc,
     .alloc_host = host_alloc,

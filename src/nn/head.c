@@ -1,4 +1,4 @@
-/* The head as instructions. A dense layer is a 1×1 convolution of a 1×1 map. */
+/* Adds the head to a program. A dense layer is a 1×1 convolution of a 1×1 map. */
 #include "head.h"
 
 #include <stdio.h>

@@ -1,5 +1,5 @@
-/* The InceptionV3 table; see the header. Blocks of one form differ in little, so that each form is
- * written down once. */
+/* The table of InceptionV3's layers; see the header. Blocks of one type differ little, so each
+ * type is a macro. */
 #include "micromet/nn/inception_v3.h"
 
 #include <math.h>
@@ -13,7 +13,7 @@
 const char inception_v3_output[] = "Mixed_7c";
 const float inception_epsilon = 1e-3f;
 
-/* Keras' indices of the tensors that blocks read: of the pool, and of the concatenations. */
+/* Keras' layer indices of the tensors that blocks read: a pool, and the concatenations. */
 enum {
     MAXPOOL2 = 17,
     MIXED_5B = 40,
@@ -31,8 +31,8 @@ enum {
 
 /* clang-format off */
 
-/* Rows: `tensor` is what one writes, `reads` what it reads, `block` the concatenation that its
- * output is a part of, or NULL. */
+/* A row writes `tensor` and reads `reads`; its output is part of the concatenation
+ * `block`, or NULL. */
 #define SAME     .stride = 1, .same = true
 #define VALID    .stride = 1
 #define STRIDE_2 .stride = 2
@@ -47,11 +47,11 @@ enum {
     { .kind = INCEPTION_AVERAGE_POOL, .name = tensor, .from = reads,                               \
       .kernel_h = 3, .kernel_w = 3, SAME }
 
-/* Blocks, as the paper's figures 5, 6, 7 and 10 have them: b is the block's name, k the Keras index
- * of what it reads. Columns are those of CONV: tensor, reads, block, channels, kernel, padding,
- * Keras indices of the convolution and of its batch norm. */
+/* The blocks of the paper's figures 5, 6, 7 and 10: b is the block's name, k the Keras index of its
+ * input. Columns as in CONV: tensor, reads, block, channels, kernel, padding, Keras indices of the
+ * convolution and of its batch norm. */
 
-/* 35 × 35 at 299 px: 224 channels, and c behind the pool. */
+/* 35 × 35 at 299 px; output: 224 channels + c of the pool's branch. */
 #define INCEPTION_A(b, reads, k, c)                                                        \
     CONV(b ".branch1x1",      reads,               b,     64, 1, 1, SAME, k + 11, k + 15), \
     CONV(b ".branch5x5_1",    reads,               NULL,  48, 1, 1, SAME, k +  4, k +  6), \
@@ -62,7 +62,7 @@ enum {
     AVERAGE_POOL(b ".pool", reads),                                                        \
     CONV(b ".branch_pool",    b ".pool",           b,      c, 1, 1, SAME, k + 14, k + 18)
 
-/* To 17 × 17: 480 channels, and those it reads. */
+/* Reduces to 17 × 17; output: 480 channels + those of the input. */
 #define REDUCTION_A(b, reads, k)                                                               \
     CONV(b ".branch3x3",      reads,               b,    384, 3, 3, STRIDE_2, k +  7, k +  9), \
     CONV(b ".branch3x3dbl_1", reads,               NULL,  64, 1, 1, SAME,     k +  1, k +  2), \
@@ -70,7 +70,7 @@ enum {
     CONV(b ".branch3x3dbl_3", b ".branch3x3dbl_2", b,     96, 3, 3, STRIDE_2, k +  8, k + 10), \
     MAX_POOL(b ".pool", reads, b)
 
-/* 17 × 17: 768 channels, and c inside the branches. */
+/* 17 × 17; output: 768 channels, with c inside the 7×7 branches. */
 #define INCEPTION_B(b, reads, k, c)                                                        \
     CONV(b ".branch1x1",      reads,               b,    192, 1, 1, SAME, k + 20, k + 24), \
     CONV(b ".branch7x7_1",    reads,               NULL,   c, 1, 1, SAME, k +  7, k +  9), \
@@ -84,7 +84,7 @@ enum {
     AVERAGE_POOL(b ".pool", reads),                                                        \
     CONV(b ".branch_pool",    b ".pool",           b,    192, 1, 1, SAME, k + 23, k + 27)
 
-/* To 8 × 8: 512 channels, and those it reads. */
+/* Reduces to 8 × 8; output: 512 channels + those of the input. */
 #define REDUCTION_B(b, reads, k)                                                             \
     CONV(b ".branch3x3_1",   reads,              NULL, 192, 1, 1, SAME,     k +  7, k +  9), \
     CONV(b ".branch3x3_2",   b ".branch3x3_1",   b,    320, 3, 3, STRIDE_2, k + 13, k + 15), \
@@ -94,7 +94,7 @@ enum {
     CONV(b ".branch7x7x3_4", b ".branch7x7x3_3", b,    192, 3, 3, STRIDE_2, k + 14, k + 16), \
     MAX_POOL(b ".pool", reads, b)
 
-/* 8 × 8: 2048 channels. */
+/* 8 × 8; output: 2048 channels. */
 #define INCEPTION_C(b, reads, k)                                                            \
     CONV(b ".branch1x1",       reads,               b,    320, 1, 1, SAME, k + 15, k + 21), \
     CONV(b ".branch3x3_1",     reads,               NULL, 384, 1, 1, SAME, k +  4, k +  6), \

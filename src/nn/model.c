@@ -1,4 +1,4 @@
-/* Putting towers, head and programs together, and running steps over them. */
+/* Assembles a model from towers, head and programs, and gives access to its parameters. */
 #include "micromet/nn/model.h"
 
 #include <math.h>

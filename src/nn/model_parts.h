@@ -1,4 +1,4 @@
-/* What a model is made of; shared by the files that build it (model.c) and run it (step.c). */
+/* The parts of a model, shared by the files that build it (model.c) and run it (step.c). */
 #ifndef MICROMET_NN_MODEL_PARTS_H
 #define MICROMET_NN_MODEL_PARTS_H
 
@@ -7,36 +7,36 @@
 #include "tower.h"
 
 enum { TRAIN, INFER, MODES };
-/* The parts of a tower's program, in the order of running; in inference the last is empty. */
+/* The stages of a tower's program, in order; the last is empty in inference. */
 enum tower_stage { STAGE_AUGMENT, STAGE_FORWARD, STAGE_BACKWARD, STAGES };
 enum { MARK_START, MARK_AUGMENTED, MARK_FORWARD, MARK_BACKWARD, MARK_UPDATED, MARKS };
 
-/* One queue's share of a mode. */
+/* The program of one tower, or of the head, in one mode. */
 struct branch {
     struct program program;
     struct tape *tape;
-    int stage_end[STAGES]; /* a tower's: index behind the last instruction of each stage */
+    int stage_end[STAGES]; /* towers: index past each stage's last instruction */
 };
 
-/* The small things of a batch, which travel in one copy. Pointers into one block. */
+/* The small arrays of a batch, which are copied together: pointers into one block. */
 struct batch_meta {
     struct step_values *values;
     float *labels;                          /* (batch) */
     struct augment_draw *draws[TOWERS_MAX]; /* (batch) */
 };
 
-/* One batch on its way through the device. */
+/* One batch in flight on the device. */
 struct slot {
     void *pixels[TOWERS_MAX]; /* device (batch, window, window, 3) */
     void *meta_memory_device,
-        *meta_memory_host; /* device; host, reachable by the backend's copies */
+        *meta_memory_host; /* the host's is allocated by the backend, for its copies */
     struct batch_meta meta_device, meta_host;
-    float *results; /* host (batch + 1): probabilities or logits, loss */
+    float *results; /* host (batch + 1): probabilities or logits, then the loss */
     double when_s[MARKS][TOWERS_MAX];
-    struct model_result result;          /* from its submission on */
-    uint64_t done;                       /* ticket of queue 0 behind the pass */
-    struct recording *recordings[MODES]; /* the pass as it was recorded */
-    uint64_t recorded_version[MODES];    /* ... with these weights; see pass_version() */
+    struct model_result result;          /* set at submission */
+    uint64_t done;                       /* fence ticket of queue 0 at the end of the pass */
+    struct recording *recordings[MODES]; /* the recorded pass, for replay */
+    uint64_t recorded_version[MODES];    /* pass_version() at the time of recording */
 };
 
 struct model {
@@ -46,13 +46,13 @@ struct model {
     struct tower towers[TOWERS_MAX];
     struct head head;
     struct branch tower_branches[MODES][TOWERS_MAX], head_branches[MODES];
-    struct plan *update_plans[TOWERS_MAX];                              /* one a region */
+    struct plan *update_plans[TOWERS_MAX];                              /* one per region */
     float *features, *feature_gradient, *logits, *loss, *probabilities; /* device */
     struct slot slots[PASSES_MAX];
     int64_t submitted[MODES], collected[MODES]; /* passes */
-    uint64_t trained_version;      /* of the weights: every step and every write makes a new one */
-    uint64_t folded_version;       /* that model_refresh() has folded */
-    uint64_t eager_version[MODES]; /* that a plain pass has run with */
+    uint64_t trained_version;      /* of the weights: incremented by every step and write */
+    uint64_t folded_version;       /* version of the weights at the last model_refresh() */
+    uint64_t eager_version[MODES]; /* pass_version() of the last pass that was not recorded */
 };
 
 bool slots_init(struct model *model, struct error *err);

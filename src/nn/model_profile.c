@@ -1,13 +1,14 @@
-/* What each operation of a tower takes. Passes of all towers run at once, as in real work,
- * with a time stamp behind each operation, so that caches, memory and processors are as busy
- * as they will be. */
+/* Measures the time of each operation of a tower. Passes of all towers run at once, as in real
+ * use, with a time stamp after each operation, so that caches, memory and processors are under
+ * realistic load. */
 #include <stdlib.h>
 
 #include "micromet/base/thread.h"
 #include "micromet/nn/model.h"
 #include "program.h"
 
-/* Weights that train are new with every pass, as in training: packing them is part of the time. */
+/* Trained weights get a new version in each pass, as in training: the time includes
+ * packing them. */
 static bool pass(struct model *model, bool training, uint64_t *version, double *const *when_s,
                  struct error *err)
 {

@@ -1,4 +1,5 @@
-/* What the update rules need to be started; the rules themselves run on the backend. */
+/* Number and initial values of the update rules' states; the rules themselves run on
+ * the backend. */
 #include "micromet/nn/optimizer.h"
 
 float optimizer_initial_state(enum optimizer_name name, int state)

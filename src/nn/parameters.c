@@ -1,4 +1,4 @@
-/* Registering, laying out and copying the arrays of a model. */
+/* Registers, lays out and copies the arrays of a model. */
 #include "parameters.h"
 
 #include <stdio.h>
@@ -27,8 +27,7 @@ void parameters_release(struct parameters *parameters)
     *parameters = (struct parameters) { 0 };
 }
 
-/* Until parameters_allocate() knows the regions, `device` holds nothing and the place is told by
- * these two flags. */
+/* Until parameters_allocate(), `device` is unset and `host` and `trains` tell the array's place. */
 int parameters_add(struct parameters *parameters, const char *name, int dims,
                    const int64_t *torch_shape, bool statistic, enum parameter_place place,
                    int queue, struct error *err)

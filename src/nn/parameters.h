@@ -1,13 +1,13 @@
-/* The arrays of a model: registered while the model is built, then laid out in one
- * contiguous region a queue for values, gradients and each optimizer state, so that one op
- * updates them all. */
+/* The arrays of a model. They are registered while the model is built, then laid out by
+ * queue: values, gradients and each optimizer state are one contiguous region per queue,
+ * which one op updates. */
 #ifndef MICROMET_NN_PARAMETERS_H
 #define MICROMET_NN_PARAMETERS_H
 
 #include "micromet/nn/model.h"
 
 struct region {
-    int64_t count; /* floats, trained ones first, each array padded to 16 */
+    int64_t count; /* floats; trained arrays come first, each padded to 16 */
     int64_t trained;
     float *values, *gradients, *state1, *state2;
 };
@@ -16,15 +16,15 @@ struct parameters {
     struct backend *backend;
     struct parameter *items;
     int count, capacity;
-    struct region regions[TOWERS_MAX]; /* one a queue */
+    struct region regions[TOWERS_MAX]; /* one per queue */
 };
 
 void parameters_init(struct parameters *parameters, struct backend *backend);
 void parameters_release(struct parameters *parameters);
 
 enum parameter_place {
-    PLACE_HOST,    /* folded into something else: never needed on the device */
-    PLACE_DEVICE,  /* changes in training without a gradient (moving statistics) */
+    PLACE_HOST,    /* folded into another array: not needed on the device */
+    PLACE_DEVICE,  /* no gradient: moving statistics, weights that are not trained */
     PLACE_TRAINED, /* has a gradient and optimizer state */
 };
 
@@ -33,16 +33,16 @@ int parameters_add(struct parameters *parameters, const char *name, int dims,
                    const int64_t *torch_shape, bool statistic, enum parameter_place place,
                    int queue, struct error *err);
 
-/* Allocate everything registered; device addresses are valid from here on. */
+/* Allocate all registered arrays; their device addresses are valid from then on. */
 bool parameters_allocate(struct parameters *parameters, int state_count, struct error *err);
 
-/* Copy to or from the model's own order (K,R,S,C). */
+/* Copy values from or to the model, in the model's layout (K,R,S,C). */
 bool parameters_load(struct parameters *parameters, int index, enum parameter_part part,
                      float *values, struct error *err);
 bool parameters_store(struct parameters *parameters, int index, enum parameter_part part,
                       const float *values, struct error *err);
 
-/* Free an array of PLACE_HOST, which from then on can neither be loaded nor stored. */
+/* Free an array of PLACE_HOST; it can no longer be loaded or stored. */
 void parameters_discard(struct parameters *parameters, int index);
 
 /* (K,C,R,S) <-> (K,R,S,C); other shapes are copied. */

@@ -1,6 +1,6 @@
-/* Opening a file of weights, and copying what was matched into a model or another file. The idea:
- * one function gives the values of any part of any unit in torch's order, from the file where they
- * are there and of a neutral batch norm where they are not. */
+/* Opens a file of weights, and copies the matched arrays into a model or another file. One function
+ * returns the values of any part of any unit in PyTorch's layout: from the file, or those of a
+ * neutral batch norm where the file has none. */
 #include "micromet/nn/pretrained.h"
 
 #include <stdio.h>
@@ -9,7 +9,7 @@
 
 #include "pretrained_parts.h"
 
-/* --- opening ---------------------------------------------------------------------------------- */
+/* --- Opening ---------------------------------------------------------------------------------- */
 
 static const char *tower_text(const struct pretrained *p, int tower, char text[24])
 {
@@ -51,7 +51,8 @@ static bool check_shape(const struct pretrained *p, int tower, int unit, enum un
                          : "another architecture");
 }
 
-/* Weights, and a batch norm or the bias that it was folded into. */
+/* The first required part that a unit lacks, or UNIT_PARTS. A unit needs weights and either a batch
+ * norm or the bias that one was folded into. */
 static enum unit_part missing_part(const struct unit_arrays *unit)
 {
     static const enum unit_part of_norm[] = { UNIT_BETA, UNIT_MEAN, UNIT_VARIANCE };
@@ -98,7 +99,7 @@ static bool check_units(struct pretrained *p, struct error *err)
     return true;
 }
 
-/* The second of two arrays for one place is as good as unknown. */
+/* Enter the arrays in their places. If two claim one place, the second counts as unknown. */
 static void take_places(struct pretrained *p, const struct array_place *places)
 {
     for (int i = 0; i < p->weights.count; i++) {
@@ -112,8 +113,8 @@ static void take_places(struct pretrained *p, const struct array_place *places)
     }
 }
 
-/* Keras' average pools leave padding out, PyTorch's count it, and our files and graphs
- * say so themselves. */
+/* Keras' average pools exclude padding, PyTorch's include it; files of ours and ONNX
+ * graphs state it. */
 static enum pool_padding pool_padding_of(const struct pretrained *p)
 {
     const char *said = weights_metadata(&p->weights, "pool_padding");
@@ -123,7 +124,7 @@ static enum pool_padding pool_padding_of(const struct pretrained *p)
     return weights_are_keras(&p->weights) ? POOL_PADDING_EXCLUDE : POOL_PADDING_INCLUDE;
 }
 
-/* Where a graph's batch norms add another epsilon, variances make up for it. */
+/* The epsilon of a graph's batch norms; if it differs from ours, the variances are adjusted. */
 static bool find_epsilon(struct pretrained *p, struct error *err)
 {
     const char *said = weights_metadata(&p->weights, "onnx.epsilon");
@@ -217,9 +218,9 @@ bool pretrained_check_strict(const struct pretrained *p, struct error *err)
                      p->scales_missing);
 }
 
-/* --- values ----------------------------------------------------------------------------------- */
+/* --- Values ----------------------------------------------------------------------------------- */
 
-/* HWIO, which is (T*I) x O, -> OIHW; in squares of I x O, all T of which stay in the cache. */
+/* HWIO, that is (T*I) x O, to OIHW; in blocks of I x O small enough to cache all T of them. */
 static void from_hwio(const int64_t oihw[4], const float *from, float *to)
 {
     enum { SIDE = 16 };
@@ -232,8 +233,7 @@ static void from_hwio(const int64_t oihw[4], const float *from, float *to)
                         to[(o * inputs + i) * taps + t] = from[(t * inputs + i) * outputs + o];
 }
 
-/* What a batch norm without this part does: nothing, and so one that was folded away comes
- * back as nothing. */
+/* Values of a missing batch norm part, folded or not, that leave the result unchanged. */
 static float neutral_value(enum unit_part part)
 {
     return part == UNIT_GAMMA ? 1 : part == UNIT_VARIANCE ? 1 - inception_epsilon : 0;
@@ -272,18 +272,18 @@ bool pretrained_part_values(const struct pretrained *p, int tower, int unit, enu
     weights_let_go(&p->weights, array);
     const float more = part == UNIT_VARIANCE ? p->epsilon - inception_epsilon : 0;
     for (int64_t i = 0; i < array->count && more != 0; i++) values[i] += more;
-    /* A bias before a batch norm: (wx + b) - mean = wx - (mean - b). */
+    /* A bias before a batch norm: (wx + b) - mean = wx - (mean - b) */
     return part != UNIT_MEAN || !bias || subtract(values, bias, err);
 }
 
-/* --- into a model ----------------------------------------------------------------------------- */
+/* --- Into a model ----------------------------------------------------------------------------- */
 
 static bool is_head(const char *name)
 {
     return strncmp(name, "head.", 5) == 0;
 }
 
-/* All of it or nothing: half a head is none. */
+/* Whether the file's head fits the model; it is used as a whole or not at all. */
 static bool head_fits(const struct pretrained *pretrained, const struct model *model)
 {
     int count = 0;
@@ -310,7 +310,7 @@ bool pretrained_head_values(const struct pretrained *pretrained, const char *nam
     return from != NULL;
 }
 
-/* "tower1.Mixed_5b.branch1x1.bn.bias" */
+/* Values by parameter name: "tower1.Mixed_5b.branch1x1.bn.bias". */
 static bool tower_values(const struct pretrained *pretrained, const char *name, float *values,
                          struct error *err)
 {

@@ -1,6 +1,7 @@
-/* Where each array of a file belongs. The idea: three ways to tell (torchvision's names, the rank
- * of Keras' layer numbers, the order in an ONNX graph), each of which gives every array a place;
- * whether the places are filled and the shapes right is looked at afterwards, the same for all. */
+/* Finds where each array of a file belongs, in one of three ways: by torchvision's names, by
+ * the rank of Keras' layer numbers, or by the order in an ONNX graph. Each assigns a place to
+ * every array. Whether all places are filled, with the right shapes, is checked afterwards,
+ * alike for all three. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,7 +18,7 @@ static const struct {
     [UNIT_VARIANCE] = { "bn.running_var", "batch_normalization", "moving_variance" },
 };
 
-/* By how a name begins and ends, behind the prefix of its tower. */
+/* Uses by the beginning and end of a name, after the prefix of its tower. */
 static const struct {
     enum array_use use;
     const char *start, *end;
@@ -30,7 +31,7 @@ static const struct {
     { USE_HEAD, "head.", "" },
 };
 
-/* A convolution that has swallowed its batch norm may go by its layer's name alone. */
+/* A convolution with a folded batch norm may be named after its layer alone. */
 static const char *const folded_names[UNIT_PARTS] = {
     [UNIT_WEIGHT] = "weight", [UNIT_BIAS] = "bias"
 };
@@ -80,22 +81,21 @@ bool unit_find(const char *name, int *unit, enum unit_part *part)
     return false;
 }
 
-/* --- torchvision's names -------------------------------------------------------------------------
- */
+/* --- torchvision's names ---------------------------------------------------------------------- */
 
 struct prefixes {
-    const char *names[TOWERS_MAX]; /* of these only the first `lengths` bytes */
+    const char *names[TOWERS_MAX]; /* array names, whose first `lengths` bytes are the prefix */
     size_t lengths[TOWERS_MAX];
     int count;
 };
 
-/* "tower1.", "towers.1." */
+/* Whether a prefix ends in a number: "tower1.", "towers.1." */
 static bool is_numbered(const char *prefix, size_t length)
 {
     return length >= 2 && prefix[length - 1] == '.' && strchr("0123456789", prefix[length - 2]);
 }
 
-/* Bytes before the name of a tower's first array; -1 if this is none. */
+/* Length of the prefix if this is a tower's first array, else -1. */
 static long prefix_length(const char *name)
 {
     for (size_t i = 0; i < sizeof first_weights / sizeof first_weights[0]; i++)
@@ -104,8 +104,8 @@ static long prefix_length(const char *name)
     return -1;
 }
 
-/* Towers are told by what stands before the name of their first array; several only if these are
- * numbered, for a second set of weights beside the first may be its moving average. */
+/* Find the towers by the prefixes of their first arrays: several only if the prefixes are numbered,
+ * since a second set of weights may otherwise be the moving average of the first. */
 static struct prefixes find_prefixes(const struct weights *weights)
 {
     struct prefixes found = { 0 };
@@ -149,7 +149,7 @@ static int match_names(const struct weights *weights, const struct prefixes *pre
     return prefixes->count;
 }
 
-/* Whole towers among so many convolutions; what is beyond them has no place. */
+/* Number of complete towers; convolutions beyond them get no place. */
 static int towers_of(int convolutions)
 {
     const int towers = convolutions / INCEPTION_CONVOLUTIONS;
@@ -167,8 +167,8 @@ static struct array_place place_by_rank(int rank, int towers, enum unit_part par
 
 /* --- Keras' numbers --------------------------------------------------------------------------- */
 
-/* "inception_v3/conv2d_17/kernel:0" of part UNIT_WEIGHT -> 17; "conv2d/kernel" (Keras 3 counts from
- * nothing) -> 0; -1 if it is no such part. */
+/* For part UNIT_WEIGHT: "inception_v3/conv2d_17/kernel:0" -> 17, "conv2d/kernel" -> 0 (the first in
+ * Keras 3). -1 if the name is not of this part. */
 static long layer_number(const char *name, enum unit_part part)
 {
     const char *stem = part_names[part].stem, *leaf = strrchr(name, '/');
@@ -188,7 +188,7 @@ static int compare_numbers(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* The numbers of all arrays of one part in order; returns how many. */
+/* The layer numbers of all arrays of one part, sorted; returns their count. */
 static int sorted_numbers(const struct weights *weights, enum unit_part part, long *numbers)
 {
     int count = 0;
@@ -200,8 +200,8 @@ static int sorted_numbers(const struct weights *weights, enum unit_part part, lo
     return count;
 }
 
-/* Convolutions and batch norms are numbered apart, each in the order of creation: the n-th of one
- * belongs to the n-th of the other. */
+/* Convolutions and batch norms are numbered separately, each in order of creation, so the n-th of
+ * one belongs to the n-th of the other. */
 static int match_numbers(const struct weights *weights, struct array_place *places, long *numbers)
 {
     const int towers = towers_of(sorted_numbers(weights, UNIT_WEIGHT, numbers));
@@ -222,9 +222,9 @@ static int match_numbers(const struct weights *weights, struct array_place *plac
     return towers;
 }
 
-/* --- the order of an ONNX graph --------------------------------------------------------------- */
+/* --- The order of an ONNX graph --------------------------------------------------------------- */
 
-/* Which parts the vectors behind a convolution's weights are, by how many there are. */
+/* Which parts the vectors after a convolution's weights are, by their number. */
 static const struct {
     int count;
     enum unit_part parts[UNIT_PARTS];
@@ -234,9 +234,8 @@ static const struct {
     { 5, { UNIT_BIAS, UNIT_GAMMA, UNIT_BETA, UNIT_MEAN, UNIT_VARIANCE } },
 };
 
-/* Where each convolution's weights belong, and behind them the vectors that go with them: an array
- * that several nodes share stands behind each of them under one name. Towers are told by names or
- * not at all. */
+/* Place each convolution's weights and the vectors that follow them. An array that several nodes
+ * share occurs after each of them under one name. Towers are found by name, or else by counting. */
 static int match_graph(const struct weights *weights, const struct prefixes *prefixes,
                        struct array_place *places)
 {

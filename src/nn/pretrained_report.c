@@ -1,5 +1,4 @@
-/* What was made of a file of weights, for people: everything in several lines, or what
- * matters in one. */
+/* Reports to the user what a file of weights held: in full on several lines, or in short on one. */
 #include <inttypes.h>
 #include <string.h>
 
@@ -30,7 +29,7 @@ static const char *matching_text(const struct pretrained *p)
     return texts[p->matching];
 }
 
-/* Arrays and values that stand in the file for towers; those of towers that nobody takes too. */
+/* Number of values that the file holds for towers, including towers that are not used. */
 static int64_t tower_values(const struct pretrained *p)
 {
     int64_t values = 0;

@@ -1,4 +1,5 @@
-/* Weights as a file of our own: torchvision's names in torchvision's order, one array at a time. */
+/* Writes weights as a safetensors file: torchvision's names in torchvision's order, one
+ * array at a time. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,7 +10,7 @@ enum { NAME_BYTES = 128 };
 struct writing {
     const struct pretrained *pretrained;
     struct weight_array *arrays;
-    struct array_place *places; /* of the model's towers; USE_HEAD: copied by name */
+    struct array_place *places; /* in the model's towers; USE_HEAD: copied by name */
     int count, towers;
 };
 
@@ -95,7 +96,7 @@ static bool fill(void *context, int index, void *values, struct error *err)
 bool pretrained_write(const struct pretrained *p, const char *path, int towers, bool *head_taken,
                       struct error *err)
 {
-    /* What a file of ours says about its head and its levels holds for the same towers only. */
+    /* Facts about head and levels in a file of ours remain true only for the same towers. */
     static const char *const carried[] = { "towers", "class_names", "threshold", "precision" };
     const bool same = pretrained_same_towers(p, towers);
     const char *metadata[2 * (8 + sizeof carried / sizeof carried[0]) + 1] = {

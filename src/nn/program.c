@@ -1,4 +1,4 @@
-/* Building, placing and running programs; see the header. */
+/* Builds, places and runs programs; see the header. */
 #include "program.h"
 
 #include <stdlib.h>
@@ -73,7 +73,7 @@ static void use(struct program *program, const struct view *view, int instructio
 struct instruction *program_add(struct program *program, const struct op *op, struct view x,
                                 struct view y, struct view dy, struct view out)
 {
-    static struct instruction nowhere; /* written to, never read, when memory ran out */
+    static struct instruction nowhere; /* returned if out of memory; written but never read */
     if (program->count == program->capacity) {
         const int capacity = program->capacity ? 2 * program->capacity : 256;
         struct instruction *grown = realloc(program->instructions,
@@ -105,9 +105,9 @@ static bool live_together(const struct buffer *a, const struct buffer *b)
     return a->first <= b->last && b->first <= a->last;
 }
 
-/* A whole-batch buffer that chunks read or write lives through all of them, not only
- * through the instructions that name it: the first chunk's last instruction runs before the
- * second chunk's first. */
+/* A whole-batch buffer that chunks read or write is live through all chunks, not only
+ * between the instructions that name it: the last instruction of one chunk runs before the
+ * first of the next. */
 static void outlive_chunks(struct program *program)
 {
     for (int i = 0; i < program->buffer_count; i++) {
@@ -119,7 +119,7 @@ static void outlive_chunks(struct program *program)
     }
 }
 
-/* Largest first, each at the lowest offset that is free during its whole life. */
+/* Place the largest buffers first, each at the lowest offset that is free during its lifetime. */
 static bool place(struct program *program, struct error *err)
 {
     struct buffer **order = calloc((size_t)program->buffer_count + 1, sizeof *order);
@@ -178,12 +178,12 @@ bool program_finish(struct program *program, struct error *err)
     return true;
 }
 
-/* Where a run of the instructions [first, last) is: it goes through those that are run in chunks
- * once for each chunk. */
+/* The position in a run of the instructions [first, last), which repeats the chunked ones
+ * for each chunk. */
 struct cursor {
     const struct program *program;
     int first, last;
-    int index, chunk; /* what is to be run; index = last at the end */
+    int index, chunk; /* of the next instruction; index = last at the end */
 };
 
 static struct cursor cursor_begin(const struct program *program, int first, int last)
@@ -201,14 +201,14 @@ static void cursor_step(struct cursor *at)
     const struct program *program = at->program;
     const int index = at->index++;
     if (!is_chunked(program, index)) return;
-    if (at->index < at->last && is_chunked(program, at->index)) return; /* the same chunk */
+    if (at->index < at->last && is_chunked(program, at->index)) return; /* same chunk */
     if (++at->chunk < program->chunks)
         at->index = at->first > program->chunk_first ? at->first : program->chunk_first;
     else
         at->chunk = 0;
 }
 
-/* Where the images of a chunk begin, in bytes behind the view's address. */
+/* Offset of a chunk's images from the view's address, in bytes. */
 static size_t chunk_offset(const struct program *program, const struct view *view, int chunk)
 {
     if (view->buffer < 0 || program->buffers[view->buffer].per_chunk) return 0;

@@ -1,4 +1,4 @@
-/* Learning-rate schedules; formulas in the header. */
+/* Learning-rate schedules; the formulas are in the header. */
 #include "micromet/nn/schedule.h"
 
 #include <math.h>

@@ -1,13 +1,13 @@
-/* Running passes over a model's programs. A pass is submitted and collected apart, so that the next
- * batch is copied and queued while one computes; where the backend can record, a pass is queued
- * once and replayed from then on. */
+/* Runs passes over a model's programs. Submitting and collecting are separate, so that the next
+ * batch is copied and enqueued while one computes. If the backend can record, a pass is enqueued
+ * once and then replayed. */
 #include <math.h>
 #include <stdlib.h>
 
 #include "micromet/data/augment.h"
 #include "model_parts.h"
 
-/* --- slots ------------------------------------------------------------------------------------ */
+/* --- Slots ------------------------------------------------------------------------------------ */
 
 enum { ALIGNMENT = 64 };
 
@@ -16,7 +16,7 @@ static size_t round_up(size_t bytes)
     return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
 }
 
-/* Lay the arrays out in `memory`; the bytes they take. */
+/* Lay the arrays out in `memory`; returns the number of bytes they take. */
 static size_t meta_layout(const struct model *model, char *memory, struct batch_meta *meta)
 {
     const size_t n = (size_t)model->spec.batch;
@@ -104,7 +104,7 @@ struct program_values model_program_values(const struct model *model, int tower)
     return values_of(model, &model->slots[0], tower);
 }
 
-/* --- a batch on its way to the device --------------------------------------------------------- */
+/* --- Copying a batch to the device ------------------------------------------------------------ */
 
 static void fill_meta(const struct model *model, struct slot *slot, const struct model_batch *batch,
                       const struct step_values *values)
@@ -118,7 +118,7 @@ static void fill_meta(const struct model *model, struct slot *slot, const struct
             meta->draws[t][n] = n < batch->count ? batch->draws[t][n] : identity;
 }
 
-/* The slot is free: its last pass has been collected. */
+/* Copy a batch into a slot, which must be free: its last pass has been collected. */
 static bool stage(struct model *model, struct slot *slot, const struct model_batch *batch,
                   const struct step_values *values, struct error *err)
 {
@@ -140,9 +140,9 @@ static bool stage(struct model *model, struct slot *slot, const struct model_bat
     return true;
 }
 
-/* --- passes ----------------------------------------------------------------------------------- */
+/* --- Passes ----------------------------------------------------------------------------------- */
 
-/* Stages `first` to `last` of one tower after another. */
+/* Run the stages `first` to `last` of each tower. */
 static bool run_towers(struct model *model, struct slot *slot, int mode, enum tower_stage first,
                        enum tower_stage last, struct error *err)
 {
@@ -155,7 +155,7 @@ static bool run_towers(struct model *model, struct slot *slot, int mode, enum to
     return true;
 }
 
-/* Queue 0 waits for the others, or the others for queue 0. */
+/* Queue 0 waits for the other queues, or (others_wait) they for queue 0. */
 static bool join(struct model *model, bool others_wait, struct error *err)
 {
     const struct backend_ops *ops = model->backend->ops;
@@ -234,9 +234,9 @@ static bool run_plainly(struct model *model, struct slot *slot, int mode, struct
     return mode == TRAIN ? training_pass(model, slot, err) : inference_pass(model, slot, err);
 }
 
-/* Recordings hold while this does not change. A training pass packs the weights that train each
- * time, recorded or not; inference packs the head's when they have changed, which a recording would
- * do again and again, so a plain pass comes first. */
+/* A recording is valid until this changes. A training pass packs the trained weights every time,
+ * recorded or not. An inference pass packs the head's weights only when they have changed; a
+ * recording would repeat that every time, so an unrecorded pass comes first. */
 static uint64_t pass_version(const struct model *model, int mode)
 {
     return mode == TRAIN ? 1 : model->trained_version;
@@ -271,7 +271,7 @@ static bool submit(struct model *model, int mode, const struct model_batch *batc
 {
     const struct step_values values = { seed, step, (float)learning_rate };
     CHECK(model->submitted[mode] - model->collected[mode] < PASSES_MAX);
-    /* training and inference take turns */
+    /* training and inference passes must not overlap */
     CHECK(model->submitted[!mode] == model->collected[!mode]);
     struct slot *slot = &model->slots[model->submitted[mode] % PASSES_MAX];
     if (!stage(model, slot, batch, &values, err) || !run_pass(model, slot, mode, err) ||
@@ -285,7 +285,7 @@ static bool submit(struct model *model, int mode, const struct model_batch *batc
     return true;
 }
 
-/* Wait for the oldest pass under way. */
+/* Wait for the oldest pass in flight. */
 static bool collect(struct model *model, int mode, struct slot **slot, struct error *err)
 {
     CHECK(model->collected[mode] < model->submitted[mode]);
@@ -352,7 +352,7 @@ bool model_train_step(struct model *model, const struct model_batch *batch, doub
 bool model_predict_submit(struct model *model, const struct model_batch *batch, struct error *err)
 {
     CHECK(batch->count >= 1 && batch->count <= model->spec.batch);
-    CHECK(model->folded_version == model->trained_version); /* model_refresh() came last */
+    CHECK(model->folded_version == model->trained_version); /* model_refresh() was called since */
     return submit(model, INFER, batch, 0, 0, 0, err);
 }
 

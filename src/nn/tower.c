@@ -1,11 +1,13 @@
-/* The parameters of one tower, what of them trains, and batch norm folded into convolutions. */
+/* The parameters of one tower, which of them are trained, and folding batch norm into
+ * convolutions. */
 #include "tower.h"
 
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-/* First Keras layer that trains: from "keras:N", a block's name, "none" (0) or "all" (INT_MAX). */
+/* First trained Keras layer, from "keras:N", a block's name (the layer after it), "none" (0) or
+ * "all" (INT_MAX). */
 static bool freeze_parse(const char *freeze, int *first_trained, struct error *err)
 {
     int consumed = 0;
@@ -131,7 +133,8 @@ void tower_release(struct tower *tower)
     *tower = (struct tower) { 0 };
 }
 
-/* All arrays in scratch, the folded weights first; the folded bias is copied over. */
+/* Load all arrays into scratch, the weights first, and fold the batch norm; copy the folded bias
+ * to the device. */
 static bool unit_fold(const struct tower *tower, const struct unit *u, float *scratch,
                       struct error *err)
 {

@@ -1,5 +1,4 @@
-/* One InceptionV3 tower: its parameters and how it appears in a training and in
- * an inference program. */
+/* One InceptionV3 tower: its parameters, and its parts of the training and inference programs. */
 #ifndef MICROMET_NN_TOWER_H
 #define MICROMET_NN_TOWER_H
 
@@ -12,40 +11,40 @@ struct unit {
     const struct inception_layer *layer;
     int in_channels;
     bool weights_train, norm_trains;
-    int weight, gamma, beta, mean, variance; /* parameter indices; gamma -1 if none */
-    float *folded_bias; /* device: batch norm folded in; the weights are in the plans */
-    float *saved_mean, *saved_inverse_std; /* device: of the last training forward pass */
+    int weight, gamma, beta, mean, variance; /* parameter indices; gamma: -1 if there is none */
+    float *folded_bias;                    /* on the device; the folded weights are in the plans */
+    float *saved_mean, *saved_inverse_std; /* on the device: of the last training forward pass */
 };
 
 struct tower {
     int index, queue;
     struct unit units[INCEPTION_CONVOLUTIONS];
     struct parameters *parameters;
-    void *folded; /* device memory of every unit's folded bias */
-    void *saved;  /* device memory of every trained unit's batch statistics */
+    void *folded; /* device memory of all folded biases */
+    void *saved;  /* device memory of all saved batch statistics */
     size_t folded_bytes, saved_bytes;
 };
 
-/* Decide what trains and register the parameters. Errors name a bad `freeze`. */
+/* Determine which layers are trained, and register the parameters. A bad `freeze` is an error. */
 bool tower_register(struct tower *tower, int index, int queue, const struct model_spec *spec,
                     struct parameters *parameters, struct error *err);
 bool tower_allocate(struct tower *tower, const struct model_spec *spec, struct error *err);
 void tower_release(struct tower *tower);
 bool tower_trains(const struct tower *tower);
 
-/* Fold batch norm into the biases and into the plans of some of the tower's programs. With
- * `discard` the parameters go one by one as they are folded. */
+/* Fold batch norm into the biases, and load the folded weights into the plans of the given
+ * programs. With `discard`, each unit's parameters are freed once folded. */
 bool tower_fold(struct tower *tower, struct program *const *programs, int count, bool discard,
                 struct error *err);
 
-/* Append the forward pass on `input`, (n, window, window, 3), up to the pooled features, written to
- * `features` (a view of 2048 channels). In training, batch norm that trains runs unfolded. *tape is
- * what backward needs. */
+/* Append the forward pass from `input`, (n, window, window, 3), to the pooled features, written to
+ * `features` (a view of 2048 channels). In training, trained batch norms are not folded. *tape, for
+ * the backward pass, is released with tape_release(). */
 struct tape;
 bool tower_forward(struct tower *tower, const struct model_spec *spec, bool training,
                    struct program *program, struct view input, struct view features,
                    struct tape **tape, struct error *err);
-/* Append the backward pass from the gradient of the features. */
+/* Append the backward pass, from the gradient of the features. */
 bool tower_backward(struct tower *tower, const struct model_spec *spec, struct program *program,
                     struct tape *tape, struct view feature_gradient, struct error *err);
 /* The view of a named tensor of the forward pass; buffer -1 if there is none. */

@@ -1,17 +1,17 @@
-/* A tower as instructions: the table walked forward, and backward through what is unfrozen.
+/* Builds a tower's instructions: forward through the table, and backward through its trained rows.
  *
- * Every tensor of the table is a node. A row that writes `into` a concatenation writes a slice of
- * that node, so no concat is ever executed; on the way back a slice of the node's gradient is what
- * the row receives. */
+ * Every tensor in the table is a node. A row with `into` set writes a slice of that node, so
+ * no concat is ever executed; in the backward pass the row receives the same slice of the
+ * node's gradient. */
 #include "tower.h"
 
 #include <stdlib.h>
 
 enum { NODES_MAX = INCEPTION_LAYERS + 16 };
 
-/* The rows up to this block have few weights and large activations: frozen or in inference,
- * they run in chunks of the batch whose largest tensor takes about as much memory as the
- * backend's facts say. */
+/* The rows up to this block have few weights and large activations. In inference, and in training
+ * if they are frozen, they run in chunks of the batch, such that a chunk's largest tensor takes at
+ * most facts.chunk_bytes. */
 static const char chunked_block[] = "maxpool2";
 
 struct node {
@@ -21,17 +21,17 @@ struct node {
     int channels_filled;
 };
 
-/* What backward needs to know of one row. */
+/* What the backward pass needs to know of a row. */
 struct record {
     const struct inception_layer *layer;
     const struct unit *unit;  /* NULL for pools */
     int from, to;             /* nodes */
-    struct view in, out, raw; /* raw: before batch norm, where it trains */
-    int channel;              /* of `out` in its node */
+    struct view in, out, raw; /* raw: before a trained batch norm */
+    int channel;              /* of `out`, in its node */
 };
 
 struct tape {
-    int images; /* of the rows being added: the batch, or one chunk of it */
+    int images; /* images per row being added: the batch, or a chunk of it */
     struct node nodes[NODES_MAX];
     int node_count;
     struct record records[INCEPTION_LAYERS];
@@ -62,7 +62,7 @@ static int out_size(const struct inception_layer *l, int in, int kernel)
     return l->same ? in : (in - kernel) / l->stride + 1;
 }
 
-/* All channels that rows write into `name`. */
+/* Number of channels that all rows together write into `name`. */
 static int node_channels(const struct tape *tape, const char *name)
 {
     int sum = 0;
@@ -224,7 +224,7 @@ static bool feeds_chunked_block(const struct inception_layer *l)
     return !strncmp(l->name, "Conv2d", 6) || !strncmp(l->name, "maxpool", 7);
 }
 
-/* Images of a chunk: a divisor of the batch; the whole batch where those rows train. */
+/* Images per chunk: a divisor of the batch, or the whole batch if those rows are trained. */
 static int chunk_images(const struct tower *tower, const struct model_spec *spec, bool training,
                         const struct program *program)
 {
@@ -268,8 +268,7 @@ bool tower_forward(struct tower *tower, const struct model_spec *spec, bool trai
     return true;
 }
 
-/* The gradient of a node, made when its first consumer writes it; *accumulate for
- * the later ones. */
+/* The gradient of a node, created for its first consumer; *accumulate is set for the later ones. */
 static struct view gradient_of(struct program *program, struct node *node, bool *accumulate)
 {
     const struct tensor *t = &node->value.tensor;

@@ -1,9 +1,9 @@
-/* Annotations: a mask or polygons, turned into runs of pixels when they are opened and asked
- * many times after.
+/* Annotations: a mask or polygons, converted to runs of pixels when opened and queried many
+ * times afterwards.
  *
- * Every use needs the whole annotation at least once, and runs of what people mark are small:
- * so it is read once, any damage shows at once, and asking is a binary search that many threads
- * may do together. */
+ * Every use needs the whole annotation at least once, and the runs of hand-drawn regions are small.
+ * So the file is read once, any damage shows at once, and a query is a binary search that is safe
+ * from many threads. */
 #include "micromet/slide/annotation.h"
 
 #include <math.h>
@@ -22,8 +22,8 @@ struct annotation {
     struct annotation_facts facts;
 };
 
-/* Level-0 px by which two rectangles must overlap to touch: above what rounding makes of
- * p * pixel_width. */
+/* Rectangles touch if they overlap by more than this, in level-0 px: above the rounding error of p
+ * * pixel_width. */
 static const double touch_level0 = 1e-6;
 
 static bool check_aspect(const char *path, int64_t width, int64_t height, const struct slide *slide,
@@ -145,10 +145,10 @@ bool annotation_scan(struct annotation *annotation,
     return true;
 }
 
-/* Is any pixel of [start, end) tumour? */
+/* Whether any pixel of [start, end) is tumour. */
 static bool row_any(const struct run_row *row, int32_t start, int32_t end)
 {
-    int32_t low = 0, high = row->count; /* the first run that ends behind start */
+    int32_t low = 0, high = row->count; /* finds the first run that ends after `start` */
     while (low < high) {
         const int32_t middle = low + (high - low) / 2;
         if (row->runs[middle].end > start)
@@ -159,8 +159,7 @@ static bool row_any(const struct run_row *row, int32_t start, int32_t end)
     return low < row->count && row->runs[low].start < end;
 }
 
-/* The pixels [*first, *end) of size `pixel` that overlap the level-0 interval from
- * `from` to `to`. */
+/* The pixels [*first, *end), of size `pixel`, that overlap the level-0 interval [from, to). */
 static void pixels_touched(double from, double to, double pixel, int32_t limit, int32_t *first,
                            int32_t *end)
 {
@@ -185,8 +184,7 @@ bool annotation_any(struct annotation *annotation, double x0_level0, double y0_l
     return true;
 }
 
-/* Add `weight` times the covered share of each cell to a line of cells for the
- * interval [x0, x1). */
+/* Add the interval [x0, x1) to a line of cells: `weight` times the covered share of each cell. */
 static void draw_line(float *line, int width, double x0, double x1, double weight)
 {
     const int first = (int)x0;

@@ -1,4 +1,4 @@
-/* Rows of runs: the bitmap that every annotation becomes. */
+/* The run-length encoded bitmap to which every annotation is converted. */
 #include <stdlib.h>
 
 #include "annotation_parts.h"

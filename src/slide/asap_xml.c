@@ -1,9 +1,9 @@
-/* ASAP annotation files: polygons in level-0 pixels, each in a named group that says whether it is
- * tumour or a hole.
+/* ASAP annotation files: polygons in level-0 pixels, each in a named group that means
+ * tumour or hole.
  *
- * The file comes from outside: no network, no document type (hence no entities), sizes bounded.
- * What is left out is said, for a group that was not understood would otherwise turn tumour into
- * normal tissue without a word. */
+ * The input is not trusted: no network access, no document type (hence no entities), bounded sizes.
+ * Whatever is left out is reported, since an unknown group would otherwise silently turn tumour
+ * into normal tissue. */
 #include <libxml/xmlreader.h>
 #include <math.h>
 #include <stdlib.h>
@@ -20,7 +20,7 @@ static const double coordinate_max = 1e8;
 
 enum group_kind { GROUP_TUMOR, GROUP_HOLE, GROUP_UNKNOWN };
 
-/* CAMELYON16's groups, and CAMELYON17's metastases and normal. */
+/* The groups of CAMELYON16, and CAMELYON17's metastases and normal. */
 static const struct {
     const char *name;
     enum group_kind kind;
@@ -40,7 +40,7 @@ struct asap_reader {
     char complaint[256];
     int complaint_line;
     bool in_root, in_polygon;
-    double order_last; /* of the polygon's points so far */
+    double order_last; /* `Order` of the polygon's last point; -1: none yet */
     int64_t shapes_left_out, tumors;
     char unknown_group[64]; /* the first one */
     int64_t unknown_groups;
@@ -61,7 +61,7 @@ static bool refuse(struct asap_reader *reader, const char *what, struct error *e
                      xmlTextReaderGetParserLineNumber(reader->xml), what);
 }
 
-/* Room for one more element behind `count`. */
+/* Ensure capacity for one more item than `count`. */
 static bool reserve(void **items, int64_t *capacity, int64_t count, size_t size)
 {
     if (count < *capacity) return true;
@@ -73,7 +73,7 @@ static bool reserve(void **items, int64_t *capacity, int64_t count, size_t size)
     return true;
 }
 
-/* An attribute's text, cut to fit; empty where there is none. */
+/* An attribute's text, truncated to `size`; empty if absent. */
 static void attribute(struct asap_reader *reader, const char *name, char *text, size_t size)
 {
     xmlChar *value = xmlTextReaderGetAttribute(reader->xml, (const xmlChar *)name);

@@ -1,16 +1,16 @@
 /* Geometry and labels of the grid.
  *
- * The one idea: along each axis the edges of the windows are sorted, so a run of tumour finds the
- * windows that it touches by two binary searches, and labelling costs one scan of the mask whatever
- * the number of windows. */
+ * Along each axis the edges of the windows are sorted, so the windows that a run of tumour pixels
+ * touches are found by two binary searches, and labelling costs one scan of the mask whatever the
+ * number of windows. */
 #include "micromet/slide/grid.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Rectangles that touch overlap by less than this, level-0 px: the rounding of two
- * products of doubles. */
+/* Rectangles touch if they overlap by more than this, in level-0 px: above the rounding error of
+ * two products of doubles. */
 static const double touch_level0 = 1e-6;
 
 static int64_t corner_level(const struct slide *slide, int level, int64_t centre_level0, int window)
@@ -25,7 +25,7 @@ static int64_t step_by(double step, int64_t steps)
     return llround((double)steps * step);
 }
 
-/* Origin and number of the windows along one axis of the finest level, which is `size` px long. */
+/* Origin and number of the windows along one axis, of `size` px at the finest tower's level. */
 static void axis_init(const struct slide *slide, const struct config_data *data, double step,
                       int64_t configured, int64_t size, int64_t *origin, int64_t *count)
 {
@@ -89,9 +89,10 @@ int64_t grid_y_level0(const struct grid *grid, int64_t row)
     return grid->origin_y + step_by(grid->step, row);
 }
 
-/* --- Labels ---------------------------------------------------------------------------------- */
+/* --- Labels ----------------------------------------------------------------------------------- */
 
-struct axis { /* the central squares along one axis, level-0 px, half-open, ascending */
+/* The windows' centre squares along one axis: half-open intervals, ascending, in level-0 px. */
+struct axis {
     int64_t count;
     double *start, *end; /* (count) */
 };
@@ -125,7 +126,7 @@ static void axis_release(struct axis *axis)
     free(axis->end);
 }
 
-/* The first index whose value is above `bound`, or count. */
+/* Index of the first value above `bound`, or count. */
 static int64_t first_above(const double *ascending, int64_t count, double bound)
 {
     int64_t low = 0, high = count;
@@ -139,7 +140,7 @@ static int64_t first_above(const double *ascending, int64_t count, double bound)
     return low;
 }
 
-/* The squares [*first, *last) that overlap the half-open interval from `start` to `end`. */
+/* The squares [*first, *last) that overlap the interval [start, end). */
 static void axis_overlap(const struct axis *axis, double start, double end, int64_t *first,
                          int64_t *last)
 {

@@ -1,6 +1,5 @@
-/* Reads the list of slides and refuses whatever could quietly spoil an experiment.
- *
- * The one idea: a table of columns; the header only says in which order they come. */
+/* Reads the list of slides and refuses whatever could silently spoil an experiment, such as a slide
+ * in two splits. The header line gives the order of the columns. */
 #include "micromet/slide/manifest.h"
 
 #include <limits.h>
@@ -32,17 +31,17 @@ const char *split_name(enum split split)
     return split_names[split];
 }
 
-/* The text that is read; fields are cut out of it in place. */
+/* The text being parsed; fields are terminated in place. */
 struct csv {
     const char *path;
     char *at;
-    int line; /* of `at` */
+    int line; /* line number at `at` */
 };
 
 struct record {
     char *fields[FIELDS_MAX];
     int count;
-    int line; /* where it begins */
+    int line; /* line number of its start */
 };
 
 static char *trim(char *text)
@@ -53,7 +52,8 @@ static char *trim(char *text)
     return text;
 }
 
-/* A field in quotes: "" stands for one quote. Leaves csv->at behind the closing quote. */
+/* Read a quoted field, in which "" means one quote. Advances csv->at past the closing quote and
+ * following blanks. */
 static bool read_quoted(struct csv *csv, char **field, struct error *err)
 {
     const int line = csv->line;
@@ -75,7 +75,7 @@ static bool read_quoted(struct csv *csv, char **field, struct error *err)
     return error_set(err, EXIT_CODE_USAGE, "%s:%d: a quote is never closed", csv->path, line);
 }
 
-/* The next record; record->count is 0 at the end of the text. Blank lines are passed over. */
+/* Read the next record; record->count is 0 at the end of the text. Blank lines are skipped. */
 static bool read_record(struct csv *csv, struct record *record, struct error *err)
 {
     while (*csv->at && strchr(" \t\r\n", *csv->at))
@@ -102,7 +102,7 @@ static bool read_record(struct csv *csv, struct record *record, struct error *er
     return true;
 }
 
-/* Which column each field of a row belongs to. */
+/* Read the header: order[i] is the column of a row's field i. */
 static bool read_header(struct csv *csv, int order[FIELDS_MAX], int *count, struct error *err)
 {
     struct record record;
@@ -176,9 +176,9 @@ static bool fill_row(struct manifest_row *row, const struct csv *csv, const stru
     return true;
 }
 
-/* What tells slides apart: the file behind the path where it exists, and the name of its pack. */
+/* What identifies a slide: its resolved path, and the name of its pack. */
 struct slide_key {
-    char *file; /* malloc'ed by realpath(), or NULL */
+    char *file; /* from realpath(), malloc'ed; NULL if the file does not exist */
     char stem[PATH_MAX_BYTES];
     const struct manifest_row *row;
 };

@@ -1,8 +1,8 @@
-/* Mask TIFFs, read with libtiff: stored values rather than colours, tiled or striped, one tile at a
- * time.
+/* Reads mask TIFFs with libtiff: the stored values rather than colours, tiled or striped, one tile
+ * or strip at a time.
  *
- * Most tiles of a mask are empty and all compressed alike. Once one has been decoded to zeros,
- * tiles with the very same compressed bytes are known to be zeros and are not decoded. */
+ * Most tiles of a mask are empty and compress to the same bytes. Once one has been decoded to
+ * zeros, tiles with identical compressed bytes are taken as zeros without decoding. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,10 +18,10 @@ struct mask_tiff {
     uint16_t bits, samples;
     bool tiled, inverted;
     tmsize_t decoded_bytes;
-    uint8_t *decoded; /* one part */
-    uint8_t *values;  /* one row of it, a byte a pixel */
-    uint8_t *empty;   /* compressed bytes that stand for zeros */
-    uint8_t *raw;     /* those of the tile at hand */
+    uint8_t *decoded; /* one part, decoded */
+    uint8_t *values;  /* one row of it, a byte per pixel */
+    uint8_t *empty;   /* compressed bytes of an all-zero part */
+    uint8_t *raw;     /* compressed bytes of the current part */
     tmsize_t empty_bytes;
 };
 
@@ -32,13 +32,13 @@ static bool fail(const struct mask_tiff *mask, const char *what, struct error *e
                      *complaint ? ": " : "", complaint);
 }
 
-/* Of one row of a decoded part. */
+/* Bytes of one row of a decoded part. */
 static uint64_t row_bytes(const struct mask_tiff *mask)
 {
     return CEIL_DIV((uint64_t)mask->part_width * mask->samples * mask->bits, 8);
 }
 
-/* The finest level: the directory with the largest image. */
+/* Select the finest level: the directory with the largest image. */
 static bool select_largest(struct mask_tiff *mask, struct error *err)
 {
     TIFF *tiff = mask->source.tiff;
@@ -107,7 +107,7 @@ static bool measure_parts(struct mask_tiff *mask, struct error *err)
             "its strips or tiles are larger than 512 MiB; convert it with `vips tiffsave IN "
             "OUT.tif --tile --compression deflate --bigtiff`",
             err);
-    /* libtiff's size and the layout that read_row() assumes must be the same thing. */
+    /* libtiff's size must agree with the layout that read_row() assumes. */
     if (!mask->part_width || !mask->part_height || mask->decoded_bytes < 1 ||
         row_bytes(mask) * mask->part_height > (uint64_t)mask->decoded_bytes)
         return fail(mask, "its tiles or strips have an impossible size", err);
@@ -150,7 +150,7 @@ void mask_tiff_size(const struct mask_tiff *mask, int64_t *width, int64_t *heigh
     *height = mask->height;
 }
 
-/* Row y of the decoded part as one byte a pixel; may point into it. */
+/* Row y of the decoded part, one byte per pixel; may point into `decoded`. */
 static const uint8_t *read_row(struct mask_tiff *mask, uint32_t y, uint32_t width)
 {
     const uint8_t *row = mask->decoded + y * row_bytes(mask);
@@ -208,7 +208,7 @@ static tmsize_t read_raw(struct mask_tiff *mask, uint32_t part, tmsize_t bytes)
                        : TIFFReadRawStrip(mask->source.tiff, part, mask->raw, bytes);
 }
 
-/* Is this part missing, or stored in the very bytes that were decoded to zeros before? */
+/* Whether a part is missing, or has the compressed bytes of a part that was decoded to zeros. */
 static bool known_empty(struct mask_tiff *mask, uint32_t part, uint64_t bytes)
 {
     if (bytes == 0) return true;
@@ -217,7 +217,7 @@ static bool known_empty(struct mask_tiff *mask, uint32_t part, uint64_t bytes)
            !memcmp(mask->raw, mask->empty, (size_t)mask->empty_bytes);
 }
 
-/* If the part that was just decoded is all zeros, remember its compressed bytes. */
+/* If the part just decoded is all zeros, remember its compressed bytes. */
 static void learn_empty(struct mask_tiff *mask, uint32_t part, uint64_t bytes)
 {
     if (mask->empty_bytes || mask->inverted || bytes > EMPTY_BYTES_MAX || *mask->decoded ||
@@ -228,7 +228,7 @@ static void learn_empty(struct mask_tiff *mask, uint32_t part, uint64_t bytes)
     mask->empty_bytes = (tmsize_t)bytes;
 }
 
-/* The part whose corner is (x0, y0): decode it and append its runs. */
+/* Decode the part with top left corner (x0, y0) and append its runs. */
 static bool read_part(struct mask_tiff *mask, uint32_t x0, uint32_t y0, struct run_rows *rows,
                       int64_t histogram[256], struct error *err)
 {

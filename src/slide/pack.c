@@ -1,6 +1,6 @@
-/* Opening and checking packs: a pack is only its mapping; every number of its header is
- * checked against the file before a pointer is made from it, so a damaged file is an error and
- * never a crash. */
+/* Opens and checks packs. A pack is used as a memory-mapped file; every number in its header is
+ * checked against the file's size before a pointer is derived from it, so a damaged file is an
+ * error and never a crash. */
 #include "micromet/slide/pack.h"
 
 #include <errno.h>
@@ -43,7 +43,8 @@ static bool all_zero(const uint8_t *bytes, size_t size)
     return size == 0;
 }
 
-/* Everything that can be known from the first 4096 bytes and the file's size. */
+/* Checks all that is known from the header page and the file's size. Returns NULL, or
+ * what is wrong. */
 static const char *header_fault(const struct pack_header *header, const uint8_t *map, uint64_t size)
 {
     if (header->header_hash != XXH3_64bits(header, offsetof(struct pack_header, header_hash)))
@@ -159,7 +160,7 @@ bool pack_is_at(const char *path)
 {
     char magic[sizeof pack_magic] = "";
     FILE *file = fopen(path, "rb");
-    if (!file) return false; /* who opens it next will say why */
+    if (!file) return false; /* opening it later reports the reason */
     const size_t got = fread(magic, 1, sizeof magic, file);
     fclose(file);
     return got == sizeof magic && memcmp(magic, pack_magic, sizeof magic) == 0;

@@ -1,8 +1,8 @@
-/* Making the pack of one slide.
+/* Builds the pack of one slide.
  *
- * The one idea: while the walk is choosing, pixels lie in numbered slots of a nameless scratch
- * file, so memory holds none and the disk no more than the choice; afterwards they are copied in
- * raster order into a file that appears only when it is complete. */
+ * While windows are being selected, their pixels are kept in numbered slots of an unnamed scratch
+ * file, so memory holds none of them and the disk only the current selection. Afterwards they are
+ * copied in raster order into a file that appears only when it is complete. */
 #include "micromet/slide/pack.h"
 
 #include <errno.h>
@@ -12,10 +12,10 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-/* The scratch file: slot k at k * slot_bytes. */
+/* The scratch file: slot k is at offset k * slot_bytes. */
 struct scratch {
     int file;
-    char path[PATH_MAX_BYTES]; /* for messages: the pack's, for the file itself has no name */
+    char path[PATH_MAX_BYTES]; /* the pack's, for messages: the scratch file has no name */
     size_t tower_bytes, slot_bytes;
     int towers;
 };
@@ -92,7 +92,7 @@ static bool scratch_get(const struct scratch *scratch, int64_t slot, uint8_t *pi
     return true;
 }
 
-/* --- The final file -------------------------------------------------------------------------- */
+/* --- The final file --------------------------------------------------------------------------- */
 
 static bool write_bytes(struct atomic_file *file, const void *bytes, size_t size, struct error *err)
 {
@@ -108,7 +108,7 @@ static bool seek_to(struct atomic_file *file, uint64_t offset, struct error *err
                      strerror(errno));
 }
 
-/* All pixels in raster order; hashes: (count, towers). */
+/* Write all pixels in raster order; hashes: (count, towers). */
 static bool write_pixels(struct atomic_file *file, const struct window_list *list,
                          const struct scratch *scratch, uint8_t *pixels, uint64_t *hashes,
                          struct error *err)
@@ -124,7 +124,7 @@ static bool write_pixels(struct atomic_file *file, const struct window_list *lis
     return true;
 }
 
-/* Behind the pixels, whose hashes are in the table. */
+/* Write header and table, after the pixels, whose hashes are in the table. */
 static bool write_front(struct atomic_file *file, struct pack_header *header, const uint8_t *table,
                         size_t table_bytes, struct error *err)
 {
@@ -171,7 +171,7 @@ static bool write_pack(const char *path, struct pack_header *header, const struc
     return ok;
 }
 
-/* --- One slide ------------------------------------------------------------------------------- */
+/* --- One slide -------------------------------------------------------------------------------- */
 
 static bool build_from(const struct slide *slide, struct annotation *annotation, int label,
                        const struct config *config, const struct select_options *options,
@@ -216,12 +216,11 @@ bool pack_build(const struct manifest_row *row, const struct config *config,
     return ok;
 }
 
-/* Whether the file at `path` is the pack that `want` describes; *header becomes its
- * header if so. */
+/* Whether the file at `path` is the pack described by `want`; if so, *header becomes its header. */
 static bool matches(const char *path, const struct pack_header *want, struct pack_header *header)
 {
     struct pack pack;
-    struct error ignored = { 0 }; /* a pack that cannot be read is made again */
+    struct error ignored = { 0 }; /* an unreadable pack is rebuilt */
 
     if (!file_exists(path) || !pack_open(&pack, path, false, &ignored)) return false;
     const bool same = !pack_difference(&pack.header, want);

@@ -1,5 +1,5 @@
-/* What a pack was made with, as its header says it: filled in from what is asked for, and compared
- * with a pack that is there. */
+/* What a pack was made from, as stored in its header: filled in from the configuration and the
+ * slide, and compared with an existing pack. */
 #include <errno.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -10,11 +10,11 @@
 #include "micromet/base/size.h"
 #include "micromet/slide/pack.h"
 
-/* What decides about reuse, by the name that messages give it. */
+/* A field that decides whether a pack can be reused, and its name in messages. */
 struct header_field {
     const char *name;
     size_t offset, size;
-    bool of_files; /* known only where the slide is open */
+    bool of_files; /* known only if the slide is open */
 };
 #define FIELD(name, member, of_files)                                                              \
     name, offsetof(struct pack_header, member), sizeof(((struct pack_header *)0)->member), of_files

@@ -1,19 +1,19 @@
-/* Polygons to pixels, row by row: even-odd inside each polygon, tumour polygons joined, holes cut
- * out.
+/* Rasterises polygons row by row: even-odd rule within each polygon, union of the tumour polygons,
+ * minus the holes.
  *
- * On the line through a row's centres each polygon is a set of intervals, its crossings sorted and
- * paired. Walking all interval ends from left to right while counting open tumours and open holes
- * gives the row's runs. */
+ * On the centre line of a row, each polygon is a set of intervals: its crossings, sorted and
+ * paired. Going through all interval ends from left to right while counting open tumours and open
+ * holes gives the row's runs. */
 #include <math.h>
 #include <stdlib.h>
 
 #include "annotation_parts.h"
 
-static const int64_t work_max = 400000000; /* edges × rows: far more than any hand has drawn */
+static const int64_t work_max = 400000000; /* edges × rows: more than hand-drawn polygons have */
 
 struct edge {
-    double x_top, y_top, x_per_y; /* the upper end, and the slope */
-    int32_t first_row, last_row;  /* rows whose centre line it crosses: [first, last) */
+    double x_top, y_top, x_per_y; /* upper end, and slope */
+    int32_t first_row, last_row;  /* rows whose centre line the edge crosses: [first, last) */
     int32_t polygon;
 };
 
@@ -22,7 +22,7 @@ struct crossing {
     int32_t polygon;
 };
 
-/* An interval's end: opens (+1) or closes (-1) a tumour or a hole at pixel x. */
+/* An interval's end: begins (+1) or ends (-1) a tumour or a hole at pixel x. */
 struct event {
     int32_t x;
     int8_t tumor, hole;
@@ -31,7 +31,7 @@ struct event {
 struct filler {
     const struct polygon_set *set;
     struct run_rows *rows;
-    struct edge *edges; /* by first_row */
+    struct edge *edges; /* sorted by first_row */
     int64_t edge_count;
     struct edge **active;
     int64_t active_count;
@@ -114,7 +114,7 @@ static void filler_release(struct filler *filler)
     free(filler->events);
 }
 
-/* The ends of all intervals on one row, from left to right. */
+/* The interval ends on one row, from left to right; returns their number. */
 static int64_t collect_events(struct filler *filler, int32_t row)
 {
     int64_t count = 0;

@@ -1,9 +1,10 @@
-/* The screen that spares empty regions of a slide.
+/* Screening: finds the regions of a slide that hold too little tissue, without reading them at
+ * full resolution.
  *
- * The one idea: the mean darkness m of a coarse pixel bounds the share of tissue under it. If a
- * fine pixel is tissue only when it is at least D dark, that share is at most min(1, m / D); summed
- * over the coarse pixels that cover a window it bounds the window's tissue. Coarse levels drop most
- * windows for next to nothing, finer ones look only at what is left. */
+ * The mean darkness m of a coarse pixel bounds the share of tissue under it: if a fine pixel is
+ * tissue only when its darkness is at least D, the share is at most min(1, m / D). Summed over the
+ * coarse pixels that cover a window, this bounds the window's tissue. Coarse levels exclude most
+ * windows at little cost, and finer levels examine only the rest. */
 #include "micromet/slide/grid.h"
 
 #include <math.h>
@@ -13,14 +14,14 @@
 #include "micromet/slide/tissue.h"
 
 enum {
-    WINDOW_MIN = 4,     /* px that a window measures at least on the coarsest level that is read */
-    WINDOW_ENOUGH = 16, /* px; a finer level would tell little more */
-    SPAN_MAX = 4096,    /* px of a level in one read, and a window */
-    MARGIN = 1,         /* coarse px all round: levels may be shifted against each other */
+    WINDOW_MIN = 4,     /* smallest size of a window, in px, on a level that is read */
+    WINDOW_ENOUGH = 16, /* px; a finer level would add little */
+    SPAN_MAX = 4096,    /* px of a level per read, in addition to a window */
+    MARGIN = 1,         /* coarse px on all sides: levels may be shifted against each other */
     CACHE_BYTES = 24 << 20,
 };
-static const double bound_share = 0.8;      /* of the bound is asked: compression, resampling */
-static const double rounding = 2.0 / 255.0; /* of a coarse pixel's grey */
+static const double bound_share = 0.8;      /* of min_normal: margin for compression, resampling */
+static const double rounding = 2.0 / 255.0; /* of a coarse pixel's grey value */
 
 struct screen {
     const struct slide *slide;
@@ -28,17 +29,17 @@ struct screen {
     struct slide_cache *cache;
     uint8_t *maybe; /* (rows, columns) */
     double window_level0;
-    double share_min;    /* of the window's area, times dark_tissue */
-    int32_t dark_tissue; /* a tissue pixel is at least so dark, in units of tissue_gray() */
-    /* the level at hand */
+    double share_min;    /* share of a window's area, times dark_tissue */
+    int32_t dark_tissue; /* lowest darkness of a tissue pixel, in units of tissue_gray() */
+    /* the current level */
     int level;
     double downsample, dark_min;
     uint8_t *rgb;    /* grows as needed */
-    int64_t *before; /* summed darkness left of each column of a read */
+    int64_t *before; /* prefix sums: darkness left of each column of a read */
     size_t rgb_bytes;
 };
 
-/* The coarse pixels [*first, *last) that cover a window with a margin, inside the level. */
+/* The coarse pixels [*first, *last), clipped to the level, that cover a window with a margin. */
 static void cover(const struct screen *screen, int64_t centre_level0, int64_t size_level,
                   int64_t *first, int64_t *last)
 {
@@ -50,8 +51,8 @@ static void cover(const struct screen *screen, int64_t centre_level0, int64_t si
     *last = end > size_level ? size_level : end < *first ? *first : end;
 }
 
-/* Sum the darkness, of each pixel at most dark_tissue, of rows y0..y1 left of each
- * column of x0..x1. */
+/* Prefix sums over columns x0..x1 of the darkness, at most dark_tissue per pixel, of
+ * rows y0..y1. */
 static bool sum_columns(struct screen *screen, int64_t x0, int64_t x1, int64_t y0, int64_t y1,
                         struct error *err)
 {
@@ -81,7 +82,7 @@ static bool sum_columns(struct screen *screen, int64_t x0, int64_t x1, int64_t y
     return true;
 }
 
-/* The windows of one row from column `first` to `last`: what is already dropped is
+/* Screen the windows of one row from column `first` to `last`; windows already excluded are
  * not read again. */
 static bool screen_row(struct screen *screen, int64_t row, int64_t first, int64_t last,
                        struct error *err)
@@ -96,7 +97,7 @@ static bool screen_row(struct screen *screen, int64_t row, int64_t first, int64_
     cover(screen, grid_y_level0(screen->grid, row), level->height, &y0, &y1);
     cover(screen, grid_x_level0(screen->grid, first), level->width, &x0, &unused);
     cover(screen, grid_x_level0(screen->grid, last - 1), level->width, &unused, &x1);
-    if (x0 == x1 || y0 == y1) return true; /* behind the edge of a cropped level: keep */
+    if (x0 == x1 || y0 == y1) return true; /* outside a cropped level: keep the windows */
     if (!sum_columns(screen, x0, x1, y0, y1, err)) return false;
     for (int64_t column = first; column < last; column++) {
         int64_t start, end;
@@ -142,7 +143,7 @@ static bool screen_init(struct screen *screen, const struct config_data *data, s
     return slide_cache_init(&screen->cache, screen->slide, CACHE_BYTES, err);
 }
 
-/* From the coarsest level that says anything to the first that says enough. */
+/* Screen from the coarsest useful level down to the first that is fine enough. */
 static bool screen_levels(struct screen *screen, int finest, struct error *err)
 {
     for (int level = screen->slide->level_count - 1; level > finest; level--) {

@@ -1,8 +1,8 @@
-/* The choice of windows: one walk, two bounded heaps.
+/* Selects windows in one walk with two bounded heaps.
  *
- * The one idea: each window has a priority drawn by its name alone, and a heap keeps the smallest.
- * What is kept therefore does not depend on the order of the walk, and the pixels of a window that
- * is thrown out make room for those of the one that replaces it. */
+ * Each window gets a random priority that depends only on its name, and a heap keeps the smallest
+ * priorities. The selection therefore does not depend on the order of the walk, and the pixels of a
+ * window that is evicted are overwritten by those of its replacement. */
 #include "micromet/slide/select.h"
 
 #include <math.h>
@@ -22,7 +22,7 @@ struct candidate {
     struct window window;
 };
 
-/* The `limit` candidates with the smallest priorities; a heap whose first item has the largest. */
+/* The `limit` candidates with the smallest priorities: a heap with the largest at the root. */
 struct pool {
     struct candidate *items;
     int64_t count, capacity, limit;
@@ -35,9 +35,9 @@ struct selection {
     struct tissue_rule rule;
     uint64_t priority_seed;
     uint8_t *visit, *labels;
-    pthread_mutex_t lock; /* for what follows */
+    pthread_mutex_t lock; /* guards the following fields */
     struct pool pools[2]; /* by label */
-    int64_t slots;        /* handed out so far */
+    int64_t slots;        /* number of slots in use */
     int64_t tissue_windows;
 };
 
@@ -84,8 +84,8 @@ static bool pool_grow(struct pool *pool)
     return true;
 }
 
-/* Offer a candidate; its slot is -1 if it is not taken, a new one (*slots) or that of the
- * one it replaces. */
+/* Offer a candidate. Its slot becomes -1 if it is rejected, else a new one (*slots) or that of the
+ * candidate it replaces. */
 static bool pool_offer(struct pool *pool, struct candidate *candidate, int64_t *slots)
 {
     candidate->slot = -1;
@@ -147,7 +147,7 @@ static bool visit(void *context, const struct window *window, int64_t grid_index
     return ok;
 }
 
-/* --- Before the walk ------------------------------------------------------------------------- */
+/* --- Before the walk -------------------------------------------------------------------------- */
 
 static int64_t count_ones(const uint8_t *bytes, int64_t count)
 {
@@ -190,8 +190,8 @@ static void set_limits(struct selection *selection, int label, int64_t tumors)
     selection->pools[0].limit = label && wanted < (double)most ? (int64_t)wanted : most;
 }
 
-/* Which windows the walk must look at: the tumour, and what may hold tissue if normal
- * windows are wanted. */
+/* Decide which windows to visit: all tumour windows and, if normal windows are wanted, those that
+ * may hold tissue. */
 static bool plan_visits(struct selection *selection, const struct grid *grid, struct error *err)
 {
     const int64_t count = grid->columns * grid->rows;
@@ -211,7 +211,7 @@ static bool plan_visits(struct selection *selection, const struct grid *grid, st
     return true;
 }
 
-/* --- After the walk -------------------------------------------------------------------------- */
+/* --- After the walk --------------------------------------------------------------------------- */
 
 static int compare_index(const void *a, const void *b)
 {
@@ -219,7 +219,7 @@ static int compare_index(const void *a, const void *b)
     return (left->grid_index > right->grid_index) - (left->grid_index < right->grid_index);
 }
 
-/* Both pools in one list in raster order. */
+/* Merge both pools into one list in raster order. */
 static bool make_list(struct selection *selection, struct window_list *list, struct error *err)
 {
     struct pool *all = &selection->pools[0];

@@ -1,8 +1,7 @@
-/* Opening a slide: what OpenSlide knows of it, checked once, so that everyone else reads plain
- * numbers from a struct.
+/* Opens a slide and copies what OpenSlide knows of it into a struct of checked numbers.
  *
- * OpenSlide says little when it refuses a file; the reasons that matter (missing, truncated,
- * striped, unknown) are found out here. */
+ * OpenSlide says little when it refuses a file, so the common reasons (missing, truncated, striped,
+ * unknown) are determined here. */
 #include "micromet/slide/slide.h"
 
 #include <errno.h>
@@ -112,8 +111,8 @@ static bool read_levels(struct slide *slide, struct error *err)
     return true;
 }
 
-/* µm per pixel as a microscope has it; the resolutions of screens and printers (72 dpi: 353
- * µm) are not. */
+/* µm per pixel if it is plausible for a microscope, else 0: screen and printer resolutions (72 dpi
+ * is 353 µm) are not. */
 static double plausible_mpp(double mpp)
 {
     return mpp >= 0.02 && mpp <= 20 ? mpp : 0;
@@ -155,7 +154,7 @@ static void read_background(struct slide *slide)
     for (int i = 0; i < 3; i++) slide->background[i] = (uint8_t)rgb[i];
 }
 
-/* XXH3-128 of the file's size and its first and last MiB, for formats without a quickhash. */
+/* XXH3-128 of the file's size, first MiB and last MiB, for formats without a quickhash. */
 static bool hash_ends(struct slide *slide, struct error *err)
 {
     struct stat facts;

@@ -1,9 +1,8 @@
-/* Reading pixels: every region is put together from fixed blocks, fetched whole and kept
- * for a while.
+/* Reads pixels: a region is assembled from fixed blocks, which are read whole and cached.
  *
- * The blocks make a pixel's value independent of the region that was asked for; keeping them
- * makes overlapping windows cheap. A hash table finds a block, a list in order of use says which
- * one to drop. */
+ * Fixed blocks make a pixel's value independent of the region requested, and caching them makes
+ * overlapping windows cheap. An LRU cache: a hash table finds a block, a list in order of use tells
+ * which one to drop. */
 #include <math.h>
 #include <openslide.h>
 #include <stdlib.h>
@@ -13,7 +12,7 @@
 #include "micromet/slide/slide.h"
 
 struct block {
-    struct block *newer, *older, *next; /* order of use; chain of the hash table */
+    struct block *newer, *older, *next; /* links of the LRU list, and of the hash chain */
     int64_t column, row;                /* in blocks */
     int level, width, height;           /* px */
     uint8_t rgb[];                      /* (height, width, 3) */
@@ -25,7 +24,7 @@ struct slide_cache {
     const struct slide *slide;
     size_t limit_bytes, held_bytes;
     int64_t blocks_read;
-    uint32_t *argb; /* one block as OpenSlide gives it */
+    uint32_t *argb; /* one block as OpenSlide delivers it */
     struct block *newest, *oldest;
     struct block *buckets[BUCKET_COUNT];
 };
@@ -105,8 +104,8 @@ static void drop_oldest(struct slide_cache *cache)
     free(block);
 }
 
-/* Premultiplied ARGB over the background, as RGB. Whole blocks are nearly always opaque: then
- * nothing is computed. */
+/* Blend premultiplied ARGB with the background to RGB. Nearly all blocks are opaque:
+ * just copied. */
 static void compose(const uint32_t *restrict argb, size_t count, const uint8_t background[3],
                     uint8_t *restrict rgb)
 {
@@ -130,7 +129,7 @@ static void compose(const uint32_t *restrict argb, size_t count, const uint8_t b
     }
 }
 
-/* Once a read has failed, OpenSlide answers every later one with the same error. */
+/* After a failed read, OpenSlide returns the same error for every later one. */
 static bool fetch_pixels(struct slide_cache *cache, const struct block *block, struct error *err)
 {
     const struct slide *slide = cache->slide;
@@ -219,7 +218,7 @@ static void fill(const struct region *region, const uint8_t color[3])
     }
 }
 
-/* The part of `block`, whose corner is (x, y), that lies in the region. */
+/* Copy the part of `block`, whose corner is (x, y), that lies in the region. */
 static void copy(const struct region *region, const struct block *block, int64_t x, int64_t y)
 {
     const int64_t x0 = x > region->x ? x : region->x, y0 = y > region->y ? y : region->y;
@@ -232,7 +231,7 @@ static void copy(const struct region *region, const struct block *block, int64_t
                3 * (size_t)(x1 - x0));
 }
 
-/* The first and last-plus-one block that [start, start + length) touches on a side of `side` px. */
+/* The blocks [*first, *end) that [start, start + length) touches on a side of `side` px. */
 static void blocks_touched(int64_t start, int length, int64_t side, int block, int64_t *first,
                            int64_t *end)
 {

@@ -1,8 +1,7 @@
-/* A small picture of the whole slide: each of its pixels is the mean of the level's pixels that
- * fall into it.
+/* A small image of the whole slide: each pixel is the mean of the level's pixels that fall into it.
  *
- * Blocks are added up one after the other, and rows of the picture are finished as soon as a row of
- * blocks is, so memory does not grow with the slide, even if it has one level only. */
+ * Blocks are summed one after another, and rows of the image are finished with each row of blocks,
+ * so memory does not grow with the slide, even if it has a single level. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,7 +11,7 @@
 struct thumbnail {
     const struct slide_level *level;
     int width, height;
-    int first, rows; /* of the picture that are being summed */
+    int first, rows; /* rows of the image that are being summed */
     uint64_t *sums;  /* (rows, width, 3) */
     uint8_t *block;  /* pixels of one block of the level */
 };
@@ -47,13 +46,13 @@ static void add_block(const struct thumbnail *thumbnail, int64_t x0, int64_t y0,
     }
 }
 
-/* How many of `side` px fall into pixel i of `parts`: those p with p * parts / side == i. */
+/* Number of the `side` px that fall into pixel i of `parts`: those p with p * parts / side == i. */
 static int64_t part_length(int64_t side, int parts, int64_t i)
 {
     return CEIL_DIV((i + 1) * side, parts) - CEIL_DIV(i * side, parts);
 }
 
-/* The rows before `end` are complete; the sums go on with row `end`. */
+/* Write the rows before `end`, which are complete; summing continues with row `end`. */
 static void finish_rows(struct thumbnail *thumbnail, int end, uint8_t *rgb)
 {
     const struct slide_level *level = thumbnail->level;

@@ -1,8 +1,8 @@
-/* Opening TIFFs, and telling a truncated one from a good one before anything is read from it.
+/* Opens TIFFs, and detects truncated ones before anything is read from them.
  *
- * A TIFF says where all its parts are, so a missing end shows at once: the directories are walked
- * by hand (libtiff does not tell where a directory that it cannot read should have been), the pixel
- * data by libtiff. */
+ * A TIFF states where all its parts are, so a missing end is detectable: directories are followed
+ * by hand, since libtiff does not say where an unreadable directory should have been, and the
+ * extent of the pixel data is taken from libtiff. */
 #include "tiff_source.h"
 
 #include <stdarg.h>
@@ -56,14 +56,14 @@ void tiff_source_release(struct tiff_source *source)
     source->tiff = NULL;
 }
 
-/* A TIFF's own integers, in its own byte order. */
+/* Reads a TIFF's integers in the file's byte order. */
 struct raw_tiff {
     FILE *file;
     uint64_t size;
     bool big_endian, big_tiff;
 };
 
-/* The integer of `bytes` bytes at `offset`; false beyond the end of the file. */
+/* Read the integer of `bytes` bytes at `offset`; false beyond the end of the file. */
 static bool raw_integer(const struct raw_tiff *raw, uint64_t offset, int bytes, uint64_t *value)
 {
     uint8_t b[8];
@@ -77,7 +77,7 @@ static bool raw_integer(const struct raw_tiff *raw, uint64_t offset, int bytes, 
     return true;
 }
 
-/* Is this a TIFF, and if so, where is its first directory? */
+/* Whether the file is a TIFF; if so, *directory is the offset of its first directory. */
 static bool raw_header(struct raw_tiff *raw, uint64_t *directory)
 {
     char order[2];
@@ -90,7 +90,7 @@ static bool raw_header(struct raw_tiff *raw, uint64_t *directory)
     return raw_integer(raw, raw->big_tiff ? 8 : 4, raw->big_tiff ? 8 : 4, directory);
 }
 
-/* Where the first directory ends that does not lie in the file, or 0. */
+/* The offset that the file must reach for its first incomplete directory, or 0 if there is none. */
 static uint64_t raw_missing_directory(const struct raw_tiff *raw, uint64_t directory)
 {
     const int count_bytes = raw->big_tiff ? 8 : 2, entry_bytes = raw->big_tiff ? 20 : 12;
@@ -98,7 +98,7 @@ static uint64_t raw_missing_directory(const struct raw_tiff *raw, uint64_t direc
     for (int i = 0; directory && i < DIRECTORIES_MAX; i++) {
         uint64_t entries, next;
         if (!raw_integer(raw, directory, count_bytes, &entries)) return directory;
-        if (entries > UINT16_MAX) entries = UINT16_MAX; /* no TIFF has as many */
+        if (entries > UINT16_MAX) entries = UINT16_MAX; /* no real TIFF has more */
         const uint64_t link = directory + (uint64_t)count_bytes + entries * (uint64_t)entry_bytes;
         if (!raw_integer(raw, link, link_bytes, &next)) return link + (uint64_t)link_bytes;
         directory = next;
@@ -106,7 +106,7 @@ static uint64_t raw_missing_directory(const struct raw_tiff *raw, uint64_t direc
     return 0;
 }
 
-/* Where the pixel data of the directory ends that reaches farthest. */
+/* The end of the pixel data that reaches farthest, over all directories. */
 static uint64_t data_end(TIFF *tiff)
 {
     uint64_t end = 0;

@@ -1,8 +1,8 @@
-/* Tissue is what is dark enough: one integer compare a pixel, with the paper's limit or one found
- * by Otsu's method.
+/* A pixel is tissue if it is dark enough: one integer comparison per pixel, with the paper's fixed
+ * threshold or one found by Otsu's method.
  *
- * Grey in units of 1/2,550,000 falls into 256 bins of exactly 10,000, so both rules are limits on
- * the same scale. */
+ * Grey values in units of 1/2,550,000 fall into 256 bins of exactly 10,000, so both thresholds are
+ * on the same scale. */
 #include "micromet/slide/tissue.h"
 
 #include <math.h>
@@ -10,7 +10,8 @@
 
 enum { BIN_WIDTH = 10000, OTSU_SIDE_MAX = 1024 };
 
-/* Largest between-class variance w0*w1*(m0 - m1)^2; the first of equal bins. */
+/* Otsu's method: the bin that maximises the between-class variance w0*w1*(m0 - m1)^2; the first
+ * if several do. */
 int otsu_threshold(const int64_t histogram[256])
 {
     double total = 0, total_sum = 0, below = 0, below_sum = 0, best = 0;
@@ -51,7 +52,7 @@ bool tissue_rule_init(struct tissue_rule *rule, const struct config_data *data,
                       const struct slide *slide, struct error *err)
 {
     if (data->tissue.method == TISSUE_OTSU) return otsu_rule(rule, slide, err);
-    /* 0.8 is not a binary fraction: a hair more keeps grey values that equal the limit. */
+    /* 0.8 is not a binary fraction: the small term keeps grey values equal to the threshold. */
     rule->gray_max = (int32_t)floor(data->tissue.threshold * GRAY_MAX + 1e-6);
     return true;
 }

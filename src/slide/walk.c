@@ -1,8 +1,8 @@
-/* The walk over a grid's windows, reading each block of the slide once within a band.
+/* Walks over a grid's windows so that, within a band, each block of the slide is read once.
  *
- * Consecutive rows of a grid share blocks. A band is as wide as a thread's cache can hold all
- * blocks that two consecutive rows touch, for all towers; so whatever the next row needs again is
- * still there, and memory is the caches', not the slide's. */
+ * Consecutive rows of a grid share blocks. A band is only so wide that a thread's cache holds all
+ * blocks that two consecutive rows touch, for all towers. Whatever the next row needs again is thus
+ * still cached, and memory is bounded by the caches rather than by the slide. */
 #include "micromet/slide/grid.h"
 
 #include <stdlib.h>
@@ -10,10 +10,10 @@
 #include "micromet/base/thread.h"
 
 enum {
-    BLOCK_PIXEL_BYTES = 4,         /* upper bound of what the cache keeps for a pixel */
-    BANDS_PER_THREAD = 4,          /* so that threads end together */
-    BAND_BLOCK_ROWS_MIN = 4,       /* a lower band would spend its time at the seams */
-    CACHE_BYTES_THREAD = 32 << 20, /* bands of a dozen blocks: a seam adds one to them */
+    BLOCK_PIXEL_BYTES = 4,         /* upper bound for the cache's bytes per pixel */
+    BANDS_PER_THREAD = 4,          /* to balance the load */
+    BAND_BLOCK_ROWS_MIN = 4,       /* shorter bands would reread too many blocks at their seams */
+    CACHE_BYTES_THREAD = 32 << 20, /* bands of about a dozen blocks, to which a seam adds one */
     CACHE_BYTES_TOTAL = 256 << 20,
 };
 
@@ -27,10 +27,10 @@ struct walk {
     const struct slide *slide;
     const struct config_data *data;
     const struct grid_walk_options *options;
-    size_t cache_bytes; /* of one thread */
+    size_t cache_bytes; /* per thread */
     window_visitor visitor;
     void *context;
-    int64_t band_columns, band_rows; /* windows */
+    int64_t band_columns, band_rows; /* in windows */
     int64_t bands_across, bands_down;
     struct walk_worker *workers;
 };
@@ -41,7 +41,7 @@ size_t grid_walk_cache_bytes(int threads)
     return sum < CACHE_BYTES_TOTAL ? sum : CACHE_BYTES_TOTAL;
 }
 
-/* Blocks of `block` px that an interval of `pixels` px can touch. */
+/* Largest number of blocks of `block` px that an interval of `pixels` px can touch. */
 static double blocks_touched(double pixels, int block)
 {
     return (double)(int64_t)((pixels + block - 2) / block) + 1;
@@ -76,7 +76,7 @@ static void plan_bands(struct walk *walk)
     const double rows_per_block = finest->block_height * finest->downsample / walk->grid->step;
     const int64_t rows_min = 1 + (int64_t)(BAND_BLOCK_ROWS_MIN * rows_per_block);
 
-    int64_t low = 1, high = walk->grid->columns; /* the widest band that fits lies in [low, high] */
+    int64_t low = 1, high = walk->grid->columns; /* binary search for the widest band that fits */
     while (low < high) {
         const int64_t middle = low + (high - low + 1) / 2;
         if (band_bytes(walk, middle) <= (double)walk->cache_bytes)

@@ -52,6 +52,7 @@ cairo.h                 report
 dnnl.h                  cpu
 omp.h                   cpu
 immintrin.h             cpu bench
+arm_neon.h              cpu
 export_module.h         export
 export_torchscript.h    export
 cuda_runtime.h          cuda
@@ -72,8 +73,11 @@ lines_max=500
 long='
 '
 
-# Two files that need each other, and why they are not one.
+# Two files that need each other, and why they may.
 circles='
+cli/completion.c  cli/main.c  a command that tells of all commands stands in their table itself
+cli/help.c        cli/main.c  likewise
+cli/manual.c      cli/main.c  likewise
 '
 
 source=$1

@@ -1,6 +1,5 @@
-/* How fast the parts of the program are on this machine, each beside its ceiling.
- *
- * Ceilings are measured too: the processor's peak of multiply-adds, and the memory's bandwidth. */
+/* Speed of the program's parts on this machine, each compared with its upper bound. The bounds are
+ * measured too: peak multiply-add rate of the processor, and memory bandwidth. */
 #ifndef MICROMET_BENCH_BENCH_H
 #define MICROMET_BENCH_BENCH_H
 
@@ -11,30 +10,30 @@ struct bench_options {
     bool augment, network, layers;
     int px, batch;
     int threads;    /* 0 = all processors */
-    double seconds; /* of each measurement */
+    double seconds; /* per measurement */
 };
 
 enum { BENCH_FIGURES_MAX = 2 };
 
 struct bench_figure {
-    const char *name; /* "pairs_per_s", "gflops": what the value counts */
-    const char *unit; /* for people */
+    const char *name; /* what is counted: "pairs_per_s", "gflops" */
+    const char *unit; /* as printed */
     double value;
-    double ceiling; /* in the same unit; 0 = none known */
+    double ceiling; /* in the same unit; 0 = unknown */
 };
 
 struct bench_result {
     const char *what;       /* "peak", "triad", "decode", "pack", "augment", "infer", "train" */
-    int px, batch, threads; /* 0 = does not apply */
+    int px, batch, threads; /* 0 = not applicable */
     struct bench_figure figures[BENCH_FIGURES_MAX];
     int figure_count;
 };
 
-/* Told of each result as soon as it is there. */
+/* Callbacks that receive each result as soon as it is measured. */
 struct bench_listener {
     void (*result)(void *context, const struct bench_result *result);
-    /* One tower's program, slowest operation first. threads: of its queue;
-     * peak_gflops: of these. */
+    /* The operations of one tower's program, slowest first. threads: of its queue;
+     * peak_gflops: of them. */
     void (*layers)(void *context, const char *program, const struct model_op_time *times, int count,
                    int threads, double peak_gflops);
     void *context;

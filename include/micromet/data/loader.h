@@ -1,8 +1,8 @@
-/* Reader threads that keep a bounded ring of batches ahead of the trainer.
+/* Reader threads that fill a ring of batches ahead of the trainer.
  *
- * The ring's memory is given by the caller (pinned by the backend or plain) and pixels come through
- * callbacks, so the loader sees neither a device nor a dataset. Batches come out in order whatever
- * the number of threads; sample k of batch b sits at row k. */
+ * The caller provides the ring's memory (pinned by the backend, or plain), and pixels come through
+ * callbacks, so the loader depends on neither device nor dataset. Batches are delivered in order
+ * whatever the number of threads; sample k of a batch is in row k. */
 #ifndef MICROMET_DATA_LOADER_H
 #define MICROMET_DATA_LOADER_H
 
@@ -11,10 +11,10 @@
 #include "micromet/base/config.h"
 #include "micromet/data/sampler.h"
 
-/* Where pixels come from. Each thread opens one reader and uses it alone. */
+/* Where pixels come from. Each thread has a reader of its own. */
 struct loader_source {
     const void *context;
-    /* Called on the thread of loader_init(), once for each reader thread. */
+    /* Called by loader_init() on the caller's thread, once per reader thread. */
     bool (*open)(const void *context, size_t cache_bytes, void **reader, struct error *err);
     /* pixels[tower]: window_bytes each. */
     bool (*read)(void *reader, struct sample sample, uint8_t *const pixels[TOWERS_MAX],
@@ -25,26 +25,26 @@ struct loader_source {
 };
 
 struct dataset;
-/* The windows of a dataset, which the caller keeps until loader_release(). */
+/* Reads the windows of a dataset, which must outlive the loader. */
 struct loader_source loader_source_dataset(const struct dataset *dataset);
 
 struct loader_batch {
-    uint8_t *pixels[TOWERS_MAX]; /* (batch, window, window, 3), memory of the caller */
+    uint8_t *pixels[TOWERS_MAX]; /* (batch, window, window, 3); the caller's memory */
     float *labels;               /* (batch) */
     struct sample *samples;      /* (batch) */
     int64_t first;               /* index of row 0 in the epoch's order */
-    int count;                   /* rows filled; the last batch may be smaller */
+    int count;                   /* rows filled; fewer than batch at the end */
 };
 
 struct loader_options {
-    const struct sample *order; /* (order_count), kept by the caller until loader_release() */
+    const struct sample *order; /* (order_count); must outlive the loader */
     int64_t order_count;
-    int64_t first_sample; /* where in the order to begin, for resume */
+    int64_t first_sample; /* position in the order to start at, for resume */
     int batch;
-    struct loader_batch *slots; /* (slot_count) batches whose pointers are set, kept likewise */
+    struct loader_batch *slots; /* (slot_count) with all pointers set; must outlive the loader */
     int slot_count;
-    int threads;        /* readers */
-    size_t cache_bytes; /* shared out among the readers */
+    int threads;        /* reader threads */
+    size_t cache_bytes; /* divided among the readers */
 };
 
 struct loader;
@@ -52,13 +52,13 @@ struct loader;
 /* Start reading. */
 bool loader_init(struct loader **loader, const struct loader_source *source,
                  const struct loader_options *options, struct error *err);
-/* Wait for the next batch; *slot is NULL at the end of the order. A read that failed surfaces here,
- * in place of its batch: the batches before it still come out, and the message does not depend on
- * the number of threads. The caller must not hold all slots. */
+/* Wait for the next batch; *slot is NULL at the end of the order. A failed read is reported in
+ * place of its batch: the batches before it are still delivered, and the message does not depend on
+ * the number of threads. The caller must not hold all slots, or no batch can be read. */
 bool loader_next(struct loader *loader, struct loader_batch **slot, struct error *err);
-/* Give a slot back to the readers, in any order. */
+/* Return a slot to the readers, in any order. */
 void loader_recycle(struct loader *loader, struct loader_batch *slot);
-/* Stops after the reads in flight, at any time, and joins the threads. NULL is fine. */
+/* Stop at any time, after the reads in flight, and join the threads. NULL is allowed. */
 void loader_release(struct loader *loader);
 
 #endif

@@ -69,7 +69,7 @@ struct backend_facts {
     char name[16];
     /* Such as "oneDNN 2.6.3, AVX2". */
     char description[256];
-    /* The processor multiplies BF16 tensors itself. */
+    /* The processor computes with bfloat16 itself; else the backend emulates it in float32. */
     bool native_bf16;
     /* It can multiply F32 tensors in TF32. */
     bool tf32;
@@ -83,7 +83,7 @@ struct backend_facts {
     int input_channels;
     /* Memory available to the process at open, of the device or of the machine. */
     size_t memory_bytes;
-    /* Activations that are to stay in cache run through in chunks of this size; 0: whole batches. */
+    /* Bytes of activations that fit in cache, the size of a chunk of images; 0: whole batches. */
     int64_t chunk_bytes;
 };
 

@@ -1,9 +1,9 @@
-/* How good a trained model is on one split of the manifest, for each slide and overall.
+/* How well a trained model does on one split of the manifest, per slide and overall.
  *
- * `struct evaluation` is arithmetic alone: predictions go in slide by slide, rows of figures come
- * out. evaluate_run() is who makes the predictions: on the windows of packs or of the dataset, or
- * on every tissue window of whole slides. The threshold is the checkpoint's, chosen on validation,
- * never on what is evaluated. */
+ * `struct evaluation` only computes: predictions are added slide by slide, then metrics are
+ * derived. evaluate_run() makes the predictions, on the windows of packs or of the dataset, or on
+ * every tissue window of whole slides. The threshold is the checkpoint's, chosen on validation and
+ * never on the evaluated data. */
 #ifndef MICROMET_RUN_EVALUATE_H
 #define MICROMET_RUN_EVALUATE_H
 
@@ -14,7 +14,7 @@
 #include "micromet/slide/grid.h"
 #include "micromet/slide/manifest.h"
 
-/* Figures of one set of windows; NaN where undefined. */
+/* Metrics of one set of windows; NaN where undefined. */
 struct evaluation_row {
     int64_t count, tumor_count;
     double auc, average_precision;
@@ -23,17 +23,17 @@ struct evaluation_row {
 
 struct evaluation_slide {
     char path[PATH_MAX_BYTES];
-    int label;             /* in the manifest */
-    int64_t first, count;  /* its windows in the arrays of the evaluation */
-    int64_t background[2]; /* windows that the model was not shown, by label */
+    int label;             /* as in the manifest */
+    int64_t first, count;  /* its windows in the evaluation's arrays */
+    int64_t background[2]; /* windows not shown to the model, by label */
     double score;          /* the largest probability; 0 without windows */
     struct evaluation_row windows;
-    struct evaluation_row with_background; /* background counts as probability 0 */
+    struct evaluation_row with_background; /* background windows count as probability 0 */
 };
 
 struct evaluation {
     double threshold;
-    bool threshold_stored; /* else 0.5, because the checkpoint holds none */
+    bool threshold_stored; /* else 0.5, as the checkpoint holds none */
     struct evaluation_slide *slides;
     int slide_count;
     int bad_slides; /* reported and left out */
@@ -42,18 +42,18 @@ struct evaluation {
     uint8_t *labels;
     int64_t count; /* windows of all slides */
     struct evaluation_row overall, overall_with_background;
-    double slide_auc; /* of the scores; NaN unless there are slides of both kinds */
+    double slide_auc; /* of the slides' scores; NaN unless there are slides of both labels */
 };
 
 /* threshold: the checkpoint's; NaN = it has none. */
 void evaluation_init(struct evaluation *evaluation, double threshold);
 void evaluation_release(struct evaluation *evaluation);
-/* Copies `count` windows and their probabilities. background: windows that were not shown to the
- * model, by label. */
+/* Add a slide: copies `count` windows and their probabilities. background: numbers of windows not
+ * shown to the model, by label. */
 bool evaluation_add(struct evaluation *evaluation, const char *path, int label,
                     const struct window *windows, const float *probabilities, int64_t count,
                     const int64_t background[2], struct error *err);
-/* Fill the rows, once all slides are in. */
+/* Compute the metrics, once all slides are added. */
 bool evaluation_finish(struct evaluation *evaluation, struct error *err);
 
 struct evaluate_options {
@@ -61,29 +61,31 @@ struct evaluate_options {
     bool whole_slides;
     int orientations; /* 1, 4 or 8 */
     int batch;
-    int stride;         /* whole slides: px of the finest tower's level; 0 = as trained */
-    const char *folder; /* whole slides: finished ones are kept in it for a later try, until
-                         * evaluation_write(); NULL = are not */
+    int stride; /* whole slides: px of the finest tower's level; 0 = as trained */
+    /* Whole slides: where finished slides are kept so that an interrupted evaluation can continue,
+     * until evaluation_write(). NULL = they are not kept. */
+    const char *folder;
 };
 
-/* Apply overrides to a checkpoint's configuration. Refuses those that would change what the model
- * is or sees, and those that an evaluation does not use. */
+/* Apply overrides to a checkpoint's configuration. Refuses those that would change the model or its
+ * input, and those that an evaluation does not use. */
 bool evaluation_configure(struct config *config, int count, char *const *overrides,
                           struct error *err);
 
-/* Predict the whole split and fill *evaluation. Fails when no slide could be evaluated, and on a
- * split whose slides do not match what the model was trained on. */
+/* Predict the whole split and fill *evaluation. Fails when no slide could be evaluated, or when the
+ * split's slides do not match what the model was trained on. */
 bool evaluate_run(struct evaluation *evaluation, struct checkpoint *checkpoint,
                   const struct evaluate_options *options, struct error *err);
 
-/* A table for people. */
+/* Print a human-readable table. */
 void evaluation_print(const struct evaluation *evaluation, const struct checkpoint *checkpoint,
                       const struct evaluate_options *options, FILE *stream);
-/* Everything as JSON, malloc'ed; NaN is null. NULL without memory. */
+/* All results as malloc'ed JSON; NaN becomes null. NULL if out of memory. */
 char *evaluation_json(const struct evaluation *evaluation, const struct checkpoint *checkpoint,
                       const struct evaluate_options *options);
-/* <folder>/evaluation.json, predictions.csv (slide,x_level0,y_level0,label,probability: the windows
- * that the model was shown), roc.png and precision_recall.png. What evaluate_run() kept goes. */
+/* Write evaluation.json, predictions.csv (slide,x_level0,y_level0,label,probability: the windows
+ * shown to the model), roc.png and precision_recall.png to the folder. What evaluate_run() kept for
+ * continuing is removed. */
 bool evaluation_write(const struct evaluation *evaluation, const struct checkpoint *checkpoint,
                       const struct evaluate_options *options, const char *folder,
                       struct error *err);

@@ -1,9 +1,10 @@
-/* A training planned for a GPU that is not here: what computes each convolution, what memory it
- * takes, and what a step takes at least.
+/* A training planned for a GPU that need not be present: which engine computes each convolution,
+ * how much memory training takes, and a lower bound on the time of a step.
  *
- * The model is built as training builds it, on a backend that computes nothing; cuDNN itself says
- * what it would do. Times are rooflines: arithmetic at the GPU's peak or bytes at its bandwidth,
- * whichever is longer, and never less than a kernel needs to start. Real steps take longer. */
+ * The model is built as for training, on a backend that computes nothing; cuDNN itself says how it
+ * would compute each convolution. Times follow the roofline model: arithmetic at the GPU's peak
+ * rate or bytes at its bandwidth, whichever takes longer, but at least a kernel's launch time. Real
+ * steps take longer. */
 #ifndef MICROMET_RUN_GPU_PLAN_H
 #define MICROMET_RUN_GPU_PLAN_H
 
@@ -12,9 +13,9 @@
 struct gpu_plan_row {
     struct op op;
     int tower;
-    bool training; /* of the training program, else of the inference program */
+    bool training; /* of the training, else the inference program */
     struct gpu_convolution convolution;
-    double flops, bytes, seconds; /* two operations for each multiply-add */
+    double flops, bytes, seconds; /* two operations per multiply-add */
     bool compute_bound;
 };
 
@@ -23,20 +24,20 @@ struct gpu_plan {
     char library[32];
     char cache_path[PATH_MAX_BYTES];
     int towers, window, batch;
-    struct gpu_plan_row *rows; /* every convolution of the towers */
+    struct gpu_plan_row *rows; /* every convolution of all towers */
     int count;
-    int reused; /* plans that were in the cache's file */
+    int reused; /* plans found in the cache file */
     struct memory_plan memory;
     struct {
-        double compute_s, memory_s; /* of the operations that are bound by it, all towers */
-        double launch_s;            /* of the queue with most kernels */
+        double compute_s, memory_s; /* of the operations bound by it, all towers */
+        double launch_s;            /* of the queue with the most kernels */
         double all_s;
         int kernels;
     } step;
 };
 
-/* compute.precision auto is bf16, as on any GPU; train.batch is the batch. An operation without a
- * plan is an error. */
+/* Uses train.batch; compute.precision=auto means bf16, as on any GPU. Fails if an operation
+ * has no plan. */
 bool gpu_plan_make(struct gpu_plan *plan, const struct config *config, const char *gpu,
                    struct error *err);
 void gpu_plan_release(struct gpu_plan *plan);

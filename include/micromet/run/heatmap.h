@@ -6,14 +6,14 @@
 #include "micromet/run/predict.h"
 #include "micromet/slide/grid.h"
 
-/* Batches of windows kept in memory: one takes windows while the others are under way. */
+/* Batches of windows in memory: one is filled while the others are in flight. */
 enum { HEATMAP_BATCHES = PASSES_MAX + 1 };
 
 struct heatmap_options {
     int stride;          /* px of the finest tower's level; 0 = as trained */
-    double min_tissue;   /* share of tissue px that a window needs; negative = as trained */
-    int threads;         /* readers */
-    const char *partial; /* file that keeps finished strips for a later try; NULL = none */
+    double min_tissue;   /* share of tissue pixels that a window needs; negative = as trained */
+    int threads;         /* reader threads */
+    const char *partial; /* file of finished strips, for continuing later; NULL = none */
 };
 
 struct heatmap {
@@ -23,19 +23,19 @@ struct heatmap {
     double score;         /* the largest; 0 if there is none */
 };
 
-/* Refuses a slide whose levels do not match what the model was trained on (downsample by more
- * than 1 %, µm/px by more than 10 % where both are known). Goes through the slide in strips,
- * so memory does not grow with it; with `partial`, an interrupted heat map goes on behind its
- * last finished strip. */
+/* Refuses a slide whose levels do not match those of training (downsample by more than 1 %,
+ * µm/px by more than 10 % where both are known). Processes the slide in strips, so memory does
+ * not grow with its size; with `partial`, an interrupted heat map continues after its last
+ * finished strip. */
 bool heatmap_compute(struct heatmap *heatmap, const struct checkpoint *checkpoint,
                      struct predictor *predictor, const struct slide *slide,
                      const struct heatmap_options *options, struct error *err);
 void heatmap_release(struct heatmap *heatmap);
-/* Count the windows and find the score, once the probabilities are known. */
+/* Count the windows and find the score from the probabilities. */
 void heatmap_summarise(struct heatmap *heatmap);
 
-/* <folder>/<stem>.heatmap.tif (float, one pixel a window), .heatmap.png (overlay; `annotation` may
- * be NULL) and .heatmap.json (score, geometry). */
+/* Write <folder>/<stem>.heatmap.tif (float, one pixel per window), .heatmap.png (overlay;
+ * `annotation` may be NULL) and .heatmap.json (score, geometry). */
 bool heatmap_write(const struct heatmap *heatmap, const struct checkpoint *checkpoint,
                    const struct slide *slide, struct annotation *annotation, const char *folder,
                    struct error *err);

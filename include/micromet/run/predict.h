@@ -7,54 +7,55 @@
 
 struct loader_batch;
 
-/* Takes the probabilities, (batch->count), of a batch that is done. They are good
- * until it returns. */
+/* Receives the probabilities, (batch->count), of a finished batch; they are valid
+ * during the call. */
 typedef void (*predictor_sink)(void *context, struct loader_batch *batch,
                                const float *probabilities);
 
-/* Predicts batches one behind the other, averaging the probabilities over `orientations` of
- * each window: 1, 4 (rotations) or 8 (and their mirrors). One pass over the batch an
- * orientation; up to PASSES_MAX passes are under way, so that the device never waits for the
- * host. One thread at a time. */
+/* Predicts batches in sequence. The probabilities are averaged over `orientations` of each window:
+ * 1, 4 (rotations) or 8 (rotations and their mirror images), one pass over the batch per
+ * orientation. Up to PASSES_MAX passes are in flight, so that the device never waits for the host.
+ * Not thread-safe. */
 struct predictor {
     struct model *model;
     int orientations;
     predictor_sink sink;
-    void *context;              /* of the sink */
+    void *context;              /* passed to the sink */
     struct augment_draw *draws; /* (batch) */
     float *probabilities;       /* (batch) */
-    double *sums;               /* (batch): over the oldest batch's passes so far */
-    int summed;                 /* how many passes these are */
-    int under_way;              /* batches submitted that the sink has not been given */
+    double *sums;               /* (batch): over the oldest batch's collected passes */
+    int summed;                 /* number of these passes */
+    int under_way;              /* batches submitted but not yet passed to the sink */
 };
 bool predictor_init(struct predictor *predictor, struct model *model, int orientations,
                     struct error *err);
 void predictor_release(struct predictor *predictor);
-/* Before the first batch: where the probabilities go. Nothing may be under way. */
+/* Set where the probabilities go. Call before the first batch, with nothing in flight. */
 void predictor_begin(struct predictor *predictor, predictor_sink sink, void *context);
-/* Submit all passes of a batch. Batches go to the sink in the order of their submission, during
- * this call and predictor_finish(); behind it fewer than PASSES_MAX are under way. The batch must
- * stay as it is until the sink is given it. */
+/* Submit all passes of a batch. Finished batches go to the sink in order of submission, during this
+ * call or predictor_finish(); when this returns, fewer than PASSES_MAX batches are in flight. The
+ * batch must not change until the sink has received it. */
 bool predictor_submit(struct predictor *predictor, struct loader_batch *batch, struct error *err);
-/* Wait for all batches under way. */
+/* Wait for all batches in flight. */
 bool predictor_finish(struct predictor *predictor, struct error *err);
-/* Forget the batches under way, once the device has left them: all that may follow an error. */
+/* Discard the batches in flight, once the device has finished with them. After an error, only this
+ * and predictor_release() may be called. */
 void predictor_abandon(struct predictor *predictor);
 
-/* All windows of a dataset, slide after slide. Arrays malloc'ed, (dataset->count). */
+/* All windows of a dataset, slide by slide. Arrays are malloc'ed, (count). */
 struct predictions {
     float *probabilities;
     uint8_t *labels;
     int64_t count;
     double loss; /* mean binary cross entropy */
 };
-/* ring: slots of the loader, at least PASSES_MAX. */
+/* ring: number of loader slots, at least PASSES_MAX. */
 bool predict_dataset(struct model *model, const struct dataset *dataset, int orientations,
                      int threads, int ring, const char *title, struct predictions *predictions,
                      struct error *err);
 void predictions_release(struct predictions *predictions);
 
-/* Slots for a loader, in memory that the backend can copy from. */
+/* Allocate slots for a loader, in memory from which the backend can copy. */
 bool batch_slots_init(struct backend *backend, int towers, int window, int batch, int slots,
                       struct loader_batch **out, struct error *err);
 void batch_slots_release(struct backend *backend, struct loader_batch *slots, int count,

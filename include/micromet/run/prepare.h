@@ -1,4 +1,4 @@
-/* Preparing: one pack of windows for each slide of the manifest. */
+/* Preparation: one pack of windows for each slide of the manifest. */
 #ifndef MICROMET_RUN_PREPARE_H
 #define MICROMET_RUN_PREPARE_H
 
@@ -6,14 +6,14 @@
 
 struct prepare_result {
     int slides;
-    int built, reused, failed;      /* of these */
-    int64_t windows, tumor_windows; /* in the packs that are ready */
+    int built, reused, failed;      /* of the slides */
+    int64_t windows, tumor_windows; /* in all packs that are ready */
     double pack_bytes, seconds;
 };
 
-/* Make the packs of all slides of data.manifest that are not current (force: of all), several at
- * once. Each slide is logged when it is done; one that cannot be prepared is logged with its reason
- * and counted, and stops no other. False only if none could even be tried. */
+/* Build the packs of all slides of data.manifest that are missing or out of date (force: all of
+ * them), several in parallel. Each slide is logged when done; one that fails is logged with the
+ * reason and counted, and the others continue. Returns false only if none could even be tried. */
 bool prepare_run(const struct config *config, bool force, struct prepare_result *result,
                  struct error *err);
 

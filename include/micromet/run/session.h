@@ -1,5 +1,5 @@
-/* What every computing subcommand opens first: the backend, the precision it will use,
- * and the banner. */
+/* What every computing subcommand opens first: the backend and the precision; also
+ * prints the banner. */
 #ifndef MICROMET_RUN_SESSION_H
 #define MICROMET_RUN_SESSION_H
 
@@ -13,23 +13,23 @@ struct session {
     char why_not_cuda[256];
 };
 
-/* Before a trained model is used: any machine will do, so a GPU that its training insisted on is
- * only preferred. threads: 0 = as trained. */
+/* Relax a trained model's settings before it is used: any machine will do, so a backend=cuda from
+ * training becomes a preference. threads: 0 = as trained. */
 void session_accept_any_backend(struct config_compute *compute, int threads);
 
-/* reader_threads 0 = as many as compute threads. Prints the banner. */
+/* reader_threads: 0 = as many as compute threads. Prints the banner. */
 bool session_init(struct session *session, const struct config_compute *compute, int towers,
                   int reader_threads, struct error *err);
 void session_release(struct session *session);
 
-/* The program itself, its libraries and their own tables, resident behind an opened backend. */
+/* Resident memory of the program, its libraries and their tables, once a backend is open. */
 extern const size_t session_program_bytes;
-/* A ring of batches on the host. */
+/* Bytes of a ring of batches on the host. */
 size_t host_ring_bytes(const struct model *model, int ring);
-/* What has been resident at most, beside what was expected; nothing where the model's memory is not
- * the process's. */
+/* Print the peak resident memory beside the expected figure; nothing if the model is in a
+ * device's memory. */
 void memory_peak_print(const struct session *session, size_t expected_bytes);
-/* One line for an inference model. */
+/* Print the memory of an inference model in one line. */
 void memory_note(const struct model *model, int ring, size_t cached_bytes);
 
 #endif

@@ -1,21 +1,20 @@
-/* Training: from a configuration to checkpoints, metrics.jsonl and TensorBoard events in a run
- * folder.
+/* Training: from a configuration to checkpoints, metrics.jsonl and TensorBoard events in
+ * a run folder.
  *
  *     <train.run>/<name>/config.yaml            resolved configuration
- *                       /metrics.jsonl          one object a line: every log_steps, every epoch
+ *                       /metrics.jsonl          one object per line: every few steps, every epoch
  *                       /events.out.tfevents.*  the same for TensorBoard
- *                       /lock                   held while a training works in the folder
- *                       /checkpoints/step-*.safetensors, best.safetensors
- */
+ *                       /lock                   held while a training uses the folder
+ *                       /checkpoints/step-*.safetensors, best.safetensors */
 #ifndef MICROMET_RUN_TRAIN_H
 #define MICROMET_RUN_TRAIN_H
 
 #include "micromet/base/config.h"
 
 struct train_options {
-    bool resume;  /* --resume: fail when there is nothing to go on from (auto starts anew) */
-    bool dry_run; /* plan memory, print it, stop */
-    bool verbose; /* --verbose: all about the weights that the run begins with */
+    bool resume;  /* --resume: fail if there is no checkpoint to resume from (auto starts anew) */
+    bool dry_run; /* print the memory plan and stop */
+    bool verbose; /* --verbose: print details of the initial weights */
 };
 
 struct train_result {

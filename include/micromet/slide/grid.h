@@ -1,10 +1,10 @@
-/* Windows of one slide: where they are, what they are called, and the walk that visits them with
- * their pixels.
+/* The windows of one slide: a regular grid of centres, their labels, and the walk that visits them
+ * and reads their pixels.
  *
- * The grid's centres are origin + k*stride px of the finest tower's level, in level-0 pixels: x =
- * origin_x + round(i * stride * downsample). Centres whose finest window lies wholly inside the
- * slide belong to the grid; an origin whose window does not is moved by whole steps to the first
- * that does. */
+ * Centres are spaced by `stride` px of the finest tower's level, and given in level-0 pixels:
+ * x = origin_x + round(i * stride * downsample). The grid holds the centres whose finest window
+ * lies wholly inside the slide. If the window at the configured origin does not, the origin moves
+ * by whole steps to the first that does. */
 #ifndef MICROMET_SLIDE_GRID_H
 #define MICROMET_SLIDE_GRID_H
 
@@ -13,9 +13,9 @@
 #include "micromet/slide/slide.h"
 
 struct window {
-    int32_t x_level0, y_level0; /* centre */
-    float tissue;               /* share of tissue px in the finest window, 0..1 */
-    uint8_t label;              /* 1 = tumour in the central square */
+    int32_t x_level0, y_level0; /* of the centre */
+    float tissue;               /* share of tissue pixels in the finest window, 0..1 */
+    uint8_t label;              /* 1 = tumour in the centre square */
     uint8_t reserved[3];
 };
 
@@ -24,55 +24,54 @@ struct grid {
     int64_t origin_x, origin_y; /* centre of column 0, row 0; level-0 px */
     double step;                /* level-0 px */
 };
-/* Fails when a configured level does not exist or no window fits. stride in px of levels[0];
+/* Fails when a configured level does not exist or no window fits. stride: px of levels[0];
  * 0 = data->stride. */
 bool grid_init(struct grid *grid, const struct slide *slide, const struct config_data *data,
                int stride, struct error *err);
 int64_t grid_x_level0(const struct grid *grid, int64_t column);
 int64_t grid_y_level0(const struct grid *grid, int64_t row);
 
-/* One byte a window, 0 or 1: tumour if any mask pixel touches the central center×center px (finest
- * tower's level). The mask is scanned once; all zeros when `annotation` is NULL. */
+/* One label byte per window: 1 (tumour) if any mask pixel touches the centre square of
+ * center×center px at the finest tower's level, else 0. All 0 if `annotation` is NULL. The mask is
+ * scanned once. *labels: malloc'ed, rows*columns bytes. */
 bool grid_label(const struct grid *grid, const struct slide *slide, const struct config_data *data,
-                struct annotation *annotation, uint8_t **labels /* malloc'ed, rows*columns bytes */,
-                struct error *err);
+                struct annotation *annotation, uint8_t **labels, struct error *err);
 
-/* Which windows might hold at least `min_normal` tissue, judged from coarse levels (screen.c
- * says how), so that empty regions of the slide are never read: a safe bound with a fifth of
- * slack, so no window that qualifies is dropped. One byte a window; all ones when the slide has
- * no coarse level. */
+/* Which windows may hold a share of at least `min_normal` tissue, judged from coarse levels (see
+ * screen.c), so that empty regions are never read at full resolution. The bound is conservative,
+ * with a margin of a fifth, so no qualifying window is dropped. One byte per window; all 1 if the
+ * slide has no coarse level. *maybe: malloc'ed, rows*columns bytes. */
 bool grid_screen(const struct grid *grid, const struct slide *slide, const struct config_data *data,
-                 uint8_t **maybe /* malloc'ed, rows*columns bytes */, struct error *err);
+                 uint8_t **maybe, struct error *err);
 
-/* One window with its pixels, in the order the walk reaches them; window->tissue is not set.
- * pixels[tower]: window*window*3 RGB, overwritten after the call. Calls for one slide may come from
- * several threads at once; worker, in [0, threads), tells which. */
+/* Called with each window and its pixels, in the order of the walk; window->tissue is not set.
+ * pixels[tower]: window*window*3 RGB, valid during the call. Several threads may call at once for
+ * one slide; `worker`, in [0, threads), is the thread's number. */
 typedef bool (*window_visitor)(void *context, const struct window *window, int64_t grid_index,
                                uint8_t *const pixels[TOWERS_MAX], int worker, struct error *err);
 
-/* How much a walk has read. */
+/* What a walk has read. */
 struct walk_facts {
     int64_t bands, blocks_read;
 };
 
 struct grid_walk_options {
-    const uint8_t *visit;     /* by grid_index: windows to visit, others are 0; NULL = all */
+    const uint8_t *visit;     /* by grid_index: nonzero = visit; NULL = visit all */
     const uint8_t *labels;    /* by grid_index; NULL = all 0 */
-    int towers;               /* read the first ones only; 1 = the finest alone */
-    int threads;              /* bands that go on at once */
-    size_t cache_bytes;       /* of all threads; 0 = grid_walk_cache_bytes() */
+    int towers;               /* read only the first ones; 1 = the finest alone */
+    int threads;              /* bands processed in parallel */
+    size_t cache_bytes;       /* for all threads; 0 = grid_walk_cache_bytes() */
     struct walk_facts *facts; /* filled if not NULL */
 };
 
-/* Show windows to the visitor. The grid is cut into bands, narrow enough that a thread's share
- * of the cache holds what the next grid row needs again: each block of the slide is read once
- * within a band. */
+/* Visit windows. The grid is cut into bands, narrow enough that a thread's share of the
+ * cache holds all that the next grid row will need again; within a band, each block of the
+ * slide is read once. */
 bool grid_walk(const struct grid *grid, const struct slide *slide, const struct config_data *data,
                const struct grid_walk_options *options, window_visitor visitor, void *context,
                struct error *err);
 
-/* What a walk of all threads keeps of the slide unless it is told otherwise: 32 MiB a thread,
- * 256 MiB at most. */
+/* Default cache size for a walk, all threads together: 32 MiB per thread, at most 256 MiB. */
 size_t grid_walk_cache_bytes(int threads);
 
 #endif
