@@ -94,7 +94,7 @@ bool cuda_alloc(struct cuda_backend *backend, size_t bytes, void **memory, struc
  * and the door. */
 __attribute__((visibility("default"))) extern const char cuda_backend_version[];
 __attribute__((visibility("default"))) bool cuda_backend_open(const struct config_compute *compute,
-                                                              int queues, struct backend **backend,
+                                                              int queues, struct backend **out,
                                                               struct error *err);
 
 #endif

@@ -202,7 +202,7 @@ static bool add_operations(struct cudnn_graph *graph, const struct op *op,
     const bool bias = forward && op->convolution.bias, relu = forward && op->convolution.relu;
     const int steps = 1 + bias + relu;
     const struct layout y_layout = view_layout(&op->y, CUDNN_Y), b_layout = bias_layout(op);
-    cudnnBackendDescriptor_t outputs[3], b = NULL;
+    cudnnBackendDescriptor_t outputs[3] = { NULL }, b = NULL;
     for (int i = 0; i < steps; i++) {
         const struct layout between = between_layout(op, CUDNN_TENSORS + i);
         if (!add_tensor(graph, i == steps - 1 ? &y_layout : &between, &outputs[i], err))

@@ -116,15 +116,14 @@ static size_t read_entry(const char *bytes, size_t size, size_t at, struct entry
     const size_t key_at = (size_t)(line_end - bytes) + 1;
     if (key_size >= KEY_BYTES || text_size >= size || key_at + key_size + text_size + 1 > size)
         return 0;
-    *entry = (struct entry) { .from_file = true,
-                              .tuned = tuned != 0,
-                              .engine = engine,
-                              .size = text_size,
-                              .text = malloc(text_size + 1) };
-    if (!entry->text) return 0;
+    char *text = malloc(text_size + 1);
+    if (!text) return 0;
+    memcpy(text, bytes + key_at + key_size, text_size);
+    text[text_size] = '\0';
+    *entry = (struct entry) {
+        .from_file = true, .tuned = tuned != 0, .engine = engine, .size = text_size, .text = text
+    };
     memcpy(entry->key, bytes + key_at, key_size);
-    memcpy(entry->text, bytes + key_at + key_size, text_size);
-    entry->text[text_size] = '\0';
     if (checksum(entry) == sum) return key_at + key_size + text_size + 1;
     free(entry->text);
     return 0;

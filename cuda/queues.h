@@ -11,17 +11,17 @@ bool queues_init(struct cuda_backend *backend, int queues, struct error *err);
 void queues_release(struct cuda_backend *backend);
 bool queues_have_recordings(const struct cuda_backend *backend);
 
-bool queue_copy(struct backend *backend, int queue, void *to, const void *from, size_t bytes,
+bool queue_copy(struct backend *base, int queue, void *to, const void *from, size_t bytes,
                 struct error *err);
-bool queue_zero(struct backend *backend, int queue, void *to, size_t bytes, struct error *err);
-bool queue_fence(struct backend *backend, int queue, uint64_t *ticket, struct error *err);
-bool queue_wait(struct backend *backend, int queue, int other, uint64_t ticket, struct error *err);
-bool queue_await(struct backend *backend, int queue, uint64_t ticket, struct error *err);
-bool queue_mark(struct backend *backend, int queue, double *when_s, struct error *err);
-bool queues_synchronize(struct backend *backend, struct error *err);
-bool queues_record_begin(struct backend *backend, struct error *err);
-bool queues_record_end(struct backend *backend, struct recording **recording, struct error *err);
-bool queues_replay(struct backend *backend, struct recording *recording, struct error *err);
-void queues_recording_release(struct backend *backend, struct recording *recording);
+bool queue_zero(struct backend *base, int queue, void *to, size_t bytes, struct error *err);
+bool queue_fence(struct backend *base, int queue, uint64_t *ticket, struct error *err);
+bool queue_wait(struct backend *base, int queue, int other, uint64_t ticket, struct error *err);
+bool queue_await(struct backend *base, int queue, uint64_t ticket, struct error *err);
+bool queue_mark(struct backend *base, int queue, double *when_s, struct error *err);
+bool queues_synchronize(struct backend *base, struct error *err);
+bool queues_record_begin(struct backend *base, struct error *err);
+bool queues_record_end(struct backend *base, struct recording **recording, struct error *err);
+bool queues_replay(struct backend *base, struct recording *recording, struct error *err);
+void queues_recording_release(struct backend *base, struct recording *recording);
 
 #endif
