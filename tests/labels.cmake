@@ -5,26 +5,30 @@
 #   nightly   tools/test --all: what takes longer, and says little that a shorter test does not say
 #
 # A row below is a regular expression for the names of tests. A test that fits rows of no label or of two ends the
-# configuration: give a new test a row. What is without a reason is fast because it takes a second or two.
+# configuration: give a new test a row. Only cases without a row are fast. What is without a reason is fast because it
+# takes a second or two.
 set(fast_tests
     "rooms" "rooms_finds" # src, include and cuda keep their order
     "format" "manual" "completion" # the sources' form; what is made of the commands' option tables
-    "fixture" "case_.+" # each a command that must fail with its message
+    "fixture" # the cases: each a command that must fail with its message
     "fuzz_(checkpoint|onnx|pickle|safetensors|zip)" # the seeds of the fuzzers, once
     "test_(annotation|asap_xml|augment|base|checkpoint|config|dataset|evaluate|image|keras3|keras_hdf5|kernels|loader)"
     "test_(manifest|metrics|onnx|op|optimizer|pickle|plot|pretrained|reference|safetensors|sampler|sandbox|slide|synth)"
     "test_(tensorboard|tissue|torch_zip|training_ops|weights|weights_memory)"
     "test_(backend|export|grid|initial_weights|model|pack|predict)" # the parts of them that are quick
     "test_simulated.*" # the simulated device itself
-    "test_cuda_(core|failures|kernels|plans)" # the CUDA backend on it: what only it can be made to do
+    "test_cuda_(core|kernels|plans)" # the CUDA backend on it: what only it can be made to do
     "test_planner" # a login node's driver finds no GPU
 )
 set(standard_tests
-    "test_(backend|export|grid|initial_weights|model|pack)_long" # the other parts: see `long_parts`
+    "test_(backend|export|grid|initial_weights|model|pack|predict)_long" # the other parts: see `long_parts`
     "test_(bench|evaluate_run|train_step)" # whole networks
     "fuzz_hdf5" # libhdf5 takes long to refuse what is forged, in a process of its own
     "memory_plan" # four trainings
-    "test_cuda_(memory_plan|step)" # whole networks on the simulated device
+    # Several trainings each, or a whole network on the simulated device.
+    "case_(pack_damaged_pixels|resume_without_the_weights|fused_kernels_refused|export_levels_without_an_integer_ratio)"
+    "case_(predict_as_evaluate|disk_full_while_writing_a_checkpoint|train_twice_in_one_folder)"
+    "test_cuda_(failures|memory_plan|step)" # whole networks on the simulated device
     "test_(backend|training_ops|optimizer|model|train_step|predict)_simulated" # each op in two orders of the device's work
     "predict_orders_1" # a slot that is used too early is found in most orders
     "program_simulated" # train, evaluate and heatmap on the simulated device
@@ -58,8 +62,9 @@ set(long_parts
     "test_export:an_exported_graph_*"
     "test_grid:the_walk_is_right_*"
     "test_initial_weights:a_run_goes_on_from_an_export|towers_go_*"
-    "test_model:gradients_*|bf16_*|activations_*"
+    "test_model:gradients_*|bf16_*|activations_*|a_batch_*|a_fixed_*|a_step_*"
     "test_pack:bytes_do_not_depend_*"
+    "test_predict:batches_*|orientations_*"
     "test_cuda_ten_steps:in_bfloat16_*"
 )
 
@@ -93,6 +98,9 @@ function(label_tests)
             endforeach()
         endforeach()
         list(REMOVE_DUPLICATES labels)
+        if(NOT labels AND test MATCHES "^case_")
+            set(labels fast)
+        endif()
         list(LENGTH labels count)
         if(NOT count EQUAL 1)
             message(FATAL_ERROR "${test}: rows of ${count} labels in tests/labels.cmake fit it (${labels}); one must")
