@@ -6,7 +6,8 @@
 
 enum { TEST_ISAS_MAX = ISA_COUNT_MAX + 1 };
 
-/* AVX-512's loops for processors without it: vectors of 16 floats, which the compiler splits. */
+/* On x86-64: AVX-512's loops for processors without it, in vectors of 16 floats that the compiler
+ * splits in two for AVX2. */
 extern const struct isa isa_wide;
 
 /* Those of the processor, plain first, and isa_wide where it runs. Returns how many. */

@@ -5,8 +5,9 @@
  * buffer does not depend on the instruction set. isa.inc is the source of all tables; isa.c chooses
  * one.
  *
- * All sets give the same bits, but that a processor without fused multiply-add (x86 without AVX2)
- * rounds twice where the others round once in tile, gemm, combine and Winograd's transforms. */
+ * AVX2, AVX-512 and plain vectors on arm64 give the same bits. Elsewhere plain vectors have no fused
+ * multiply-add, so tile, gemm, combine and Winograd's transforms round twice where the others round
+ * once; the rest is the same bits everywhere. */
 #ifndef MICROMET_CPU_ISA_H
 #define MICROMET_CPU_ISA_H
 

@@ -78,9 +78,6 @@ static inline vec vec_fma(vec a, vec b, vec sum)
 {
 #if defined __aarch64__ && VECTOR_FLOATS == 4
     return (vec)vfmaq_f32((float32x4_t)sum, (float32x4_t)a, (float32x4_t)b);
-#elif defined __FMA__ || defined __aarch64__ || defined __FP_FAST_FMAF
-    for (int i = 0; i < VECTOR_FLOATS; i++) sum[i] = __builtin_fmaf(a[i], b[i], sum[i]);
-    return sum;
 #else
     return a * b + sum;
 #endif

@@ -7,6 +7,8 @@
 
 #include "cpu/isa.h"
 #include "kernels.h"
+#include "micromet/base/random.h"
+#include "micromet/data/augment.h"
 #include "simulated_control.h"
 
 static void expect_ok(cudaError_t status)
