@@ -12,7 +12,7 @@ set(fast_tests
     "format" "manual" "completion" # the sources' form; what is made of the commands' option tables
     "fixture" # the cases: each a command that must fail with its message
     "fuzz_(checkpoint|onnx|pickle|safetensors|zip)" # the seeds of the fuzzers, once
-    "test_(annotation|asap_xml|augment|base|checkpoint|config|dataset|evaluate|image|keras3|keras_hdf5|kernels|loader)"
+    "test_(annotation|asap_xml|augment|base|checkpoint|config|dataset|evaluate|image|isa|keras3|keras_hdf5|kernels|loader)"
     "test_(manifest|metrics|onnx|op|optimizer|pickle|plot|pretrained|reference|safetensors|sampler|sandbox|slide|synth)"
     "test_(tensorboard|tissue|torch_zip|training_ops|weights|weights_memory)"
     "test_(backend|export|grid|initial_weights|model|pack|predict)" # the parts of them that are quick
@@ -23,6 +23,7 @@ set(fast_tests
 set(standard_tests
     "test_(backend|export|grid|initial_weights|model|pack|predict)_long" # the other parts: see `long_parts`
     "test_(bench|evaluate_run|train_step)" # whole networks
+    "test_(backend|training_ops|optimizer)_on_.+" # each op on each class of processor that this one can be
     "fuzz_hdf5" # libhdf5 takes long to refuse what is forged, in a process of its own
     "memory_plan" # four trainings
     # Several trainings each, or a whole network on the simulated device.
@@ -37,6 +38,7 @@ set(standard_tests
     "plan_h100_tf32" # a plan for each convolution; its kernels come with cuDNN
 )
 set(nightly_tests
+    "test_backend_long_on_.+"
     "test_.+_simulated_20_orders" # as many orders as have been of use
     "predict_orders_[23]"
     "test_cuda_ten_steps(_long)?" # 26 passes through the whole network there, and as many in bfloat16
@@ -55,6 +57,10 @@ set(nightly_tests
 set(fast_timeout_s 300) # sanitizers take ten times as long
 set(standard_timeout_s 1200)
 set(nightly_timeout_s 3600)
+if(CMAKE_CROSSCOMPILING_EMULATOR) # fifty times
+    set(fast_timeout_s 7200)
+    set(standard_timeout_s 14400)
+endif()
 
 # Programs that run in two parts: test_X, and test_X_long with these of its tests (Criterion's patterns).
 set(long_parts
@@ -68,8 +74,15 @@ set(long_parts
     "test_cuda_ten_steps:in_bfloat16_*"
 )
 
-# A test of a Criterion program, or two, in this environment.
+# A test of a Criterion program, or two, in this environment. What follows is a suffix to their names and a command
+# that runs the program.
 function(add_program_test program environment)
+    set(runner ${ARGN})
+    list(POP_FRONT runner suffix)
+    set(command ${program})
+    if(runner)
+        set(command ${runner} ${CMAKE_CROSSCOMPILING_EMULATOR} $<TARGET_FILE:${program}>)
+    endif()
     set(tests ${program})
     set(filter_${program})
     foreach(row IN LISTS long_parts)
@@ -80,8 +93,8 @@ function(add_program_test program environment)
         endif()
     endforeach()
     foreach(test IN LISTS tests)
-        add_test(NAME ${test} COMMAND ${program} --jobs 1 ${filter_${test}})
-        set_tests_properties(${test} PROPERTIES ENVIRONMENT "${environment}")
+        add_test(NAME ${test}${suffix} COMMAND ${command} --jobs 1 ${filter_${test}})
+        set_tests_properties(${test}${suffix} PROPERTIES ENVIRONMENT "${environment}" SKIP_RETURN_CODE 77)
     endforeach()
 endfunction()
 

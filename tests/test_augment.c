@@ -1,13 +1,13 @@
 /* Augmentation against a plain double-precision reference, TensorFlow's own values and the
  * documented order of draws. */
-#include "../src/cpu/augment.h"
-
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "cpu/isa.h"
 #include "micromet/base/random.h"
+#include "micromet/data/augment.h"
 
 enum { GUARD = 64 };
 
@@ -130,9 +130,15 @@ static struct augment_draw make_draw(int orientation, uint64_t k)
     return draw;
 }
 
-static bool have_avx2(void)
+/* By the widest set. */
+static void augment_batch(const uint8_t *pixels, const struct augment_draw *draws, int n,
+                          int window, enum dtype dtype, int channels, void *out)
 {
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    const struct isa *isa = isa_chosen(NULL);
+    const size_t area = (size_t)window * (size_t)window;
+    for (int i = 0; i < n; i++)
+        isa->augment(pixels + (size_t)i * area * 3, &draws[i], window, dtype, channels,
+                     (char *)out + (size_t)i * area * (size_t)channels * dtype_bytes(dtype));
 }
 
 static double largest_error(const float *out, const double *want, int count)
@@ -159,32 +165,15 @@ Test(augment, follows_the_definition_for_all_orientations_colors_and_odd_windows
         for (int k = 0; k < 16 * cases[i].draws; k++) {
             const struct augment_draw draw = make_draw(k % 16, (uint64_t)k);
             double *want = reference(pixels, &draw, w);
-            augment_sample_plain(pixels, &draw, w, DTYPE_F32, 3, out);
+            isa_plain.augment(pixels, &draw, w, DTYPE_F32, 3, out);
             cr_assert_leq(largest_error(out, want, values), 2e-6, "window %d, draw %d", w, k);
-            cpu_augment(pixels, &draw, 1, w, DTYPE_F32, 3, out);
+            augment_batch(pixels, &draw, 1, w, DTYPE_F32, 3, out);
             cr_assert_leq(largest_error(out, want, values), 2e-6, "window %d, draw %d", w, k);
             free(want);
         }
         free(out);
         free(pixels);
     }
-}
-
-Test(augment, every_instruction_set_gives_the_same_bits)
-{
-    enum { W = 81, VALUES = 3 * W * W };
-    if (!have_avx2()) cr_skip("no AVX2 here");
-    uint8_t *pixels = make_pixels(W * W, 1);
-    float *plain = malloc(VALUES * sizeof *plain), *wide = malloc(VALUES * sizeof *wide);
-    for (int k = 0; k < 64; k++) {
-        const struct augment_draw draw = make_draw(k % 16, (uint64_t)k);
-        augment_sample_plain(pixels, &draw, W, DTYPE_F32, 3, plain);
-        augment_sample_avx2(pixels, &draw, W, DTYPE_F32, 3, wide);
-        cr_assert_arr_eq(plain, wide, VALUES * sizeof *plain);
-    }
-    free(plain);
-    free(wide);
-    free(pixels);
 }
 
 Test(augment, turning_a_window_changes_no_bit_of_its_colors)
@@ -194,9 +183,9 @@ Test(augment, turning_a_window_changes_no_bit_of_its_colors)
     float *unturned = malloc(AREA * 3 * sizeof *unturned),
           *turned = malloc(AREA * 3 * sizeof *turned);
     struct augment_draw draw = make_draw(0, 3);
-    cpu_augment(pixels, &draw, 1, W, DTYPE_F32, 3, unturned);
+    augment_batch(pixels, &draw, 1, W, DTYPE_F32, 3, unturned);
     draw.quarter_turns = 1;
-    cpu_augment(pixels, &draw, 1, W, DTYPE_F32, 3, turned);
+    augment_batch(pixels, &draw, 1, W, DTYPE_F32, 3, turned);
     for (int y = 0; y < W; y++)
         for (int x = 0; x < W; x++)
             cr_assert_arr_eq(turned + 3 * (y * W + x), unturned + 3 * (x * W + W - 1 - y),
@@ -217,7 +206,7 @@ Test(augment, identity_is_exactly_two_p_over_255_minus_one)
         pixels[3 * i + 1] = (uint8_t)(i * 37);
         pixels[3 * i + 2] = (uint8_t)(255 - i);
     }
-    cpu_augment(pixels, &draw, 1, W, DTYPE_F32, 3, out);
+    augment_batch(pixels, &draw, 1, W, DTYPE_F32, 3, out);
     for (int i = 0; i < W * W * 3; i++) {
         const float p = pixels[i];
         cr_assert(out[i] == 2 * (p / 255) - 1, "p = %d", pixels[i]);
@@ -262,7 +251,7 @@ Test(augment, agrees_with_values_recorded_from_tensorflow)
         const float *d = cases[i].draw;
         const struct augment_draw draw = { 0, 0, 0, d[0], d[1], d[2], d[3] };
         float out[12];
-        cpu_augment(pixels, &draw, 1, 2, DTYPE_F32, 3, out);
+        augment_batch(pixels, &draw, 1, 2, DTYPE_F32, 3, out);
         for (int k = 0; k < 12; k++)
             cr_assert_float_eq(out[k], cases[i].want[k], 3e-6f, "case %zu value %d: %.7g, not %.7g",
                                i, k, (double)out[k], (double)cases[i].want[k]);
@@ -288,7 +277,7 @@ Test(augment, orientation_is_rot90_then_left_right_then_top_bottom)
         draw.quarter_turns = cases[i].turns;
         draw.flip_x = cases[i].flip_x;
         draw.flip_y = cases[i].flip_y;
-        cpu_augment(pixels, &draw, 1, 2, DTYPE_F32, 3, out);
+        augment_batch(pixels, &draw, 1, 2, DTYPE_F32, 3, out);
         for (int k = 0; k < 12; k++)
             cr_assert(out[k] == 2 * ((float)cases[i].want[k / 3] / 255) - 1, "case %zu", i);
     }
@@ -303,8 +292,8 @@ Test(augment, bf16_is_the_rounded_f32)
     for (int k = 0; k < 16; k++) {
         const struct augment_draw draw = make_draw(k, (uint64_t)k);
         double *want = reference(pixels, &draw, W);
-        cpu_augment(pixels, &draw, 1, W, DTYPE_F32, 3, full);
-        cpu_augment(pixels, &draw, 1, W, DTYPE_BF16, 3, half);
+        augment_batch(pixels, &draw, 1, W, DTYPE_F32, 3, full);
+        augment_batch(pixels, &draw, 1, W, DTYPE_BF16, 3, half);
         for (int i = 0; i < VALUES; i++) {
             const double got = (double)bf16_to_float(half[i]);
             cr_assert_eq(half[i], bf16_from_float(full[i]));
@@ -331,8 +320,8 @@ Test(augment, further_channels_are_zero_and_nothing_behind_the_batch_is_touched)
                                                    make_draw(15, 2) };
             const uint8_t zeros[32] = { 0 };
             memset(wide, 0xa5, bytes + GUARD);
-            cpu_augment(pixels, draws, N, W, dtypes[d], 3, narrow);
-            cpu_augment(pixels, draws, N, W, dtypes[d], channels, wide);
+            augment_batch(pixels, draws, N, W, dtypes[d], 3, narrow);
+            augment_batch(pixels, draws, N, W, dtypes[d], channels, wide);
             for (int i = 0; i < N * AREA; i++) {
                 const uint8_t *pixel = wide + (size_t)(i * channels) * size;
                 cr_assert_arr_eq(pixel, narrow + (size_t)(i * 3) * size, 3 * size);
@@ -452,7 +441,7 @@ Test(draws, the_eight_orientations_of_the_square_differ)
         const struct augment_draw draw = augment_orientation(k);
         cr_assert(draw.brightness == 0 && draw.saturation == 1 && draw.hue == 0 &&
                   draw.contrast == 1);
-        cpu_augment(pixels, &draw, 1, 3, DTYPE_F32, 3, out[k]);
+        augment_batch(pixels, &draw, 1, 3, DTYPE_F32, 3, out[k]);
         for (int j = 0; j < k; j++) cr_assert(memcmp(out[j], out[k], sizeof out[0]));
     }
     cr_assert(out[1][0] == 2 * (6.0f / 255) - 1,

@@ -1,5 +1,5 @@
-/* Own CPU kernels against plain loops in double precision: every kernel that supports an op, on
- * small and odd shapes.
+/* Own CPU kernels against plain loops in double precision: every kernel that takes an op, with every
+ * instruction set that the processor has, on small and odd shapes.
  *
  * Tensors are slices: pixel strides exceed channels, and what lies between and around the pixels is
  * filled with a guard value that must survive. Three parts must give the bits of one part. */
@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../src/cpu/kernels.h"
+#include "cpu/kernels.h"
+#include "isas.h"
 
 enum { GUARD_FLOATS = 32 };
 static const float guard = 12345.5f;
@@ -135,14 +136,13 @@ static void reference(const struct op *op, const float *x, const float *w, const
                     }
 }
 
-static void run_in_parts(const struct kernel *kernel, const struct op *op, const float *x,
-                         const float *packed, const float *bias, float *y, int parts)
+static void run_in_parts(const struct kernel_plan *plan, const float *x, const float *packed,
+                         const float *bias, float *y, int parts)
 {
-    const size_t bytes = kernel->scratch_bytes(op);
     for (int part = 0; part < parts; part++) {
-        void *scratch = aligned_alloc(64, (bytes + 64) / 64 * 64);
-        memset(scratch, 0xff, bytes);
-        kernel->run(op, x, packed, bias, y, scratch, part, parts);
+        void *scratch = aligned_alloc(64, (plan->scratch_bytes + 64) / 64 * 64);
+        memset(scratch, 0xff, plan->scratch_bytes);
+        plan->kernel->run(plan, x, packed, bias, y, scratch, part, parts);
         free(scratch);
     }
 }
@@ -167,36 +167,69 @@ static void check(const struct buffer *actual, const double *expected, int chann
                   "%s, shape %d: written outside the tensor", kernel, shape);
 }
 
-/* One op on one kernel: expected values, then one part and three parts. `start` holds what the
- * output held before. */
-static void check_kernel(const struct kernel *kernel, const struct op *op, const float *x,
-                         const float *packed, const float *bias, const struct buffer *start,
-                         const double *expected, int channels, int stride, int shape)
+/* What an op is run on, and what must come out. */
+struct trial {
+    const struct op *op;
+    int shape;
+    const float *x, *second, *weights, *bias; /* weights NULL: second is dy */
+    const struct buffer *start;               /* what the output held before */
+    int channels, stride;                     /* of the output */
+    const double *expected;
+};
+
+/* One part and three parts. Returns the output, for free(). */
+static float *check_plan(const struct trial *t, const struct kernel_plan *plan, const char *name)
 {
     struct buffer results[2];
+    float *packed = aligned_alloc(64, (plan->packed_bytes + 64) / 64 * 64);
+    if (t->weights) plan->kernel->pack(plan, t->weights, packed);
     for (int i = 0; i < 2; i++) {
-        const size_t all = start->count + 2 * GUARD_FLOATS;
+        const size_t all = t->start->count + 2 * GUARD_FLOATS;
         results[i] = (struct buffer) { .start = malloc(all * sizeof(float)),
-                                       .count = start->count };
+                                       .count = t->start->count };
         results[i].data = results[i].start + GUARD_FLOATS;
-        memcpy(results[i].start, start->start, all * sizeof(float));
-        run_in_parts(kernel, op, x, packed, bias, results[i].data, i == 0 ? 1 : 3);
-        check(&results[i], expected, channels, stride, kernel->name, shape);
+        memcpy(results[i].start, t->start->start, all * sizeof(float));
+        run_in_parts(plan, t->x, t->weights ? packed : t->second, t->bias, results[i].data,
+                     i == 0 ? 1 : 3);
+        check(&results[i], t->expected, t->channels, t->stride, name, t->shape);
     }
-    cr_assert(memcmp(results[0].data, results[1].data, start->count * sizeof(float)) == 0,
-              "%s, shape %d: three parts give other bits than one", kernel->name, shape);
-    free(results[0].start);
+    cr_assert(memcmp(results[0].data, results[1].data, t->start->count * sizeof(float)) == 0,
+              "%s, shape %d: three parts give other bits than one", name, t->shape);
+    free(packed);
     free(results[1].start);
+    return results[0].start;
 }
 
-static float *pack_weights(const struct kernel *kernel, const struct op *op, const float *weights)
+/* With all instruction sets; those that fuse multiply-adds give the same bits. Returns how many of
+ * them took the op. */
+static int check_kernel(const struct trial *t, const struct kernel *kernel)
 {
-    float *packed = aligned_alloc(64, (kernel->packed_bytes(op) + 64) / 64 * 64);
-    kernel->pack(op, weights, packed);
-    return packed;
+    const struct isa *sets[TEST_ISAS_MAX];
+    const int count = test_isas(sets);
+    float *fused = NULL;
+    int taken = 0;
+    for (int i = 0; i < count; i++) {
+        struct kernel_plan *plan = NULL;
+        char name[64];
+        snprintf(name, sizeof name, "%s, %s", kernel->name, sets[i]->name);
+        cr_assert(kernel->plan(t->op, sets[i], &plan, NULL));
+        if (!plan) continue;
+        float *result = check_plan(t, plan, name);
+        if (fused && isa_fuses(sets[i]))
+            cr_assert(memcmp(result, fused, t->start->count * sizeof(float)) == 0,
+                      "%s, shape %d: other bits than a narrower set", name, t->shape);
+        if (!fused && isa_fuses(sets[i]))
+            fused = result;
+        else
+            free(result);
+        free(plan);
+        taken++;
+    }
+    free(fused);
+    return taken;
 }
 
-/* Returns the number of kernels that supported the op. */
+/* Returns how many kernels and sets took the op. */
 static int check_op(const struct op *op, int shape)
 {
     const bool forward = op->kind == OP_CONVOLUTION;
@@ -205,31 +238,39 @@ static int check_op(const struct op *op, int shape)
     struct buffer x = buffer_of_tensor(&op->x), y = buffer_of_tensor(&op->y);
     struct buffer w = buffer_of(1, (int)count, (int)count), bias = buffer_of(1, op->y.c, op->y.c);
     const struct buffer *out = forward ? &y : filter ? &w : &x;
-    const int channels = forward ? op->y.c : filter ? (int)count : op->x.c;
-    const int stride = forward ? op->y.pixel_stride : filter ? (int)count : op->x.pixel_stride;
     double *sums = calloc(out->count, sizeof(double));
+    const struct trial trial = {
+        .op = op,
+        .shape = shape,
+        .x = forward || filter ? x.data : y.data,
+        .second = y.data,
+        .weights = filter ? NULL : w.data,
+        .bias = op->convolution.bias ? bias.data : NULL,
+        .start = out,
+        .channels = forward  ? op->y.c
+                    : filter ? (int)count
+                             : op->x.c,
+        .stride = forward  ? op->y.pixel_stride
+                  : filter ? (int)count
+                           : op->x.pixel_stride,
+        .expected = sums,
+    };
     for (size_t i = 0; i < out->count; i++) {
-        if (forward && op->convolution.bias && (int)(i % stride) < channels)
-            sums[i] = bias.data[i % stride];
+        const int channel = (int)(i % trial.stride);
+        if (forward && op->convolution.bias && channel < trial.channels)
+            sums[i] = bias.data[channel];
         if (op->convolution.accumulate) sums[i] += out->data[i];
     }
     reference(op, x.data, w.data, y.data, sums);
     for (size_t i = 0; op->convolution.relu && i < out->count; i++) sums[i] = fmax(sums[i], 0);
-    int supported = 0;
-    for (int i = 0; kernels[i]; i++) {
-        if (!kernels[i]->supports(op)) continue;
-        float *packed = filter ? NULL : pack_weights(kernels[i], op, w.data);
-        check_kernel(kernels[i], op, forward || filter ? x.data : y.data, filter ? y.data : packed,
-                     op->convolution.bias ? bias.data : NULL, out, sums, channels, stride, shape);
-        free(packed);
-        supported++;
-    }
+    int taken = 0;
+    for (int i = 0; kernels[i]; i++) taken += check_kernel(&trial, kernels[i]);
     free(sums);
     free(x.start);
     free(y.start);
     free(w.start);
     free(bias.start);
-    return supported;
+    return taken;
 }
 
 static void check_shapes(enum op_kind kind, bool bias, bool relu, bool accumulate)
@@ -239,7 +280,6 @@ static void check_shapes(enum op_kind kind, bool bias, bool relu, bool accumulat
         op.convolution.bias = bias;
         op.convolution.relu = relu;
         op.convolution.accumulate = accumulate;
-        if (!kernel_find(&op)) cr_skip("this processor has no AVX2");
         cr_assert(check_op(&op, i) > 0);
     }
 }
@@ -286,18 +326,26 @@ Test(kernels, bias_gradient_is_the_sum_over_pixels)
     free(dy.start);
 }
 
+static const struct kernel *kernel_of(const struct op *op)
+{
+    struct kernel_plan *plan;
+    cr_assert(kernel_plan(op, &isa_plain, &plan, NULL));
+    const struct kernel *kernel = plan ? plan->kernel : NULL;
+    free(plan);
+    return kernel;
+}
+
 Test(kernels, winograd_serves_the_shapes_it_is_for_and_only_those)
 {
     const struct shape fits = { 32, 7, 7, 96, 96, 3, 3, 1, 1, 1, 0, 0 };
     const struct shape one_pixel = { 32, 1, 1, 96, 96, 3, 3, 1, 1, 1, 0, 0 };
     const struct shape odd_channels = { 32, 7, 7, 96, 90, 3, 3, 1, 1, 1, 0, 0 };
     struct op op = op_of(&fits, OP_CONVOLUTION);
-    if (!kernel_find(&op)) cr_skip("this processor has no AVX2");
-    cr_assert_eq(kernel_find(&op), &kernel_winograd);
+    cr_assert_eq(kernel_of(&op), &kernel_winograd);
     op = op_of(&one_pixel, OP_CONVOLUTION);
-    cr_assert_eq(kernel_find(&op), &kernel_direct);
+    cr_assert_eq(kernel_of(&op), &kernel_direct);
     op = op_of(&odd_channels, OP_CONVOLUTION);
-    cr_assert_eq(kernel_find(&op), &kernel_direct);
+    cr_assert_eq(kernel_of(&op), &kernel_direct);
     op.x.dtype = DTYPE_BF16;
-    cr_assert_null(kernel_find(&op));
+    cr_assert_null(kernel_of(&op));
 }

@@ -1,17 +1,23 @@
-/* Augmentation of a batch: picks the instruction set; augment.inc does the work. */
-#define AUGMENT_SAMPLE augment_sample_plain
-#include "augment.inc"
+/* Augmentation (augment.inc): images shared out among the queue's threads. */
+#include "isa.h"
+#include "plan.h"
 
-void cpu_augment(const uint8_t *pixels, const struct augment_draw *draws, int n, int window,
-                 enum dtype dtype, int channels, void *out)
+static bool execute(struct plan *plan, const struct op_buffers *b, struct error *err)
 {
-    const size_t area = (size_t)window * (size_t)window;
-    const size_t out_bytes = area * (size_t)channels * dtype_bytes(dtype);
-    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    (void)err;
+    const struct tensor *x = &plan->op.x, *y = &plan->op.y;
+    const size_t in_bytes = (size_t)x->h * (size_t)x->w * 3;
+    const size_t out_bytes = (size_t)y->h * (size_t)y->w * (size_t)y->c * dtype_bytes(y->dtype);
+#pragma omp parallel for schedule(static)
+    for (int n = 0; n < x->n; n++)
+        plan->isa->augment((const uint8_t *)b->x + (size_t)n * in_bytes, b->draws + n, x->h,
+                           y->dtype, y->c, (char *)b->out + (size_t)n * out_bytes);
+    return true;
+}
 
-    CHECK(window > 0 && channels >= 3 && (dtype == DTYPE_F32 || dtype == DTYPE_BF16));
-    for (int i = 0; i < n; i++)
-        (avx2 ? augment_sample_avx2 : augment_sample_plain)(pixels + (size_t)i * area * 3,
-                                                            &draws[i], window, dtype, channels,
-                                                            (uint8_t *)out + (size_t)i * out_bytes);
+bool plan_augment(struct plan *plan, struct error *err)
+{
+    (void)err;
+    plan->execute = execute;
+    return true;
 }

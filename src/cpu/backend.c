@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "dnnl_api.h"
+#include "isa.h"
+#include "micromet/base/size.h"
 #include "micromet/base/thread.h"
 #include "plan.h"
 #include "queue.h"
@@ -17,6 +19,7 @@ static const int64_t stem_chunk_bytes = 900 << 10;
 
 struct cpu_backend {
     struct backend base; /* first: a struct backend * is cast to this */
+    const struct isa *isa;
     struct queue queues[QUEUES_MAX];
     void *scratch[QUEUES_MAX];
     size_t scratch_bytes[QUEUES_MAX];
@@ -30,7 +33,7 @@ static struct cpu_backend *self(struct backend *backend)
 bool cpu_alloc(size_t bytes, void **memory, struct error *err)
 {
     *memory = NULL;
-    const size_t rounded = (bytes + 63) / 64 * 64 + (bytes == 0 ? 64 : 0);
+    const size_t rounded = round_up(bytes ? bytes : 1, 64);
     *memory = aligned_alloc(64, rounded);
     if (*memory) return true;
     return error_set(err, EXIT_CODE_FAILED,
@@ -173,6 +176,7 @@ static bool backend_plan(struct backend *backend, const struct op *op, struct pl
     struct plan *plan = calloc(1, sizeof *plan);
     if (!plan) return error_set(err, EXIT_CODE_FAILED, "out of memory for a plan");
     plan->backend = self(backend);
+    plan->isa = self(backend)->isa;
     plan->op = *op;
     omp_set_num_threads(self(backend)->queues[op->queue].threads); /* oneDNN plans for this many */
     if (!planners[op->kind](plan, err)) {
@@ -263,7 +267,7 @@ static const struct isa_name *isa_name(void)
 {
     static const struct isa_name unknown = { 0, "no vector extension", false };
     const dnnl_cpu_isa_t isa = dnnl_get_effective_cpu_isa();
-    for (size_t i = 0; i < sizeof isa_names / sizeof isa_names[0]; i++)
+    for (size_t i = 0; i < COUNT_OF(isa_names); i++)
         if (((unsigned)isa & (unsigned)isa_names[i].isa) == (unsigned)isa_names[i].isa)
             return &isa_names[i];
     return &unknown;
@@ -274,6 +278,8 @@ bool cpu_backend_open(const struct config_compute *compute, int queues, struct b
 {
     CHECK(queues >= 1 && queues <= QUEUES_MAX);
     *out = NULL;
+    const struct isa *isa = isa_chosen(err);
+    if (!isa) return false;
     struct cpu_backend *backend = calloc(1, sizeof *backend);
     if (!backend) return error_set(err, EXIT_CODE_FAILED, "out of memory for the backend");
     const int threads = compute->threads > 0 ? compute->threads : thread_count_default();
@@ -281,14 +287,15 @@ bool cpu_backend_open(const struct config_compute *compute, int queues, struct b
     const dnnl_version_t *version = dnnl_version();
     struct backend_facts *facts = &backend->base.facts;
     backend->base.ops = &cpu_ops;
+    backend->isa = isa;
     facts->threads = threads;
     facts->input_channels = 3;
     facts->memory_bytes = (size_t)memory_limit_bytes();
     facts->chunk_bytes = stem_chunk_bytes;
     facts->native_bf16 = isa_name()->bf16;
     snprintf(facts->name, sizeof facts->name, "cpu");
-    snprintf(facts->description, sizeof facts->description, "oneDNN %d.%d.%d, %s", version->major,
-             version->minor, version->patch, isa_name()->name);
+    snprintf(facts->description, sizeof facts->description, "oneDNN %d.%d.%d %s, own kernels %s",
+             version->major, version->minor, version->patch, isa_name()->name, isa->name);
     for (int q = 0; q < queues; q++) {
         const int share = threads / queues + (q < threads % queues);
         if (!queue_init(&backend->queues[q], share, err)) {

@@ -10,7 +10,7 @@
 #define MICROMET_CPU_CONV_VIEW_H
 
 #include "isa.h"
-#include "micromet/nn/backend.h"
+#include "micromet/base/size.h"
 
 enum { AXIS_CLASSES_MAX = 32 };
 
@@ -53,11 +53,6 @@ static inline int int_min(int a, int b)
 static inline int int_max(int a, int b)
 {
     return a > b ? a : b;
-}
-
-static inline int ceil_div(int a, int b)
-{
-    return (a + b - 1) / b;
 }
 
 #endif

@@ -1,17 +1,20 @@
-/* What differs between instruction sets: a handful of inner loops, one const table of them for each
- * set.
+/* What is compiled once for each instruction set: the inner loops, in one const table for each set.
  *
- * The kernels (direct, Winograd, filter gradient) are ordinary C that decides what to multiply; the
- * loops here do the multiplying. Weights are packed in panels of PANEL output channels whatever the
- * vector width, so a packed buffer does not depend on the instruction set. isa.inc is the source of
- * all tables. */
+ * Planners and kernels are ordinary C that decides what to compute; the loops here compute it.
+ * Weights are packed in panels of PANEL output channels whatever the vector width, so a packed
+ * buffer does not depend on the instruction set. isa.inc is the source of all tables; isa.c chooses
+ * one.
+ *
+ * AVX2, AVX-512 and plain vectors on arm64 give the same bits. Elsewhere plain vectors have no fused
+ * multiply-add, so tile, gemm, combine and Winograd's transforms round twice where the others round
+ * once; the rest is the same bits everywhere. */
 #ifndef MICROMET_CPU_ISA_H
 #define MICROMET_CPU_ISA_H
 
-#include <stdbool.h>
-#include <stddef.h>
+#include "micromet/nn/backend.h"
 
 enum { PANEL = 16, ROWS_MAX = 8, PANELS_MAX = 2 };
+enum { NORM_CHANNELS = 64 }; /* of one call of batch_norm */
 
 /* One register tile: `rows` rows times `panels` panels of PANEL columns.
  * y[i][j] = act(start + sum over runs t and 0 <= c < depth of a[i][a_offset[t] + c] * b[b_offset[t]
@@ -77,14 +80,18 @@ struct winograd_output {
     bool accumulate, relu;
 };
 
-/* One output pixel of a pool: maximum, or sum times scale, of `taps` input pixels. */
-struct pool_pixel {
-    const void *const *pixels; /* taps pointers to F32 or, in pool[true], BF16 */
-    float *y;
-    int taps, channels; /* any number of channels */
-    bool average;
-    float scale; /* average only */
+/* Input positions [first, last) of one output position of a pool. */
+struct pool_range {
+    int first, last;
 };
+
+struct pool {
+    const struct op *op;
+    const struct pool_range *rows, *columns; /* (y.h), (y.w) */
+};
+
+typedef void optimizer_rule(const struct config_optimizer *, const struct op_buffers *,
+                            int64_t first, int64_t last);
 
 struct isa {
     const char *name;
@@ -97,16 +104,32 @@ struct isa {
      */
     void (*combine)(const float *factors, int terms, const float *from, size_t stride, int count,
                     float *to);
-    /* [input is bfloat16] Returns how many channels are done, from the first on; those that do not
-     * fill two vectors are left. */
-    int (*pool[2])(const struct pool_pixel *);
     void (*winograd_input[WINOGRAD_KIND_COUNT])(const struct winograd_input *);
     void (*winograd_output[WINOGRAD_KIND_COUNT])(const struct winograd_output *);
+    /* Row oy of image n; `taps` has room for a pointer to each pixel of a window. */
+    void (*pool)(const struct pool *, const struct op_buffers *, int n, int oy, const void **taps);
+    /* Image n; sums: (x.h, x.w, x.c) of scratch. */
+    void (*pool_backward)(const struct pool *, const struct op_buffers *, int n, float *sums);
+    /* The channels [first, first + count), at most NORM_CHANNELS, of all pixels. */
+    void (*batch_norm)(const struct op *, const struct op_buffers *, int first, int count);
+    void (*batch_norm_backward)(const struct op *, const struct op_buffers *, int first, int count);
+    optimizer_rule *optimizer[OPTIMIZER_SGD + 1]; /* of the parameters [first, last) */
+    /* One window, (window, window, 3), to (window, window, channels) of F32 or BF16; channels >= 3,
+     * those behind the third become zero. See data/augment.h for what it does. */
+    void (*augment)(const uint8_t *pixels, const struct augment_draw *draw, int window,
+                    enum dtype dtype, int channels, void *out);
 };
 
-extern const struct isa isa_avx2, isa_avx512;
+/* The last two on x86-64 alone. */
+extern const struct isa isa_plain, isa_avx2, isa_avx512;
 
-/* The widest set that this processor has, or NULL. */
-const struct isa *isa_best(void);
+enum { ISA_COUNT_MAX = 3 };
+
+/* The sets that this processor has, narrowest first. Returns how many. */
+int isa_available(const struct isa *sets[ISA_COUNT_MAX]);
+
+/* The set that MICROMET_CPU_ISA names in the environment, without it the widest; NULL with an error
+ * where the processor has no set of that name. */
+const struct isa *isa_chosen(struct error *err);
 
 #endif

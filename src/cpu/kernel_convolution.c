@@ -5,9 +5,10 @@
 
 #include "convolution.h"
 #include "kernels.h"
+#include "micromet/base/size.h"
 
 struct kernel_convolution {
-    const struct kernel *kernel;
+    struct kernel_plan *plan;
     float *packed;
     uint64_t weights_version;
     size_t scratch_bytes; /* of one part */
@@ -17,6 +18,7 @@ struct kernel_convolution {
 static void release(void *detail)
 {
     struct kernel_convolution *k = detail;
+    free(k->plan);
     free(k->packed);
     free(k);
 }
@@ -25,19 +27,18 @@ static bool load(struct plan *plan, const float *weights, struct error *err)
 {
     (void)err;
     const struct kernel_convolution *k = plan->detail;
-    k->kernel->pack(&plan->op, weights, k->packed);
+    k->plan->kernel->pack(k->plan, weights, k->packed);
     return true;
 }
 
 static bool execute(struct plan *plan, const struct op_buffers *b, struct error *err)
 {
-    (void)err;
     const struct op *op = &plan->op;
     struct kernel_convolution *k = plan->detail;
     const bool forward = op->kind == OP_CONVOLUTION;
     const bool filter = op->kind == OP_CONVOLUTION_BACKWARD_FILTER;
     if (!filter && b->weights && b->weights_version != k->weights_version) {
-        k->kernel->pack(op, b->weights, k->packed);
+        load(plan, b->weights, err);
         k->weights_version = b->weights_version;
     }
     char *scratch = queue_scratch(plan);
@@ -46,8 +47,8 @@ static bool execute(struct plan *plan, const struct op_buffers *b, struct error 
 #pragma omp parallel num_threads(k->parts)
     {
         const int part = omp_get_thread_num();
-        k->kernel->run(op, x, second, forward && op->convolution.bias ? b->bias : NULL, b->out,
-                       scratch + (size_t)part * k->scratch_bytes, part, k->parts);
+        k->plan->kernel->run(k->plan, x, second, forward && op->convolution.bias ? b->bias : NULL,
+                             b->out, scratch + (size_t)part * k->scratch_bytes, part, k->parts);
         if (filter && op->convolution.bias) kernel_dbias(op, b->dy, b->dbias, part, k->parts);
     }
     return true;
@@ -55,23 +56,26 @@ static bool execute(struct plan *plan, const struct op_buffers *b, struct error 
 
 bool kernel_convolution_plan(struct plan *plan, bool *found, struct error *err)
 {
-    const struct kernel *kernel = kernel_find(&plan->op);
-    *found = kernel != NULL;
-    if (!kernel) return true;
     struct kernel_convolution *k = calloc(1, sizeof *k);
+    *found = false;
     if (!k) return error_set(err, EXIT_CODE_FAILED, "out of memory for a plan");
-    k->kernel = kernel;
-    k->parts = omp_get_max_threads();
-    k->scratch_bytes = (kernel->scratch_bytes(&plan->op) + 63) / 64 * 64;
-    plan->bytes = kernel->packed_bytes(&plan->op);
-    if (!cpu_alloc(plan->bytes, (void **)&k->packed, err) ||
-        !queue_scratch_reserve(plan, k->scratch_bytes * (size_t)k->parts, err)) {
+    if (!kernel_plan(&plan->op, plan->isa, &k->plan, err)) goto fail;
+    *found = k->plan != NULL;
+    if (!*found) {
         release(k);
-        return false;
+        return true;
     }
+    k->parts = omp_get_max_threads();
+    k->scratch_bytes = round_up(k->plan->scratch_bytes, 64);
+    plan->bytes = k->plan->packed_bytes;
+    if (!cpu_alloc(plan->bytes, (void **)&k->packed, err)) goto fail;
+    if (!queue_scratch_reserve(plan, k->scratch_bytes * (size_t)k->parts, err)) goto fail;
     plan->detail = k;
     plan->release = release;
     plan->load = load;
     plan->execute = execute;
     return true;
+fail:
+    release(k);
+    return false;
 }

@@ -7,13 +7,11 @@
  * 3 taps of 7; on a 1x1 map it is 1 tap of 9. Weights are packed [panel of 16
  * outputs][r][s][c][16]; a set of taps is a set of offsets into that. */
 #include "conv_view.h"
-#include "isa.h"
 #include "kernels.h"
 
 enum {
     ROWS_BLOCK_MAX = 192,          /* rows whose inputs are reused from cache for all panels */
     INPUT_BLOCK_FLOATS = 48 << 10, /* ... as far as they fit in this */
-    RUNS_MAX = 128,
 };
 
 struct block {
@@ -23,18 +21,21 @@ struct block {
 };
 
 struct group {
-    const struct axis_class *y, *x;
-    ptrdiff_t a_offset[RUNS_MAX], b_offset[RUNS_MAX];
+    struct axis_class y, x;
+    ptrdiff_t *a_offset, *b_offset; /* (runs) */
     int runs, depth;
+    int rows_max; /* of a block */
 };
 
-/* Both axes of a view, and the box of taps [r0, r1) x [s0, s1) that some output pixel sees: only
- * these are packed. */
-struct geometry {
+struct direct {
+    struct kernel_plan plan;
+    const struct isa *isa;
     struct conv_view view;
-    struct axis rows, columns;
+    /* The box of taps [r0, r1) x [s0, s1) that some output pixel sees: only these are packed. */
     int r0, r1, s0, s1;
     size_t panel; /* floats of a packed panel */
+    int group_count;
+    struct group groups[]; /* then the offsets of all of them */
 };
 
 static void taps_seen(const struct axis *axis, int *first, int *end)
@@ -49,86 +50,101 @@ static void taps_seen(const struct axis *axis, int *first, int *end)
     }
 }
 
-static bool geometry_init(struct geometry *g, const struct op *op)
+/* Where the group's taps stand; taps side by side in memory and in the weights become one longer
+ * run. */
+static void group_init(struct group *g, const struct direct *d)
 {
-    g->view = conv_view_of(op);
-    const struct conv_view *v = &g->view;
-    if (!axis_init(&g->rows, v->in.h, v->out.h, v->kernel_h, v->stride, v->pad_h, v->transposed) ||
-        !axis_init(&g->columns, v->in.w, v->out.w, v->kernel_w, v->stride, v->pad_w, v->transposed))
-        return false;
-    taps_seen(&g->rows, &g->r0, &g->r1);
-    taps_seen(&g->columns, &g->s0, &g->s1);
-    g->panel = (size_t)(g->r1 - g->r0) * (g->s1 - g->s0) * v->in.c * PANEL;
+    const struct conv_view *v = &d->view;
+    const struct axis_class *y = &g->y, *x = &g->x;
+    const int width = d->s1 - d->s0;
+    const bool merge = v->in.pixel_stride == v->in.c && x->tap_step == 1;
+    for (int i = 0; i < y->taps; i++)
+        for (int j = 0; j < (merge ? int_min(x->taps, 1) : x->taps); j++) {
+            const int r = y->tap_first + i * y->tap_step - d->r0;
+            const int s = x->tap_first + j * x->tap_step - d->s0;
+            g->a_offset[g->runs] = ((ptrdiff_t)i * v->in.w + j) * v->in.pixel_stride;
+            g->b_offset[g->runs] = ((ptrdiff_t)r * width + s) * v->in.c * PANEL;
+            g->runs++;
+        }
+    g->depth = merge ? x->taps * v->in.c : v->in.c;
+    const int own_pixels = int_min(g->runs, y->in_step * x->in_step); /* the rest overlap */
+    const int fit = INPUT_BLOCK_FLOATS / int_max(1, own_pixels * g->depth);
+    g->rows_max = int_min(ROWS_BLOCK_MAX, int_max(4 * d->isa->rows, fit));
+    g->rows_max -= g->rows_max % d->isa->rows;
+}
+
+static int axis_taps(const struct axis *axis)
+{
+    int taps = 0;
+    for (int i = 0; i < axis->count; i++) taps += axis->classes[i].taps;
+    return taps;
+}
+
+static void groups_init(struct direct *d, const struct axis *rows, const struct axis *columns,
+                        ptrdiff_t *offsets)
+{
+    for (int i = 0; i < rows->count; i++)
+        for (int j = 0; j < columns->count; j++) {
+            struct group *g = &d->groups[d->group_count++];
+            *g = (struct group) { .y = rows->classes[i], .x = columns->classes[j] };
+            const int taps = g->y.taps * g->x.taps;
+            g->a_offset = offsets;
+            g->b_offset = offsets + taps;
+            offsets += 2 * taps;
+            group_init(g, d);
+        }
+}
+
+static bool plan(const struct op *op, const struct isa *isa, struct kernel_plan **plan,
+                 struct error *err)
+{
+    if (op->kind != OP_CONVOLUTION && op->kind != OP_CONVOLUTION_BACKWARD_DATA) return true;
+    if (op->x.dtype != DTYPE_F32 || op->y.dtype != DTYPE_F32) return true;
+    const struct conv_view v = conv_view_of(op);
+    struct axis rows, columns;
+    if (!axis_init(&rows, v.in.h, v.out.h, v.kernel_h, v.stride, v.pad_h, v.transposed) ||
+        !axis_init(&columns, v.in.w, v.out.w, v.kernel_w, v.stride, v.pad_w, v.transposed))
+        return true;
+    const size_t groups = (size_t)rows.count * columns.count;
+    const size_t runs = (size_t)axis_taps(&rows) * axis_taps(&columns);
+    const size_t groups_end = sizeof(struct direct) + groups * sizeof(struct group);
+    struct direct *d = kernel_plan_alloc(&kernel_direct, groups_end + 2 * runs * sizeof(ptrdiff_t),
+                                         err);
+    if (!d) return false;
+    d->isa = isa;
+    d->view = v;
+    taps_seen(&rows, &d->r0, &d->r1);
+    taps_seen(&columns, &d->s0, &d->s1);
+    d->panel = (size_t)(d->r1 - d->r0) * (d->s1 - d->s0) * v.in.c * PANEL;
+    d->plan.packed_bytes = CEIL_DIV(v.out.c, PANEL) * d->panel * sizeof(float);
+    groups_init(d, &rows, &columns, (ptrdiff_t *)((char *)d + groups_end));
+    *plan = &d->plan;
     return true;
 }
 
-static bool supports(const struct op *op)
+static void pack(const struct kernel_plan *plan, const float *weights, float *packed)
 {
-    if (op->kind != OP_CONVOLUTION && op->kind != OP_CONVOLUTION_BACKWARD_DATA) return false;
-    const struct op_window *w = &op->convolution.window;
-    struct geometry g;
-    return isa_best() && op->x.dtype == DTYPE_F32 && op->y.dtype == DTYPE_F32 &&
-           w->kernel_h * w->kernel_w <= RUNS_MAX && geometry_init(&g, op);
-}
-
-static size_t packed_bytes(const struct op *op)
-{
-    struct geometry g;
-    geometry_init(&g, op);
-    return ceil_div(g.view.out.c, PANEL) * g.panel * sizeof(float);
-}
-
-static void pack(const struct op *op, const float *weights, float *packed)
-{
-    struct geometry g;
-    geometry_init(&g, op);
-    const int c = g.view.in.c;
-    for (int k = 0; k < g.view.out.c; k += PANEL)
-        for (int r = g.r0; r < g.r1; r++)
-            for (int s = g.s0; s < g.s1; s++, packed += (size_t)c * PANEL)
-                conv_view_panel(&g.view, isa_best(), weights, k, r, s, 0, c, packed);
-}
-
-static size_t scratch_bytes(const struct op *op)
-{
-    (void)op;
-    return 0;
+    const struct direct *d = (const struct direct *)plan;
+    const int c = d->view.in.c;
+    for (int k = 0; k < d->view.out.c; k += PANEL)
+        for (int r = d->r0; r < d->r1; r++)
+            for (int s = d->s0; s < d->s1; s++, packed += (size_t)c * PANEL)
+                conv_view_panel(&d->view, d->isa, weights, k, r, s, 0, c, packed);
 }
 
 /* What one call of run() computes: output channels [k_first, k_end) of `part` of `parts` of the
  * rows. */
 struct job {
-    struct geometry geometry;
-    const struct isa *isa;
+    const struct direct *direct;
     const float *x, *packed, *bias;
     float *y;
     int k_first, k_end, part, parts;
 };
 
-/* Where the group's taps stand; taps side by side in memory and in the weights become one longer
- * run. */
-static void group_init(struct group *g, const struct geometry *geometry, const struct axis_class *y,
-                       const struct axis_class *x)
-{
-    const struct conv_view *v = &geometry->view;
-    const int width = geometry->s1 - geometry->s0;
-    *g = (struct group) { .y = y, .x = x, .depth = v->in.c };
-    const bool merge = v->in.pixel_stride == v->in.c && x->tap_step == 1;
-    for (int i = 0; i < y->taps; i++)
-        for (int j = 0; j < (merge ? int_min(x->taps, 1) : x->taps); j++) {
-            const int r = y->tap_first + i * y->tap_step - geometry->r0;
-            const int s = x->tap_first + j * x->tap_step - geometry->s0;
-            g->a_offset[g->runs] = ((ptrdiff_t)i * v->in.w + j) * v->in.pixel_stride;
-            g->b_offset[g->runs] = ((ptrdiff_t)r * width + s) * v->in.c * PANEL;
-            g->runs++;
-        }
-    if (merge) g->depth = x->taps * v->in.c;
-}
-
 static void block_fill(struct block *b, const struct conv_view *v, const struct group *g,
                        const float *x, float *y, int64_t row, int rows)
 {
-    const struct axis_class *cy = g->y, *cx = g->x;
+    const struct axis_class *cy = &g->y, *cx = &g->x;
     int j = (int)(row % cx->count), i = (int)(row / cx->count % cy->count);
     int64_t n = row / cx->count / cy->count;
     b->rows = rows;
@@ -162,22 +178,23 @@ static void prefetch_rows(const struct block *b, const struct group *g, int firs
  * panel. Tiles are of nearly equal height, so that none is left with a row or two. */
 static void block_run(const struct job *job, struct block *b, const struct group *g)
 {
-    const struct isa *isa = job->isa;
-    const int tiles = ceil_div(b->rows, isa->rows), depth = g->runs * g->depth;
-    const size_t share = isa->panels * job->geometry.panel * sizeof(float) / tiles;
+    const struct direct *d = job->direct;
+    const struct isa *isa = d->isa;
+    const int tiles = CEIL_DIV(b->rows, isa->rows), depth = g->runs * g->depth;
+    const size_t share = isa->panels * d->panel * sizeof(float) / tiles;
     for (int k = job->k_first; k < job->k_end; k += isa->panels * PANEL) {
         const int columns = int_min(isa->panels * PANEL, job->k_end - k);
         struct tile tile = {
             .a_offset = g->a_offset,
-            .b = job->packed + (size_t)(k / PANEL) * job->geometry.panel,
+            .b = job->packed + (size_t)(k / PANEL) * d->panel,
             .b_offset = g->b_offset,
-            .panel_stride = job->geometry.panel,
+            .panel_stride = d->panel,
             .runs = g->runs,
             .depth = g->depth,
             .columns = columns,
             .bias = job->bias ? job->bias + k : NULL,
-            .accumulate = job->geometry.view.accumulate,
-            .relu = job->geometry.view.relu,
+            .accumulate = d->view.accumulate,
+            .relu = d->view.relu,
         };
         const bool more = depth > 0 && k + columns < job->k_end;
         tile.fetch_step = more ? share / depth + 1 : 0;
@@ -187,7 +204,7 @@ static void block_run(const struct job *job, struct block *b, const struct group
             tile.a = b->a + first;
             tile.y = b->y + first;
             if (k == job->k_first && g->runs) prefetch_rows(b, g, first + rows, isa->rows);
-            isa->tile(&tile, rows, ceil_div(columns, PANEL));
+            isa->tile(&tile, rows, CEIL_DIV(columns, PANEL));
         }
         for (int i = 0; i < b->rows; i++) b->y[i] += columns;
     }
@@ -195,17 +212,13 @@ static void block_run(const struct job *job, struct block *b, const struct group
 
 static void run_group(const struct job *job, const struct group *g)
 {
-    const struct conv_view *v = &job->geometry.view;
-    const int64_t all = (int64_t)v->out.n * g->y->count * g->x->count;
+    const struct conv_view *v = &job->direct->view;
+    const int64_t all = (int64_t)v->out.n * g->y.count * g->x.count;
     const int64_t first = all * job->part / job->parts, end = all * (job->part + 1) / job->parts;
-    const int own_pixels = int_min(g->runs, g->y->in_step * g->x->in_step); /* the rest overlap */
-    const int fit = INPUT_BLOCK_FLOATS / int_max(1, own_pixels * g->depth);
-    int rows_max = int_min(ROWS_BLOCK_MAX, int_max(4 * job->isa->rows, fit));
-    rows_max -= rows_max % job->isa->rows;
     struct block block;
     for (int64_t row = first; row < end; row += block.rows) {
         block_fill(&block, v, g, job->x, job->y + job->k_first, row,
-                   end - row < rows_max ? (int)(end - row) : rows_max);
+                   end - row < g->rows_max ? (int)(end - row) : g->rows_max);
         block_run(job, &block, g);
     }
 }
@@ -215,8 +228,8 @@ static void run_group(const struct job *job, const struct group *g)
 static void job_share(struct job *job, int part, int parts)
 {
     enum { PIXELS_A_PART_MIN = 96 };
-    const struct tensor *out = &job->geometry.view.out;
-    const int step = job->isa->panels * PANEL, steps = ceil_div(out->c, step);
+    const struct tensor *out = &job->direct->view.out;
+    const int step = job->direct->isa->panels * PANEL, steps = CEIL_DIV(out->c, step);
     job->k_end = out->c;
     job->part = part;
     job->parts = parts;
@@ -227,27 +240,19 @@ static void job_share(struct job *job, int part, int parts)
     job->parts = 1;
 }
 
-static void run(const struct op *op, const float *x, const float *packed, const float *bias,
-                float *y, void *scratch, int part, int parts)
+static void run(const struct kernel_plan *plan, const float *x, const float *packed,
+                const float *bias, float *y, void *scratch, int part, int parts)
 {
     (void)scratch;
-    struct job job = { .isa = isa_best(), .x = x, .packed = packed, .bias = bias, .y = y };
-    geometry_init(&job.geometry, op);
+    const struct direct *d = (const struct direct *)plan;
+    struct job job = { .direct = d, .x = x, .packed = packed, .bias = bias, .y = y };
     job_share(&job, part, parts);
-    for (int i = 0; i < job.geometry.rows.count; i++)
-        for (int j = 0; j < job.geometry.columns.count; j++) {
-            struct group group;
-            group_init(&group, &job.geometry, &job.geometry.rows.classes[i],
-                       &job.geometry.columns.classes[j]);
-            run_group(&job, &group);
-        }
+    for (int i = 0; i < d->group_count; i++) run_group(&job, &d->groups[i]);
 }
 
 const struct kernel kernel_direct = {
     .name = "direct",
-    .supports = supports,
-    .packed_bytes = packed_bytes,
+    .plan = plan,
     .pack = pack,
-    .scratch_bytes = scratch_bytes,
     .run = run,
 };

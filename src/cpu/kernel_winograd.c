@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "conv_view.h"
-#include "isa.h"
 #include "kernels.h"
 #include "toom.h"
 
@@ -41,6 +40,8 @@ static const struct algorithm algorithms[] = {
 };
 
 struct winograd {
+    struct kernel_plan plan;
+    const struct isa *isa;
     struct conv_view view;
     const struct algorithm *algorithm;
     struct toom_shape h, w;
@@ -60,92 +61,93 @@ static bool fits(const struct algorithm *a, const struct conv_view *v)
     return !a->map_w || (v->in.w == a->map_w && v->out.w == a->map_w);
 }
 
-static bool winograd_init(struct winograd *g, const struct op *op)
+static const struct algorithm *algorithm_of(const struct conv_view *v)
 {
-    *g = (struct winograd) { .view = conv_view_of(op) };
-    const struct conv_view *v = &g->view;
-    for (size_t i = 0; i < sizeof algorithms / sizeof *algorithms && !g->algorithm; i++)
-        if (fits(&algorithms[i], v)) g->algorithm = &algorithms[i];
-    if (!g->algorithm) return false;
-    g->h = toom_shapes[g->algorithm->down];
-    g->w = toom_shapes[g->algorithm->across];
-    g->points = g->h.points * g->w.points;
-    g->pad_h = g->algorithm->map_h ? 0 : v->transposed ? v->kernel_h - 1 - v->pad_h : v->pad_h;
-    g->pad_w = g->algorithm->map_w ? 0 : v->transposed ? v->kernel_w - 1 - v->pad_w : v->pad_w;
-    g->tiles_h = ceil_div(v->out.h, g->h.out);
-    g->tiles_w = ceil_div(v->out.w, g->w.out);
-    g->tiles = (int64_t)v->out.n * g->tiles_h * g->tiles_w;
-    g->block = int_max(TILES_MIN, int_min(TILES_MAX, VALUES_FLOATS / (g->points * v->in.c)));
-    g->block -= g->block % isa_best()->rows;
-    g->slice = int_max(2, PRODUCTS_FLOATS / (g->points * g->block * PANEL)) / 2 * 2 * PANEL;
-    g->slice = int_min(g->slice, v->out.c);
-    g->value_stride = (size_t)g->block * v->in.c + SPREAD;
-    g->product_stride = (size_t)g->block * g->slice + SPREAD;
-    return true;
+    for (size_t i = 0; i < COUNT_OF(algorithms); i++)
+        if (fits(&algorithms[i], v)) return &algorithms[i];
+    return NULL;
 }
 
-static bool supports(const struct op *op)
+static struct winograd winograd_of(const struct conv_view *v, const struct algorithm *algorithm,
+                                   const struct isa *isa)
+{
+    struct winograd g = { .isa = isa, .view = *v, .algorithm = algorithm };
+    g.h = toom_shapes[algorithm->down];
+    g.w = toom_shapes[algorithm->across];
+    g.points = g.h.points * g.w.points;
+    g.pad_h = algorithm->map_h ? 0 : v->transposed ? v->kernel_h - 1 - v->pad_h : v->pad_h;
+    g.pad_w = algorithm->map_w ? 0 : v->transposed ? v->kernel_w - 1 - v->pad_w : v->pad_w;
+    g.tiles_h = CEIL_DIV(v->out.h, g.h.out);
+    g.tiles_w = CEIL_DIV(v->out.w, g.w.out);
+    g.tiles = (int64_t)v->out.n * g.tiles_h * g.tiles_w;
+    g.block = int_max(TILES_MIN, int_min(TILES_MAX, VALUES_FLOATS / (g.points * v->in.c)));
+    g.block -= g.block % isa->rows;
+    g.slice = int_max(2, PRODUCTS_FLOATS / (g.points * g.block * PANEL)) / 2 * 2 * PANEL;
+    g.slice = int_min(g.slice, v->out.c);
+    g.value_stride = (size_t)g.block * v->in.c + SPREAD;
+    g.product_stride = (size_t)g.block * g.slice + SPREAD;
+    g.plan.packed_bytes = (size_t)g.points * v->in.c * v->out.c * sizeof(float);
+    g.plan.scratch_bytes = (g.points * (g.value_stride + g.product_stride) + v->in.c + v->out.c) *
+                           sizeof(float);
+    return g;
+}
+
+/* Faster than the direct kernel, which skips taps outside the image? */
+static bool is_fast(const struct winograd *g, const struct op *op)
 {
     enum { TRANSFORM_MACS = 10 }; /* a transformed value costs as much as so many multiply-adds */
-    if (op->kind != OP_CONVOLUTION && op->kind != OP_CONVOLUTION_BACKWARD_DATA) return false;
-    const struct op_window *w = &op->convolution.window;
-    struct winograd g;
-    if (!isa_best() || op->x.dtype != DTYPE_F32 || op->y.dtype != DTYPE_F32 || w->stride != 1 ||
-        op->x.c % PANEL || op->y.c % PANEL || !winograd_init(&g, op))
-        return false;
-    if (w->pad_h >= w->kernel_h || w->pad_w >= w->kernel_w) return false;
-    const double c = op->x.c, k = op->y.c;
-    const double macs = (double)g.tiles * g.points * (c * k + TRANSFORM_MACS * (c + k));
+    const double c = g->view.in.c, k = g->view.out.c;
+    const double macs = (double)g->tiles * g->points * (c * k + TRANSFORM_MACS * (c + k));
     return macs < 0.9 * op_macs(op);
 }
 
-static size_t packed_bytes(const struct op *op)
+static bool plan(const struct op *op, const struct isa *isa, struct kernel_plan **plan,
+                 struct error *err)
 {
-    struct winograd g;
-    winograd_init(&g, op);
-    return (size_t)g.points * g.view.in.c * g.view.out.c * sizeof(float);
+    if (op->kind != OP_CONVOLUTION && op->kind != OP_CONVOLUTION_BACKWARD_DATA) return true;
+    if (op->x.dtype != DTYPE_F32 || op->y.dtype != DTYPE_F32) return true;
+    const struct conv_view v = conv_view_of(op);
+    if (v.stride != 1 || v.in.c % PANEL || v.out.c % PANEL) return true;
+    if (v.pad_h >= v.kernel_h || v.pad_w >= v.kernel_w) return true;
+    const struct algorithm *algorithm = algorithm_of(&v);
+    if (!algorithm) return true;
+    const struct winograd planned = winograd_of(&v, algorithm, isa);
+    if (!is_fast(&planned, op)) return true;
+    struct winograd *g = kernel_plan_alloc(&kernel_winograd, sizeof *g, err);
+    if (!g) return false;
+    *g = planned;
+    g->plan.kernel = &kernel_winograd;
+    *plan = &g->plan;
+    return true;
 }
 
 /* The direct layout of a few input channels at a time, then each point as a combination of the
  * taps. */
-static void pack(const struct op *op, const float *weights, float *packed)
+static void pack(const struct kernel_plan *plan, const float *weights, float *packed)
 {
     enum { CHANNELS = 32, TAPS_MAX = 25 };
-    struct winograd g;
-    winograd_init(&g, op);
-    const struct conv_view *v = &g.view;
+    const struct winograd *g = (const struct winograd *)plan;
+    const struct conv_view *v = &g->view;
     const int taps = v->kernel_h * v->kernel_w;
     double down[TOOM_POINTS_MAX][TOOM_TAPS_MAX], across[TOOM_POINTS_MAX][TOOM_TAPS_MAX];
     float factors[POINTS_MAX][TAPS_MAX];
     float panel[TAPS_MAX * CHANNELS * PANEL];
-    toom_weight_factors(g.algorithm->down, v->kernel_h, down);
-    toom_weight_factors(g.algorithm->across, v->kernel_w, across);
-    for (int i = 0; i < g.points; i++)
+    toom_weight_factors(g->algorithm->down, v->kernel_h, down);
+    toom_weight_factors(g->algorithm->across, v->kernel_w, across);
+    for (int i = 0; i < g->points; i++)
         for (int t = 0; t < taps; t++)
-            factors[i][t] = (float)(down[i / g.w.points][t / v->kernel_w] *
-                                    across[i % g.w.points][t % v->kernel_w]);
+            factors[i][t] = (float)(down[i / g->w.points][t / v->kernel_w] *
+                                    across[i % g->w.points][t % v->kernel_w]);
     for (int k = 0; k < v->out.c; k += PANEL)
         for (int c = 0; c < v->in.c; c += CHANNELS) {
             const int count = int_min(CHANNELS, v->in.c - c);
             for (int t = 0; t < taps; t++)
-                conv_view_panel(v, isa_best(), weights, k, t / v->kernel_w, t % v->kernel_w, c,
-                                count, panel + t * CHANNELS * PANEL);
-            for (int i = 0; i < g.points; i++)
-                isa_best()->combine(factors[i], taps, panel, CHANNELS * PANEL, count * PANEL,
-                                    packed + ((size_t)i * v->out.c + k) * v->in.c + c * PANEL);
+                conv_view_panel(v, g->isa, weights, k, t / v->kernel_w, t % v->kernel_w, c, count,
+                                panel + t * CHANNELS * PANEL);
+            for (int i = 0; i < g->points; i++)
+                g->isa->combine(factors[i], taps, panel, CHANNELS * PANEL, count * PANEL,
+                                packed + ((size_t)i * v->out.c + k) * v->in.c + c * PANEL);
         }
-}
-
-static size_t scratch_floats(const struct winograd *g)
-{
-    return g->points * (g->value_stride + g->product_stride) + g->view.in.c + g->view.out.c;
-}
-
-static size_t scratch_bytes(const struct op *op)
-{
-    struct winograd g;
-    winograd_init(&g, op);
-    return scratch_floats(&g) * sizeof(float);
 }
 
 /* Pointers to the pixels of rows and columns of tile `tile` at (tile's corner)*out - pad; `outside`
@@ -165,15 +167,15 @@ static void tile_pixels(const struct winograd *g, const struct tensor *map, cons
         }
 }
 
-static void transform_inputs(const struct winograd *g, const struct isa *isa, const float *x,
-                             int64_t first, int tiles, const float *zeros, float *values)
+static void transform_inputs(const struct winograd *g, const float *x, int64_t first, int tiles,
+                             const float *zeros, float *values)
 {
     const float *pixels[POINTS_MAX];
     const int c = g->view.in.c;
     for (int i = 0; i < tiles; i++) {
         tile_pixels(g, &g->view.in, x, first + i, g->h.in, g->w.in, g->pad_h, g->pad_w, zeros,
                     pixels);
-        isa->winograd_input[g->algorithm->kind](&(struct winograd_input) {
+        g->isa->winograd_input[g->algorithm->kind](&(struct winograd_input) {
             .pixels = pixels,
             .values = values + (size_t)i * c,
             .stride = g->value_stride,
@@ -183,12 +185,12 @@ static void transform_inputs(const struct winograd *g, const struct isa *isa, co
 }
 
 /* products[point] (tiles, slice) = values[point] (tiles, C) * weights[point] (C, slice) */
-static void multiply(const struct winograd *g, const struct isa *isa, const float *values,
-                     const float *packed, int k, int slice, int tiles, float *products)
+static void multiply(const struct winograd *g, const float *values, const float *packed, int k,
+                     int slice, int tiles, float *products)
 {
     const int c = g->view.in.c;
     for (int point = 0; point < g->points; point++)
-        isa->gemm(&(struct gemm) {
+        g->isa->gemm(&(struct gemm) {
             .a = values + point * g->value_stride,
             .b = packed + ((size_t)point * g->view.out.c + k) * c,
             .a_stride = c,
@@ -202,14 +204,13 @@ static void multiply(const struct winograd *g, const struct isa *isa, const floa
         });
 }
 
-static void transform_outputs(const struct winograd *g, const struct isa *isa,
-                              const float *products, const float *bias, int k, int slice,
-                              int64_t first, int tiles, float *y, float *trash)
+static void transform_outputs(const struct winograd *g, const float *products, const float *bias,
+                              int k, int slice, int64_t first, int tiles, float *y, float *trash)
 {
     const float *pixels[POINTS_MAX];
     for (int i = 0; i < tiles; i++) {
         tile_pixels(g, &g->view.out, y, first + i, g->h.out, g->w.out, 0, 0, trash, pixels);
-        isa->winograd_output[g->algorithm->kind](&(struct winograd_output) {
+        g->isa->winograd_output[g->algorithm->kind](&(struct winograd_output) {
             .values = products + (size_t)i * g->slice,
             .stride = g->product_stride,
             .pixels = (float *const *)pixels,
@@ -222,32 +223,28 @@ static void transform_outputs(const struct winograd *g, const struct isa *isa,
     }
 }
 
-static void run(const struct op *op, const float *x, const float *packed, const float *bias,
-                float *y, void *scratch, int part, int parts)
+static void run(const struct kernel_plan *plan, const float *x, const float *packed,
+                const float *bias, float *y, void *scratch, int part, int parts)
 {
-    struct winograd g;
-    winograd_init(&g, op);
-    const struct isa *isa = isa_best();
-    float *values = scratch, *products = values + g.points * g.value_stride;
-    float *zeros = products + g.points * g.product_stride, *trash = zeros + g.view.in.c;
-    memset(zeros, 0, (size_t)(g.view.in.c + g.view.out.c) * sizeof(float));
-    const int64_t first = g.tiles * part / parts, end = g.tiles * (part + 1) / parts;
-    for (int64_t tile = first; tile < end; tile += g.block) {
-        const int tiles = end - tile < g.block ? (int)(end - tile) : g.block;
-        transform_inputs(&g, isa, x, tile, tiles, zeros, values);
-        for (int k = 0; k < g.view.out.c; k += g.slice) {
-            const int slice = int_min(g.slice, g.view.out.c - k);
-            multiply(&g, isa, values, packed, k, slice, tiles, products);
-            transform_outputs(&g, isa, products, bias, k, slice, tile, tiles, y, trash);
+    const struct winograd *g = (const struct winograd *)plan;
+    float *values = scratch, *products = values + g->points * g->value_stride;
+    float *zeros = products + g->points * g->product_stride, *trash = zeros + g->view.in.c;
+    memset(zeros, 0, (size_t)(g->view.in.c + g->view.out.c) * sizeof(float));
+    const int64_t first = g->tiles * part / parts, end = g->tiles * (part + 1) / parts;
+    for (int64_t tile = first; tile < end; tile += g->block) {
+        const int tiles = end - tile < g->block ? (int)(end - tile) : g->block;
+        transform_inputs(g, x, tile, tiles, zeros, values);
+        for (int k = 0; k < g->view.out.c; k += g->slice) {
+            const int slice = int_min(g->slice, g->view.out.c - k);
+            multiply(g, values, packed, k, slice, tiles, products);
+            transform_outputs(g, products, bias, k, slice, tile, tiles, y, trash);
         }
     }
 }
 
 const struct kernel kernel_winograd = {
     .name = "winograd",
-    .supports = supports,
-    .packed_bytes = packed_bytes,
+    .plan = plan,
     .pack = pack,
-    .scratch_bytes = scratch_bytes,
     .run = run,
 };

@@ -1,21 +1,25 @@
-/* The table of kernels and the choice of instruction set; see kernels.h. */
+/* The table of kernels; see kernels.h. */
 #include "kernels.h"
-#include "isa.h"
+
+#include <stdlib.h>
 
 const struct kernel *const kernels[] = { &kernel_winograd, &kernel_direct, &kernel_filter, NULL };
 
-const struct isa *isa_best(void)
+bool kernel_plan(const struct op *op, const struct isa *isa, struct kernel_plan **plan,
+                 struct error *err)
 {
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))
-        return &isa_avx512;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return &isa_avx2;
-    return NULL;
+    *plan = NULL;
+    for (int i = 0; kernels[i] && !*plan; i++)
+        if (!kernels[i]->plan(op, isa, plan, err)) return false;
+    return true;
 }
 
-const struct kernel *kernel_find(const struct op *op)
+void *kernel_plan_alloc(const struct kernel *kernel, size_t bytes, struct error *err)
 {
-    for (int i = 0; kernels[i]; i++)
-        if (kernels[i]->supports(op)) return kernels[i];
-    return NULL;
+    struct kernel_plan *plan = calloc(1, bytes);
+    if (plan)
+        plan->kernel = kernel;
+    else
+        error_set(err, EXIT_CODE_FAILED, "out of memory for a plan");
+    return plan;
 }

@@ -1,12 +1,15 @@
 /* Own fp32 kernels for convolutions where they beat oneDNN: one const table, tried in order.
  *
- * A kernel computes part `part` of `parts` of an op on the calling thread; the parts write disjoint
+ * A kernel decides once, when it plans an op, what it needs to know of shapes and instruction set;
+ * it then computes part `part` of `parts` of the op on the calling thread. The parts write disjoint
  * outputs and may run at once, each with its own scratch. Same parts -> the same bits. Weights are
  * packed once and then shared:
  *
- *     const struct kernel *k = kernel_find(&op);         // NULL: nobody here can, use oneDNN
- *     k->pack(&op, weights, packed);                     // packed: k->packed_bytes(&op)
- *     k->run(&op, x, packed, bias, y, scratch, 0, 1);    // scratch: k->scratch_bytes(&op)
+ *     struct kernel_plan *p;
+ *     kernel_plan(&op, isa, &p, &err);                // NULL: nobody here can, use oneDNN
+ *     p->kernel->pack(p, weights, packed);            // packed: p->packed_bytes
+ *     p->kernel->run(p, x, packed, bias, y, scratch, 0, 1);   // scratch: p->scratch_bytes
+ *     free(p);
  *
  * Both are 64-byte aligned. Tensors are F32 with any pixel stride; neither alignment nor channel
  * counts are asked for. What run() takes:
@@ -19,23 +22,34 @@
 #ifndef MICROMET_CPU_KERNELS_H
 #define MICROMET_CPU_KERNELS_H
 
-#include "micromet/nn/backend.h"
+#include "isa.h"
+
+/* One op as a kernel will compute it; what the kernel knows besides follows in the same memory. */
+struct kernel_plan {
+    const struct kernel *kernel;
+    size_t packed_bytes;
+    size_t scratch_bytes; /* for one part */
+};
 
 struct kernel {
     const char *name;
-    bool (*supports)(const struct op *);
-    size_t (*packed_bytes)(const struct op *);
-    void (*pack)(const struct op *, const float *weights /* (K, R, S, C) */, float *packed);
-    size_t (*scratch_bytes)(const struct op *); /* for one part */
-    void (*run)(const struct op *, const float *x, const float *packed, const float *bias, float *y,
-                void *scratch, int part, int parts);
+    /* *plan stays NULL where the kernel does not take the op. False with an error: no memory. */
+    bool (*plan)(const struct op *, const struct isa *, struct kernel_plan **plan, struct error *);
+    void (*pack)(const struct kernel_plan *, const float *weights /* (K, R, S, C) */,
+                 float *packed);
+    void (*run)(const struct kernel_plan *, const float *x, const float *packed, const float *bias,
+                float *y, void *scratch, int part, int parts);
 };
 
 /* All kernels, best first, ended by NULL. */
 extern const struct kernel *const kernels[];
 
-/* The first kernel that supports the op on this processor, or NULL. */
-const struct kernel *kernel_find(const struct op *op);
+/* The plan of the first kernel that takes the op, for free(); NULL if none does. */
+bool kernel_plan(const struct op *op, const struct isa *isa, struct kernel_plan **plan,
+                 struct error *err);
+
+/* calloc() with an error; the kernel sets all members but the first. */
+void *kernel_plan_alloc(const struct kernel *kernel, size_t bytes, struct error *err);
 
 /* dbias[k] = sum of dy over the pixels, for the channels of this part; dy has op->y's shape. */
 void kernel_dbias(const struct op *op, const float *dy, float *dbias, int part, int parts);

@@ -6,9 +6,11 @@
 #include "micromet/nn/backend.h"
 
 struct cpu_backend;
+struct isa;
 
 struct plan {
     struct cpu_backend *backend;
+    const struct isa *isa; /* isa.h: the inner loops */
     struct op op;
     /* Runs on the thread of op.queue, whose OpenMP team has the queue's threads. */
     bool (*execute)(struct plan *plan, const struct op_buffers *buffers, struct error *err);
@@ -29,14 +31,6 @@ bool plan_optimizer(struct plan *plan, struct error *err);
 
 /* 64-byte aligned memory; false with a message when there is none. */
 bool cpu_alloc(size_t bytes, void **memory, struct error *err);
-
-/* Functions whose loops over channels gcc should vectorise for the processor at hand. No FMA: every
- * clone rounds alike. */
-#if defined __x86_64__ && !defined __SANITIZE_ADDRESS__
-#define CPU_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define CPU_CLONES
-#endif
 
 /* Scratch that the plans of one queue share, since its jobs run one after the other: ask for
  * `bytes` when planning, take the memory (which may have moved since) when running. 64-byte

@@ -5,8 +5,10 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "cpu/augment.h"
+#include "cpu/isa.h"
 #include "kernels.h"
+#include "micromet/base/random.h"
+#include "micromet/data/augment.h"
 #include "simulated_control.h"
 
 static void expect_ok(cudaError_t status)
@@ -247,7 +249,9 @@ static void check_augment(int window, enum dtype dtype, int channels)
     draws[2].contrast = 1;
     draws[3] = augment_identity();
     void *want = malloc(out_bytes), *got = malloc(out_bytes);
-    cpu_augment(pixels, draws, N, window, dtype, channels, want);
+    for (int i = 0; i < N; i++)
+        isa_plain.augment(pixels + i * bytes / N, &draws[i], window, dtype, channels,
+                          (char *)want + i * out_bytes / N);
     void *work = device_alloc(cuda_kernel_augment.workspace_bytes(&op));
     const struct op_buffers b = { .x = to_device(pixels, bytes),
                                   .draws = to_device(draws, sizeof draws),
