@@ -122,7 +122,7 @@ static const char *add_weights(struct builder *b, char *name, int dims, const in
                                const struct export_source *source)
 {
     struct weight_array array = { .dims = dims, .count = 1 };
-    strcpy(array.dtype, b->options->half ? "F16" : "F32");
+    snprintf(array.dtype, sizeof array.dtype, "%s", b->options->half ? "F16" : "F32");
     for (int d = 0; d < dims; d++) {
         array.shape[d] = shape[d];
         array.count *= shape[d];

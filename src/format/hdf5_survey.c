@@ -225,8 +225,8 @@ static bool survey_dataset(struct reader *reader, hid_t from, const char *place,
         return refuse(reader, place, "the file names too many weights");
     if (strlen(name) >= SURVEY_NAME_BYTES) return refuse(reader, place, "has too long a name");
     struct survey_entry *entry = &survey->entries[survey->count];
-    strcpy(entry->name, name);
-    strcpy(entry->layer, layer);
+    snprintf(entry->name, sizeof entry->name, "%s", name);
+    snprintf(entry->layer, sizeof entry->layer, "%s", layer);
     hid_t type = -1, space = -1;
     const char *wrong = "is not a dataset";
     hid_t dataset = H5Dopen2(from, place, H5P_DEFAULT);
@@ -284,7 +284,7 @@ static bool survey_vars(struct reader *reader, hid_t group, const char *path)
     if (H5Aexists(group, "name") > 0) {
         struct names names = { 0 };
         const bool read = read_attribute(reader, group, "name", &names);
-        if (read && names.count == 1) strcpy(layer, names.items[0]);
+        if (read && names.count == 1) snprintf(layer, sizeof layer, "%s", names.items[0]);
         names_release(&names);
         if (!read) return false;
     }

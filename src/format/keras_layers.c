@@ -50,7 +50,7 @@ static bool add_layer(json_t *names, json_t *counts, json_t *layer, const char *
     const int length = snprintf(place, sizeof place, "%slayers/%s%s", below, snake, number);
     if (length >= (int)sizeof place - 1) return false;
     json_object_set_new(names, place, json_string(name));
-    strcat(place, "/");
+    memcpy(place + length, "/", 2);
     return !json_object_get(config, "layers") || add_layers(names, config, place, depth + 1);
 }
 

@@ -137,7 +137,7 @@ static const char *read_tensor(const Onnx__TensorProto *tensor, struct weight_ar
     if (!half && tensor->data_type != ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT)
         return "holds neither float nor float16; export the model in one of them, unquantized";
     if (tensor->n_dims > ARRAY_DIMS_MAX) return "has more than 8 dimensions";
-    strcpy(array->dtype, half ? "F16" : "F32");
+    snprintf(array->dtype, sizeof array->dtype, "%s", half ? "F16" : "F32");
     array->dims = (int)tensor->n_dims;
     array->count = 1;
     for (int d = 0; d < array->dims; d++) {

@@ -283,7 +283,7 @@ static bool push_global(struct pickle_machine *machine, struct pickle_text modul
 static bool op_global(struct pickle_machine *machine, uint64_t number)
 {
     (void)number;
-    struct pickle_text module, name;
+    struct pickle_text module = { 0 }, name = { 0 };
     return take_line(machine, &module) && take_line(machine, &name) &&
            push_global(machine, module, name);
 }
@@ -328,7 +328,7 @@ static bool op_build(struct pickle_machine *machine, uint64_t number)
 static bool op_inst(struct pickle_machine *machine, uint64_t number)
 {
     (void)number;
-    struct pickle_text module, name;
+    struct pickle_text module = { 0 }, name = { 0 };
     return take_line(machine, &module) && take_line(machine, &name) &&
            pickle_refuse_global(machine, module, name);
 }

@@ -133,7 +133,7 @@ static const char *read_shape(struct weight_array *array, json_t *entry, uint64_
     const char *dtype = json_string_value(json_object_get(entry, "dtype"));
     json_t *shape = json_object_get(entry, "shape"), *size;
     if (!dtype || !weights_dtype_bytes(dtype)) return "dtype is missing or unknown";
-    strcpy(array->dtype, dtype);
+    snprintf(array->dtype, sizeof array->dtype, "%s", dtype);
     if (!json_is_array(shape)) return "shape is missing or not a list";
     if (json_array_size(shape) > ARRAY_DIMS_MAX) return "more than 8 dimensions";
     array->dims = (int)json_array_size(shape);

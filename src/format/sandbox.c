@@ -73,7 +73,7 @@ static void lower_limit(__rlimit_resource_t resource, rlim_t value)
 }
 
 /* AddressSanitizer's own memory use and system calls would exceed the limits: skip them there. */
-extern void __asan_init(void) __attribute__((weak));
+extern void __asan_init(void) __attribute__((weak)); /* NOLINT(bugprone-reserved-identifier) */
 
 static void confine(size_t file_bytes)
 {

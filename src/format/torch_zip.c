@@ -138,7 +138,7 @@ static bool is_contiguous(const struct pickle_tensor *tensor, int64_t count)
 static const char *take_shape(struct weight_array *array, const struct pickle_tensor *tensor)
 {
     int64_t extent;
-    strcpy(array->dtype, tensor->storage.dtype);
+    snprintf(array->dtype, sizeof array->dtype, "%s", tensor->storage.dtype);
     array->dims = tensor->dims;
     array->count = 1;
     for (int i = 0; i < tensor->dims; i++) {
@@ -202,6 +202,7 @@ static bool survey_tensor(struct reader *reader, struct pickle_text name,
     struct weights *weights = reader->weights;
     struct weight_array *array = &weights->arrays[weights->count];
     struct found *found = &reader->found[weights->count];
+    CHECK(tensor);
     found->tensor = tensor;
     array->name = strndup(name.bytes, name.length);
     if (!array->name) return refuse(reader, "data.pkl", "no memory");

@@ -116,7 +116,7 @@ const float *weights_floats(const struct weight_array *array, float **converted,
 
 bool weights_map(struct weights *weights, const char *path, struct error *err)
 {
-    struct stat facts;
+    struct stat facts = { 0 };
     const int file = open(path, O_RDONLY | O_CLOEXEC);
     const char *wrong = file < 0 || fstat(file, &facts) != 0 ? strerror(errno) : NULL;
     if (!wrong && !S_ISREG(facts.st_mode)) wrong = "not a regular file";

@@ -100,7 +100,7 @@ void head_build(const struct head *head, const struct model_spec *spec, bool tra
                 struct program *program, const struct head_views *views)
 {
     const struct parameter *items = head->parameters->items;
-    struct layer_views layers[HEAD_DENSE_MAX];
+    struct layer_views layers[HEAD_DENSE_MAX] = { 0 };
     struct view x = views->features;
     for (int i = 0; i < head->count; i++) {
         const bool last = i == head->count - 1;

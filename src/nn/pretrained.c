@@ -325,12 +325,12 @@ static bool tower_values(const struct pretrained *pretrained, const char *name, 
 
 static float *largest_scratch(const struct model *model, struct error *err)
 {
-    int64_t most = 0;
+    int64_t most = 1;
     for (int i = 0; i < model_parameter_count(model); i++) {
         const int64_t count = model_parameter(model, i)->count;
         most = count > most ? count : most;
     }
-    float *scratch = malloc((size_t)most * sizeof *scratch);
+    float *scratch = calloc((size_t)most, sizeof *scratch);
     if (!scratch) error_set(err, EXIT_CODE_FAILED, "no memory for weights");
     return scratch;
 }

@@ -102,7 +102,7 @@ bool pretrained_write(const struct pretrained *p, const char *path, int towers, 
     const char *metadata[2 * (8 + sizeof carried / sizeof carried[0]) + 1] = {
         "format",        "micromet weights",
         "version",       "1",
-        "program",       "micromet " MICROMET_VERSION " " MICROMET_GIT,
+        "program",       ("micromet " MICROMET_VERSION " " MICROMET_GIT),
         "source",        path_name(p->path),
         "source_format", weights_format_name(p->weights.format),
         "preprocessing", MODEL_PREPROCESSING,

@@ -31,9 +31,11 @@ double schedule_rate(const struct schedule_state *state, const struct config *co
         return state->plateau_rate;
     case SCHEDULE_COSINE:
         return cosine(config, examples, total_examples);
-    case SCHEDULE_EXPONENTIAL:
-        rate *= pow(s->factor, (double)(examples / s->decay_examples));
+    case SCHEDULE_EXPONENTIAL: {
+        const int64_t falls = examples / s->decay_examples;
+        rate *= pow(s->factor, (double)falls);
         return rate > s->min ? rate : s->min;
+    }
     }
     return rate;
 }

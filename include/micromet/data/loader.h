@@ -57,7 +57,7 @@ bool loader_init(struct loader **loader, const struct loader_source *source,
  * the number of threads. The caller must not hold all slots, or no batch can be read. */
 bool loader_next(struct loader *loader, struct loader_batch **slot, struct error *err);
 /* Return a slot to the readers, in any order. */
-void loader_recycle(struct loader *loader, struct loader_batch *slot);
+void loader_recycle(struct loader *loader, struct loader_batch *batch);
 /* Stop at any time, after the reads in flight, and join the threads. NULL is allowed. */
 void loader_release(struct loader *loader);
 
