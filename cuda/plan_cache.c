@@ -121,10 +121,10 @@ static size_t read_entry(const char *bytes, size_t size, size_t at, struct entry
     if (!text) return 0;
     memcpy(text, bytes + key_at + key_size, text_size);
     text[text_size] = '\0';
-    *entry = (struct entry) {
-        .from_file = true, .tuned = tuned != 0, .engine = engine, .size = text_size, .text = text
-    };
+    *entry = (struct entry) { .from_file = true, .tuned = tuned != 0, .engine = engine };
     memcpy(entry->key, bytes + key_at, key_size);
+    entry->text = text;
+    entry->size = text_size;
     if (checksum(entry) == sum) return end;
     free(entry->text);
     return 0;

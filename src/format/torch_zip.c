@@ -201,7 +201,6 @@ static bool survey_tensor(struct reader *reader, struct pickle_text name,
     struct weights *weights = reader->weights;
     struct weight_array *array = &weights->arrays[weights->count];
     struct found *found = &reader->found[weights->count];
-    CHECK(tensor);
     found->tensor = tensor;
     array->name = strndup(name.bytes, name.length);
     if (!array->name) return refuse(reader, "data.pkl", "no memory");
@@ -302,6 +301,7 @@ static bool place_arrays(struct reader *reader)
         struct weight_array *array = &reader->weights->arrays[i];
         const struct found *found = &reader->found[i];
         char *values = (char *)reader->weights->storage + found->at;
+        CHECK(found->tensor);
         array->data = values;
         if (is_contiguous(found->tensor, array->count)) continue;
         if (!read_scratch(reader, found)) return false;
