@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "cuda_backend.h"
+#include "micromet/base/size.h"
 
 struct detail {
     struct convolution_form form;
@@ -153,7 +154,7 @@ static bool tuning_memory(struct plan *plan, const struct op *graph, size_t work
     size_t at[CUDNN_TENSORS + 1], all = 0;
     for (int i = 0; i <= CUDNN_TENSORS; i++) {
         at[i] = all;
-        all += (bytes[i] + 255) / 256 * 256;
+        all += round_up(bytes[i], 256);
     }
     if (!cuda_alloc(plan->backend, all, memory, err) ||
         !CUDA_OK(cudaMemsetAsync(*memory, 0, all, plan_stream(plan)), err))

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "kernels.h"
+#include "micromet/base/size.h"
 
 /* What a form gives up, best first. */
 static const struct fallback {
@@ -32,7 +33,7 @@ static size_t take(size_t *at, size_t bytes)
 {
     enum { ALIGNMENT = 256 };
     const size_t start = *at;
-    *at += (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    *at += round_up(bytes, ALIGNMENT);
     return start;
 }
 
@@ -89,7 +90,7 @@ void convolution_form_lay_out(struct convolution_form *form, const struct op *op
 bool convolution_form_plan(struct convolution_form *form, struct cudnn_plan *plan, bool *reused,
                            const struct op *op, struct plan_cache *cache, struct error *err)
 {
-    enum { COUNT = sizeof fallbacks / sizeof *fallbacks };
+    enum { COUNT = COUNT_OF(fallbacks) };
     struct convolution_form tried[COUNT];
     struct error refusal = { 0 };
     for (int i = 0; i < COUNT; i++) {

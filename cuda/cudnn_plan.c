@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cudnn_attributes.h"
+#include "micromet/base/size.h"
 
 enum { CANDIDATES_MAX = 128 };
 
@@ -83,7 +84,7 @@ static bool read_workspace(struct cudnn_plan *plan, const struct cudnn_limits *l
     plan->workspace_bytes = (size_t)workspace;
     if (plan->workspace_bytes <= limits->workspace_bytes) return true;
     return error_set(err, EXIT_CODE_FAILED, "it needs %.1f MiB of workspace, more than %.1f MiB",
-                     (double)workspace / (1 << 20), (double)limits->workspace_bytes / (1 << 20));
+                     mib(workspace), mib(limits->workspace_bytes));
 }
 
 /* Takes over the configuration. */
@@ -157,7 +158,7 @@ bool cudnn_plan_op(struct cudnn_plan *plans, int most, int *count, const struct 
     int tried = 0;
     *count = 0;
     if (!cudnn_graph_init(&graph, op, err)) return false;
-    for (size_t m = 0; m < sizeof modes / sizeof *modes && *count == 0; m++) {
+    for (size_t m = 0; m < COUNT_OF(modes) && *count == 0; m++) {
         cudnnBackendDescriptor_t configs[CANDIDATES_MAX] = { NULL };
         int listed;
         error_clear(&refusal);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "cuda_backend.h"
+#include "micromet/base/size.h"
 
 /* How many of the lowest bits of all addresses an algorithm expects to be zero. */
 enum alignment { ALIGNED_16, ALIGNED_ELEMENT, ALIGNMENTS };
@@ -205,7 +206,7 @@ static bool reserve(struct plan *plan, struct dense *dense, struct error *err)
     const struct op *op = &plan->op;
     const bool filter = op->kind == OP_CONVOLUTION_BACKWARD_FILTER;
     const size_t sums = filter && op->convolution.bias ? channel_sums_workspace_bytes(&op->y) : 0;
-    dense->workspace_bytes = (dense->workspace_bytes + 255) / 256 * 256;
+    dense->workspace_bytes = round_up(dense->workspace_bytes, 256);
     size_t bytes = dense->workspace_bytes;
     if (dense->sums_aside) bytes += tensor_bytes(&dense->sum);
     return workspace_reserve(plan->backend, op->queue, sums > bytes ? sums : bytes, err) &&

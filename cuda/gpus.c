@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "micromet/base/size.h"
+
 static const struct gpu gpus[] = {
     /* NVIDIA A100 Tensor Core GPU data sheet (80 GB SXM); GA100 white paper. */
     { .name = "a100",
@@ -94,7 +96,7 @@ static const struct gpu gpus[] = {
 bool gpu_find(const char *name, const struct gpu **gpu, struct error *err)
 {
     char names[256] = "";
-    for (size_t i = 0; i < sizeof gpus / sizeof *gpus; i++) {
+    for (size_t i = 0; i < COUNT_OF(gpus); i++) {
         *gpu = &gpus[i];
         if (strcmp(gpus[i].name, name) == 0) return true;
         const size_t length = strlen(names);

@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 
+#include "micromet/base/size.h"
 #include "queues.h"
 
 struct block {
@@ -75,11 +76,6 @@ static size_t workspaces_bytes(const struct cuda_backend *backend)
     size_t bytes = blocks_bytes(&backend->memory->retired);
     for (int q = 0; q < CUDA_QUEUES_MAX; q++) bytes += backend->workspace_bytes[q];
     return bytes;
-}
-
-static double mib(size_t bytes)
-{
-    return (double)bytes / (1 << 20);
 }
 
 static bool no_memory(const struct cuda_backend *backend, size_t bytes, int line, struct error *err)

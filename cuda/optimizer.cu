@@ -5,6 +5,7 @@
  * Adam's corrections are computed once a block, in double. */
 #include <math.h>
 
+#include "micromet/base/size.h"
 #include "tiles.cuh"
 
 enum { VECTOR = 4 };
@@ -105,7 +106,7 @@ static void launch_rule(const struct op *op, const struct op_buffers *b, cudaStr
                        (uintptr_t)at.gradients) %
                           16 ==
                       0;
-    const int64_t blocks = (op->optimizer.count + THREADS * VECTOR - 1) / (THREADS * VECTOR);
+    const int64_t blocks = CEIL_DIV(op->optimizer.count, THREADS * VECTOR);
     const unsigned grid = (unsigned)(blocks < blocks_max ? blocks : blocks_max);
     if (wide)
         CUDA_LAUNCH((optimizer_update<NAME, VECTOR>), grid, THREADS, stream, r, at, b->values,

@@ -7,6 +7,7 @@
 #define MICROMET_CUDA_TILES_CUH
 
 #include "kernels.h"
+#include "micromet/base/size.h"
 #include "vector.cuh"
 
 /* Kernels may take 64 registers a thread: BLOCKS_MIN blocks share a multiprocessor. */
@@ -20,7 +21,7 @@ struct tiles {
 
 static inline int divided_up(int64_t a, int64_t b)
 {
-    return (int)((a + b - 1) / b);
+    return (int)CEIL_DIV(a, b);
 }
 
 /* `each`: pixels that a thread takes, about. */
@@ -57,7 +58,7 @@ static inline struct tiles tiles_for_sums(const struct tensor *t, int width)
 
 static inline size_t aligned_bytes(size_t bytes)
 {
-    return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    return round_up(bytes, ALIGNMENT);
 }
 
 /* Room for `sums` partial sums a block and channel, whichever width the launch finds. */

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "micromet/base/size.h"
+
 /* A named tensor of the tower. */
 struct map {
     const char *name;
@@ -150,7 +152,7 @@ static const struct odd {
 void shapes_odd(struct shapes *shapes)
 {
     shapes->count = 0;
-    for (size_t i = 0; i < sizeof odds / sizeof odds[0]; i++) {
+    for (size_t i = 0; i < COUNT_OF(odds); i++) {
         const struct odd *o = &odds[i];
         struct shape s = { .kind = o->kind,
                            .n = o->n,

@@ -6,6 +6,7 @@
 
 #include "annotation_fixture.h"
 #include "micromet/base/random.h"
+#include "micromet/base/size.h"
 
 TestSuite(annotation, .init = begin, .fini = end);
 
@@ -26,7 +27,7 @@ Test(annotation, one_pixel_is_found_wherever_it_is_and_nowhere_else)
 {
     static const int dots[][2] = { { 0, 0 },    { 299, 199 }, { 63, 64 }, { 64, 63 },
                                    { 255, 10 }, { 256, 192 }, { 0, 199 } };
-    for (size_t i = 0; i < sizeof dots / sizeof *dots; i++) {
+    for (size_t i = 0; i < COUNT_OF(dots); i++) {
         const double x = dots[i][0], y = dots[i][1];
         tiny_write(path, (const struct tiny_level[]) { { 300, 200 } }, 1, 1, tiny_dot, dots[i]);
         open_for(300, 200);
@@ -86,7 +87,7 @@ Test(annotation, masks_of_any_scale_answer_in_level_0_pixels)
     static const int64_t slides[][2] = { { 333, 233 }, { 1000, 700 }, { 1332, 932 }, { 167, 117 } };
     struct random random = random_init(2, 0, 0, RANDOM_TEST);
     tiny_write(path, (const struct tiny_level[]) { { 333, 233 } }, 1, 1, blots, NULL);
-    for (size_t i = 0; i < sizeof slides / sizeof *slides; i++) {
+    for (size_t i = 0; i < COUNT_OF(slides); i++) {
         const double size_x = (double)slides[i][0] / 333, size_y = (double)slides[i][1] / 233;
         int found = 0;
         open_for(slides[i][0], slides[i][1]);
@@ -196,7 +197,7 @@ Test(annotation, masks_are_read_however_they_are_stored)
         { "strips, RGB", 8, 3, COMPRESSION_LZW, PHOTOMETRIC_RGB, 1, false },
         { "tiles, planes", 8, 3, COMPRESSION_NONE, PHOTOMETRIC_RGB, PLANARCONFIG_SEPARATE, true },
     };
-    for (size_t i = 0; i < sizeof storages / sizeof *storages; i++) {
+    for (size_t i = 0; i < COUNT_OF(storages); i++) {
         int wrong = 0;
         write_stored(&storages[i], 333, 233);
         open_for(333, 233);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "micromet/base/size.h"
 #include "op_case.h"
 #include "shapes.h"
 
@@ -207,7 +208,7 @@ static void check_elementwise(struct op op, enum dtype dtype)
 {
     struct backend *backend = op_case_backend(1);
     const int sizes[][5] = { { 1, 1, 1, 1, 1 }, { 4, 1, 1, 256, 256 }, { 2, 3, 5, 17, 40 } };
-    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+    for (size_t i = 0; i < COUNT_OF(sizes); i++) {
         const int *s = sizes[i];
         op.x = (struct tensor) {
             .dtype = dtype, .n = s[0], .h = s[1], .w = s[2], .c = s[3], .pixel_stride = s[3]
@@ -249,7 +250,7 @@ static const char *const picked[] = {
     "3x3 same between slices", "1x1 between slices", "three channels, stride 2, odd",
     "7x1 taller than the map", "1x7 same",           "dense"
 };
-enum { PICKED = sizeof picked / sizeof picked[0] };
+enum { PICKED = COUNT_OF(picked) };
 
 Test(backend, new_weights_of_a_new_version_are_used)
 {
@@ -405,7 +406,7 @@ Test(backend, what_cannot_be_computed_is_refused_when_planned)
     refused[5].y = other;
     refused[6].y.w = 9; /* the last window would hold no pixel */
     struct backend *backend = op_case_backend(1);
-    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
+    for (size_t i = 0; i < COUNT_OF(refused); i++) {
         struct error err = { 0 };
         struct plan *plan;
         cr_expect_not(backend->ops->plan(backend, &refused[i], &plan, &err), "op %zu", i);

@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "checkpoint_fixture.h"
+#include "micromet/base/size.h"
 #include "model_inspect.h"
 #include "temporary.h"
 
@@ -16,7 +17,7 @@ static const struct {
 } kept[] = {
     { 1, "micromet 0.1.0 59b078e91e43", { 0.486898392f, 0.534324706f, 0.684437871f } },
 };
-enum { KEPT = sizeof kept / sizeof kept[0] };
+enum { KEPT = COUNT_OF(kept) };
 
 static void unpack(int version, const char *path)
 {

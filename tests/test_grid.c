@@ -4,6 +4,7 @@
 
 #include <math.h>
 
+#include "micromet/base/size.h"
 #include "micromet/slide/tissue.h"
 #include "temporary.h"
 #include "tiny_slide.h"
@@ -145,7 +146,7 @@ Test(grid, one_mask_pixel_at_the_border_of_the_central_square, FOLDER)
         { 15, 15, 1 }, { 64, 64, 1 }, { 15, 64, 1 }, { 14, 40, 0 },
         { 65, 40, 0 }, { 40, 14, 0 }, { 40, 65, 0 }, { 40, 40, 1 },
     };
-    for (size_t i = 0; i < sizeof dots / sizeof *dots; i++)
+    for (size_t i = 0; i < COUNT_OF(dots); i++)
         cr_assert_eq(label_of_dot(&slide, &data, 400, dots[i].x, dots[i].y), dots[i].label,
                      "dot at (%d, %d)", dots[i].x, dots[i].y);
     slide_release(&slide);
@@ -230,7 +231,7 @@ Test(grid, labels_equal_brute_force_where_nothing_is_a_power_of_two, FOLDER)
     make_tissue("a.tif", levels, 2, &slide);
     const struct config_data data = make_data(40, 11, 7, 1, -1);
     const struct grid grid = make_grid(&slide, &data);
-    for (size_t m = 0; m < sizeof masks / sizeof *masks; m++) {
+    for (size_t m = 0; m < COUNT_OF(masks); m++) {
         int tumors = 0;
         struct dots dots = find_dots(&masks[m]);
         tiny_write(temporary_path("mask.tif"), &masks[m], 1, 1, sparse_mask, NULL);
@@ -407,8 +408,8 @@ static struct walk_facts walk(const struct slide *slide, const struct config_dat
 
 static int64_t blocks_of(const struct slide_level *level)
 {
-    return ((level->width + level->block_width - 1) / level->block_width) *
-           ((level->height + level->block_height - 1) / level->block_height);
+    return CEIL_DIV(level->width, level->block_width) *
+           CEIL_DIV(level->height, level->block_height);
 }
 
 static const struct tiny_level tall[] = { { 2100, 3000 }, { 1050, 1500 } };

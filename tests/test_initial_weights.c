@@ -3,6 +3,7 @@
  * fit is new as a whole. */
 #include <math.h>
 
+#include "micromet/base/size.h"
 #include "micromet/data/augment.h"
 #include "micromet/export/export.h"
 #include "micromet/nn/pretrained.h"
@@ -243,7 +244,7 @@ Test(initial_weights, towers_go_from_one_to_another)
     cr_expect(!pretrained_choose_towers(&p, "2", &err));
     cr_expect(strstr(err.message, "has no tower 2"), "%s", err.message);
     static const char *const bad[] = { "", "x", "1,", "0,1,0,1,0", "-1", "0;1" };
-    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+    for (size_t i = 0; i < COUNT_OF(bad); i++) {
         err = (struct error) { 0 };
         cr_expect(!pretrained_choose_towers(&p, bad[i], &err), "'%s'", bad[i]);
     }

@@ -3,6 +3,7 @@
 #include <hdf5.h>
 
 #include "format/keras_hdf5.h"
+#include "micromet/base/size.h"
 #include "micromet/format/weights.h"
 #include "temporary.h"
 
@@ -361,7 +362,7 @@ Test(keras_hdf5, datasets_that_are_no_weights_are_refused)
         { make_unwritten, "'l/w': holds no values" },
         { make_strings, "'l/w': does not hold numbers" },
     };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
         write_one("bad.h5", cases[i].make);
         expect_refusal("bad.h5", cases[i].reason);
     }
@@ -432,7 +433,7 @@ Test(keras_hdf5, forged_surveys_are_refused)
     };
     struct survey *survey = calloc(1, sizeof *survey);
     const float values[256] = { 0 };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
         struct error err = { 0 };
         struct weights weights = { 0 };
         survey->format = WEIGHTS_KERAS2_HDF5;

@@ -10,6 +10,7 @@
 
 #include "cpu/kernels.h"
 #include "isas.h"
+#include "micromet/base/size.h"
 
 enum { GUARD_FLOATS = 32 };
 static const float guard = 12345.5f;
@@ -47,7 +48,7 @@ static const struct shape shapes[] = {
     { 1, 20, 19, 6, 40, 1, 1, 1, 0, 0, 0, 0 }, /* filter: several blocks of pixels */
 };
 
-enum { SHAPES = sizeof shapes / sizeof *shapes };
+enum { SHAPES = COUNT_OF(shapes) };
 
 struct buffer {
     float *start, *data; /* data = start + GUARD_FLOATS */

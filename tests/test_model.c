@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "micromet/base/random.h"
+#include "micromet/base/size.h"
 #include "micromet/data/augment.h"
 #include "micromet/nn/inception_v3.h"
 #include "micromet/nn/model.h"
@@ -212,7 +213,7 @@ Test(model, gradients_of_the_whole_network_agree_with_finite_differences)
     struct bench b;
     struct model_spec spec = article(139, 4);
     bench_init(&b, spec);
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) check_gradient(&b, names[i], 3e-3);
+    for (size_t i = 0; i < COUNT_OF(names); i++) check_gradient(&b, names[i], 3e-3);
     bench_release(&b);
 }
 
@@ -520,7 +521,7 @@ Test(model, activations_agree_with_an_independent_implementation)
     pretrained_release(&pretrained);
     size_t count;
     float *input = floats_read("input", &count);
-    for (size_t i = 0; i < sizeof layers / sizeof layers[0]; i++) {
+    for (size_t i = 0; i < COUNT_OF(layers); i++) {
         float *values, *wanted = floats_read(layers[i][0], &count);
         int shape[4];
         cr_assert(model_activation(b.model, 0, input, layers[i][1], &values, shape, &b.err), "%s",

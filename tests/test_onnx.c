@@ -1,5 +1,6 @@
 /* ONNX: graphs as other programs write them are read, what is written reads back, and files that
  * lie about their sizes, point elsewhere or ask for too much are refused by name. */
+#include "micromet/base/size.h"
 #include "micromet/format/onnx.h"
 #include "onnx/onnx.pb-c.h"
 #include "temporary.h"
@@ -218,7 +219,7 @@ static const struct {
 Test(onnx, tensors_that_do_not_fit_themselves_are_refused)
 {
     make_graph();
-    for (size_t i = 0; i < sizeof wrongs / sizeof *wrongs; i++) {
+    for (size_t i = 0; i < COUNT_OF(wrongs); i++) {
         shapes[0][0] = wrongs[i].first_dim;
         tensors[0].raw_data.len = wrongs[i].bytes;
         tensors[0].data_type = wrongs[i].type;

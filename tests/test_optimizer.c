@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 #include <math.h>
 
+#include "micromet/base/size.h"
 #include "micromet/nn/optimizer.h"
 #include "op_case.h"
 
@@ -16,7 +17,7 @@ static const struct config_optimizer rules[] = {
     { .name = OPTIMIZER_SGD, .momentum = 0.9 },
     { .name = OPTIMIZER_SGD, .weight_decay = 0.1 },
 };
-enum { RULES = sizeof rules / sizeof rules[0] };
+enum { RULES = COUNT_OF(rules) };
 
 struct particle {
     double p, s1, s2;

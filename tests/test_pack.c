@@ -9,6 +9,7 @@
 #include <xxhash.h>
 
 #include "micromet/base/random.h"
+#include "micromet/base/size.h"
 #include "micromet/slide/tissue.h"
 #include "temporary.h"
 #include "tiny_slide.h"
@@ -258,7 +259,7 @@ Test(pack, bytes_do_not_depend_on_threads_or_cache, FOLDER)
         int threads;
         size_t cache_bytes;
     } ways[] = { { 2, 0 }, { 5, 64 << 20 }, { 3, 1 } };
-    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+    for (size_t i = 0; i < COUNT_OF(ways); i++) {
         build(&row, &config, ways[i].threads, ways[i].cache_bytes);
         uint8_t *other = temporary_read("packs/a.pack", &other_size);
         cr_assert_eq(size, other_size);
@@ -402,7 +403,7 @@ Test(pack, a_flipped_bit_anywhere_is_found, FOLDER)
         { pixels, false },
         { size - 1, false },
     };
-    for (size_t i = 0; i < sizeof flips / sizeof *flips; i++) {
+    for (size_t i = 0; i < COUNT_OF(flips); i++) {
         bytes[flips[i].at] ^= 1;
         temporary_write("packs/a.pack", bytes, size);
         bytes[flips[i].at] ^= 1;
@@ -433,7 +434,7 @@ Test(pack, a_file_that_is_cut_off_or_no_pack_is_refused, FOLDER)
                  { 4096, "cut off" },
                  { 4095, "is not a window pack" },
                  { 0, "is not a window pack" } };
-    for (size_t i = 0; i < sizeof cuts / sizeof *cuts; i++) {
+    for (size_t i = 0; i < COUNT_OF(cuts); i++) {
         struct error err = { 0 };
         temporary_write("packs/a.pack", bytes, cuts[i].size);
         cr_assert_not(pack_open(&pack, temporary_path("packs/a.pack"), false, &err));

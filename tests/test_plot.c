@@ -2,6 +2,7 @@
  * clear. */
 #include <math.h>
 
+#include "micromet/base/size.h"
 #include "micromet/format/image.h"
 #include "micromet/report/plot.h"
 #include "report/plot_canvas.h"
@@ -234,7 +235,7 @@ Test(plot, titles_of_any_bytes_are_drawn)
          "and on ……………………………"),
     };
     const struct curve_point points[] = { { 0.5, 1, 1, 1 } };
-    for (size_t i = 0; i < sizeof titles / sizeof *titles; i++) {
+    for (size_t i = 0; i < COUNT_OF(titles); i++) {
         struct error err = { 0 };
         cr_assert(plot_roc(temporary_path("t.png"), titles[i], points, 1, 0.5, NULL, &err), "%s",
                   err.message);
@@ -410,7 +411,7 @@ Test(plot, slide_shows_tissue_and_tumour_outlines)
 Test(plot, slides_of_any_shape_are_drawn)
 {
     static const int shapes[][2] = { { 1, 1 }, { 3000, 2 }, { 2, 3000 }, { 2500, 1800 } };
-    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+    for (size_t i = 0; i < COUNT_OF(shapes); i++) {
         int width = shapes[i][0], height = shapes[i][1];
         struct error err = { 0 };
         uint8_t *rgb = calloc((size_t)width * (size_t)height, 3);

@@ -6,6 +6,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include "micromet/base/size.h"
 #include "micromet/format/weights.h"
 #include "temporary.h"
 
@@ -13,7 +14,7 @@
  * 1, 2 … */
 static void write_raw(const char *name, const char *header, size_t align, size_t data_bytes)
 {
-    size_t length = (strlen(header) + align - 1) / align * align;
+    size_t length = round_up(strlen(header), align);
     uint8_t *bytes = calloc(8 + length + data_bytes, 1);
     for (int i = 0; i < 8; i++) bytes[i] = (uint8_t)((uint64_t)length >> (8 * i));
     memset(bytes + 8, ' ', length);
@@ -49,7 +50,7 @@ static const struct weight_array arrays[] = {
     { .name = "empty", .dims = 2, .shape = { 0, 3 }, .count = 0, .data = matrix, .dtype = "F32" },
     { .name = "größe \"x\"", .dims = 1, .shape = { 2 }, .count = 2, .data = big, .dtype = "I64" },
 };
-enum { ARRAYS = sizeof arrays / sizeof *arrays };
+enum { ARRAYS = COUNT_OF(arrays) };
 
 static void write_sample(const char *name)
 {
@@ -196,7 +197,7 @@ Test(safetensors, bad_headers_are_refused_with_the_tensor_and_the_reason)
         { "{} {}", 0, "header, byte" },
         { "", 0, "header, byte" },
     };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
         write_raw("bad.safetensors", cases[i].header, 8, cases[i].bytes);
         expect_refusal("bad.safetensors", cases[i].reason);
     }

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "micromet/base/random.h"
+#include "micromet/base/size.h"
 #include "support.h"
 #include "tiny_slide.h"
 
@@ -161,7 +162,7 @@ Test(slide, truncated_files_are_told_from_unknown_ones)
     static const char *const names[] = { "slides/tcga-derived-pyramid.tif",
                                          "slides/CMU-1-Small-Region.svs",
                                          "pcam-mosaic/validation_01.tif" };
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+    for (size_t i = 0; i < COUNT_OF(names); i++)
         for (double share = 0.1; share < 1; share += 0.2) {
             truncate_copy(names[i], share);
             err = (struct error) { 0 };
@@ -355,7 +356,7 @@ Test(slide, regions_far_outside_are_background)
     struct slide_cache *cache = cache_of(1 << 20);
     static const int64_t corners[][2] = { { -1000, 0 }, { 0, -1000 },   { 100, 0 },
                                           { 0, 80 },    { 1 << 30, 0 }, { 0, 1 << 30 } };
-    for (size_t i = 0; i < sizeof corners / sizeof *corners; i++) {
+    for (size_t i = 0; i < COUNT_OF(corners); i++) {
         uint8_t *rgb = read_region(cache, 0, corners[i][0], corners[i][1], 30, 20);
         for (int p = 0; p < 600; p++) cr_assert(!memcmp(rgb + 3 * p, slide.background, 3));
         free(rgb);
@@ -412,7 +413,7 @@ Test(slide, cache_keeps_blocks_within_its_bound)
     static const struct {
         int64_t x, blocks_read;
     } steps[] = { { 0, 1 }, { 512, 2 }, { 0, 2 }, { 1024, 3 }, { 0, 3 }, { 512, 4 }, { 1024, 5 } };
-    for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+    for (size_t i = 0; i < COUNT_OF(steps); i++) {
         free(read_region(cache, 0, steps[i].x, 0, 100, 100));
         cr_assert_eq(slide_cache_blocks_read(cache), steps[i].blocks_read, "step %zu", i);
     }
@@ -431,7 +432,7 @@ Test(slide, window_corner_is_the_rounded_center_less_half_the_window)
     } cases[] = { { 0, 80, 96, 56 },     { 0, 299, 1000, 851 }, { 1, 80, 100000, 24959 },
                   { 2, 80, 57375, 960 }, { 2, 80, 57403, 960 }, { 2, 80, 57404, 961 },
                   { 2, 80, 0, -40 },     { 1, 75, 2, -37 } };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
         int64_t x, y;
         slide_window_corner(&made, cases[i].level, cases[i].x0, 0, cases[i].window, &x, &y);
         cr_assert_eq(x, cases[i].x, "case %zu: %ld", i, (long)x);

@@ -5,6 +5,7 @@
 #include <sys/types.h>
 #include <tiffio.h>
 
+#include "micromet/base/size.h"
 #include "micromet/slide/manifest.h"
 #include "micromet/slide/slide.h"
 #include "micromet/synth/synth.h"
@@ -312,7 +313,7 @@ Test(synth, tiny_full_and_empty_slides_are_written)
         int levels;
         double tissue;
     } cases[] = { { 1, 1, 1, 0.5 }, { 64, 3, 8, 1 }, { 300, 300, 3, 0 }, { 300, 300, 3, 1 } };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
         int width, height;
         struct synth_options options = options_of(cases[i].width, cases[i].height, cases[i].levels);
         options.tissue = cases[i].tissue;
@@ -340,7 +341,7 @@ Test(synth, bad_options_are_refused_before_anything_is_written)
         { "tumors is 65", 256, 1, 80, 65, 0.5 },         { "tissue is 1.5", 256, 1, 80, 1, 1.5 },
         { "tissue is nan", 256, 1, 80, 1, (double)NAN },
     };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
         struct error err = { 0 };
         struct synth_options options = options_of(300, 300, cases[i].levels);
         options.tile = cases[i].tile;

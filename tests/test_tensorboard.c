@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <time.h>
 
+#include "micromet/base/size.h"
 #include "micromet/format/tensorboard.h"
 #include "temporary.h"
 
@@ -132,7 +133,7 @@ Test(tensorboard, scalars_read_back_with_step_and_time)
         { "validation/auc", 128, -0.25 },
         { "größe", INT64_C(1) << 40, 1e30f },
     };
-    enum { COUNT = sizeof scalars / sizeof *scalars };
+    enum { COUNT = COUNT_OF(scalars) };
     struct error err = { 0 };
     struct tensorboard *board;
     struct event events[COUNT + 1];

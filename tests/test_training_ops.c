@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 #include <math.h>
 
+#include "micromet/base/size.h"
 #include "op_case.h"
 
 static struct tensor tensor(int n, int h, int w, int c)
@@ -51,7 +52,7 @@ Test(loss, survives_extreme_logits)
         { -50, 0.5, 25, 1.9287498e-22, -0.5 },
     };
     struct backend *backend = op_case_backend(1);
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
         const double *row = rows[i];
         const struct op op = { .kind = OP_LOSS, .x = tensor(1, 1, 1, 1), .y = tensor(1, 1, 1, 1) };
         struct op_case test;

@@ -2,6 +2,7 @@
 #include <hdf5.h>
 #include <malloc.h>
 
+#include "micromet/base/size.h"
 #include "micromet/base/thread.h"
 #include "temporary.h"
 #include "weights_corpus.h"
@@ -162,5 +163,5 @@ TestSuite(weights_memory, .init = temporary_begin, .fini = temporary_end);
 Test(weights_memory, every_format_reads_within_its_size)
 {
     if (__asan_init) cr_skip_test("AddressSanitizer takes memory of its own");
-    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) check_format(&formats[i]);
+    for (size_t i = 0; i < COUNT_OF(formats); i++) check_format(&formats[i]);
 }

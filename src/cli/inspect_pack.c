@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "micromet/base/size.h"
 #include "micromet/format/image.h"
 #include "micromet/slide/pack.h"
 
@@ -66,7 +67,7 @@ static void sheet_layout(struct sheet *sheet, const struct pack *pack)
     const int window = pack->header.window;
 
     sheet->pack = pack;
-    sheet->reduce = (window + SHEET_WINDOW_MAX - 1) / SHEET_WINDOW_MAX;
+    sheet->reduce = CEIL_DIV(window, SHEET_WINDOW_MAX);
     sheet->side = window / sheet->reduce;
     sheet->cell_width = pack->header.tower_count * sheet->side + SHEET_GAP;
     sheet->cell_height = sheet->side + SHEET_GAP;

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "micromet/base/size.h"
 #include "micromet/report/plot.h"
 #include "micromet/slide/annotation.h"
 #include "micromet/slide/tissue.h"
@@ -70,7 +71,7 @@ static bool print_tissue(const struct overview *overview, struct error *err)
     struct config config;
     config_defaults(&config);
 
-    for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
+    for (size_t i = 0; i < COUNT_OF(rules); i++) {
         struct tissue_rule rule;
         config.data.tissue.method = rules[i].method;
         if (!tissue_rule_init(&rule, &config.data, &overview->slide, err)) return false;

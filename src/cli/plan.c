@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cli.h"
+#include "micromet/base/size.h"
 #include "micromet/run/gpu_plan.h"
 
 struct arguments {
@@ -29,11 +30,6 @@ static const struct option option_rows[] = {
 };
 
 /* --- for people ------------------------------------------------------------------------------- */
-
-static double mib(size_t bytes)
-{
-    return (double)bytes / (1 << 20);
-}
 
 static const char *short_kind(enum op_kind kind)
 {

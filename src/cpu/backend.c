@@ -38,7 +38,7 @@ bool cpu_alloc(size_t bytes, void **memory, struct error *err)
     if (*memory) return true;
     return error_set(err, EXIT_CODE_FAILED,
                      "out of memory: %.1f MiB asked for; a smaller train.batch needs less",
-                     (double)bytes / (1 << 20));
+                     mib(bytes));
 }
 
 bool queue_scratch_reserve(struct plan *plan, size_t bytes, struct error *err)

@@ -10,6 +10,8 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "micromet/base/size.h"
+
 /* One table for both directions. */
 struct state_field {
     const char *name;
@@ -32,7 +34,7 @@ static const struct state_field state_fields[] = {
     { FIELD(schedule.bad_epochs, FIELD_INT32) },
 };
 #undef FIELD
-enum { STATE_FIELDS = sizeof state_fields / sizeof state_fields[0] };
+enum { STATE_FIELDS = COUNT_OF(state_fields) };
 
 static char *state_text(const struct training_state *state)
 {
@@ -266,7 +268,7 @@ bool checkpoint_parse_model(struct checkpoint *c, struct error *err)
     static const char *const needed[] = { "format",        "version",   "program",
                                           "config",        "towers",    "gamma",
                                           "preprocessing", "precision", "class_names" };
-    for (size_t i = 0; i < sizeof needed / sizeof needed[0]; i++)
+    for (size_t i = 0; i < COUNT_OF(needed); i++)
         if (!weights_metadata(&c->weights, needed[i]))
             return error_set(err, EXIT_CODE_FAILED,
                              "%s: is not a micromet checkpoint (its metadata has no '%s'); for "

@@ -8,6 +8,7 @@
 
 #include "finished_maps.h"
 #include "micromet/base/log.h"
+#include "micromet/base/size.h"
 #include "micromet/run/heatmap.h"
 #include "micromet/run/predict.h"
 #include "micromet/run/session.h"
@@ -34,7 +35,7 @@ bool evaluation_configure(struct config *config, int count, char *const *overrid
     const char *name;
     if (!config_override(config, count, overrides, err)) return false;
     for (int at = 0; (name = config_difference(&stored, config, &at)) != NULL;)
-        for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++)
+        for (size_t i = 0; i < COUNT_OF(fixed); i++)
             if (strncmp(name, fixed[i].keys, strlen(fixed[i].keys)) == 0)
                 return error_set(err, EXIT_CODE_USAGE, "%s: cannot be overridden here: %s", name,
                                  fixed[i].why);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "finished_maps.h"
+#include "micromet/base/size.h"
 #include "micromet/report/plot.h"
 #include "micromet/run/evaluate.h"
 
@@ -23,7 +24,7 @@ static const struct figure {
     { "f1", "F1", offsetof(struct evaluation_row, at.f1) },
     { "accuracy", "acc.", offsetof(struct evaluation_row, at.accuracy) },
 };
-enum { FIGURES = sizeof figures / sizeof *figures };
+enum { FIGURES = COUNT_OF(figures) };
 
 static double figure_of(const struct evaluation_row *row, const struct figure *figure)
 {

@@ -4,16 +4,12 @@
 #include <string.h>
 
 #include "micromet/base/log.h"
+#include "micromet/base/size.h"
 #include "micromet/run/checkpoint.h"
 #include "micromet/run/session.h"
 
 /* Of cuDNN, cuBLAS and ours, loaded when they first run: an assumption, not a measurement. */
 static const size_t kernels_bytes = (size_t)256 << 20;
-
-static double mebibytes(size_t bytes)
-{
-    return (double)bytes / (1 << 20);
-}
 
 void memory_rows(const struct memory_use *use, struct memory_row rows[MEMORY_ROWS])
 {
@@ -221,16 +217,15 @@ bool memory_plan_check(const struct memory_plan *plan, struct error *err)
         snprintf(what_fits, sizeof what_fits, "the largest batch that fits is %d", plan->batch_max);
     return error_set(err, EXIT_CODE_USAGE,
                      "train.batch: %d does not fit: it takes %.0f MiB, and %s has %.0f; %s",
-                     plan->batch, mebibytes(plan->all),
-                     plan->own_memory ? "the GPU" : "this machine",
-                     mebibytes(plan->facts.memory_bytes), what_fits);
+                     plan->batch, mib(plan->all), plan->own_memory ? "the GPU" : "this machine",
+                     mib(plan->facts.memory_bytes), what_fits);
 }
 
 static void print_rows(const struct memory_row *rows, bool host)
 {
     for (int i = 0; i < MEMORY_ROWS; i++)
         if (rows[i].host == host && rows[i].bytes > 0)
-            log_info("  %-36s %8.1f MiB", rows[i].what, mebibytes(rows[i].bytes));
+            log_info("  %-36s %8.1f MiB", rows[i].what, mib(rows[i].bytes));
 }
 
 void memory_plan_print(const struct memory_plan *plan)
@@ -240,8 +235,8 @@ void memory_plan_print(const struct memory_plan *plan)
     log_info("memory plan%s:", plan->own_memory ? " of the GPU" : "");
     print_rows(rows, false);
     if (!plan->own_memory) print_rows(rows, true);
-    log_info("  %-36s %8.1f MiB of %.1f", "peak expected", mebibytes(plan->all),
-             mebibytes(plan->facts.memory_bytes));
+    log_info("  %-36s %8.1f MiB of %.1f", "peak expected", mib(plan->all),
+             mib(plan->facts.memory_bytes));
     log_info("  %-36s %8d", "largest batch that fits", plan->batch_max);
     if (!plan->own_memory) return;
     log_info("on the host, beside program and libraries:");

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "micromet/base/log.h"
+#include "micromet/base/size.h"
 #include "micromet/base/thread.h"
 #include "micromet/slide/pack.h"
 
@@ -107,7 +108,7 @@ static bool build_all(struct preparation *preparation, int threads, struct error
 
     const int slides = threads < preparation->build_count ? threads : preparation->build_count;
     preparation->options = (struct select_options) {
-        .threads = (threads + slides - 1) / slides,
+        .threads = CEIL_DIV(threads, slides),
         .progress = &preparation->progress,
     };
     progress_begin(&preparation->progress, "prepare", "windows", windows);

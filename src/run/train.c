@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "micromet/base/log.h"
+#include "micromet/base/size.h"
 #include "micromet/base/thread.h"
 #include "micromet/data/augment.h"
 #include "micromet/data/loader.h"
@@ -27,8 +28,7 @@ static void catch_signals(void)
     static const int signals[] = { SIGINT, SIGTERM, SIGUSR1 };
     const struct sigaction action = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
     stop_signal = 0;
-    for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++)
-        sigaction(signals[i], &action, NULL);
+    for (size_t i = 0; i < COUNT_OF(signals); i++) sigaction(signals[i], &action, NULL);
 }
 
 static bool save(struct trainer *t, char path[PATH_MAX_BYTES], struct error *err)

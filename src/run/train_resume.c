@@ -4,6 +4,7 @@
 
 #include "dataset_fingerprint.h"
 #include "micromet/base/log.h"
+#include "micromet/base/size.h"
 #include "train_parts.h"
 
 /* Keys, or beginnings of keys, that may change when a run goes on; any other makes another run. */
@@ -18,7 +19,7 @@ static const char *const changeable[] = {
 
 static bool may_change(const char *key)
 {
-    for (size_t i = 0; i < sizeof changeable / sizeof changeable[0]; i++)
+    for (size_t i = 0; i < COUNT_OF(changeable); i++)
         if (strncmp(key, changeable[i], strlen(changeable[i])) == 0) return true;
     return false;
 }
