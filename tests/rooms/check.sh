@@ -50,7 +50,6 @@ jpeglib.h               synth
 zlib.h                  synth
 cairo.h                 report
 dnnl.h                  cpu
-dnnl_version.h          cpu
 omp.h                   cpu
 immintrin.h             cpu bench
 arm_neon.h              cpu
