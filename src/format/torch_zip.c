@@ -174,10 +174,9 @@ static const char *find_storage(const struct reader *reader, const struct pickle
 
 /* Reserve space: once per storage for contiguous tensors, else for a copy of the view. */
 static const char *take_place(struct reader *reader, const struct weight_array *array,
-                              struct found *found)
+                              const struct pickle_tensor *tensor, struct found *found)
 {
     int entry;
-    const struct pickle_tensor *tensor = found->tensor;
     const uint64_t value_bytes = weights_dtype_bytes(array->dtype);
     const char *wrong = find_storage(reader, &tensor->storage, &entry);
     if (wrong) return wrong;
@@ -210,7 +209,7 @@ static bool survey_tensor(struct reader *reader, struct pickle_text name,
     const char *wrong = weights_plain_name(array->name) && strlen(array->name) == name.length
                             ? take_shape(array, tensor)
                             : "has an empty or unprintable name";
-    if (!wrong) wrong = take_place(reader, array, found);
+    if (!wrong) wrong = take_place(reader, array, tensor, found);
     return !wrong || refuse(reader, array->name, wrong);
 }
 

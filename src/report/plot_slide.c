@@ -28,7 +28,7 @@ static uint8_t *blur_tissue(const uint8_t *tissue, int width, int height)
 {
     size_t pixels = (size_t)width * (size_t)height;
     int radius = 1 + (width > height ? width : height) / MAJORITY_PART;
-    uint8_t *share = malloc(2 * pixels);
+    uint8_t *share = calloc(2, pixels);
     if (!share) return NULL;
     uint8_t *half = share + pixels;
     for (size_t i = 0; i < pixels; i++) share[i] = tissue[i] ? 255 : 0;

@@ -224,7 +224,7 @@ bool checkpoint_write(const char *path, struct model *model, const struct config
                                      "version",
                                      version,
                                      "program",
-                                     "micromet " MICROMET_VERSION " " MICROMET_GIT,
+                                     ("micromet " MICROMET_VERSION " " MICROMET_GIT),
                                      "config",
                                      config_yaml ? config_yaml : "",
                                      "state",

@@ -53,9 +53,10 @@ bool finished_map_load(const struct finished_map *kept, const struct grid *grid,
     if (!file_exists(kept->path) || !safetensors_read(&weights, kept->path, &ignored)) return false;
     const float *probabilities = find_map(kept, &weights, grid);
     *heatmap = (struct heatmap) { .grid = *grid };
-    if (probabilities) heatmap->probabilities = malloc((size_t)cells * sizeof *probabilities);
-    if (heatmap->probabilities) {
-        memcpy(heatmap->probabilities, probabilities, (size_t)cells * sizeof *probabilities);
+    float *copy = probabilities ? malloc((size_t)cells * sizeof *copy) : NULL;
+    heatmap->probabilities = copy;
+    if (copy) {
+        memcpy(copy, probabilities, (size_t)cells * sizeof *copy);
         heatmap_summarise(heatmap);
     }
     weights_release(&weights);

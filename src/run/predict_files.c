@@ -109,9 +109,8 @@ static void shrink(const struct job *job, const uint8_t *rgb, int tower, uint8_t
             unsigned sum = area / 2;
             for (int j = 0; j < ratio; j++)
                 for (int i = 0; i < ratio; i++) {
-                    const size_t row = (size_t)(corner + y * ratio + j);
-                    const size_t column = (size_t)(corner + x / 3 * ratio + i);
-                    sum += rgb[(row * (size_t)side + column) * 3 + (size_t)(x % 3)];
+                    const int row = corner + y * ratio + j, column = corner + x / 3 * ratio + i;
+                    sum += rgb[((size_t)row * (size_t)side + (size_t)column) * 3 + (size_t)(x % 3)];
                 }
             out[y * 3 * window + x] = (uint8_t)(sum / area);
         }

@@ -227,6 +227,7 @@ bool run_folder_prune(const struct run_folder *folder, int keep, struct error *e
 {
     int64_t *steps;
     int count;
+    CHECK(keep >= 0);
     bool ok = list_steps(folder, &steps, &count, err);
     for (int i = keep; i < count && ok; i++) {
         char path[PATH_MAX_BYTES];

@@ -108,7 +108,7 @@ bool annotation_open(struct annotation **annotation, const char *path, const str
                          PATH_MAX_BYTES - 1);
     struct annotation *made = calloc(1, sizeof *made);
     if (!made) return error_set(err, EXIT_CODE_FAILED, "%s: out of memory", path);
-    strcpy(made->path, path);
+    snprintf(made->path, sizeof made->path, "%s", path);
     made->slide_width = (double)slide->levels[0].width;
     made->slide_height = (double)slide->levels[0].height;
     const char *ending = strrchr(path, '.');

@@ -113,7 +113,7 @@ static bool read_header(struct csv *csv, int order[FIELDS_MAX], int *count, stru
     *count = record.count;
     for (int i = 0; i < record.count; i++) {
         int column = 0;
-        while (column < COLUMN_COUNT && strcasecmp(record.fields[i], column_names[column]))
+        while (column < COLUMN_COUNT && strcasecmp(record.fields[i], column_names[column]) != 0)
             column++;
         if (column == COLUMN_COUNT || seen[column])
             return error_set(err, EXIT_CODE_USAGE,
@@ -155,7 +155,7 @@ static bool find_split(const char *name, enum split *split)
 static bool fill_row(struct manifest_row *row, const struct csv *csv, const struct record *record,
                      const int *order, const char *folder, struct error *err)
 {
-    const char *text[COLUMN_COUNT];
+    const char *text[COLUMN_COUNT] = { NULL };
 
     for (int i = 0; i < record->count; i++) text[order[i]] = record->fields[i];
     *row = (struct manifest_row) { .line = record->line };
@@ -211,7 +211,7 @@ static bool refuse_twins(const struct manifest *manifest, struct slide_key *keys
     qsort(keys, (size_t)manifest->count, sizeof *keys, compare_files);
     for (int i = 1; i < manifest->count; i++) {
         const struct manifest_row *a = keys[i - 1].row, *b = keys[i].row;
-        if (strcmp(key_file(&keys[i - 1]), key_file(&keys[i]))) continue;
+        if (strcmp(key_file(&keys[i - 1]), key_file(&keys[i])) != 0) continue;
         if (a->split == b->split)
             return error_set(err, EXIT_CODE_USAGE, "%s: lines %d and %d name the same slide %s",
                              manifest->path, a->line, b->line, a->slide);

@@ -139,7 +139,7 @@ bool pack_verify(const struct pack *pack, struct error *err)
 static bool check_pack(struct pack *pack, bool verify, struct error *err)
 {
     memcpy(&pack->header, pack->map, sizeof pack->header);
-    if (memcmp(pack->header.magic, pack_magic, sizeof pack_magic))
+    if (memcmp(pack->header.magic, pack_magic, sizeof pack_magic) != 0)
         return error_set(err, EXIT_CODE_FAILED, "%s: is not a window pack", pack->path);
     if (pack->header.version != PACK_VERSION)
         return error_set(err, EXIT_CODE_FAILED,

@@ -53,7 +53,7 @@ const char *pack_difference(const struct pack_header *have, const struct pack_he
         const struct header_field *field = &header_fields[i];
         if (field->of_files && !want->slide_hash[0]) continue;
         if (memcmp((const char *)have + field->offset, (const char *)want + field->offset,
-                   field->size))
+                   field->size) != 0)
             return field->name;
     }
     return NULL;
@@ -94,7 +94,7 @@ static bool copy_name(char *to, size_t size, const char *path, struct error *err
     if (strlen(name) >= size)
         return error_set(err, EXIT_CODE_FAILED, "%s: the file's name is longer than %zu bytes",
                          path, size - 1);
-    memcpy(to, name, strlen(name));
+    memcpy(to, name, strlen(name) + 1);
     return true;
 }
 

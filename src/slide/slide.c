@@ -201,7 +201,7 @@ bool slide_open(struct slide *slide, const char *path, double mpp, struct error 
     if (strlen(path) >= sizeof slide->path)
         return error_set(err, EXIT_CODE_FAILED, "%.64s...: the path is longer than %d bytes", path,
                          PATH_MAX_BYTES - 1);
-    strcpy(slide->path, path);
+    snprintf(slide->path, sizeof slide->path, "%s", path);
     if (!open_handle(slide, err) || !read_levels(slide, err) || !read_identity(slide, err)) {
         slide_release(slide);
         return false;
