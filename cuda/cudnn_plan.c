@@ -1,4 +1,4 @@
-/* Walking cuDNN's engines, keeping plans, running them; see the header. */
+/* Choosing among cuDNN's engines, serializing plans and running them; see the header. */
 #include "cudnn_plan.h"
 
 #include <stdlib.h>
@@ -50,7 +50,7 @@ void cudnn_plan_release(struct cudnn_plan *plan)
     *plan = (struct cudnn_plan) { 0 };
 }
 
-/* Whether the engine computes as exactly, and as repeatably, as asked. */
+/* Whether the engine is deterministic and precise enough. */
 static bool engine_fits(cudnnBackendDescriptor_t engine, const struct op *op,
                         const struct cudnn_limits *limits, struct error *err)
 {
@@ -87,7 +87,7 @@ static bool read_workspace(struct cudnn_plan *plan, const struct cudnn_limits *l
                      mib(workspace), mib(limits->workspace_bytes));
 }
 
-/* Takes over the configuration. */
+/* Takes ownership of the configuration. */
 static bool plan_from_config(struct cudnn_plan *plan, cudnnBackendDescriptor_t config,
                              const struct op *op, const struct cudnn_target *target,
                              const struct cudnn_limits *limits, struct error *err)
@@ -114,7 +114,7 @@ static bool plan_from_config(struct cudnn_plan *plan, cudnnBackendDescriptor_t c
     return ok;
 }
 
-/* cuDNN's list for one mode of its heuristics. */
+/* The engine configurations that cuDNN suggests in one mode of its heuristics. */
 static bool list_configs(const struct cudnn_graph *graph, const struct cudnn_target *target,
                          cudnnBackendHeurMode_t mode, cudnnBackendDescriptor_t *configs, int *count,
                          struct error *err)

@@ -1,8 +1,8 @@
-/* What is known of GPUs that are not here: enough for cuDNN to choose engines and for a roofline.
+/* Specifications of GPUs: enough for cuDNN to choose engines, and for a roofline model.
  *
- * Limits of a multiprocessor are those of the CUDA C++ Programming Guide's table of compute
- * capabilities; clocks, caches and memory are what cudaGetDeviceProperties reports on such a card.
- * Peaks are the data sheets', without sparsity, with float32 sums. */
+ * Limits of a multiprocessor are from the table of compute capabilities in the CUDA C++ Programming
+ * Guide; clocks, caches and memory are what cudaGetDeviceProperties reports on such a card. Peaks
+ * are from the data sheets, without sparsity, with FP32 accumulation. */
 #include "gpus.h"
 
 #include <stdio.h>

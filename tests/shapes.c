@@ -1,4 +1,4 @@
-/* Shapes that backends are tested on; see the header. */
+/* Derives the shapes that backends are tested on; see the header. */
 #include "shapes.h"
 
 #include <stdio.h>
@@ -40,7 +40,7 @@ static void add_distinct(struct shapes *shapes, const struct shape *shape)
     shapes->items[shapes->count++] = *shape;
 }
 
-/* Channels of the tensor that `layer` writes into, once all of its rows are counted. */
+/* Channels of the tensor `into`, summed over all layers that write to it. */
 static int channels_into(struct maps *maps, const char *into)
 {
     int sum = 0;

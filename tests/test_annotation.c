@@ -1,5 +1,5 @@
-/* Masks: every pixel, however it is stored, against slow and plain ways of finding it; and
- * what is refused. */
+/* Masks: every pixel, in all storage formats, against slow and simple algorithms;
+ * and which files are refused. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
-/* ASAP polygons: every pixel against the textbook's point in polygon, groups and holes; and
- * what is refused. */
+/* ASAP polygons: every pixel against the textbook's point in polygon, groups and holes;
+ * and which files are refused. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdarg.h>

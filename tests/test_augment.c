@@ -1,5 +1,7 @@
-/* Augmentation against a plain double-precision reference, TensorFlow's own values and the
- * documented order of draws. */
+/* Augmentation against a simple double-precision reference, TensorFlow's values and the
+ * documented order of random draws. */
+#include "../src/cpu/augment.h"
+
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdlib.h>

@@ -1,7 +1,6 @@
-/* Every op × shape × type of a backend against the reference, through tables of options.
- *
- * With MICROMET_TEST_REPORT=1 in the environment they print their largest error as a share
- * of the tolerance. */
+/* Every op × shape × type of a backend against the reference, with tables of
+ * options. MICROMET_TEST_REPORT=1 in the environment prints the largest errors as a
+ * fraction of the tolerance. */
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
-/* src/base but for the configuration: errors, Philox and its draws, atomic files, paths, threads,
- * edit distance. */
+/* src/base except the configuration: errors, Philox and its draws, atomic files,
+ * paths, threads, edit distance. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>

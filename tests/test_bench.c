@@ -1,5 +1,5 @@
-/* The benchmark tells every figure it was asked for, in order, and its figures fit together. Speeds
- * themselves are not tested: they belong to the machine. */
+/* The benchmark reports every requested figure, in order, and the figures are consistent. Speeds
+ * are not tested: they depend on the machine. */
 #include <math.h>
 
 #include "micromet/bench/bench.h"

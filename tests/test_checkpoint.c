@@ -1,6 +1,6 @@
-/* Checkpoints of every version that was ever written are read: tests/fixtures keeps one of each, as
- * make_checkpoint of its day wrote it, packed by `xz -9`. A new version needs its row here and its
- * file there. */
+/* Checkpoints of every version can be read: tests/fixtures stores one of each, written by
+ * the make_checkpoint of that version and compressed by `xz -9`. A new version needs a
+ * row here and a file there. */
 #include <math.h>
 
 #include "checkpoint_fixture.h"

@@ -1,5 +1,5 @@
-/* Evaluation: figures worked out by hand from given predictions, what its files say, and which
- * overrides it takes. */
+/* Evaluation: metrics of given predictions against values computed by hand, the files written, and
+ * which overrides are allowed. */
 #include <criterion/criterion.h>
 #include <jansson.h>
 #include <math.h>

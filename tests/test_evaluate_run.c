@@ -1,6 +1,5 @@
-/* Evaluation with a real network on small slides: windows of the dataset and whole slides
- * agree, bad slides are left out, and slides that do not match what the model was trained
- * on are refused. */
+/* Evaluation with a real network on small slides: windows of the dataset and whole slides agree,
+ * bad slides are skipped, and slides that do not match the model's training are refused. */
 #include <math.h>
 
 #include "micromet/run/evaluate.h"

@@ -1,6 +1,6 @@
-/* Exported models: the graph is well-formed and computes what the checkpoint computes, windows of
- * one larger picture lie where the towers' own lie, files carry what the model expects, and nothing
- * is written over unasked. */
+/* Exported models: the graph is well-formed and computes the same as the checkpoint, windows cut
+ * from one larger picture match the towers' own, files include what the model expects as input, and
+ * no file is overwritten unless requested. */
 #include <jansson.h>
 #include <math.h>
 #include <unistd.h>

@@ -1,5 +1,5 @@
-/* Geometry, labels, screen and walk, against pixels read another way and labels computed
- * by brute force. */
+/* Geometry, labels, screening and walk of the grid, against pixels read another way and
+ * labels computed by brute force. */
 #include "micromet/slide/grid.h"
 
 #include <math.h>

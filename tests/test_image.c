@@ -1,5 +1,5 @@
-/* PNG and float TIFF: what is written reads back bit by bit, carries its tags, and bad
- * files are refused. */
+/* PNG and float TIFF: written files read back bit by bit and have their
+ * tags; bad files are refused. */
 #include <math.h>
 #include <png.h>
 #include <tiffio.h>

@@ -1,6 +1,6 @@
-/* Models that begin with another's weights: a run's checkpoint, the file of weights that is made of
- * it, or an export of it. Predictions stay, towers go where they are sent, and a head that does not
- * fit is new as a whole. */
+/* Models initialised from a checkpoint of a run, from weights saved from it, or from an export of
+ * it. Predictions are preserved, towers are assigned as requested, and a head that does not fit
+ * is initialised as a whole. */
 #include <math.h>
 
 #include "micromet/base/size.h"

@@ -1,4 +1,4 @@
-/* Keras 3: real files, which tests/fuzz/make_corpus.py wrote; their values count up from 0 in the
+/* Keras 3: real files written by tests/fuzz/make_corpus.py; their values count up from 0 in the
  * order of model.variables. */
 #include "micromet/base/size.h"
 #include "micromet/format/weights.h"

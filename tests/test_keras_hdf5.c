@@ -1,5 +1,5 @@
-/* Keras HDF5 weights, on small files written with libhdf5: every layout that Keras and h5py produce
- * reads, everything else is refused by name. */
+/* Keras HDF5 weights, in small files written with libhdf5: every layout that Keras and h5py produce
+ * is read, everything else is refused with its name. */
 #include <hdf5.h>
 
 #include "format/keras_hdf5.h"

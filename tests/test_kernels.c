@@ -1,8 +1,9 @@
-/* Own CPU kernels against plain loops in double precision: every kernel that takes an op, with every
- * instruction set that the processor has, on small and odd shapes.
+/* The CPU backend's own kernels against plain loops in double precision: every kernel that supports
+ * an op, on small and unusual shapes.
  *
- * Tensors are slices: pixel strides exceed channels, and what lies between and around the pixels is
- * filled with a guard value that must survive. Three parts must give the bits of one part. */
+ * Tensors are slices: pixel strides exceed channels, and the memory between and around the
+ * pixels holds a guard value that must not change. Dividing an op into three parts must
+ * give the same bits as one. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
-/* Reader threads: the same batches whoever reads them, errors in their place, and an end at any
- * time. The loader's calls of pthread_cond_wait() and pthread_join() come by here (--wrap in
- * CMakeLists.txt), so that a test can wait for what the threads do instead of a time. */
+/* Reader threads: the same batches for any number of them, errors in their place, and stopping at
+ * any time. The loader's calls of pthread_cond_wait() and pthread_join() are intercepted (--wrap in
+ * CMakeLists.txt), so that tests wait for what the threads do rather than for some time. */
 #include "micromet/data/loader.h"
 
 #include <criterion/criterion.h>

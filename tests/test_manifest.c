@@ -1,4 +1,4 @@
-/* The list of slides: what is read, and what is refused with which line. */
+/* The manifest: what is read, and what is refused with the number of which line. */
 #include "micromet/slide/manifest.h"
 
 #include "temporary.h"

@@ -1,6 +1,5 @@
-/* ONNX: graphs as other programs write them are read, what is written reads back, and files that
- * lie about their sizes, point elsewhere or ask for too much are refused by name. */
-#include "micromet/base/size.h"
+/* ONNX: graphs of other programs are read, written ones read back, and files with wrong sizes,
+ * external data elsewhere or excessive demands are refused with a reason. */
 #include "micromet/format/onnx.h"
 #include "onnx/onnx.pb-c.h"
 #include "temporary.h"

@@ -1,5 +1,4 @@
-/* Which ops make sense: every rule of op_check() broken once by itself, and what the counters
- * count. */
+/* Validity of ops: each rule of op_check() violated by itself; and the functions that count. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stddef.h>

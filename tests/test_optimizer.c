@@ -1,5 +1,5 @@
-/* Update rules over many steps: the backend's float32 beside the formulas of nn/optimizer.h written
- * out in double, and first steps worked out by hand. */
+/* Update rules over many steps: the backend's float32 against the formulas of nn/optimizer.h in
+ * double, and first steps computed by hand. */
 #include <criterion/criterion.h>
 #include <math.h>
 

@@ -1,5 +1,5 @@
-/* Which windows are kept, the bytes of a pack, its reuse, and every way in which a pack
- * can be wrong. */
+/* Which windows are selected, the bytes of a pack, its reuse, and every way in
+ * which a pack can be wrong. */
 #include "micromet/slide/pack.h"
 
 #include <math.h>

@@ -1,5 +1,5 @@
-/* The pickle reader, on pickles written out byte by byte: what it knows it reads, everything else
- * is refused by name. */
+/* The pickle reader, on pickles written byte by byte: supported ones are read, everything else
+ * is refused with its name. */
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>

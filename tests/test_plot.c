@@ -1,5 +1,5 @@
-/* Pictures are read back and measured: where colour stands, how long the scale bar is, what is left
- * clear. */
+/* Plots are read back as pixels and measured: where colours are, the length of the scale bar,
+ * and which areas are empty. */
 #include <math.h>
 
 #include "micromet/base/size.h"

@@ -1,7 +1,7 @@
-/* Predictions with batches under way give what each batch gives alone: a slot that goes back to its
- * readers while its pass is still to be copied or computed holds another batch's pixels by then,
- * and its predictions are wrong. On the backend under test; work of the simulated device is put off
- * until something waits for it. */
+/* Predictions with several batches in flight equal those of each batch alone. If a slot were
+ * returned to the readers while its pass is still to be copied or computed, it would hold another
+ * batch's pixels and the predictions would be wrong. Runs on the backend under test; the simulated
+ * device delays work until something waits for it. */
 #include <math.h>
 #include <unistd.h>
 

@@ -1,8 +1,8 @@
-/* Files of weights matched to towers: by torchvision's names, by the rank of Keras' numbers and by
- * the order of a graph; and what is made of folded batch norms.
+/* Files of weights matched to towers: by torchvision's names, by the rank of Keras' numbers or by
+ * the order of a graph; and folded batch norms.
  *
- * Arrays are made in memory, each a window of one block of random numbers, so that every place has
- * values of its own. */
+ * Arrays are made in memory, each a window of one block of random numbers, so that every
+ * place has distinct values. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdio.h>

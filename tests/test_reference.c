@@ -1,9 +1,9 @@
-/* The reference proves itself: gradients against central differences of its own forward pass, and a
- * few values worked out by hand.
+/* Tests of the reference: gradients against central differences of its own forward pass, and a
+ * few values computed by hand.
  *
- * L = sum of dy * y over the outputs is differentiated. Inputs are multiples of 2^-8 and the
- * step is 2^-11, so that the stepped inputs are exact in float32 and differences are those
- * of double arithmetic. */
+ * The loss L = sum of dy * y over the outputs is differentiated. Inputs are multiples of 2^-8 and
+ * the step is 2^-11, so that the shifted inputs are exact in float32 and the differences are
+ * limited by double arithmetic only. */
 #include <criterion/criterion.h>
 #include <math.h>
 

@@ -1,5 +1,5 @@
-/* safetensors: what is written reads back, files made by hand read as the format says, bad files
- * are refused by name. */
+/* safetensors: written files read back, files made by hand are read as specified, and bad files
+ * are refused with a reason. */
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>

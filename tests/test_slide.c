@@ -1,5 +1,5 @@
-/* Slides: facts, pixels against OpenSlide itself and against the region asked for, and what is said
- * of bad files. */
+/* Slides: their properties, pixels against OpenSlide itself and against the requested region, and
+ * the errors for bad files. */
 #include "micromet/slide/slide.h"
 
 #include <criterion/criterion.h>

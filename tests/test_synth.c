@@ -1,5 +1,5 @@
-/* Synthetic slides: what OpenSlide and libtiff read back is what was asked for, and no byte depends
- * on tiles or threads. */
+/* Synthetic slides: OpenSlide and libtiff read back what was requested, and the bytes do not
+ * depend on tiles or threads. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <sys/types.h>

@@ -1,4 +1,4 @@
-/* TensorBoard files, read back by a reader of their own: a bit-by-bit CRC and a protobuf walker
+/* TensorBoard files, read back by an independent reader: a bit-by-bit CRC and a protobuf parser
  * that shares nothing with the writer. */
 #include <dirent.h>
 #include <math.h>

@@ -1,4 +1,5 @@
-/* Tissue rules: exact grey, the paper's limit met with equality, Otsu against exhaustive search. */
+/* Tissue rules: exact grey values, the paper's threshold met with equality, Otsu
+ * against exhaustive search. */
 #include "micromet/slide/tissue.h"
 
 #include <criterion/criterion.h>

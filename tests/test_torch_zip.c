@@ -1,6 +1,4 @@
-/* PyTorch's files: real ones, which tests/fuzz/make_corpus.py wrote, and archives
- * forged by hand. */
-#include "micromet/base/size.h"
+/* PyTorch's files: real ones written by tests/fuzz/make_corpus.py, and forged archives. */
 #include "temporary.h"
 #include "weights_corpus.h"
 

@@ -1,5 +1,5 @@
-/* What training leans on beside arithmetic: a loss that survives any logit, dropout that keeps what
- * it should and repeats itself, moving statistics of batch norm. */
+/* What training requires besides arithmetic: a loss that is finite for any logit, dropout with the
+ * right rate that is reproducible, and the moving statistics of batch norm. */
 #include <criterion/criterion.h>
 #include <math.h>
 

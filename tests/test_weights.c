@@ -1,4 +1,4 @@
-/* What all formats of weights share: telling them apart, and their values as float32. */
+/* Common to all formats of weights: telling them apart, and their values as float32. */
 #include <math.h>
 #include <sys/stat.h>
 

@@ -1,4 +1,4 @@
-/* Reading a file of weights takes at most 1.3 times its size, in every format. */
+/* Reading a file of weights takes at most 1.3 times its size of memory, in every format. */
 #include <hdf5.h>
 #include <malloc.h>
 

@@ -1,7 +1,5 @@
-/* What is in a pack: checksum, header, counts, and a sheet of its windows for the eye.
- *
- * The one idea: the sheet takes windows evenly from each class, so the same pack always gives the
- * same picture. */
+/* Reports on a pack: checksum, header, counts, and a contact sheet of its windows. The sheet takes
+ * windows evenly from each class, so that the same pack always gives the same picture. */
 #include "inspect.h"
 
 #include <stdio.h>
@@ -22,14 +20,14 @@ enum {
 
 struct sheet {
     const struct pack *pack;
-    int reduce;                  /* every so many-th pixel of a window is drawn */
+    int reduce;                  /* draw every reduce-th pixel of a window */
     int side;                    /* px of one drawn tower */
     int cell_width, cell_height; /* px of a window with its gap */
     int width, height;
     uint8_t *rgb;
 };
 
-/* The windows of one class, evenly spaced in the pack's order; returns how many. */
+/* Choose windows of one class, evenly spaced in the pack's order; returns their number. */
 static int choose(const struct pack *pack, int label, int64_t chosen[SHEET_WINDOWS])
 {
     const int64_t total = label ? pack->header.tumor_count
@@ -75,7 +73,7 @@ static void sheet_layout(struct sheet *sheet, const struct pack *pack)
     sheet->height = SHEET_SIDE * sheet->cell_height + SHEET_GAP;
 }
 
-/* Tumour on the left, normal on the right, towers of a window side by side. */
+/* Tumour on the left, normal on the right, the towers of a window side by side. */
 static bool write_sheet(const struct pack *pack, const char *path, struct error *err)
 {
     struct sheet sheet = { 0 };

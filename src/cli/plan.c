@@ -1,4 +1,4 @@
-/* micromet plan */
+/* micromet plan: estimates training on a GPU that need not be present. */
 #include <stdio.h>
 #include <string.h>
 
@@ -38,7 +38,7 @@ static const char *short_kind(enum op_kind kind)
                                                   : "filter gradient";
 }
 
-/* Towers are alike: one stands for all. */
+/* All towers have the same program: print one. */
 static void print_program(const struct gpu_plan *plan, bool training)
 {
     printf("\n%s, one of %d towers, batch %d, %d px\n", training ? "training" : "inference",

@@ -1,6 +1,6 @@
-/* Writing and reading checkpoints. The idea: the configuration travels as the YAML text it is, the
- * state as one JSON object with exact (hexadecimal) numbers, so that a resumed run goes on from the
- * same bits. */
+/* Writing and reading checkpoints. The metadata hold the configuration as YAML text, and the
+ * training state as a JSON object with exact (hexadecimal) numbers, so that a resumed run
+ * continues from the same bits. */
 #include "micromet/run/checkpoint.h"
 
 #include <jansson.h>
@@ -10,9 +10,7 @@
 #include <string.h>
 #include <xxhash.h>
 
-#include "micromet/base/size.h"
-
-/* One table for both directions. */
+/* Fields of the training state, for writing and reading. */
 struct state_field {
     const char *name;
     size_t offset;
@@ -80,7 +78,8 @@ static bool state_parse(const char *text, const char *path, struct training_stat
     return ok || error_set(err, EXIT_CODE_FAILED, "%s: its training state cannot be read", path);
 }
 
-/* Where a run's files lie and how it was started does not belong to the model. */
+/* The configuration as YAML, without the run's folder and how it was started, which
+ * are not part of the model. */
 static char *config_text(const struct config *config, const struct model_spec *spec,
                          struct error *err)
 {
@@ -260,7 +259,7 @@ void checkpoint_release(struct checkpoint *checkpoint)
 {
     weights_release(&checkpoint->weights);
     checkpoint->weights = (struct weights) { 0 };
-    checkpoint->input.slides = NULL; /* it was text of the file */
+    checkpoint->input.slides = NULL; /* it pointed into the file */
 }
 
 bool checkpoint_parse_model(struct checkpoint *c, struct error *err)
@@ -312,7 +311,7 @@ bool checkpoint_open(struct checkpoint *checkpoint, const char *path, struct err
     return false;
 }
 
-/* Arrays stand in the order of their bytes. */
+/* Arrays are in the order of their data, so the header ends where the first one begins. */
 static uint64_t hash_header(const struct weights *weights)
 {
     const char *header = weights->storage;

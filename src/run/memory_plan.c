@@ -1,4 +1,4 @@
-/* Memory of a training; see the header. */
+/* Estimates the memory that a training needs; see the header. */
 #include "micromet/run/memory_plan.h"
 
 #include <string.h>
@@ -8,7 +8,7 @@
 #include "micromet/run/checkpoint.h"
 #include "micromet/run/session.h"
 
-/* Of cuDNN, cuBLAS and ours, loaded when they first run: an assumption, not a measurement. */
+/* Kernels of cuDNN, cuBLAS and ours, which CUDA loads lazily: an assumption, not a measurement. */
 static const size_t kernels_bytes = (size_t)256 << 20;
 
 void memory_rows(const struct memory_use *use, struct memory_row rows[MEMORY_ROWS])
@@ -40,7 +40,7 @@ static size_t sum_of(const struct memory_plan *plan)
     return sum;
 }
 
-/* --- models that are not there --- */
+/* --- models without memory --- */
 
 bool dry_model_open(struct model **model, const struct config *config, int batch,
                     enum dtype activations, struct dry_backend *dry, struct error *err)
@@ -55,7 +55,7 @@ void fusion_count(const struct model *model, struct fusion *fusion)
 {
     const int towers = model_spec(model)->towers;
     *fusion = (struct fusion) { 0 };
-    for (int t = 0; t < 2 * towers; t++) { /* in training, then in inference */
+    for (int t = 0; t < 2 * towers; t++) { /* training, then inference */
         const struct op *op;
         const struct plan *plan;
         for (int i = 0; (op = model_op(model, t % towers, t < towers, i, &plan)); i++) {
@@ -72,8 +72,8 @@ void fusion_count(const struct model *model, struct fusion *fusion)
     }
 }
 
-/* cuDNN refuses a fused kernel where it cannot compile it; a plan that was made elsewhere
- * holds it compiled. */
+/* cuDNN refuses fused kernels if it cannot compile them; plans made
+ * elsewhere include them compiled. */
 void fusion_warn(const struct fusion *f)
 {
     if (f->fused == f->epilogues && f->widened == 0) return;
@@ -97,7 +97,7 @@ static size_t host_bytes(const struct model *model)
     return bytes;
 }
 
-/* What grows with the batch is the model's; the rest of `use` stays. */
+/* Fill in what the model determines and grows with the batch; the rest of `use` is unchanged. */
 static void use_model(struct memory_plan *plan, const struct config *config,
                       const struct model *model)
 {
@@ -115,7 +115,7 @@ static void use_model(struct memory_plan *plan, const struct config *config,
 
 /* --- the largest batch --- */
 
-/* Packed weights do not grow with the batch, scratch at most as it does. */
+/* Packed weights do not grow with the batch, and scratch at most in proportion. */
 static bool fits(const struct memory_plan *plan, const struct config *config, int batch, bool *fit,
                  struct error *err)
 {

@@ -1,4 +1,4 @@
-/* Opening a backend and telling the user what will compute. */
+/* Opens the backend and logs what computes, with how many threads and at which precision. */
 #include "micromet/run/session.h"
 
 #include <string.h>
@@ -7,8 +7,7 @@
 #include "micromet/base/size.h"
 #include "micromet/base/thread.h"
 
-/* The program itself, its libraries and their own tables, measured as the resident size behind an
- * opened backend. */
+/* The program, its libraries and their tables: measured resident size after opening a backend. */
 const size_t session_program_bytes = (size_t)48 << 20;
 
 static enum precision resolve(enum precision asked, const struct backend *backend)
