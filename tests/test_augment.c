@@ -1,6 +1,5 @@
 /* Augmentation against a simple double-precision reference, TensorFlow's values and the
  * documented order of random draws. */
-#include "../src/cpu/augment.h"
 
 #include <criterion/criterion.h>
 #include <math.h>

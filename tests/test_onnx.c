@@ -1,5 +1,6 @@
 /* ONNX: graphs of other programs are read, written ones read back, and files with wrong sizes,
  * external data elsewhere or excessive demands are refused with a reason. */
+#include "micromet/base/size.h"
 #include "micromet/format/onnx.h"
 #include "onnx/onnx.pb-c.h"
 #include "temporary.h"

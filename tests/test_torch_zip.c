@@ -1,4 +1,5 @@
 /* PyTorch's files: real ones written by tests/fuzz/make_corpus.py, and forged archives. */
+#include "micromet/base/size.h"
 #include "temporary.h"
 #include "weights_corpus.h"
 

@@ -5,8 +5,8 @@
  * buffer does not depend on the instruction set. isa.inc is the source of all tables; isa.c chooses
  * one.
  *
- * AVX2, AVX-512 and plain vectors on arm64 give the same bits. Elsewhere plain vectors have no fused
- * multiply-add, so tile, gemm, combine and Winograd's transforms round twice where the others round
+ * AVX2, AVX-512 and plain vectors on arm64 give the same bits. Elsewhere plain vectors have no
+ * fused multiply-add, so tile, gemm, combine and Winograd's transforms round twice where the others round
  * once; the rest is the same bits everywhere. */
 #ifndef MICROMET_CPU_ISA_H
 #define MICROMET_CPU_ISA_H

@@ -10,6 +10,8 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "micromet/base/size.h"
+
 /* Fields of the training state, for writing and reading. */
 struct state_field {
     const char *name;
