@@ -50,7 +50,7 @@ Test(annotation, one_pixel_is_found_wherever_it_is_and_nowhere_else)
 
 Test(annotation, only_the_finest_level_counts)
 {
-    const int dot[] = { 10, 20 }; /* stands at (10, 20) on each level, coarsest first in the file */
+    const int dot[] = { 10, 20 }; /* on each level; the file has the coarsest level first */
     tiny_write(path, (const struct tiny_level[]) { { 75, 50 }, { 300, 200 }, { 150, 100 } }, 3, 1,
                tiny_dot, dot);
     open_for(1200, 800);
@@ -67,8 +67,8 @@ static void blots(const void *context, int level, int x, int y, uint8_t *pixel)
     *pixel = tiny_hash(level, x / 7, y / 5) % 13 == 0 && (x / 64 + y / 64) % 3 ? 1 : 0;
 }
 
-/* Does the mask (width × height px of `size_x` × `size_y` level-0 px) have tumour in the rectangle?
- * By going through all pixels. */
+/* Whether the mask (width × height px of `size_x` × `size_y` level-0 px) has tumour in the
+ * rectangle, by testing all pixels. */
 static bool slow_any(int width, int height, double size_x, double size_y, const double r[4])
 {
     for (int y = 0; y < height; y++)
@@ -109,7 +109,7 @@ Test(annotation, masks_of_any_scale_answer_in_level_0_pixels)
     }
 }
 
-/* How a mask may be stored. */
+/* A way to store a mask. */
 struct storage {
     const char *name;
     int bits, samples, compression, photometric, planar;
@@ -123,7 +123,7 @@ static uint8_t stored_value(const struct storage *storage, int x, int y)
     return storage->photometric == PHOTOMETRIC_MINISWHITE ? !value : value;
 }
 
-/* Rows y0 … of width px from x0, packed as the storage wants them. */
+/* Rows from y0 and `width` px from x0, packed as `storage` requires. */
 static void pack_pixels_of(const struct storage *storage, int x0, int y0, int width, int height,
                            uint8_t *bytes)
 {

@@ -238,7 +238,7 @@ Test(file, release_of_a_zeroed_file_does_nothing)
     char path[PATH_MAX_BYTES];
     test_write(path, folder, "a.txt", "kept");
     struct atomic_file file = { 0 };
-    snprintf(file.path, sizeof file.path, "%s", path); /* what an open that failed may leave */
+    snprintf(file.path, sizeof file.path, "%s", path); /* what a failed open may leave */
     const struct atomic_file before = file;
     const int input = fcntl(0, F_GETFD);
     errno = 0;
@@ -409,7 +409,7 @@ struct meeting {
     int expected;
 };
 
-/* Ends when all are here. */
+/* Returns once all threads are here. */
 static bool meet(void *context, int64_t item, int worker, struct error *err)
 {
     struct meeting *meeting = context;

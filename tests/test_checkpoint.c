@@ -67,7 +67,7 @@ static void expect_input(const struct checkpoint *c)
     cr_expect(!c->gamma);
 }
 
-/* Into a model that trains, so that the optimizer's state has its place. */
+/* Load into a training model, so that the optimizer's state is loaded too. */
 static void expect_model(struct checkpoint *c, const float probabilities[FIXTURE_BATCH])
 {
     struct backend *backend;
@@ -116,7 +116,7 @@ Test(checkpoint, every_version_has_its_file)
     for (int i = 0; i < KEPT; i++) cr_expect_eq(kept[i].version, i + 1);
 }
 
-/* A file of one array with the metadata of a checkpoint, but for one key. */
+/* A file of one array with the metadata of a checkpoint, except one key. */
 static void expect_refused(const char *key, const char *value, const char *reason)
 {
     const float zero = 0;

@@ -248,7 +248,7 @@ Test(config, ring_of_earlier_programs_is_held_as_the_least)
     cr_assert_eq(parse("data: {ring: 2}").data.ring, 2);
 }
 
-/* Every key away from its default, in block style and with odd texts. */
+/* Every key with a value other than its default, in block style and with unusual strings. */
 static const char everything[] =
     "name: \"a b: #c \\\"\\\\ \\t\"\n"
     "seed: 18446744073709551615\n"

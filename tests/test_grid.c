@@ -203,7 +203,7 @@ static struct dots find_dots(const struct tiny_level *size)
     return mask;
 }
 
-/* The definition, window by window and mask pixel by mask pixel. */
+/* The definition of the label, applied to every mask pixel. */
 static int label_by_force(const struct slide *slide, const struct config_data *data,
                           const struct grid *grid, int64_t column, int64_t row,
                           const struct dots *mask)
@@ -265,7 +265,7 @@ Test(grid, without_annotation_all_is_normal, FOLDER)
 
 /* --- Screen ---------------------------------------------------------------------------------- */
 
-/* Bright but for dark blocks whose edges fall anywhere; coarser levels are the means of level 0. */
+/* Bright, except dark blocks with edges anywhere; coarser levels are the means of level 0. */
 static uint8_t island(int x, int y)
 {
     const bool dark = tiny_hash(1, x / 150, y / 130) % 5 == 0;
@@ -420,7 +420,7 @@ Test(grid, the_walk_reads_each_block_once_if_a_band_fits_the_cache, FOLDER)
     make_tissue("a.tif", tall, 2, &slide);
     const struct config_data data = make_data(80, 50, 61, 0, 1);
     const int64_t all = blocks_of(&slide.levels[0]) + blocks_of(&slide.levels[1]);
-    /* two rows of blocks of both levels, 4 bytes a pixel: less than half of the slide */
+    /* two rows of blocks of both levels, 4 bytes per pixel: less than half of the slide */
     const size_t two_rows = (size_t)(2 * (5 + 3) + 4) * 512 * 512 * 4;
     const struct walk_facts facts = walk(&slide, &data, 1, two_rows);
     cr_assert_eq(facts.bands, 1);
@@ -437,7 +437,7 @@ Test(grid, narrow_bands_read_again_only_what_lies_at_their_seams, FOLDER)
     const int64_t block_rows = (3000 + 511) / 512 + (1500 + 511) / 512;
     const struct walk_facts facts = walk(&slide, &data, 1, (size_t)12 * 512 * 512 * 4);
     cr_assert(facts.bands > 1);
-    /* a seam falls into one column of blocks, or into two if its windows straddle their border */
+    /* a seam is in one column of blocks, or in two if its windows straddle their border */
     cr_assert(facts.blocks_read <= all + 2 * (facts.bands - 1) * block_rows, "%d of %d, %d bands",
               (int)facts.blocks_read, (int)all, (int)facts.bands);
     slide_release(&slide);

@@ -27,8 +27,8 @@ static void configure(struct config *config, int towers, int head)
     config->compute.threads = 2;
 }
 
-/* Values of its own for every seed, of He's size where they are weights; no batch
- * norm is neutral. */
+/* Fill with values that depend on the seed, with He's variance for weights;
+ * no batch norm is neutral. */
 static void fill(struct model *model, int seed)
 {
     struct error err = { 0 };
@@ -251,7 +251,7 @@ Test(initial_weights, towers_go_from_one_to_another)
     err = (struct error) { 0 };
     pretrained_release(&p);
 
-    /* plain names, as torchvision has them; one tower fills one, or all */
+    /* plain names, as in torchvision; the one tower initialises one tower, or all */
     cr_assert(pretrained_open(&p, temporary_path("one.safetensors"), &err), "%s", err.message);
     cr_expect(weights_find(&p.weights, weight));
     pretrained_release(&p);

@@ -95,7 +95,7 @@ static void write_sample(const char *name, enum strings kind)
     H5Fclose(file);
 }
 
-/* What the child does, here: the sanitizers see it, and no HDF5 object may stay open. */
+/* Do the child's work in this process, so that sanitizers see it; no HDF5 object may stay open. */
 static void survey_here(const char *name)
 {
     size_t size;
@@ -153,7 +153,7 @@ static void expect_refusal(const char *name, const char *reason)
     if (file_exists(temporary_path(name))) survey_here(name);
 }
 
-/* One layer "l" with one weight "w", which make() puts in place. */
+/* One layer "l" with one weight "w", which make() creates. */
 static void write_one(const char *name, void (*make)(hid_t layer))
 {
     hid_t file = create_file(name);
@@ -397,7 +397,7 @@ Test(keras_hdf5, one_dataset_named_twice_is_refused)
     expect_refusal("twice.h5", "two weights have this name");
 }
 
-/* The child may have been taken over by the file: what it says is checked like the file itself. */
+/* A malicious file may control the child, so its output is checked like the file itself. */
 Test(keras_hdf5, forged_surveys_are_refused)
 {
     static const uint8_t bytes[64];
@@ -447,7 +447,7 @@ Test(keras_hdf5, forged_surveys_are_refused)
     struct error err = { 0 };
     struct weights weights = { 0 };
     survey->count = 1;
-    memset(survey->entries[0].name, 'w', sizeof survey->entries[0].name); /* without an end */
+    memset(survey->entries[0].name, 'w', sizeof survey->entries[0].name); /* not terminated */
     cr_expect(!keras_name_arrays(&weights, &image, survey, values, NULL, &err));
     cr_expect(strstr(err.message, "unprintable"), "%s", err.message);
     weights_release(&weights);

@@ -37,7 +37,7 @@ static const struct shape shapes[] = {
     { 2, 8, 8, 32, 16, 3, 1, 1, 1, 0, 5, 0 },
     { 2, 6, 17, 16, 32, 1, 7, 1, 0, 3, 2, 2 },
     { 2, 17, 6, 16, 32, 7, 1, 1, 3, 0, 2, 2 },
-    { 9, 3, 3, 16, 48, 1, 7, 1, 0, 3, 8, 8 }, /* map of three: 3 of 7 taps see it */
+    { 9, 3, 3, 16, 48, 1, 7, 1, 0, 3, 8, 8 }, /* map of 3×3: only 3 of 7 taps are inside */
     { 9, 3, 3, 16, 48, 7, 1, 1, 3, 0, 8, 8 },
     { 5, 3, 3, 10, 5, 1, 7, 1, 0, 3, 1, 1 },  /* the same without Winograd */
     { 7, 1, 1, 32, 48, 3, 3, 1, 1, 1, 0, 0 }, /* one tap of nine */
@@ -45,7 +45,7 @@ static const struct shape shapes[] = {
     { 5, 3, 3, 20, 32, 3, 3, 2, 0, 0, 4, 4 }, /* 3x3 -> 1x1 */
     { 2, 7, 7, 24, 17, 3, 3, 2, 0, 0, 3, 3 },
     { 2, 6, 5, 16, 16, 3, 3, 2, 1, 1, 0, 1 },
-    { 1, 5, 5, 16, 16, 1, 1, 2, 0, 0, 0, 0 },  /* backward: pixels that no output saw */
+    { 1, 5, 5, 16, 16, 1, 1, 2, 0, 0, 0, 0 },  /* backward: pixels that no output uses */
     { 1, 20, 19, 6, 40, 1, 1, 1, 0, 0, 0, 0 }, /* filter: several blocks of pixels */
 };
 
@@ -106,7 +106,8 @@ static size_t pixel_index(const struct tensor *t, int n, int y, int x)
     return (((size_t)n * t->h + y) * t->w + x) * t->pixel_stride;
 }
 
-/* sums[...] += a * b over all terms of the convolution; `kind` says which of x, w, y is the sum. */
+/* sums[...] += a * b over all terms of the convolution; `kind` determines
+ * which of x, w, y is the sum. */
 static void reference(const struct op *op, const float *x, const float *w, const float *y,
                       double *sums)
 {
@@ -149,7 +150,7 @@ static void run_in_parts(const struct kernel_plan *plan, const float *x, const f
     }
 }
 
-/* Every float of `actual` is the expected one where a channel stands and the guard elsewhere. */
+/* Every float of `actual` must be as expected in a channel, and the guard value elsewhere. */
 static void check(const struct buffer *actual, const double *expected, int channels, int stride,
                   const char *kernel, int shape)
 {
@@ -169,17 +170,17 @@ static void check(const struct buffer *actual, const double *expected, int chann
                   "%s, shape %d: written outside the tensor", kernel, shape);
 }
 
-/* What an op is run on, and what must come out. */
+/* The inputs of an op and its expected output. */
 struct trial {
     const struct op *op;
     int shape;
     const float *x, *second, *weights, *bias; /* weights NULL: second is dy */
-    const struct buffer *start;               /* what the output held before */
+    const struct buffer *start;               /* the output before the op */
     int channels, stride;                     /* of the output */
     const double *expected;
 };
 
-/* One part and three parts. Returns the output, for free(). */
+/* Run in one part and in three. Returns the output, to be freed. */
 static float *check_plan(const struct trial *t, const struct kernel_plan *plan, const char *name)
 {
     struct buffer results[2];

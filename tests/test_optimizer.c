@@ -138,7 +138,7 @@ Test(optimizer, many_steps_follow_the_formulas)
     backend_close(backend);
 }
 
-/* More than a GPU updates at one go. */
+/* More than a GPU updates in one pass of its grid. */
 Test(optimizer, millions_of_parameters_follow_the_formula)
 {
     struct backend *backend = op_case_backend(1);

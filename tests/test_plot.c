@@ -8,7 +8,7 @@
 #include "report/plot_canvas.h"
 #include "temporary.h"
 
-/* fontconfig keeps its cache to the end of the process; the leak sanitizer asks for this name. */
+/* fontconfig keeps its cache until the process ends; the leak sanitizer requires this name. */
 const char *__lsan_default_suppressions(void);
 const char *__lsan_default_suppressions(void)
 {
@@ -54,7 +54,7 @@ static bool is_color(const uint8_t *rgb, const uint8_t *color)
     return true;
 }
 
-/* Where the colour stands within [left, right) × [top, bottom). */
+/* Bounding box of the colour within [left, right) × [top, bottom). */
 static struct box find_within(const struct image *image, const uint8_t *color, struct box within)
 {
     struct box box = { within.right, within.bottom, within.left, within.top, 0, 0, 0 };
@@ -80,14 +80,14 @@ static struct box find(const struct image *image, const uint8_t *color)
     return find_within(image, color, (struct box) { 0, 0, image->width, image->height, 0, 0, 0 });
 }
 
-/* Words as they stand on a page. */
+/* Words and their place on a page. */
 struct words {
     double x, y; /* as for canvas_text() */
     struct text_style style;
     const char *text;
 };
 
-/* True if the picture holds these words: every pixel of their ink is at least as dark in it (lines
+/* Whether the image contains these words: every pixel of their ink is at least as dark in it (lines
  * may cross them), and most of the blank pixels around them are blank. */
 static bool reads(const struct image *image, const struct words *words)
 {

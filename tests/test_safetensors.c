@@ -230,7 +230,8 @@ Test(safetensors, file_cut_short_anywhere_is_refused)
     free(bytes);
 }
 
-/* All but the name of the checksum itself, without which a file is one of other writers. */
+/* Every bit, except in the name of the checksum: without that, the file
+ * counts as another program's. */
 Test(safetensors, any_changed_bit_is_refused)
 {
     static const char key[] = "micromet.xxh3";
@@ -279,7 +280,7 @@ Test(safetensors, checksum_is_of_the_whole_file_with_its_digits_as_zeros)
     expect_refusal("w.safetensors", "is damaged: its checksum does not fit its content; copy it");
     uint8_t *key = memmem(bytes, size, "micromet.xxh3", 13);
     key[0] = 'M';
-    temporary_write("w.safetensors", bytes, size); /* as earlier programs and others wrote it */
+    temporary_write("w.safetensors", bytes, size); /* as earlier and other programs write it */
     cr_assert(safetensors_read(&weights, temporary_path("w.safetensors"), &err), "%s", err.message);
     weights_release(&weights);
     free(bytes);
@@ -317,7 +318,7 @@ Test(safetensors, writer_refuses_names_it_could_not_read_back)
     cr_assert_eq(temporary_count(), 0, "nothing was written");
 }
 
-/* A limit on the size of files stands for the full disk. */
+/* Simulate a full disk by a limit on the size of files. */
 Test(safetensors, full_disk_is_reported_and_leaves_the_old_file)
 {
     static const float many[4096];

@@ -170,7 +170,7 @@ Test(slide, truncated_files_are_told_from_unknown_ones)
         }
 }
 
-/* Let the entry of the table of tile offsets that says `from` say `to`. */
+/* Change the entry of the table of tile offsets from `from` to `to`. */
 static void redirect_tile(uint32_t from, uint32_t to)
 {
     char *bytes;
@@ -228,7 +228,7 @@ Test(slide, damaged_tile_fails_at_its_place_and_the_slide_stays_failed)
     slide_cache_release(cache);
 }
 
-/* How many pixels of `rgb` are not `argb` over white. */
+/* Number of pixels of `rgb` that differ from `argb` over white. */
 static int wrong_pixels(const uint32_t *argb, const uint8_t *rgb, int count)
 {
     int wrong = 0;
@@ -238,7 +238,7 @@ static int wrong_pixels(const uint32_t *argb, const uint8_t *rgb, int count)
     return wrong;
 }
 
-/* Every block of every level, asked of OpenSlide directly. */
+/* Compare every block of every level with OpenSlide's own pixels. */
 static void compare_with_openslide(const char *name)
 {
     open_shared(name, 0);
@@ -274,7 +274,7 @@ Test(slide, blocks_are_openslides_pixels_of_an_aperio_slide)
     compare_with_openslide("slides/CMU-1-Small-Region.svs");
 }
 
-/* The level put together from its blocks. */
+/* The level, assembled from its blocks. */
 static uint8_t *whole_level(int level)
 {
     struct slide_cache *cache = cache_of(1 << 26);
@@ -365,8 +365,7 @@ Test(slide, regions_far_outside_are_background)
     slide_cache_release(cache);
 }
 
-/* A JPEG slide of 4×2 tiles of 256 px, one of which is not there: Aperio's scanners
- * leave them out. */
+/* A JPEG slide of 4×2 tiles of 256 px, one of which is missing: Aperio's scanners omit some. */
 static void write_gap(uint32_t missing)
 {
     static uint8_t tile[256 * 256 * 3];

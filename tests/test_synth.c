@@ -32,7 +32,7 @@ static void write_or_fail(const struct synth_options *options, const char *name,
     cr_assert(ok, "%s", err.message);
 }
 
-/* A whole level of a mask through libtiff; malloc'ed. */
+/* A whole level of a mask, read with libtiff; malloc'ed. */
 static uint8_t *mask_level(const char *name, int level, uint32_t *width, uint32_t *height)
 {
     uint32_t tile;
@@ -172,7 +172,7 @@ Test(synth, each_level_averages_the_one_above)
             double mean = (four[1] + four[4] + four[row + 1] + four[row + 4]) / 4.0;
             sum += fabs(mean - rgb[3 * ((size_t)y * (size_t)width + (size_t)x) + 1]);
         }
-    cr_assert_lt(sum / (width * height), 1.5); /* grey levels that JPEG costs */
+    cr_assert_lt(sum / (width * height), 1.5); /* grey levels lost to JPEG */
     free(rgb);
     free(below);
 }
@@ -364,7 +364,7 @@ Test(synth, unwritable_path_is_reported_and_leaves_nothing)
     cr_assert_eq(temporary_count(), 0);
 }
 
-/* Directories behind a sparse file's 5 GB, which only BigTIFF can name, and behind none. */
+/* TIFF directories after 5 GB of a sparse file, which only BigTIFF can address, and after none. */
 Test(synth, files_over_4_gb_become_bigtiff)
 {
     static const uint64_t positions[] = { 1 << 20, 5ull << 30 };

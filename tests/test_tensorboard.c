@@ -59,7 +59,7 @@ static uint64_t varint(const uint8_t **at, const uint8_t *end)
     }
 }
 
-/* Fields of one message; `path` is the chain of field numbers that led here. */
+/* Visit the fields of a message; `path` is the chain of field numbers that leads to it. */
 static void walk(const uint8_t *at, const uint8_t *end, int path, struct event *event)
 {
     while (at < end) {

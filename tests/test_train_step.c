@@ -35,7 +35,7 @@ struct step {
     struct augment_draw *draws;
     float *labels, *probabilities;
     struct model_batch batch;
-    float **before; /* by parameter; NULL where nothing changes */
+    float **before; /* by parameter; NULL if it does not change */
 };
 
 static const char *text(const struct step *s, const char *key)
@@ -226,7 +226,7 @@ static int sketch(const struct step *s, int index, const float *values, int64_t 
     return count < SKETCH_SIZE ? (int)count : SKETCH_SIZE;
 }
 
-/* The fixture has the norm of what is right, then its sketch. */
+/* The fixture has the norm of the correct array, then its sketch. */
 static void check_array(const struct step *s, int index, const char *what, const float *values)
 {
     double sums[SKETCH_SIZE], squares = 0;

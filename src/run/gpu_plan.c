@@ -90,8 +90,7 @@ static struct cost op_cost(const struct op *op, const struct gpu_planner *planne
     return cost;
 }
 
-/* --- the rows and the step ---------------------------------------------------------------------
- */
+/* --- the rows and the step -------------------------------------------------------------------- */
 
 static void add_row(struct gpu_plan *plan, const struct op *op, int tower, bool training,
                     const struct gpu_convolution *convolution, const struct cost *cost)
