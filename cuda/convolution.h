@@ -16,7 +16,7 @@ struct convolution_form {
     /* The weights, or the filter gradient, have another type or fewer channels than the graph's. */
     bool pack;
     size_t x_at, y_at, w_at, sums_at; /* offsets in the queue's workspace, after cuDNN's part */
-    size_t scratch_bytes;             /* all of the workspace */
+    size_t scratch_bytes;             /* of the workspace in all */
     size_t kept_bytes;                /* packed weights, kept by the plan */
 };
 

@@ -236,7 +236,7 @@ static bool came_to_pass(cudaEvent_t event, bool *passed, struct error *err)
     *passed = status == cudaSuccess;
     if (status != cudaErrorNotReady)
         return cuda_check(status, "cudaEventQuery(event)", __FILE__, __LINE__, err);
-    cudaGetLastError(); /* not an error, but kept as one */
+    cudaGetLastError(); /* no failure, but kept as CUDA's last error */
     return true;
 }
 

@@ -106,8 +106,7 @@ static size_t pixel_index(const struct tensor *t, int n, int y, int x)
     return (((size_t)n * t->h + y) * t->w + x) * t->pixel_stride;
 }
 
-/* sums[...] += a * b over all terms of the convolution; `kind` determines
- * which of x, w, y is the sum. */
+/* sums[...] += a * b over all terms of the convolution; `kind`: which of x, w, y is the sum. */
 static void reference(const struct op *op, const float *x, const float *w, const float *y,
                       double *sums)
 {

@@ -56,7 +56,7 @@ int op_weight_channels(const struct op *op)
     return op->convolution.weights_c ? op->convolution.weights_c : op->x.c;
 }
 
-/* --- what they cost --- */
+/* --- cost --- */
 
 /* Number of taps inside the map along one axis, over all outputs. */
 static double axis_taps(int in, int out, int kernel, int stride, int pad)
@@ -79,7 +79,7 @@ double op_macs(const struct op *op)
            (double)op->x.c * op->y.c;
 }
 
-/* --- which ops make sense --- */
+/* --- validity --- */
 
 bool op_refuse(const struct op *op, struct error *err, const char *format, ...)
 {
