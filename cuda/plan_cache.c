@@ -117,8 +117,9 @@ static size_t read_entry(const char *bytes, size_t size, size_t at, struct entry
     if (sscanf(head, "%d %lld %zu %zu %llx", &tuned, &engine, &key_size, &text_size, &sum) != 5)
         return 0;
     const size_t key_at = (size_t)(line_end - bytes) + 1;
-    if (key_size >= KEY_BYTES || text_size >= size || key_at + key_size + text_size + 1 > size)
-        return 0;
+    if (key_size >= KEY_BYTES || text_size >= size) return 0;
+    const size_t end = key_at + key_size + text_size + 1;
+    if (end <= key_at || end > size) return 0;
     char *text = malloc(text_size + 1);
     if (!text) return 0;
     memcpy(text, bytes + key_at + key_size, text_size);
@@ -127,7 +128,7 @@ static size_t read_entry(const char *bytes, size_t size, size_t at, struct entry
         .from_file = true, .tuned = tuned != 0, .engine = engine, .size = text_size, .text = text
     };
     memcpy(entry->key, bytes + key_at, key_size);
-    if (checksum(entry) == sum) return key_at + key_size + text_size + 1;
+    if (checksum(entry) == sum) return end;
     free(entry->text);
     return 0;
 }

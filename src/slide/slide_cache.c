@@ -32,7 +32,7 @@ struct slide_cache {
 bool slide_cache_init(struct slide_cache **cache, const struct slide *slide, size_t limit_bytes,
                       struct error *err)
 {
-    size_t pixels = 0;
+    size_t pixels = 1;
     for (int i = 0; i < slide->level_count; i++) {
         const struct slide_level *level = &slide->levels[i];
         const size_t block = (size_t)level->block_width * (size_t)level->block_height;

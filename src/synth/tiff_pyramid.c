@@ -145,6 +145,7 @@ static bool block_write(struct builder *builder, int64_t column, int64_t row, ui
         below = slots;
         slots += side * side;
     }
+    CHECK(below); /* there is a level 0 */
     memcpy(out, below->pixels, builder->tile_bytes);
     return true;
 }
