@@ -6,8 +6,8 @@
  * one.
  *
  * AVX2, AVX-512 and plain vectors on arm64 give the same bits. Elsewhere plain vectors have no
- * fused multiply-add, so tile, gemm, combine and Winograd's transforms round twice where the others round
- * once; the rest is the same bits everywhere. */
+ * fused multiply-add: tile, gemm, combine and Winograd's transforms then round twice where the
+ * others round once, and the rest gives the same bits. */
 #ifndef MICROMET_CPU_ISA_H
 #define MICROMET_CPU_ISA_H
 
