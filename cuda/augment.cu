@@ -1,9 +1,9 @@
-/* Augmentation of a batch with the arithmetic of nn/augment_pixel.h, which the CPU shares.
+/* Augmentation of a batch, with the arithmetic of nn/augment_pixel.h that the CPU uses too.
  *
- * Contrast is about the mean of the window's changed colours: a first kernel, one block a window,
- * computes the colours and forgets them; recomputing costs less than a float copy of the window. It
- * reads the window unturned, so turning never changes its colours, and does nothing for windows
- * that keep their contrast. */
+ * Contrast is scaled about the mean of the window's recoloured pixels. A first kernel, one block
+ * per window, computes that mean without storing the colours: computing them again costs less than
+ * a float copy of the window. It reads the window unrotated, so that the orientation never changes
+ * the colours, and skips windows whose contrast is unchanged. */
 #include <math.h>
 
 #include "tiles.cuh"
@@ -52,7 +52,8 @@ static __global__ void __launch_bounds__(MEAN_THREADS, 1)
     if (thread == 0) contrasts[blockIdx.x] = augment_contrast_of(draw.contrast, sum);
 }
 
-/* Pixel and channels behind the third in one access where they are 16 bytes, or 8 of bfloat16. */
+/* Store a pixel and the zeros after its third channel, in one access if that
+ * is 16 bytes, or 8 of BF16. */
 template <typename T, int C>
 __device__ inline void store_pixel(T *to, int channels, float r, float g, float b)
 {
@@ -72,8 +73,8 @@ __device__ inline void store_pixel(T *to, int channels, float r, float g, float 
     }
 }
 
-/* Square tiles, so that a window turned by 90 degrees is read in stretches as well. C: channels if
- * 4 or 8, else 0. */
+/* Square tiles, so that a window rotated by 90 degrees is also read in contiguous runs. C: the
+ * number of channels if that is 4 or 8, else 0. */
 // bytes: reads 3 writes 8 per pixel (4 channels), least 3+8
 template <typename T, int C>
 __global__ void __launch_bounds__(TILE *TILE)

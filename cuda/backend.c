@@ -1,5 +1,5 @@
-/* The CUDA backend: opening a device, and planning and running ops on it. Memory, queues,
- * weights and the planners are other files. */
+/* The CUDA backend: opens a device, and plans and runs ops on it. Memory, queues, weights and the
+ * planners are in other files. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -19,7 +19,7 @@ static struct cuda_backend *self(struct backend *backend)
     return (struct cuda_backend *)backend;
 }
 
-/* What a kind is for, as a profiler shows it. */
+/* Names of ranges for a profiler, by kind of op. */
 static const char *const ranges[OP_KIND_COUNT] = {
     [OP_CONVOLUTION] = "forward",
     [OP_CONVOLUTION_BACKWARD_DATA] = "backward",
@@ -124,7 +124,7 @@ static const struct backend_ops cuda_ops = {
 static bool old_driver(struct error *err)
 {
     int version = 0;
-    cudaDriverGetVersion(&version); /* of CUDA; 0: there is no driver */
+    cudaDriverGetVersion(&version); /* version of CUDA; 0 = no driver */
     if (version == 0)
         return error_set(err, EXIT_CODE_USAGE,
                          "there is no NVIDIA driver (cudaErrorInsufficientDriver): install it");

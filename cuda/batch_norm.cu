@@ -1,21 +1,21 @@
 /* Batch norm with ReLU, forward and backward; formulas in nn/op.h.
  *
- * Small maps take one launch, in which a block keeps its channels for all pixels. Larger ones take
- * three: sums over a share of the pixels, statistics from these, and the pass that writes.
- * Deviations are summed from the channel's first pixel, not from zero, so one reading gives the
+ * Small maps take one launch, in which a block computes a few channels for all pixels. Larger ones
+ * take three: partial sums over a share of the pixels, the statistics from these, and the output.
+ * The sums are of deviations from the channel's first pixel, so one pass over the data gives the
  * variance without cancellation. */
 #include <math.h>
 
 #include "tiles.cuh"
 
-/* Up to here a block for every few channels is faster than three launches. */
+/* Up to this many pixels, a single launch is faster than three. */
 enum { WHOLE_PIXELS_MAX = 2048, WHOLE_BYTES = 64 };
 
-/* What belongs to channels. */
+/* Parameters and statistics of the channels. */
 struct norm {
     const float *gamma, *beta;
     float *moving_mean, *moving_variance, *saved_mean, *saved_inverse_std, *dgamma, *dbeta;
-    float *gradient_means; /* (2, C): of g and of g*xhat */
+    float *gradient_means; /* (2, C): means of g and of g*xhat */
     float epsilon, momentum;
     bool relu, frozen, unbiased_moving;
 };
@@ -148,8 +148,7 @@ __device__ inline floats<V> masked_gradient(const struct norm &n, const maps<T> 
     return g;
 }
 
-/* sum g and sum g*(x - mean); frozen statistics need no sums for dx, which is written on the way.
- */
+/* sum g and sum g*(x - mean). With frozen statistics dx needs no sums and is written here too. */
 template <typename T, int V, bool FROZEN>
 __device__ inline void backward_sums(const struct tiles &t, const struct norm &n, const maps<T> &m,
                                      double (&sum)[2])
@@ -201,7 +200,7 @@ __device__ inline void backward_apply(const struct tiles &t, const struct norm &
     const floats<V> mean = load_channels<V>(n.saved_mean, s.channel, 0);
     const floats<V> mean_g = load_channels<V>(n.gradient_means, s.channel, 0);
     floats<V> slope = load_channels<V>(n.gradient_means + t.channels, s.channel,
-                                       0); /* of x - mean */
+                                       0); /* multiplies x - mean */
     floats<V> scale = load_channels<V>(n.gamma, s.channel, 1);
     for (int i = 0; i < V; i++) {
         const float inverse = n.saved_inverse_std[s.channel + i];
@@ -305,7 +304,7 @@ template <typename T> static maps<T> maps_of(const struct op *op, const struct o
              (T *)b->out,     op->x.pixel_stride, op->y.pixel_stride };
 }
 
-/* A block's stretch of channels is 64 bytes: narrow, so that small maps give many blocks. */
+/* A block computes 64 bytes of channels: few, so that small maps still give many blocks. */
 static struct tiles whole_tiles(const struct op *op, int width)
 {
     struct tiles t = tiles_of(&op->x, width, WHOLE_BYTES / 16, 1);
@@ -313,7 +312,7 @@ static struct tiles whole_tiles(const struct op *op, int width)
     return t;
 }
 
-enum { APPLY_EACH = 8 }; /* pixels that pay for reading a channel's parameters */
+enum { APPLY_EACH = 8 }; /* pixels per thread, to amortise loading the channels' parameters */
 
 static cudaError_t launch_forward(const struct op *op, const struct op_buffers *b, void *workspace,
                                   cudaStream_t stream)

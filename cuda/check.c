@@ -1,7 +1,9 @@
-/* Statuses as errors. What CUDA calls sticky (a kernel touched memory that is not its own, the GPU
- * fell off its bus) makes every later call of the process fail with the same status: those failures
- * repeat the first message. It names the call that was the first to be told, which is rarely the
- * one whose work failed. */
+/* Status codes turned into errors.
+ *
+ * After a sticky error (an illegal memory access in a kernel, a GPU that fell off the bus), every
+ * later CUDA call of the process fails with the same status, so those failures repeat the first
+ * message. It names the call that reported the error first, which is rarely the one that caused it:
+ * kernels run asynchronously. */
 #include "check.h"
 
 #include <pthread.h>
@@ -11,7 +13,7 @@
 #include "micromet/base/log.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static cudaError_t lost_status = cudaSuccess; /* the process lost its GPU to this */
+static cudaError_t lost_status = cudaSuccess; /* the first sticky error */
 static char lost_message[640];
 
 static bool is_sticky(cudaError_t status)
@@ -68,7 +70,8 @@ static bool lost(cudaError_t status, const char *message, struct error *err)
     return false;
 }
 
-/* `cuda` is CUDA's own last status; if the GPU is lost, that is the reason, whoever failed. */
+/* `cuda` is CUDA's last error. If that is sticky, it is reported in place
+ * of the library's own error. */
 static bool failed(const char *call, const char *what, const char *name, const char *file, int line,
                    cudaError_t cuda, struct error *err)
 {
@@ -83,7 +86,7 @@ static bool failed(const char *call, const char *what, const char *name, const c
 bool cuda_check(cudaError_t status, const char *call, const char *file, int line, struct error *err)
 {
     if (status == cudaSuccess) return true;
-    cudaGetLastError(); /* a failed call must not be met again behind the next launch */
+    cudaGetLastError(); /* clear it, or the check after the next launch would report it again */
     return failed(call, cudaGetErrorString(status), cudaGetErrorName(status), file, line, status,
                   err);
 }
@@ -109,7 +112,7 @@ bool cublas_check(cublasStatus_t status, const char *call, const char *file, int
 
 /* --- giving back --- */
 
-/* A lost GPU was told of before. */
+/* Once a sticky error has been reported, failures to release add nothing. */
 static void warn(bool lost_before, const struct error *late)
 {
     if (late->code != EXIT_CODE_OK && !lost_before) log_warning("%s", late->message);

@@ -1,10 +1,10 @@
-/* Every status of CUDA, cuDNN and cuBLASLt becomes an error that names the call, the file and the
- * line.
+/* Turns every status code of CUDA, cuDNN and cuBLASLt into an error that names the
+ * call, the file and the line.
  *
  *     if (!CUDA_OK(cudaMalloc(&memory, bytes), err)) goto fail;
  *
- * The macros are expressions that say whether the call succeeded; they hide no return. What gives
- * something back has nobody to tell of a failure: it becomes a warning.
+ * The macros are expressions that are true if the call succeeded; they hide no return. Functions
+ * that release something cannot return an error: they log a warning instead.
  *
  *     CUDA_RELEASE(cudaFree(memory)); */
 #ifndef MICROMET_CUDA_CHECK_H

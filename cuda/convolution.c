@@ -1,10 +1,13 @@
-/* Convolutions on the device: cuDNN's plan, and what its form wants before and after. */
+/* Runs convolutions and their gradients: cuDNN's plan, and the copies and kernels that
+ * its form (convolution.h) needs before and after it. Also measures the candidate plans
+ * if compute.autotune is set. */
 #include "convolution.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "cuda_backend.h"
+#include "micromet/base/size.h"
 
 struct detail {
     struct convolution_form form;
@@ -23,7 +26,7 @@ static void *scratch(const struct plan *plan, size_t at)
     return (char *)plan_workspace(plan) + at;
 }
 
-/* The address that cuDNN reads or writes for a view. */
+/* The address that cuDNN reads or writes for a view: its data, or its copy in the workspace. */
 static bool graph_view(const struct plan *plan, const struct tensor *view, bool copied, size_t at,
                        const void *data, void **address, struct error *err)
 {
@@ -117,7 +120,7 @@ static bool run_backward_filter(struct plan *plan, const struct op_buffers *b, s
 
 enum { TUNED_MAX = 24, TUNED_RUNS = 3 };
 
-/* Milliseconds of the fastest of a few runs behind one that warms up. */
+/* Milliseconds of the fastest of TUNED_RUNS runs, after one to warm up. */
 static bool time_plan(struct plan *plan, struct cudnn_plan *candidate, void *const *tensors,
                       void *workspace, cudaEvent_t events[2], float *ms_min, struct error *err)
 {
@@ -137,7 +140,7 @@ static bool time_plan(struct plan *plan, struct cudnn_plan *candidate, void *con
     return true;
 }
 
-/* Memory of the graph's tensors, zeroed, and of the largest workspace behind them. */
+/* One zeroed allocation for the graph's tensors and the largest workspace. */
 static bool tuning_memory(struct plan *plan, const struct op *graph, size_t workspace,
                           void **memory, void *tensors[CUDNN_TENSORS], void **workspace_at,
                           struct error *err)
@@ -153,7 +156,7 @@ static bool tuning_memory(struct plan *plan, const struct op *graph, size_t work
     size_t at[CUDNN_TENSORS + 1], all = 0;
     for (int i = 0; i <= CUDNN_TENSORS; i++) {
         at[i] = all;
-        all += (bytes[i] + 255) / 256 * 256;
+        all += round_up(bytes[i], 256);
     }
     if (!cuda_alloc(plan->backend, all, memory, err) ||
         !CUDA_OK(cudaMemsetAsync(*memory, 0, all, plan_stream(plan)), err))
@@ -163,7 +166,7 @@ static bool tuning_memory(struct plan *plan, const struct op *graph, size_t work
     return true;
 }
 
-/* Replace the plan by the fastest candidate for its graph, and remember it. */
+/* Replace the plan by the fastest candidate for its graph, and save that in the cache. */
 static bool tune(struct plan *plan, struct detail *d, struct error *err)
 {
     struct plan_cache *cache = plan->backend->plan_cache;
@@ -186,7 +189,7 @@ static bool tune(struct plan *plan, struct detail *d, struct error *err)
     for (int i = 0; i < count && ok; i++) {
         float ms = 0;
         if (!time_plan(plan, &candidates[i], tensors, workspace_at, events, &ms, &why)) {
-            ok = CUDA_OK(cudaStreamSynchronize(plan_stream(plan)), err); /* the others may run */
+            ok = CUDA_OK(cudaStreamSynchronize(plan_stream(plan)), err); /* others may work */
             continue;
         }
         if (best >= 0 && ms >= best_ms) continue;

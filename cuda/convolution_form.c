@@ -1,12 +1,14 @@
-/* Finding the form of a convolution; see the header. */
+/* Chooses the form of a convolution: tries a list of fallbacks, from the fastest to the most
+ * general, until cuDNN accepts the graph. */
 #include "convolution.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #include "kernels.h"
+#include "micromet/base/size.h"
 
-/* What a form gives up, best first. */
+/* Fallbacks, best first. */
 static const struct fallback {
     bool unfused, copy_x, copy_y, f32;
 } fallbacks[] = {
@@ -32,11 +34,11 @@ static size_t take(size_t *at, size_t bytes)
 {
     enum { ALIGNMENT = 256 };
     const size_t start = *at;
-    *at += (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    *at += round_up(bytes, ALIGNMENT);
     return start;
 }
 
-/* The form with these fallbacks; parts that they do not change are as they were. */
+/* The form with these fallbacks, as far as they apply to the op. */
 static void apply_fallback(struct convolution_form *form, const struct op *op,
                            const struct fallback *c)
 {
@@ -62,7 +64,7 @@ static bool same(const struct convolution_form *a, const struct convolution_form
            a->graph.x.dtype == b->graph.x.dtype;
 }
 
-/* A bias is added in F32, never to a sum that was rounded to bfloat16 before. */
+/* Whether the bias would be added to a sum already rounded to BF16; it must be added in F32. */
 static bool rounds_twice(const struct convolution_form *form, const struct op *op)
 {
     return form->bias_relu && op->convolution.bias && form->graph.y.dtype == DTYPE_BF16;
@@ -89,7 +91,7 @@ void convolution_form_lay_out(struct convolution_form *form, const struct op *op
 bool convolution_form_plan(struct convolution_form *form, struct cudnn_plan *plan, bool *reused,
                            const struct op *op, struct plan_cache *cache, struct error *err)
 {
-    enum { COUNT = sizeof fallbacks / sizeof *fallbacks };
+    enum { COUNT = COUNT_OF(fallbacks) };
     struct convolution_form tried[COUNT];
     struct error refusal = { 0 };
     for (int i = 0; i < COUNT; i++) {

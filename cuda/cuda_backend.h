@@ -1,5 +1,5 @@
-/* The CUDA backend's own structures: queues are streams, tickets are events, plans are what cuDNN,
- * cuBLASLt or our kernels need to run an op again. */
+/* Internal structures of the CUDA backend. A queue is a stream, a ticket is an event, and a plan
+ * holds what cuDNN, cuBLASLt or a kernel of this folder needs to run its op repeatedly. */
 #ifndef MICROMET_CUDA_BACKEND_H
 #define MICROMET_CUDA_BACKEND_H
 
@@ -7,7 +7,7 @@
 #include "kernels.h"
 #include "micromet/nn/backend.h"
 
-enum { CUDA_QUEUES_MAX = TOWERS_MAX + 1 }; /* the last one copies */
+enum { CUDA_QUEUES_MAX = TOWERS_MAX + 1 }; /* the last is for copies */
 
 struct cuda_queues; /* queues.h: tickets, marks, recordings */
 struct cuda_memory; /* memory.c */
@@ -16,29 +16,29 @@ struct cuda_backend {
     struct backend base; /* first: a struct backend * is cast to this */
     int device;
     struct cudaDeviceProp properties;
-    enum precision precision; /* fp32, tf32 or bf16: what convolutions of F32 tensors may use */
+    enum precision precision; /* PRECISION_TF32 allows TF32 for F32 tensors */
     bool autotune;
-    size_t workspace_limit; /* bytes a plan may ask for */
+    size_t workspace_limit; /* bytes, for each plan */
     cublasLtHandle_t cublas;
-    cudnnHandle_t cudnn[CUDA_QUEUES_MAX]; /* one a queue, bound to its stream */
+    cudnnHandle_t cudnn[CUDA_QUEUES_MAX]; /* one per queue, bound to its stream */
     cudaStream_t streams[CUDA_QUEUES_MAX];
     void *workspace[CUDA_QUEUES_MAX]; /* shared by the plans of a queue; see workspace_reserve() */
     size_t workspace_bytes[CUDA_QUEUES_MAX];
-    size_t plan_bytes; /* held by all plans */
+    size_t plan_bytes; /* kept by all plans */
     struct cuda_queues *queues;
     struct cuda_memory *memory;
     struct plan_cache *plan_cache; /* plan_cache.h */
 };
 
-/* Weights of a convolution that a plan keeps on the device; weights.c. */
+/* Weights of a convolution that its plan keeps on the device; weights.c. */
 struct plan_weights {
-    void *packed; /* (K, R, S, c) of dtype; NULL: the plan computes with F32 as it is given */
+    void *packed; /* (K, R, S, c) of dtype; NULL: F32 weights are used without packing */
     enum dtype dtype;
     int c;
-    bool is_packed; /* what run() was given, of this version */
+    bool is_packed; /* packed holds op_buffers.weights of `version` */
     uint64_t version;
-    float *loaded;      /* what plan_load() gave, as it is */
-    bool loaded_packed; /* ... or packed */
+    float *loaded;      /* weights of plan_load() if they are not packed */
+    bool loaded_packed; /* packed holds weights of plan_load() */
 };
 
 struct plan {
@@ -51,20 +51,21 @@ struct plan {
     size_t bytes; /* device memory that the plan keeps */
 };
 
-/* Planners; each sets run, release and detail, and reserves weights and workspace, or says
- * why it cannot. */
-bool cuda_plan_convolution(struct plan *plan,
-                           struct error *err); /* convolution.c: cuDNN; all three kinds */
-bool cuda_plan_dense(struct plan *plan, struct error *err); /* dense.c: cuBLASLt; 1×1 maps */
-size_t dense_kept_bytes(const struct op *op);               /* packed weights of such a plan */
-bool cuda_plan_kernel(struct plan *plan,
-                      struct error *err); /* kernel_plan.c: the table of kernels.h */
+/* Planners: cuDNN for convolutions and their gradients (convolution.c), cuBLASLt for dense layers
+ * (dense.c), and the kernels of kernels.h (kernel_plan.c). Each sets run, release and detail, and
+ * reserves weights and workspace, or gives the reason why it cannot. */
+bool cuda_plan_convolution(struct plan *plan, struct error *err);
+bool cuda_plan_dense(struct plan *plan, struct error *err);
+/* Bytes of packed weights that a dense layer's plan keeps. */
+size_t dense_kept_bytes(const struct op *op);
+bool cuda_plan_kernel(struct plan *plan, struct error *err);
 
 bool cuda_backend_planner(struct backend *base, struct gpu_planner **planner,
                           struct error *err); /* planner.c */
 
-/* Scratch of a queue: ask when planning, take when running (it may have moved since). Not during a
- * recording. What recordings use stays until the backend is closed. */
+/* Workspace of a queue, shared by its plans: reserve it when planning, and look up its address when
+ * running, since it may have moved. Do not reserve while recording. Workspace that recordings use
+ * is kept until the backend is closed. */
 bool workspace_reserve(struct cuda_backend *backend, int queue, size_t bytes, struct error *err);
 static inline cudaStream_t plan_stream(const struct plan *plan)
 {
@@ -75,23 +76,23 @@ static inline void *plan_workspace(const struct plan *plan)
     return plan->backend->workspace[plan->op.queue];
 }
 
-/* Room for weights packed as (K, R, S, c) of a type; bytes 0: the plan takes them as they are, or
- * has none. */
+/* Device memory for weights packed as (K, R, S, c) of `dtype`. bytes is 0 if the plan has no
+ * weights or uses them without packing. */
 bool weights_reserve(struct plan *plan, enum dtype dtype, int c, size_t bytes, struct error *err);
 void weights_release(struct plan *plan);
-/* The weights to compute with: loaded ones, or the buffers', packed if their version is another
- * than last time. */
+/* The weights to compute with: those of plan_load(), or else of the buffers, which are packed again
+ * if their version has changed. */
 bool weights_take(struct plan *plan, const struct op_buffers *buffers, const void **weights,
                   struct error *err);
 /* plan_load of backend_ops. */
 bool weights_load(struct plan *plan, const float *weights, struct error *err);
 
-/* Device memory; a failure says how much was asked for, what is free, and what holds the rest.
- * Given back with cudaFree(). */
+/* Allocate device memory, to be freed with cudaFree(). The error message gives the size requested,
+ * what is free, and what uses the rest. */
 bool cuda_alloc(struct cuda_backend *backend, size_t bytes, void **memory, struct error *err);
 
-/* What src/nn/backend.c looks for once it has loaded this library: the commit it was built from,
- * and the door. */
+/* The symbols that src/nn/backend.c looks up once it has loaded this library: the commit that it
+ * was built from, and the function that opens the backend. */
 __attribute__((visibility("default"))) extern const char cuda_backend_version[];
 __attribute__((visibility("default"))) bool cuda_backend_open(const struct config_compute *compute,
                                                               int queues, struct backend **out,

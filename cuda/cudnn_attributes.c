@@ -1,4 +1,4 @@
-/* See the header. */
+/* Setting typed attributes of cuDNN's backend descriptors; see the header. */
 #include "cudnn_attributes.h"
 
 bool cudnn_set(cudnnBackendDescriptor_t descriptor, cudnnBackendAttributeName_t name,

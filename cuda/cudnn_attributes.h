@@ -1,5 +1,5 @@
-/* Descriptors of cuDNN's backend API: made, given attributes, finalized. What cuDNN refuses becomes
- * an error. */
+/* Descriptors of cuDNN's backend API: create them, set their attributes and finalize them. If cuDNN
+ * refuses any of this, the function returns an error. */
 #ifndef MICROMET_CUDA_CUDNN_ATTRIBUTES_H
 #define MICROMET_CUDA_CUDNN_ATTRIBUTES_H
 
@@ -8,7 +8,7 @@
 bool cudnn_create(cudnnBackendDescriptorType_t type, cudnnBackendDescriptor_t *descriptor,
                   struct error *err);
 bool cudnn_finalize(cudnnBackendDescriptor_t descriptor, struct error *err);
-/* NULL is none; *descriptor becomes NULL. */
+/* *descriptor may be NULL, and is NULL afterwards. */
 void cudnn_destroy(cudnnBackendDescriptor_t *descriptor);
 
 bool cudnn_set(cudnnBackendDescriptor_t descriptor, cudnnBackendAttributeName_t name,

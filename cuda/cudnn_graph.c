@@ -1,4 +1,5 @@
-/* See the header. */
+/* Builds cuDNN operation graphs: the convolution or gradient, and for the forward pass a pointwise
+ * operation each for bias and ReLU. The tensors between operations are virtual. */
 #include "cudnn_graph.h"
 
 #include "cudnn_attributes.h"
@@ -19,7 +20,8 @@ static cudnnDataType_t data_type(enum dtype dtype)
     return dtype == DTYPE_BF16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT;
 }
 
-/* Slices are cut at multiples of 16 bytes where the whole pixel is one, and anywhere else. */
+/* Slices of channels begin at multiples of 16 bytes if the pixel stride is
+ * one, else at any element. */
 int64_t cudnn_alignment(const struct tensor *t)
 {
     const size_t element = dtype_bytes(t->dtype);
@@ -30,7 +32,7 @@ int64_t cudnn_alignment(const struct tensor *t)
 struct layout {
     cudnnDataType_t type;
     int64_t uid, alignment;
-    int64_t dims[4]; /* n, c, h, w; in memory n, h, w, c */
+    int64_t dims[4]; /* n, c, h, w; NHWC in memory */
     int64_t pixel_stride;
     bool virtual;
 };
@@ -79,7 +81,7 @@ static struct layout bias_layout(const struct op *op)
                              .pixel_stride = op->y.c };
 }
 
-/* What lies between the operations of a fused graph: dense F32 that is never stored. */
+/* A virtual tensor between the operations of a fused graph: F32 that is never stored. */
 static struct layout between_layout(const struct op *op, int64_t uid)
 {
     const struct tensor *y = &op->y;
@@ -96,7 +98,7 @@ static bool add_convolution(struct cudnn_graph *graph, const struct op *op,
 {
     const struct op_window *w = &op->convolution.window;
     const int64_t pads[2] = { w->pad_h, w->pad_w }, dilations[2] = { 1, 1 };
-    /* Padding behind the last pixel, such that the kernel fits the outputs exactly. */
+    /* Padding after the last pixel, such that the kernel fits the outputs exactly. */
     const int64_t behind[2] = {
         (int64_t)(op->y.h - 1) * w->stride + w->kernel_h - op->x.h - w->pad_h,
         (int64_t)(op->y.w - 1) * w->stride + w->kernel_w - op->x.w - w->pad_w
@@ -120,7 +122,7 @@ static bool add_convolution(struct cudnn_graph *graph, const struct op *op,
            cudnn_finalize(*convolution, err);
 }
 
-/* The three kinds differ in names only. */
+/* The three kinds differ in the names of their attributes only. */
 static const struct kind_names {
     cudnnBackendDescriptorType_t type;
     cudnnBackendAttributeName_t convolution, x, w, y, alpha, beta;
@@ -154,7 +156,7 @@ static const struct kind_names {
     },
 };
 
-/* The convolution itself; its y may be a tensor between operations. */
+/* The convolution or gradient; y may be a virtual tensor. */
 static bool add_kind(struct cudnn_graph *graph, const struct op *op, cudnnBackendDescriptor_t y,
                      cudnnBackendDescriptor_t *operation, struct error *err)
 {
@@ -193,8 +195,8 @@ static bool add_pointwise(struct cudnn_graph *graph, cudnnPointwiseMode_t mode,
            cudnn_finalize(*operation, err);
 }
 
-/* Forward: convolution, then bias, then ReLU, as far as the op has them; what one writes the next
- * one reads. */
+/* Forward: convolution, then bias and ReLU if the op has them, each reading the
+ * output of the one before. */
 static bool add_operations(struct cudnn_graph *graph, const struct op *op,
                            cudnnBackendDescriptor_t operations[3], int *count, struct error *err)
 {

@@ -1,10 +1,11 @@
-/* Walking cuDNN's engines, keeping plans, running them; see the header. */
+/* Choosing among cuDNN's engines, serializing plans and running them; see the header. */
 #include "cudnn_plan.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "cudnn_attributes.h"
+#include "micromet/base/size.h"
 
 enum { CANDIDATES_MAX = 128 };
 
@@ -49,7 +50,7 @@ void cudnn_plan_release(struct cudnn_plan *plan)
     *plan = (struct cudnn_plan) { 0 };
 }
 
-/* Whether the engine computes as exactly, and as repeatably, as asked. */
+/* Whether the engine is deterministic and precise enough. */
 static bool engine_fits(cudnnBackendDescriptor_t engine, const struct op *op,
                         const struct cudnn_limits *limits, struct error *err)
 {
@@ -83,10 +84,10 @@ static bool read_workspace(struct cudnn_plan *plan, const struct cudnn_limits *l
     plan->workspace_bytes = (size_t)workspace;
     if (plan->workspace_bytes <= limits->workspace_bytes) return true;
     return error_set(err, EXIT_CODE_FAILED, "it needs %.1f MiB of workspace, more than %.1f MiB",
-                     (double)workspace / (1 << 20), (double)limits->workspace_bytes / (1 << 20));
+                     mib(workspace), mib(limits->workspace_bytes));
 }
 
-/* Takes over the configuration. */
+/* Takes ownership of the configuration. */
 static bool plan_from_config(struct cudnn_plan *plan, cudnnBackendDescriptor_t config,
                              const struct op *op, const struct cudnn_target *target,
                              const struct cudnn_limits *limits, struct error *err)
@@ -113,7 +114,7 @@ static bool plan_from_config(struct cudnn_plan *plan, cudnnBackendDescriptor_t c
     return ok;
 }
 
-/* cuDNN's list for one mode of its heuristics. */
+/* The engine configurations that cuDNN suggests in one mode of its heuristics. */
 static bool list_configs(const struct cudnn_graph *graph, const struct cudnn_target *target,
                          cudnnBackendHeurMode_t mode, cudnnBackendDescriptor_t *configs, int *count,
                          struct error *err)
@@ -157,7 +158,7 @@ bool cudnn_plan_op(struct cudnn_plan *plans, int most, int *count, const struct 
     int tried = 0;
     *count = 0;
     if (!cudnn_graph_init(&graph, op, err)) return false;
-    for (size_t m = 0; m < sizeof modes / sizeof *modes && *count == 0; m++) {
+    for (size_t m = 0; m < COUNT_OF(modes) && *count == 0; m++) {
         cudnnBackendDescriptor_t configs[CANDIDATES_MAX] = { NULL };
         int listed;
         error_clear(&refusal);

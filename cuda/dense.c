@@ -1,23 +1,25 @@
-/* Dense layers, that is 1×1 convolutions of 1×1 maps, through cuBLASLt.
+/* Dense layers, that is 1×1 convolutions of 1×1 maps, by cuBLASLt.
  *
- * cuBLASLt counts columns first: a row-major (rows, columns) matrix is its transpose. With X (n,
- * c), Y (n, k) and W (k, c) in memory, Yᵀ = W Xᵀ, dXᵀ = Wᵀ dYᵀ and dWᵀ = Xᵀ dY. A pixel stride is a
- * leading dimension, and so is the channel count of weights whose input is padded with zero
- * channels: the padding takes no part. */
+ * cuBLASLt is column-major: it sees a row-major (rows, columns) matrix as the transpose.
+ * With X (n, c), Y (n, k) and W (k, c) in memory, Yᵀ = W Xᵀ, dXᵀ = Wᵀ dYᵀ and dWᵀ = Xᵀ dY.
+ * The leading dimension of X and Y is the pixel stride, so the zero channels that pad an
+ * input beyond c are skipped. */
 #include <stdlib.h>
 
 #include "cuda_backend.h"
+#include "micromet/base/size.h"
 
-/* How many of the lowest bits of all addresses an algorithm expects to be zero. */
+/* The alignment of all addresses that an algorithm requires. */
 enum alignment { ALIGNED_16, ALIGNED_ELEMENT, ALIGNMENTS };
 
 struct dense {
     cublasLtMatmulDesc_t multiply;
     cublasLtMatrixLayout_t a, b, d;
     cublasLtMatmulAlgo_t algorithms[ALIGNMENTS];
-    size_t workspace_bytes; /* of the multiplication */
-    struct tensor sum;      /* BF16 with bias: F32 scratch behind the workspace, so that the bias is
-                               added before rounding */
+    size_t workspace_bytes; /* for the multiplication */
+    /* BF16 with a bias: F32 result in scratch after the workspace, rounded
+     * only once the bias is added. */
+    struct tensor sum;
     bool sums_aside;
 };
 
@@ -36,10 +38,10 @@ static cudaDataType_t cuda_type(enum dtype dtype)
     return dtype == DTYPE_BF16 ? CUDA_R_16BF : CUDA_R_32F;
 }
 
-/* One of the three matrices as it lies in memory, without transposition. */
+/* One of the three matrices as stored, not transposed. */
 struct matrix {
     enum dtype dtype;
-    int rows, columns, leading; /* columns first */
+    int rows, columns, leading; /* column-major */
 };
 
 static struct matrix matrix_of(const struct tensor *t, int channels)
@@ -199,13 +201,13 @@ size_t dense_kept_bytes(const struct op *op)
     return packed ? (size_t)op->y.c * (size_t)op_weight_channels(op) * dtype_bytes(op->x.dtype) : 0;
 }
 
-/* Weights that are packed, and what the queue's workspace must hold. */
+/* Reserve memory for packed weights, and the queue's workspace. */
 static bool reserve(struct plan *plan, struct dense *dense, struct error *err)
 {
     const struct op *op = &plan->op;
     const bool filter = op->kind == OP_CONVOLUTION_BACKWARD_FILTER;
     const size_t sums = filter && op->convolution.bias ? channel_sums_workspace_bytes(&op->y) : 0;
-    dense->workspace_bytes = (dense->workspace_bytes + 255) / 256 * 256;
+    dense->workspace_bytes = round_up(dense->workspace_bytes, 256);
     size_t bytes = dense->workspace_bytes;
     if (dense->sums_aside) bytes += tensor_bytes(&dense->sum);
     return workspace_reserve(plan->backend, op->queue, sums > bytes ? sums : bytes, err) &&

@@ -1,12 +1,14 @@
-/* What is known of GPUs that are not here: enough for cuDNN to choose engines and for a roofline.
+/* Specifications of GPUs: enough for cuDNN to choose engines, and for a roofline model.
  *
- * Limits of a multiprocessor are those of the CUDA C++ Programming Guide's table of compute
- * capabilities; clocks, caches and memory are what cudaGetDeviceProperties reports on such a card.
- * Peaks are the data sheets', without sparsity, with float32 sums. */
+ * Limits of a multiprocessor are from the table of compute capabilities in the CUDA C++ Programming
+ * Guide; clocks, caches and memory are what cudaGetDeviceProperties reports on such a card. Peaks
+ * are from the data sheets, without sparsity, with FP32 accumulation. */
 #include "gpus.h"
 
 #include <stdio.h>
 #include <string.h>
+
+#include "micromet/base/size.h"
 
 static const struct gpu gpus[] = {
     /* NVIDIA A100 Tensor Core GPU data sheet (80 GB SXM); GA100 white paper. */
@@ -94,7 +96,7 @@ static const struct gpu gpus[] = {
 bool gpu_find(const char *name, const struct gpu **gpu, struct error *err)
 {
     char names[256] = "";
-    for (size_t i = 0; i < sizeof gpus / sizeof *gpus; i++) {
+    for (size_t i = 0; i < COUNT_OF(gpus); i++) {
         *gpu = &gpus[i];
         if (strcmp(gpus[i].name, name) == 0) return true;
         const size_t length = strlen(names);

@@ -1,7 +1,7 @@
 #!/bin/sh
 # A compiler launcher: keep_resources.sh COMPILER ... -o OBJECT ...
-# What ptxas says of each kernel (registers, shared and local memory) goes to OBJECT.resources, where
-# tools/kernel-report reads it; what else the compiler says is passed on.
+# Writes the resource usage that ptxas prints for each kernel (registers, shared and local memory) to
+# OBJECT.resources for tools/kernel-report, and passes all other messages on.
 previous= object=
 for argument; do
     [ "$previous" = -o ] && object=$argument

@@ -1,4 +1,4 @@
-/* Ops that our own kernels compute: planning is a look into a table. */
+/* Plans for the ops that kernels of this folder compute: a table lookup. */
 #include "cuda_backend.h"
 
 static const struct cuda_kernel *const kernels[OP_KIND_COUNT] = {

@@ -1,10 +1,10 @@
-/* Our own kernels. Each op that cuDNN and cuBLASLt do not compute is a row of functions, so that
- * planning is a table.
+/* The backend's own kernels, for the ops that neither cuDNN nor cuBLASLt computes: one table of
+ * functions for each kind of op.
  *
- * All tensors are NHWC with a pixel stride; accesses are 16 bytes wide where addresses and channel
- * counts allow, else narrower. Sums that cross threads have a fixed order: the same input gives the
- * same bits, whatever the GPU is doing. Launchers only queue work on `stream`, and return
- * cudaGetLastError(). Pointers are device memory. */
+ * All tensors are NHWC with a pixel stride. Accesses are 16 bytes wide where addresses and channel
+ * counts allow, else narrower. Sums across threads have a fixed order, so the same input always
+ * gives the same bits. Launchers only enqueue work on `stream` and return cudaGetLastError(). All
+ * data pointers are device memory. */
 #ifndef MICROMET_CUDA_KERNELS_H
 #define MICROMET_CUDA_KERNELS_H
 
@@ -17,34 +17,36 @@ extern "C" {
 #endif
 
 struct cuda_kernel {
-    /* Whether an op that makes sense can run here, or why not; NULL: always. */
+    /* Whether the kernel supports an op that passed op_check(); else the reason. NULL: always. */
     bool (*check)(const struct op *, struct error *);
-    /* 256-byte aligned scratch for one launch; NULL: none. */
+    /* Workspace for one launch, aligned to 256 bytes. NULL: none. */
     size_t (*workspace_bytes)(const struct op *);
     cudaError_t (*launch)(const struct op *, const struct op_buffers *, void *workspace,
                           cudaStream_t stream);
 };
 
-/* In place is right for what goes element by element. */
+/* Element-wise ops may run in place. */
 extern const struct cuda_kernel cuda_kernel_batch_norm, cuda_kernel_batch_norm_backward,
     cuda_kernel_pool, cuda_kernel_pool_backward, cuda_kernel_relu_backward, cuda_kernel_dropout,
     cuda_kernel_loss, cuda_kernel_augment, cuda_kernel_optimizer;
 
-/* Master weights (rows, weights_c) F32 to (rows, c) of another type, the channels behind weights_c
- * zero; rows = K*R*S. */
+/* F32 master weights (rows, weights_c) to (rows, c) of `dtype`, with zeros in the channels from
+ * weights_c on; rows = K*R*S. */
 cudaError_t launch_pack_weights(const float *weights, int64_t rows, int weights_c, int c,
                                 enum dtype dtype, void *packed, cudaStream_t stream);
-/* A filter gradient (rows, c) of F32 or BF16 back to F32 (rows, weights_c). */
+/* A filter gradient (rows, c) of F32 or BF16 to F32 (rows, weights_c). */
 cudaError_t launch_unpack_gradient(const void *packed, enum dtype dtype, int64_t rows, int c,
                                    int weights_c, float *gradient, cudaStream_t stream);
 /* y = act(y + bias) in place over a strided view; bias NULL = none. */
 cudaError_t launch_bias_relu(const struct tensor *y, void *data, const float *bias, bool relu,
                              cudaStream_t stream);
-/* sums[c] = sum of the view over its pixels: float over at most 64 of them, double beyond. */
+/* sums[c] = sum of the view over its pixels, accumulated in float over at most 64 of
+ * them and in double beyond. */
 size_t channel_sums_workspace_bytes(const struct tensor *x);
 cudaError_t launch_channel_sums(const struct tensor *x, const void *data, float *sums,
                                 void *workspace, cudaStream_t stream);
-/* to += from, or to = from, between views of one shape and any strides and types. */
+/* to += from if `accumulate`, else to = from. The views have one shape
+ * and any strides and types. */
 cudaError_t launch_copy_view(const struct tensor *to, void *to_data, const struct tensor *from,
                              const void *from_data, bool accumulate, cudaStream_t stream);
 

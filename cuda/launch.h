@@ -1,5 +1,5 @@
-/* How a kernel is launched: the one place where nvcc's syntax stands, so that the simulated device
- * of the tests can run the same sources. Evaluates to nothing; take cudaGetLastError() behind it.
+/* Launches a kernel. Only this header uses nvcc's launch syntax, so that the simulated device of
+ * the tests can run the same sources. The macro has no value; call cudaGetLastError() after it.
  * Kernels use static shared memory only. */
 #ifndef MICROMET_CUDA_LAUNCH_H
 #define MICROMET_CUDA_LAUNCH_H

@@ -1,9 +1,10 @@
-/* Memory, and a message for when there is no more of it. The one idea: cudaMalloc tells nothing of
- * what it gave, so buffers are listed here, and a failure can say who holds the device. */
+/* Device and pinned memory. Every allocation is recorded, because CUDA does not report what a
+ * process has allocated: an out-of-memory error can then say what uses the device. */
 #include "memory.h"
 
 #include <stdlib.h>
 
+#include "micromet/base/size.h"
 #include "queues.h"
 
 struct block {
@@ -17,10 +18,10 @@ struct blocks {
 };
 
 struct cuda_memory {
-    struct blocks buffers; /* of memory_alloc() */
-    struct blocks pinned;  /* of memory_alloc_host() */
-    struct blocks retired; /* workspaces that have moved, but that recordings still use */
-    size_t room;           /* ran out: free then, or held by this process */
+    struct blocks buffers; /* from memory_alloc() */
+    struct blocks pinned;  /* from memory_alloc_host() */
+    struct blocks retired; /* old workspaces that recordings still use */
+    size_t room;           /* free or used by this process when memory ran out; else 0 */
 };
 
 static bool blocks_add(struct blocks *blocks, void *memory, size_t bytes, struct error *err)
@@ -75,11 +76,6 @@ static size_t workspaces_bytes(const struct cuda_backend *backend)
     size_t bytes = blocks_bytes(&backend->memory->retired);
     for (int q = 0; q < CUDA_QUEUES_MAX; q++) bytes += backend->workspace_bytes[q];
     return bytes;
-}
-
-static double mib(size_t bytes)
-{
-    return (double)bytes / (1 << 20);
 }
 
 static bool no_memory(const struct cuda_backend *backend, size_t bytes, int line, struct error *err)

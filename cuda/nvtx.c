@@ -1,4 +1,4 @@
-/* The one file that includes NVTX: its headers define functions that others need not see. */
+/* The only file that includes NVTX, whose headers define functions. */
 #include "nvtx.h"
 
 #include <nvtx3/nvToolsExt.h>

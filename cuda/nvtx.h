@@ -1,4 +1,4 @@
-/* Ranges on a profiler's time line. Without a profiler they cost a load and a branch. */
+/* Named ranges on a profiler's timeline. Without a profiler, each costs a load and a branch. */
 #ifndef MICROMET_CUDA_NVTX_H
 #define MICROMET_CUDA_NVTX_H
 

@@ -1,17 +1,18 @@
-/* Parameter updates over one contiguous region: every value is read once and written once. Formulas
- * in nn/optimizer.h.
+/* Parameter updates over one contiguous array, reading and writing every value once.
+ * Formulas in nn/optimizer.h.
  *
- * What changes from step to step is read from device memory, so that a recorded step can run again.
- * Adam's corrections are computed once a block, in double. */
+ * Values that change from step to step are read from device memory, so that a recorded step can be
+ * replayed. Adam's bias corrections are computed once per block, in double. */
 #include <math.h>
 
+#include "micromet/base/size.h"
 #include "tiles.cuh"
 
 enum { VECTOR = 4 };
 
 static const int64_t blocks_max = 2048;
 
-/* The configuration as the arithmetic needs it. */
+/* Constants derived from the configuration. */
 struct rule {
     double beta1, beta2;
     float keep1, fresh1, keep2, fresh2; /* weights of the old state and of the new gradient */
@@ -23,7 +24,8 @@ struct region {
     const float *gradients;
 };
 
-/* Of this step: the learning rate, with adam's first correction in it, and 1/sqrt of its second. */
+/* Values of this step: the learning rate, for Adam divided by its first bias correction, and the
+ * reciprocal square root of its second. */
 struct step_scale {
     float rate, root;
 };
@@ -105,7 +107,7 @@ static void launch_rule(const struct op *op, const struct op_buffers *b, cudaStr
                        (uintptr_t)at.gradients) %
                           16 ==
                       0;
-    const int64_t blocks = (op->optimizer.count + THREADS * VECTOR - 1) / (THREADS * VECTOR);
+    const int64_t blocks = CEIL_DIV(op->optimizer.count, THREADS * VECTOR);
     const unsigned grid = (unsigned)(blocks < blocks_max ? blocks : blocks_max);
     if (wide)
         CUDA_LAUNCH((optimizer_update<NAME, VECTOR>), grid, THREADS, stream, r, at, b->values,

@@ -1,9 +1,9 @@
-/* Copies between views of one shape, whatever their strides and types: weights packed for
- * convolutions, gradients unpacked, slices copied or added. All are rows of channels; those that
- * the source lacks are zero. */
+/* Copies between views with any strides and types: packs weights for convolutions, unpacks
+ * gradients, copies or adds slices. Both views are rows of channels; channels that the
+ * source lacks become zero. */
 #include "tiles.cuh"
 
-enum { EACH = 4 }; /* pixels a thread */
+enum { EACH = 4 }; /* pixels per thread */
 
 struct source {
     int stride, channels;
@@ -28,7 +28,7 @@ __global__ void __launch_bounds__(THREADS, BLOCKS_MIN)
     }
 }
 
-/* `from` may have fewer channels than `to`, or more, which are left out. */
+/* `from` may have fewer channels than `to`, or more, which are skipped. */
 static cudaError_t launch(const struct tensor *to, void *to_data, const struct tensor *from,
                           const void *from_data, bool accumulate, cudaStream_t stream)
 {

@@ -1,4 +1,5 @@
-/* The file of plans and what of it is in memory; see the header. */
+/* Entries are kept in memory, read from the file when the cache is opened and written back
+ * as a whole; see the header. */
 #define XXH_INLINE_ALL
 #include "plan_cache.h"
 
@@ -16,10 +17,11 @@ static const size_t file_limit = (size_t)1 << 30;
 struct entry {
     char key[KEY_BYTES];
     bool from_file;
-    bool tuned;   /* chosen by the clock */
-    bool refused; /* the text is the reason; not written: another start may have what was missing */
+    bool tuned; /* chosen by measurement */
+    /* cuDNN refused, and the text is the reason. Not saved: another start may succeed. */
+    bool refused;
     int64_t engine;
-    char *text; /* the plan */
+    char *text; /* the plan as JSON */
     size_t size;
 };
 
@@ -60,7 +62,7 @@ static struct entry *find(const struct plan_cache *cache, const char *key)
     return NULL;
 }
 
-/* Takes over the text. An older entry of the same key goes. */
+/* Takes ownership of the text. Replaces an older entry with the same key. */
 static bool put(struct plan_cache *cache, const struct entry *entry, struct error *err)
 {
     struct entry *old = find(cache, entry->key);
@@ -100,7 +102,8 @@ static unsigned long long checksum(const struct entry *e)
     return XXH3_64bits_withSeed(e->text, e->size, b);
 }
 
-/* The entry at `at`; the offset behind it, or 0 if there is none that is whole. */
+/* Read the entry at offset `at`. Returns the offset of the next one, or 0 if it
+ * is incomplete or damaged. */
 static size_t read_entry(const char *bytes, size_t size, size_t at, struct entry *entry)
 {
     char head[HEAD_BYTES] = "";
@@ -198,7 +201,7 @@ static bool default_folder(char folder[PATH_MAX_BYTES], struct error *err)
     return path_join(folder, home ? home : "/tmp", ".cache/micromet", err);
 }
 
-/* The file is named by GPU model and cuDNN, and says both inside. */
+/* The file's name and its first line contain the GPU model and the version of cuDNN. */
 static bool open_file(struct plan_cache *cache, const char *device_name, int capability,
                       int multiprocessors, const char *folder, struct error *err)
 {
@@ -275,8 +278,8 @@ const struct cudnn_limits *plan_cache_limits(const struct plan_cache *cache)
 
 /* --- plans --- */
 
-/* A plan that cuDNN cannot put into words is made anew at every start, and so is what has
- * no memory left. */
+/* Failures are ignored: a plan that cuDNN cannot serialize, or that does not fit in memory, is
+ * made again at the next start. */
 static void keep(struct plan_cache *cache, const struct op *op, const struct cudnn_plan *plan,
                  bool tuned)
 {

@@ -1,5 +1,5 @@
-/* Plans for a GPU that is not here: the planners of the backend behind an interface
- * without CUDA's types. */
+/* Plans convolutions for a GPU, which need not be present: the backend's planner behind an
+ * interface without CUDA's types. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -68,7 +68,7 @@ bool cuda_backend_planner(struct backend *base, struct gpu_planner **planner, st
     return new_planner(planner, ((struct cuda_backend *)base)->plan_cache, NULL, err);
 }
 
-/* What src/nn/backend.c calls once it has loaded this library. */
+/* Called by src/nn/backend.c once it has loaded this library. */
 __attribute__((visibility("default"))) bool cuda_planner_open(const struct config_compute *compute,
                                                               const char *name,
                                                               struct gpu_planner **out,

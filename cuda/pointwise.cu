@@ -1,5 +1,4 @@
-/* What goes element by element: ReLU gradient, dropout, bias with ReLU; the loss, and
- * sums over channels. */
+/* Element-wise kernels (ReLU gradient, dropout, bias with ReLU), the loss, and channel sums. */
 #include <math.h>
 
 #include "micromet/base/random.h"
@@ -8,7 +7,7 @@
 #define PHILOX_INLINE __device__ inline
 #include "micromet/base/philox.h"
 
-enum { EACH = 4 }; /* pixels a thread */
+enum { EACH = 4 }; /* pixels per thread */
 
 // bytes: reads 4 writes 2 per element, least 4+2
 template <typename T, int V>
@@ -44,8 +43,8 @@ static cudaError_t launch_relu_backward(const struct op *op, const struct op_buf
 
 /* --- Dropout --- */
 
-/* A block of Philox words is a group of four channels of one pixel, whoever computes it; a thread
- * takes G of these groups, by single channels if V is 1. */
+/* A block of four Philox words belongs to four channels of one pixel, so the draws do not depend on
+ * the partition into threads. A thread computes G such groups, one channel at a time if V is 1. */
 // bytes: reads 2 writes 2 per element, least 2+2
 template <typename T, int V, int G>
 __global__ void __launch_bounds__(THREADS, BLOCKS_MIN)
@@ -93,8 +92,8 @@ static cudaError_t launch_dropout(const struct op *op, const struct op_buffers *
 
 /* --- Loss --- */
 
-/* Binary cross entropy on logits, in the form that never overflows. One block, in double: there are
- * few samples. */
+/* Binary cross entropy on logits, in a form that cannot overflow. One block, in
+ * double: there are few samples. */
 // bytes: reads 8 writes 8 per sample, least 8+8
 template <typename T>
 __global__ void __launch_bounds__(THREADS, BLOCKS_MIN)

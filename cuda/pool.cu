@@ -1,15 +1,15 @@
-/* Maximum and average pools. A thread takes a few channels of one pixel: forward of an output
- * pixel, backward of an input pixel, which gathers from the windows that it lies in, so that
- * nothing is added atomically.
+/* Maximum and average pooling. A thread computes a few channels of one pixel: in the forward pass
+ * of an output pixel, in the backward pass of an input pixel, which gathers from all windows that
+ * contain it, so that no atomic additions are needed.
  *
- * The gradient of a maximum goes in two launches: which tap of each window holds its first maximum
- * (a byte each), then the gathering. Overlapping windows would otherwise be searched again for each
- * of their pixels. */
+ * The gradient of a maximum takes two launches: the first finds which tap of each window is its
+ * first maximum (one byte each), the second gathers. In one launch, overlapping windows would be
+ * searched again for each of their pixels. */
 #include <math.h>
 
 #include "tiles.cuh"
 
-/* Few lanes, so that a block's windows overlap within its cache. */
+/* Few lanes, so that the overlapping windows of a block share the cache. */
 enum { POOL_LANES = 8, TAPS_MAX = 255, NO_TAP = 255 };
 
 struct pool {
@@ -30,17 +30,17 @@ __device__ inline struct pixel_place place_of(int pixel, int h, int w)
     return { pixel / (h * w), pixel / w % h, pixel % w };
 }
 
-/* Inputs of an output position along one axis. */
+/* Input positions within an output's window, along one axis. */
 __device__ inline struct range taps_of(int out, int kernel, int stride, int pad, int in)
 {
     const int first = out * stride - pad, end = first + kernel;
     return { first < 0 ? 0 : first, end > in ? in : end };
 }
 
-/* Outputs whose windows hold an input position along one axis. */
+/* Outputs whose windows contain an input position, along one axis. */
 __device__ inline struct range windows_of(int in, int kernel, int stride, int pad, int out)
 {
-    const int before = in + pad - kernel; /* the last position at which a window ends too early */
+    const int before = in + pad - kernel; /* last start of a window that ends before `in` */
     const int first = before < 0 ? 0 : before / stride + 1, end = (in + pad) / stride + 1;
     return { first, end > out ? out : end };
 }
@@ -86,7 +86,7 @@ template <int V> struct taps {
     uint8_t v[V];
 };
 
-/* taps (output pixels, C): the tap of the first maximum; NO_TAP where nothing is above -inf. */
+/* maxima (output pixels, C): the tap of the first maximum; NO_TAP if no value is above -inf. */
 // bytes: reads 2 writes 0.25 per input element (3x3, stride 2), least 2+0
 template <typename X, int V>
 __global__ void __launch_bounds__(THREADS, BLOCKS_MIN)
@@ -181,13 +181,13 @@ static struct pool pool_of(const struct op *op)
              op->pool.accumulate };
 }
 
-/* launch(form of x, form of y): y may be F32 where x is BF16, as features are. */
+/* launch(form of x, form of y). y may be F32 if x is BF16, as for the towers' features. */
 template <typename Launch> static void with_forms(const struct op *op, bool wide, Launch launch)
 {
     with_form(op->x.dtype, wide, [&](auto x) {
         if (op->y.dtype == op->x.dtype)
             launch(x, x);
-        else if constexpr (decltype(x)::width != 4) /* F32 goes with F32 alone */
+        else if constexpr (decltype(x)::width != 4) /* an F32 x needs an F32 y */
             launch(x, form<float, decltype(x)::width> {});
     });
 }

@@ -1,10 +1,10 @@
-/* Streams as queues. A ticket is the number of an event; events are used again, so a late look at
- * an old ticket may wait for a newer one of its queue, never for less.
+/* Queues as CUDA streams. A ticket is the number of an event in a ring. Events are reused, so
+ * waiting for an old ticket may wait for a newer one of the same queue, but never for less.
  *
- * A recording is a capture of all queues' streams, which fork from and join into queue 0's: the
- * capture begins and ends with the fences and waits that anybody may use. Times are measured by
- * events against an anchor, an event whose time on the host's clock is known; those of a recording
- * are recorded anew by each replay. */
+ * A recording is a graph capture of all queues' streams, forked from queue 0 and joined into
+ * it; inside the capture, fences and waits work as outside. Times are measured by events
+ * relative to an anchor, an event whose time on the host's clock is known. The marks of a
+ * recording get new times at each replay. */
 #include "queues.h"
 
 #include <stdlib.h>
@@ -14,15 +14,16 @@
 
 enum { TICKETS = 64 };
 
-/* Elapsed times are floats, in ms: an anchor that is no older keeps them to a microsecond. */
+/* Elapsed times are floats in ms: relative to an anchor no older than this, they are
+ * precise to a microsecond. */
 static const double anchor_age_s_max = 8;
 
 struct ticket_ring {
-    uint64_t issued;           /* the newest ticket */
-    uint64_t passed;           /* the newest that the host knows to be passed */
-    uint64_t before_recording; /* issued when the recording began */
-    cudaEvent_t events[TICKETS],
-        captured[TICKETS]; /* by ticket % TICKETS; outside, inside of recordings */
+    uint64_t issued;           /* newest ticket */
+    uint64_t passed;           /* newest that the host knows to have passed */
+    uint64_t before_recording; /* value of issued when the recording began */
+    /* By ticket % TICKETS; captured: those within recordings. */
+    cudaEvent_t events[TICKETS], captured[TICKETS];
 };
 
 struct mark {
@@ -38,22 +39,23 @@ struct marks {
 struct recording {
     cudaGraphExec_t graph;
     struct marks marks;
-    cudaEvent_t done;                  /* behind the last replay */
-    bool under_way;                    /* replayed, marks not yet resolved */
-    uint64_t awaited[CUDA_QUEUES_MAX]; /* tickets from before the recording that it waits for */
+    cudaEvent_t done; /* recorded after the last replay */
+    bool under_way;   /* replayed, but marks not yet resolved */
+    /* Tickets older than the recording that each replay waits for. */
+    uint64_t awaited[CUDA_QUEUES_MAX];
     struct recording *next;
 };
 
 struct cuda_queues {
-    int streams; /* queues and the one for copies */
+    int streams; /* queues, and one for copies */
     struct ticket_ring rings[CUDA_QUEUES_MAX];
-    struct marks marks;          /* of no recording */
-    struct marks spare;          /* their events, to be used again */
-    struct recording *recording; /* begun, not ended */
+    struct marks marks;          /* those outside recordings */
+    struct marks spare;          /* events of resolved marks, to be reused */
+    struct recording *recording; /* in progress */
     struct recording *recordings;
-    cudaStream_t clock; /* always idle, so that an event on it comes to pass at once */
+    cudaStream_t clock; /* always idle, so that an event on it completes at once */
     cudaEvent_t anchor;
-    double anchor_s; /* the anchor's time; 0 = none yet */
+    double anchor_s; /* time of the anchor; 0 = none yet */
 };
 
 static struct cuda_backend *self(struct backend *backend)
@@ -130,7 +132,7 @@ bool queue_zero(struct backend *base, int queue, void *to, size_t bytes, struct 
 
 /* --- tickets ---------------------------------------------------------------------------------- */
 
-/* The copy queue goes on beside a recording. */
+/* Recordings do not include the copy queue, which goes on working. */
 static bool is_recorded(const struct cuda_backend *backend, int queue)
 {
     return backend->queues->recording && queue < backend->base.facts.queues;
@@ -221,8 +223,7 @@ static bool resolve(const struct cuda_queues *queues, const struct mark *mark, s
 {
     float ms, before_ms = 0;
     if (!CUDA_OK(cudaEventElapsedTime(&ms, queues->anchor, mark->event), err)) return false;
-    /* A mark may be older than the anchor, and whether CUDA tells negative times it
-     * does not say. */
+    /* A mark may be older than the anchor, and CUDA does not document negative elapsed times. */
     if (ms <= 0 && !CUDA_OK(cudaEventElapsedTime(&before_ms, mark->event, queues->anchor), err))
         return false;
     *mark->when_s = queues->anchor_s + 1e-3 * (double)(ms > 0 ? ms : -before_ms);
@@ -235,7 +236,7 @@ static bool came_to_pass(cudaEvent_t event, bool *passed, struct error *err)
     *passed = status == cudaSuccess;
     if (status != cudaErrorNotReady)
         return cuda_check(status, "cudaEventQuery(event)", __FILE__, __LINE__, err);
-    cudaGetLastError(); /* not an error, but kept as one */
+    cudaGetLastError(); /* no failure, but kept as CUDA's last error */
     return true;
 }
 
@@ -267,7 +268,7 @@ static bool resolve_recorded(struct cuda_queues *queues, struct error *err)
     return true;
 }
 
-/* Write the times of all marks that have come to pass. */
+/* Write the times of all marks that the device has passed. */
 static bool resolve_marks(struct cuda_queues *queues, struct error *err)
 {
     return renew_anchor(queues, err) && resolve_plain(queues, err) && resolve_recorded(queues, err);
@@ -296,7 +297,7 @@ bool queues_synchronize(struct backend *base, struct error *err)
 
 /* --- recordings ------------------------------------------------------------------------------- */
 
-/* All other queues go on behind queue 0, or queue 0 goes on behind all others. */
+/* Fork: all other queues wait for queue 0. Join: queue 0 waits for all others. */
 static bool fork_from_first(struct backend *base, struct error *err)
 {
     uint64_t ticket;
@@ -339,7 +340,7 @@ bool queues_record_begin(struct backend *base, struct error *err)
     queues->recording = recording;
     if (fork_from_first(base, err)) return true;
     struct recording *part;
-    queues_record_end(base, &part, err); /* which may well succeed */
+    queues_record_end(base, &part, err); /* may succeed */
     queues_recording_release(base, part);
     return false;
 }

@@ -1,13 +1,13 @@
-/* Queues of the CUDA backend: streams, tickets, marks and recordings; the functions are
- * those of backend_ops. */
+/* Queues of the CUDA backend as streams, their tickets, time marks and recordings. The functions
+ * are those of backend_ops. */
 #ifndef MICROMET_CUDA_QUEUES_H
 #define MICROMET_CUDA_QUEUES_H
 
 #include "cuda_backend.h"
 
-/* One stream for each of `queues` queues, and one for copies. */
+/* Create a stream for each of `queues` queues, and one for copies. */
 bool queues_init(struct cuda_backend *backend, int queues, struct error *err);
-/* Waits for what is under way; marks that were not resolved stay unwritten. */
+/* Waits for the device. Marks that were not yet resolved stay unwritten. */
 void queues_release(struct cuda_backend *backend);
 bool queues_have_recordings(const struct cuda_backend *backend);
 

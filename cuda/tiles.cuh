@@ -1,29 +1,30 @@
-/* How a view is shared out among threads, and how sums over its pixels come together.
+/* The partition of a view into threads, and sums over its pixels.
  *
- * A block's threads stand as rows of lanes: lanes side by side along the channels, so that a row
- * touches one stretch of memory, and rows along the pixels. The partition follows from the shape
- * alone, so sums have the same order on every GPU. */
+ * A block is a grid of lanes and rows: the lanes of a row take neighbouring channels of one pixel,
+ * so that their accesses coalesce, and the rows take different pixels. The partition depends on the
+ * shape alone, so sums have the same order on every GPU. */
 #ifndef MICROMET_CUDA_TILES_CUH
 #define MICROMET_CUDA_TILES_CUH
 
 #include "kernels.h"
+#include "micromet/base/size.h"
 #include "vector.cuh"
 
-/* Kernels may take 64 registers a thread: BLOCKS_MIN blocks share a multiprocessor. */
+/* Kernels may use 64 registers per thread, so that BLOCKS_MIN blocks fit on a multiprocessor. */
 enum { THREADS = 256, BLOCKS_MIN = 4, WARP_LANES = 32, PIXELS_MAX = 1 << 30, ALIGNMENT = 256 };
 
 struct tiles {
     int pixels, channels;
-    int lanes, rows;   /* of a block */
-    int blocks, slabs; /* the grid: x along the pixels, y along the channels */
+    int lanes, rows;   /* per block */
+    int blocks, slabs; /* the grid: blocks (x) along the pixels, slabs (y) along the channels */
 };
 
 static inline int divided_up(int64_t a, int64_t b)
 {
-    return (int)((a + b - 1) / b);
+    return (int)CEIL_DIV(a, b);
 }
 
-/* `each`: pixels that a thread takes, about. */
+/* `each`: approximate number of pixels per thread. */
 static inline struct tiles tiles_of(const struct tensor *t, int width, int lanes_max, int each)
 {
     struct tiles out = {};
@@ -42,8 +43,8 @@ static inline dim3 tiles_grid(const struct tiles &t)
     return dim3((unsigned)t.blocks, (unsigned)t.slabs);
 }
 
-/* For sums: enough blocks for a large GPU, but no thread adds more than 64 values in float; the
- * rest is in double. */
+/* For sums: enough blocks for a large GPU, but at most 64 values per thread summed in float; the
+ * rest is summed in double. */
 static inline struct tiles tiles_for_sums(const struct tensor *t, int width)
 {
     enum { BLOCKS = 1024, EACH_MIN = 4, EACH_MAX = 64 };
@@ -57,10 +58,10 @@ static inline struct tiles tiles_for_sums(const struct tensor *t, int width)
 
 static inline size_t aligned_bytes(size_t bytes)
 {
-    return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    return round_up(bytes, ALIGNMENT);
 }
 
-/* Room for `sums` partial sums a block and channel, whichever width the launch finds. */
+/* Bytes of `sums` partial sums per block and channel, for whichever width the launch chooses. */
 static inline size_t partials_bytes(const struct tensor *t, int sums)
 {
     const struct tiles wide = tiles_for_sums(t, wide_width(t->dtype)),
@@ -78,8 +79,8 @@ static inline bool pixels_check(const struct op *op, struct error *err)
 
 /* --- Device --- */
 
-/* A thread's channels [channel, channel + V) and its pixels: pixel, pixel + step,
- * ... below tiles.pixels. */
+/* A thread's channels [channel, channel + V), and its pixels: pixel, pixel + step, and
+ * so on below tiles.pixels. */
 struct spot {
     int channel, pixel, step;
 };
@@ -95,7 +96,7 @@ template <int V> __device__ inline struct spot spot_of(const struct tiles &t)
 }
 
 /* Sum over the rows of a block, in double. Afterwards thread i holds the sums of channel
- * own_channel(), if that is not negative. All threads call it, once in a kernel. */
+ * own_channel(), unless that is negative. To be called by all threads, once per kernel. */
 template <int V, int K>
 __device__ inline void block_sums(const struct tiles &t, const float (&mine)[K][V],
                                   double (&sum)[K])
@@ -120,7 +121,7 @@ template <int V> __device__ inline int own_channel(const struct tiles &t)
     return (int)threadIdx.x < t.lanes * V && channel < t.channels ? channel : -1;
 }
 
-/* partials (K, blocks, channels). */
+/* partials: (K, blocks, channels). */
 template <int V, int K>
 __device__ inline void store_partials(const struct tiles &t, const double (&sum)[K],
                                       double *partials)
@@ -131,8 +132,8 @@ __device__ inline void store_partials(const struct tiles &t, const double (&sum)
         partials[((size_t)k * gridDim.x + blockIdx.x) * (size_t)t.channels + channel] = sum[k];
 }
 
-/* The second stage, in double: a block of 32 channels by 8 rows. True for the threads that hold the
- * sums of *channel. */
+/* The second stage of a sum, in double, by blocks of 32 channels and 8 rows. True for the threads
+ * that hold the sums of *channel. */
 template <int K>
 __device__ inline bool partials_sum(const double *partials, int blocks, int channels, int *channel,
                                     double (&sum)[K])

@@ -1,9 +1,9 @@
-/* A few channels of one pixel in registers: one 16-byte access where the memory allows,
- * floats in between.
+/* A few channels of one pixel in registers: loaded and stored in 16-byte accesses where
+ * possible, as floats in between.
  *
- * Kernels are templates on the element type and on the number of channels V that a thread
- * takes at once; the host picks V by the addresses, strides and channel counts of the
- * launch (forms below). */
+ * Kernels are templates on the element type and on V, the number of channels that a thread
+ * processes at once. The host chooses V by the addresses, strides and channel counts of
+ * the launch (forms, below). */
 #ifndef MICROMET_CUDA_VECTOR_CUH
 #define MICROMET_CUDA_VECTOR_CUH
 
@@ -21,7 +21,7 @@
 #define UNROLL(times) /* g++ decides */
 #endif
 
-using bf16 = uint16_t; /* its bits; the arithmetic is float's */
+using bf16 = uint16_t; /* its bits; arithmetic is in float */
 
 template <int V> struct floats {
     float v[V];
@@ -97,8 +97,7 @@ template <int V> __device__ inline void store(bf16 *p, const floats<V> &in)
                          bf16_pair(in.v[4], in.v[5]), bf16_pair(in.v[6], in.v[7]) };
 }
 
-/* Values of consecutive channels from a vector that may start anywhere; `otherwise` where
- * it is NULL. */
+/* Values of V channels from an array of any alignment; `otherwise` if the array is NULL. */
 template <int V>
 __device__ inline floats<V> load_channels(const float *p, int channel, float otherwise)
 {
@@ -114,21 +113,21 @@ template <typename T, int V> struct form {
     static constexpr int width = V;
 };
 
-/* Channels in 16 bytes. */
+/* Number of channels in 16 bytes. */
 static inline int wide_width(enum dtype dtype)
 {
     return dtype == DTYPE_F32 ? 4 : 8;
 }
 
-/* Whether every pixel of the view can be cut into groups of `width` channels that
- * take 16-byte accesses. */
+/* Whether the view can be accessed 16 bytes at a time: `width` divides its
+ * channels, and pixels are aligned. */
 static inline bool view_takes(const struct tensor *t, const void *data, int width)
 {
     return t->c % width == 0 && (size_t)t->pixel_stride * dtype_bytes(t->dtype) % 16 == 0 &&
            (uintptr_t)data % 16 == 0;
 }
 
-/* launch(form<T, V>{}) for tensors of one type, F32 or BF16. */
+/* Call launch(form<T, V>{}) with the form for tensors of one type, F32 or BF16. */
 template <typename Launch> void with_form(enum dtype dtype, bool wide, Launch launch)
 {
     if (dtype == DTYPE_F32) {

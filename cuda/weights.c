@@ -1,5 +1,5 @@
-/* Weights as plans compute with them: packed again when they have changed, or given
- * once by plan_load(). */
+/* A plan's copy of its weights: packed again whenever they have changed, or
+ * loaded once by plan_load(). */
 #include "cuda_backend.h"
 
 bool weights_reserve(struct plan *plan, enum dtype dtype, int c, size_t bytes, struct error *err)
@@ -41,7 +41,7 @@ bool weights_take(struct plan *plan, const struct op_buffers *buffers, const voi
     return own->is_packed;
 }
 
-/* At one place whoever they are, so that recordings go on with them. */
+/* Reloaded weights replace the old ones at the same address, so that recordings stay valid. */
 bool weights_load(struct plan *plan, const float *weights, struct error *err)
 {
     struct plan_weights *own = &plan->weights;

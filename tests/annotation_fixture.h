@@ -1,4 +1,4 @@
-/* What the tests of masks and of polygons share: one annotation, and questions to it. */
+/* Shared by the tests of masks and polygons: one annotation, and queries of it. */
 #ifndef MICROMET_TESTS_ANNOTATION_FIXTURE_H
 #define MICROMET_TESTS_ANNOTATION_FIXTURE_H
 
@@ -11,7 +11,7 @@
 #include "tiny_slide.h"
 
 static char folder[PATH_MAX_BYTES], path[PATH_MAX_BYTES];
-static struct slide slide; /* not opened: only its size counts here */
+static struct slide slide; /* not opened: only its size is used */
 static struct annotation *annotation;
 static struct annotation_facts facts;
 static struct error err;

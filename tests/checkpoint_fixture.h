@@ -1,5 +1,5 @@
-/* What the stored checkpoints of tests/fixtures hold, one for each version: make_checkpoint writes
- * it, test_checkpoint looks for it. */
+/* The content of the stored checkpoints in tests/fixtures, one for each version: make_checkpoint
+ * writes it, and test_checkpoint expects it. */
 #ifndef MICROMET_TESTS_CHECKPOINT_FIXTURE_H
 #define MICROMET_TESTS_CHECKPOINT_FIXTURE_H
 

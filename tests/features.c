@@ -1,6 +1,6 @@
-/* features WEIGHTS PX INPUT.f32 OUTPUT.f32: what tools/check-import compares. Runs a tower with any
- * file of weights that a training takes, on inputs in [-1,1] of (N, PX, PX, 3) float32, and writes
- * the pooled features (N, 2048) likewise. Prints the summary of the import and how long it took. */
+/* features WEIGHTS PX INPUT.f32 OUTPUT.f32: for tools/check-import. Runs a tower with any file of
+ * weights that training accepts on inputs in [-1,1], (N, PX, PX, 3) float32, and writes the pooled
+ * features, (N, 2048) float32. Prints the summary of the import and the time it took. */
 #include <stdio.h>
 #include <stdlib.h>
 

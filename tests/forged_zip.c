@@ -1,5 +1,5 @@
-/* See forged_zip.h; the layout is that of PKWARE's APPNOTE.TXT, sections 4.3.7,
- * 4.3.12 and 4.3.16. */
+/* See forged_zip.h. The layout is that of PKWARE's APPNOTE.TXT, sections
+ * 4.3.7, 4.3.12 and 4.3.16. */
 #include "forged_zip.h"
 
 #include <stdio.h>
@@ -26,7 +26,7 @@ static void put32(struct forged_zip *zip, uint32_t value)
     put16(zip, value >> 16);
 }
 
-/* The fields that the local header and the central directory share. */
+/* Fields that the local header and the central directory share. */
 static void put_facts(struct forged_zip *zip, const struct forged_entry *entry)
 {
     put16(zip, 20); /* version needed */

@@ -1,5 +1,5 @@
-/* Zip archives written by hand, so that each field can be made to lie: begin, add, (change what the
- * entry says), end. */
+/* Zip archives made byte by byte, so that each field can be wrong: begin, add, (change
+ * the entry's fields), end. */
 #ifndef MICROMET_TESTS_FORGED_ZIP_H
 #define MICROMET_TESTS_FORGED_ZIP_H
 
@@ -8,7 +8,7 @@
 
 enum { FORGED_ENTRIES_MAX = 16 };
 
-/* What the central directory says of an entry. */
+/* An entry as the central directory describes it. */
 struct forged_entry {
     char name[64];
     uint16_t flags, method;
@@ -22,7 +22,7 @@ struct forged_zip {
     int count;
 };
 
-/* Add a stored entry (a zeroed struct is an empty archive); what is returned may be
+/* Add an uncompressed entry; a zeroed struct is an empty archive. The entry returned may be
  * changed until forged_zip_end(). */
 struct forged_entry *forged_zip_add(struct forged_zip *zip, const char *name, const void *content,
                                     size_t size);

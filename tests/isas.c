@@ -1,4 +1,4 @@
-/* See isas.h. */
+/* Lists the instruction sets to test; see isas.h. */
 #include "isas.h"
 
 int test_isas(const struct isa *sets[TEST_ISAS_MAX])

@@ -1,4 +1,4 @@
-/* The instruction sets whose loops a test can run. */
+/* The instruction sets that a test can run the CPU backend's inner loops with. */
 #ifndef MICROMET_TESTS_ISAS_H
 #define MICROMET_TESTS_ISAS_H
 
@@ -6,14 +6,14 @@
 
 enum { TEST_ISAS_MAX = ISA_COUNT_MAX + 1 };
 
-/* On x86-64: AVX-512's loops for processors without it, in vectors of 16 floats that the compiler
- * splits in two for AVX2. */
+/* On x86-64: the loops of AVX-512 for processors without it, on vectors of 16 floats that the
+ * compiler splits into two of AVX2. */
 extern const struct isa isa_wide;
 
-/* Those of the processor, plain first, and isa_wide where it runs. Returns how many. */
+/* The sets of the processor, plain first, and isa_wide if it can run. Returns their number. */
 int test_isas(const struct isa *sets[TEST_ISAS_MAX]);
 
-/* Does a multiply-add round once? */
+/* Whether multiply-adds are fused, that is, round once. */
 bool isa_fuses(const struct isa *isa);
 
 #endif

@@ -1,10 +1,9 @@
-/* What the readers make of files of weights, and what that costs: list_weights [--arrays] FILE...
+/* list_weights [--arrays] FILE...: what the readers return for files of weights, and at what cost.
  *
- * One line a file: its format, how many arrays, how long reading took and how far the resident size
- * rose meanwhile; with
- * --arrays each array's name, type, shape and the CRC-32 of its values as float32 (as they are,
- * where they are whole numbers). Exit status 1 if a file was refused; tools/check-weights holds the
- * figures against their bounds. */
+ * Prints one line per file: its format, number of arrays, reading time, and the rise of the
+ * resident size while reading. With --arrays also each array's name, type, shape and the CRC-32 of
+ * its values as float32 (unconverted if they are integers). Exit status 1 if a file was refused.
+ * tools/check-weights compares the figures with their bounds. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,7 +28,7 @@ static void list_array(const struct weight_array *array)
     free(converted);
 }
 
-/* Peaks are of the whole process: start a new one. */
+/* Reset the peak resident size of the process. */
 static void reset_peak(void)
 {
     FILE *stream = fopen("/proc/self/clear_refs", "w");

@@ -1,16 +1,16 @@
-/* make_checkpoint OUT.safetensors: a checkpoint as this program writes it, for tests/fixtures: it
- * is kept there under its version's number before the next version's first is written, so that
- * older ones are read for ever (test_checkpoint).
+/* make_checkpoint OUT.safetensors: writes a checkpoint for tests/fixtures. One is stored there for
+ * each version of the format before the next version is introduced, so that test_checkpoint proves
+ * that old ones can be read for ever.
  *
- * Two whole towers of 88 MB, of numbers that repeat, so that `xz -9` leaves some 20 KB of them.
- * Prints what test_checkpoint shall find. */
+ * It has two whole towers of 88 MB, of values that repeat, so that `xz -9` compresses them to some
+ * 20 KB. Prints what test_checkpoint should find. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "checkpoint_fixture.h"
 
-/* One value a filter, at its centre and each time in the next channel. */
+/* One nonzero value per filter, at its centre, each time in the next channel. */
 static void fill_filters(const struct parameter *p, float *values)
 {
     const int64_t channels = p->torch_shape[1], h = p->torch_shape[2], w = p->torch_shape[3];

@@ -1,4 +1,4 @@
-/* Tensors are read from a program of the test's own, whose buffers never share memory. */
+/* Activations are read from a program built for the test, in which buffers never share memory. */
 #include "model_inspect.h"
 
 #include <stdlib.h>
@@ -17,7 +17,7 @@ const struct parameter *model_find(const struct model *model, const char *name, 
     return NULL;
 }
 
-/* Every tensor that is used lives from the first instruction to the last. */
+/* Extend the lifetime of every used tensor to the whole program. */
 static void keep_tensors(struct program *program)
 {
     for (int i = 0; i < program->buffer_count; i++) {
@@ -28,7 +28,7 @@ static void keep_tensors(struct program *program)
     }
 }
 
-/* A view of a program as dense float32, malloc'ed; (n, h, w, c). */
+/* Copy a view of a program as dense float32, (n, h, w, c); malloc'ed. */
 static bool dense_f32(const struct program *program, const struct view *view, float **out,
                       struct error *err)
 {
@@ -67,7 +67,7 @@ static bool run_tower(struct program *program, struct tower *tower, const struct
     const struct program_values values = { 0 };
     struct backend_facts *facts = &program->backend->facts;
     const int64_t chunk_bytes = facts->chunk_bytes;
-    facts->chunk_bytes = 0; /* tensors of whole batches */
+    facts->chunk_bytes = 0; /* process whole batches */
     const bool built = tower_forward(tower, spec, false, program, in, features, tape, err);
     facts->chunk_bytes = chunk_bytes;
     if (!built) return false;

@@ -1,4 +1,4 @@
-/* Ops on a backend held against the reference; see the header. */
+/* Runs ops on a backend and compares them with the reference; see the header. */
 #include "op_case.h"
 
 #include <criterion/criterion.h>
@@ -11,11 +11,11 @@
 
 enum { GUARD_BYTES = 256, SAMPLES_MAX = 2000, SAMPLES_MIN = 100 };
 
-static const double sample_terms = 3e6; /* cost of comparing one array */
+static const double sample_terms = 3e6; /* limit of reference_terms() spent on one array */
 
 #define BIT(role) (1u << ROLE_##role)
 
-/* What a kind reads and writes. */
+/* Arrays that a kind of op reads and writes. */
 struct usage {
     unsigned reads, writes;
 };
@@ -39,7 +39,7 @@ static const struct usage usages[OP_KIND_COUNT] = {
                        BIT(PARAMETERS) | BIT(STATE1) | BIT(STATE2) },
 };
 
-/* Where op_buffers keeps the pointer of a role. */
+/* Offset of a role's pointer in struct op_buffers. */
 static const size_t pointer_offsets[ROLE_COUNT] = {
     [ROLE_X] = offsetof(struct op_buffers, x),
     [ROLE_Y] = offsetof(struct op_buffers, y),
@@ -113,10 +113,11 @@ int op_case_queues(void)
 
 /* --- orders --- */
 
-/* Enough for the cases that run at once: their sums are the same in all orders. */
+/* The simulated device's cache of convolution results, which are the same in all orders; enough for
+ * the cases that run concurrently. */
 static const size_t remembered_bytes = (size_t)512 << 20;
 
-/* A function of the simulated device (tests/simulated_cuda); NULL where the backend is another. */
+/* A function of the simulated device (tests/simulated_cuda); NULL for other backends. */
 static void *simulated(const char *name)
 {
     const char *path = getenv("MICROMET_CUDA_LIBRARY");
@@ -208,7 +209,7 @@ static float draw(struct random *random, const struct op *op, enum role role)
     switch (role) {
     case ROLE_Y:
         return u > 0 ? u : 0;
-    case ROLE_X: /* coarse values for pools, so that a maximum often stands twice */
+    case ROLE_X: /* coarse values for pools, so that maxima are often tied */
         return op->kind == OP_POOL || op->kind == OP_POOL_BACKWARD ? roundf(4 * u) / 4 : u;
     case ROLE_MOVING_VARIANCE:
     case ROLE_SAVED_INVERSE_STD:
@@ -242,21 +243,21 @@ static void fill(struct op_array *array, const struct op *op, enum role role, ui
                   draw(&random, op, role));
 }
 
-/* Channels before the slice: half of the gap, kept to multiples of 8 where the stride is one. */
+/* Channels before the slice: half of the gap, rounded to multiples of 8 if the stride is one. */
 static int slice_first(const struct tensor *t)
 {
     const int half = (t->pixel_stride - t->c) / 2;
     return t->pixel_stride % 8 ? half : half / 8 * 8;
 }
 
-/* Signalling NaN in float32 and bfloat16: it does not stay the same where somebody reads it,
- * computes, and writes it back. */
+/* Signalling NaN in float32 and bfloat16: reading it, computing with it and writing
+ * it back changes its bits. */
 static void fill_with_nan(unsigned char *bytes, size_t count)
 {
     for (size_t i = 0; i < count; i++) bytes[i] = i % 2 ? 0x7f : 0xa0;
 }
 
-/* The op adds to what the output holds. */
+/* Whether the op adds to its output. */
 static bool accumulates(const struct op *op)
 {
     return (op->kind == OP_CONVOLUTION_BACKWARD_DATA && op->convolution.accumulate) ||
@@ -345,7 +346,7 @@ static void displace(struct op_case *test, struct backend *backend)
     }
 }
 
-/* What the order before this one has not left as it was. */
+/* Upload the arrays that the previous order may have changed. */
 static bool upload(struct op_case *test, int order, struct backend *backend, struct error *err)
 {
     bool ok = true;
@@ -357,7 +358,7 @@ static bool upload(struct op_case *test, int order, struct backend *backend, str
     return ok;
 }
 
-/* The version of the weights changes, so that they are packed in every order. */
+/* Start a run. The version of the weights changes, so that they are packed again in every order. */
 static bool start(struct op_case *test, int order, struct plan *plan, struct backend *backend,
                   struct error *err)
 {
@@ -373,7 +374,7 @@ static bool start(struct op_case *test, int order, struct plan *plan, struct bac
            backend->ops->run(plan, &buffers, err);
 }
 
-/* All arrays in the first and the last order, in between those that are written. */
+/* All arrays in the first and last order, otherwise only those that are written. */
 static bool is_fetched(const struct op_array *a, int order)
 {
     return a->bytes && (a->writes || order == 1 || order == op_case_orders());
@@ -478,7 +479,7 @@ static bool untouched(const struct op_case *test, enum role role, size_t from, s
     return true;
 }
 
-/* Guards and gaps; of an input, all of it. */
+/* Check that guards and gaps are unchanged, and inputs as a whole. */
 static bool surroundings_untouched(const struct op_case *test, enum role role, struct error *err)
 {
     const struct op_array *a = &test->arrays[role];
@@ -512,7 +513,7 @@ static bool compare(const struct op_case *test, const struct reference *referenc
                      role_names[role], at.n, at.y, at.x, at.c, got, want.value, off, tolerance);
 }
 
-/* An index that often is the first or the last, where edges are. */
+/* A random index that is often the first or last, at the edges. */
 static int sample_index(struct random *random, int count)
 {
     switch (random_below(random, 8)) {
@@ -553,7 +554,7 @@ static bool compare_array(const struct op_case *test, const struct reference *re
     return true;
 }
 
-/* NaN in any element, sampled or not: an output that was never written. */
+/* Check all elements for NaN, sampled or not: an output that was never written. */
 static bool all_written(const struct op_case *test, enum role role, struct error *err)
 {
     const struct op_array *a = &test->arrays[role];

@@ -1,9 +1,9 @@
-/* One op with random data on a backend, held against the reference.
+/* Runs one op with random data on a backend, and compares it with the reference.
  *
- * Every array lies between guards, channels outside a view's slice are gaps. Guards and gaps hold
- * NaN before the op, and so does every output that the op does not add to: what is read from there
- * shows in the result. Afterwards every byte that is not an output must be what it was.
- * How far values may be off: tolerance.h. */
+ * Every array is allocated between guards, and channels outside a view's slice are gaps. Before the
+ * op, guards and gaps hold NaN, as do all outputs that the op does not add to, so reading any of
+ * them shows in the result. Afterwards, every byte that is not an output must be unchanged. For
+ * tolerances see tolerance.h. */
 #ifndef MICROMET_TESTS_OP_CASE_H
 #define MICROMET_TESTS_OP_CASE_H
 
@@ -12,53 +12,52 @@
 struct op_array {
     struct tensor tensor; /* (1,1,1,C) for a vector of C */
     bool reads, writes;
-    size_t bytes, first;           /* of the whole memory with guards; of the first element in it */
+    size_t bytes, first;           /* of the memory with guards; offset of the first element */
     unsigned char *before, *after; /* host copies */
-    unsigned char *again;          /* what another order left */
+    unsigned char *again;          /* result of another order */
     unsigned char *device;
 };
 
 struct op_case {
     const struct op *op;
-    struct op_array arrays[ROLE_COUNT]; /* bytes = 0: not used by the op */
-    struct op_buffers before;           /* pointing into the host copies */
-    struct step_values values;          /* may be changed before a run */
+    struct op_array arrays[ROLE_COUNT]; /* bytes = 0: unused by the op */
+    struct op_buffers before;           /* points into the host copies */
+    struct step_values values;          /* may be set before a run */
     void *device_values;
-    bool loads; /* the weights go to the plan before the run, which gets none */
+    bool loads; /* weights are given to plan_load() instead of run() */
 };
 
-/* The backend under test: the CPU's, or CUDA's with MICROMET_TEST_BACKEND=cuda in the environment.
- * Ends the test where it cannot be opened. */
+/* The backend under test: the CPU, or CUDA with MICROMET_TEST_BACKEND=cuda in the environment.
+ * Aborts the test if it cannot be opened. */
 struct backend *op_case_backend(int queues);
-/* Queues for ops that may run beside each other: 2, but 1 on the CPU, whose threads one
- * op shall share. */
+/* Number of queues for concurrent ops: 2, but 1 on the CPU, where one op shall use all threads. */
 int op_case_queues(void);
 
-/* On the simulated device every run is repeated in the orders that the seeds 1, 2, ... of its
- * scheduler give, MICROMET_TEST_ORDERS of them (1 if that is not set, and on real devices). */
+/* On the simulated device, every run is repeated in the orders that its scheduler derives from the
+ * seeds 1, 2, ...: MICROMET_TEST_ORDERS of them, 1 by default and on real devices. */
 int op_case_orders(void);
-/* From now on the device goes by this order; real ones have no choice. */
+/* Set the order of the simulated device; no effect on real ones. */
 void op_case_order(int order);
 
-/* Random data for the op. */
+/* Fill the arrays of the op with random data. */
 void op_case_init(struct op_case *test, const struct op *op, uint64_t seed);
 void op_case_release(struct op_case *test);
-/* First element in `before` (what the test may set) and `after` (what the backend left). */
+/* First element in `before`, which the test may set, and in `after`, the backend's result. */
 void *op_case_before(struct op_case *test, enum role role);
 void *op_case_after(struct op_case *test, enum role role);
 
-/* Copy to the backend, plan, run, copy back. All orders must leave the same bits, in guards, gaps
- * and inputs too; `after` is what the first one left. */
+/* Copy to the backend, plan, run and copy back. All orders must give the same bits, including
+ * guards, gaps and inputs; `after` is the result of the first. */
 bool op_case_run(struct op_case *test, struct backend *backend, struct error *err);
-/* Several at once, each on its op's queue. */
+/* Several concurrently, each on its op's queue. */
 bool op_cases_run(struct op_case *tests, int count, struct backend *backend, struct error *err);
-/* The same with the caller's plan. */
+/* op_case_run() with the caller's plan. */
 bool op_case_run_plan(struct op_case *test, struct backend *backend, struct plan *plan,
                       struct error *err);
-/* Take `after` as the next `before`, as a step of an optimizer does. */
+/* Make `after` the next `before`, as in successive steps of an optimizer. */
 void op_case_advance(struct op_case *test);
-/* Compare. False with a message if a byte was touched that should not be, or a value is off. *worst
- * is raised to the largest error as a share of its tolerance. */
+/* Compare with the reference. False with a message if a byte was changed that should not be, or a
+ * value is wrong. *worst is raised to the largest error as a fraction of its tolerance. */
 bool op_case_check(const struct op_case *test, double *worst, struct error *err);
 
 /* init, run, check, release. */

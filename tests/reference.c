@@ -1,4 +1,4 @@
-/* The plain reference; see the header. Formulas are those of nn/op.h and nn/optimizer.h. */
+/* The reference; see the header. Formulas are those of nn/op.h and nn/optimizer.h. */
 #include "reference.h"
 
 #include <math.h>
@@ -54,7 +54,7 @@ static bool is_bf16(const struct op *op)
     return op->x.dtype == DTYPE_BF16 || op->y.dtype == DTYPE_BF16;
 }
 
-/* A value times a weight. */
+/* Add a value times a weight. */
 static void add_weighted(struct reference_value *v, const struct op *op, const struct op_buffers *b,
                          double value, int k, int r, int s, int c)
 {
@@ -138,7 +138,7 @@ static struct reference_value sum_of_dy(const struct op *op, const struct op_buf
     return v;
 }
 
-/* dy where ReLU let the value pass. */
+/* dy, or 0 if ReLU clipped the value. */
 static double masked_dy(const struct op *op, const struct op_buffers *b, int n, int y, int x, int c)
 {
     if (op->batch_norm.relu && !(reference_load(&op->y, b->y, n, y, x, c) > 0)) return 0;
@@ -267,7 +267,7 @@ static struct reference_value norm_backward(const struct reference *reference, e
     return v;
 }
 
-/* The window of an output position along one axis, cut to the input. */
+/* Input positions in an output's window along one axis, without padding. */
 static void window(int out, int kernel, int stride, int pad, int in, int *first, int *last)
 {
     *first = out * stride - pad > 0 ? out * stride - pad : 0;
@@ -294,8 +294,8 @@ static struct reference_value pool(const struct op *op, const struct op_buffers 
     return op->pool.average ? sum : exactly(maximum);
 }
 
-/* Share of window (oy, ox) that flows back to (y, x), which lies in it: 1 or 0 for max, 1/area for
- * average. */
+/* The factor of window (oy, ox)'s gradient for its pixel (y, x): 1 or 0
+ * for max, 1/area for average. */
 static double pool_share(const struct op *op, const struct op_buffers *b, int n, int oy, int ox,
                          int y, int x, int c)
 {
@@ -365,7 +365,7 @@ static struct reference_value loss(const struct op *op, const struct op_buffers 
     return v;
 }
 
-/* State after a step; both rows hold 0 where a rule keeps none. */
+/* State after a step; s1 and s2 are 0 if the rule does not have them. */
 struct state {
     double s1, s2, update;
 };
@@ -395,7 +395,7 @@ static struct state optimizer_step(const struct config_optimizer *o, const struc
     return next;
 }
 
-/* Gradient and weight decay may cancel, which the magnitudes must not. */
+/* Gradient and weight decay may cancel, but their magnitudes add up. */
 static struct reference_value optimizer(const struct op *op, const struct op_buffers *b,
                                         enum role role, int i)
 {

@@ -1,15 +1,14 @@
-/* Every op of nn/op.h in double precision, with plain loops: what the backends are measured
- * against.
+/* Every op of nn/op.h in double precision, with plain loops: the reference for the backends.
  *
- * One output element at a time, so that a test may compare all of a small op and a sample of a
- * large one. Buffers are host memory. With each value come the sums that bound the rounding error
- * of any sane way to compute it. Augmentation is not here; it has its own test. */
+ * It computes one output element at a time, so that a test can compare all of a small op and a
+ * sample of a large one. Buffers are host memory. Each value comes with sums that bound the
+ * rounding error of any reasonable way to compute it. Augmentation has its own test. */
 #ifndef MICROMET_TESTS_REFERENCE_H
 #define MICROMET_TESTS_REFERENCE_H
 
 #include "micromet/nn/backend.h"
 
-/* The arrays of an op_buffers. */
+/* The arrays of struct op_buffers. */
 enum role {
     ROLE_X,
     ROLE_Y,
@@ -38,15 +37,15 @@ enum role {
 /* A value as a sum of terms. */
 struct reference_value {
     double value;
-    double shift;     /* what is added to the value where weights are rounded to bfloat16 */
-    double kept;      /* the part of the value that was there before the op and is added to */
+    double shift;     /* change of the value if weights are rounded to bfloat16 */
+    double kept;      /* the old value that the op adds to, part of `value` */
     double magnitude; /* sum of |term| */
 };
 
-/* What the elements of one op share. */
+/* Shared by all elements of one op. */
 struct reference {
     const struct op *op;
-    const struct op_buffers *b; /* as they were before the op */
+    const struct op_buffers *b; /* with their content before the op */
     double *channels;           /* batch norm: six rows of C, see reference.c */
 };
 
@@ -57,10 +56,10 @@ void reference_release(struct reference *reference);
  * gradients are (K,R,S,C); logits, labels and probabilities are (N,1,1,1). */
 struct reference_value reference_at(const struct reference *reference, enum role role, int n, int y,
                                     int x, int c);
-/* Terms in the sum of one element of `role`: what reference_at() costs. */
+/* Number of terms in the sum of one element of `role`: the cost of reference_at(). */
 double reference_terms(const struct op *op, enum role role);
 
-/* Element of host memory as double. */
+/* An element in host memory as double. */
 double reference_load(const struct tensor *t, const void *data, int n, int y, int x, int c);
 
 #endif

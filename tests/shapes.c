@@ -1,8 +1,10 @@
-/* Shapes that backends are tested on; see the header. */
+/* Derives the shapes that backends are tested on; see the header. */
 #include "shapes.h"
 
 #include <stdio.h>
 #include <string.h>
+
+#include "micromet/base/size.h"
 
 /* A named tensor of the tower. */
 struct map {
@@ -38,7 +40,7 @@ static void add_distinct(struct shapes *shapes, const struct shape *shape)
     shapes->items[shapes->count++] = *shape;
 }
 
-/* Channels of the tensor that `layer` writes into, once all of its rows are counted. */
+/* Channels of the tensor `into`, summed over all layers that write to it. */
 static int channels_into(struct maps *maps, const char *into)
 {
     int sum = 0;
@@ -150,7 +152,7 @@ static const struct odd {
 void shapes_odd(struct shapes *shapes)
 {
     shapes->count = 0;
-    for (size_t i = 0; i < sizeof odds / sizeof odds[0]; i++) {
+    for (size_t i = 0; i < COUNT_OF(odds); i++) {
         const struct odd *o = &odds[i];
         struct shape s = { .kind = o->kind,
                            .n = o->n,

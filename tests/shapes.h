@@ -1,5 +1,5 @@
 /* Shapes that backends are tested on: all distinct ones of InceptionV3 at a window size, derived
- * from its table, and odd ones that are there to trip over. */
+ * from its table, and unusual ones as edge cases. */
 #ifndef MICROMET_TESTS_SHAPES_H
 #define MICROMET_TESTS_SHAPES_H
 
@@ -22,12 +22,13 @@ struct shapes {
     int count;
 };
 
-/* Distinct convolutions and pools of a tower with its global average pool. Maps larger than 40 px
- * get one image, others `batch`; outputs are slices of the concatenations they belong to. */
+/* The distinct convolutions and pools of a tower, including global average pooling. Maps
+ * larger than 40 px have one image, others `batch`; outputs are slices of the tensors that
+ * they are concatenated into. */
 void shapes_inception(struct shapes *shapes, int window, int batch);
 void shapes_odd(struct shapes *shapes);
 
-/* The op on a shape, without options. Batch norm is that of the convolution's output. */
+/* The op with a shape, without options. A batch norm has the shape of the convolution's output. */
 struct op shape_op(const struct shape *shape, enum op_kind kind, enum dtype dtype);
 
 #endif

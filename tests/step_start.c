@@ -1,4 +1,4 @@
-/* The start of a training step that is compared; see the header. */
+/* The initial state of a training step that is compared; see the header. */
 #include "step_start.h"
 
 #include <criterion/criterion.h>

@@ -1,4 +1,5 @@
-/* A temporary folder for each test of a suite: .init = temporary_begin, .fini = temporary_end. */
+/* A temporary folder for each test of a suite, with .init = temporary_begin
+ * and .fini = temporary_end. */
 #ifndef MICROMET_TESTS_TEMPORARY_H
 #define MICROMET_TESTS_TEMPORARY_H
 
@@ -22,7 +23,7 @@ static inline void temporary_end(void)
     test_folder_remove(temporary_folder);
 }
 
-/* Path of `name` in the folder; good until the fourth call after this one. */
+/* Path of `name` in the folder; valid until the fourth call after this one. */
 static inline const char *temporary_path(const char *name)
 {
     static char paths[4][PATH_MAX_BYTES];
@@ -40,7 +41,7 @@ static inline void temporary_write(const char *name, const void *bytes, size_t s
     cr_assert_eq(fclose(file), 0);
 }
 
-/* Whole file into malloc'ed memory. */
+/* Read a whole file, malloc'ed. */
 static inline uint8_t *temporary_read(const char *name, size_t *size)
 {
     struct error err = { 0 };

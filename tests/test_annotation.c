@@ -1,11 +1,12 @@
-/* Masks: every pixel, however it is stored, against slow and plain ways of finding it; and
- * what is refused. */
+/* Masks: every pixel, in all storage formats, against slow and simple algorithms;
+ * and which files are refused. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdlib.h>
 
 #include "annotation_fixture.h"
 #include "micromet/base/random.h"
+#include "micromet/base/size.h"
 
 TestSuite(annotation, .init = begin, .fini = end);
 
@@ -26,7 +27,7 @@ Test(annotation, one_pixel_is_found_wherever_it_is_and_nowhere_else)
 {
     static const int dots[][2] = { { 0, 0 },    { 299, 199 }, { 63, 64 }, { 64, 63 },
                                    { 255, 10 }, { 256, 192 }, { 0, 199 } };
-    for (size_t i = 0; i < sizeof dots / sizeof *dots; i++) {
+    for (size_t i = 0; i < COUNT_OF(dots); i++) {
         const double x = dots[i][0], y = dots[i][1];
         tiny_write(path, (const struct tiny_level[]) { { 300, 200 } }, 1, 1, tiny_dot, dots[i]);
         open_for(300, 200);
@@ -49,7 +50,7 @@ Test(annotation, one_pixel_is_found_wherever_it_is_and_nowhere_else)
 
 Test(annotation, only_the_finest_level_counts)
 {
-    const int dot[] = { 10, 20 }; /* stands at (10, 20) on each level, coarsest first in the file */
+    const int dot[] = { 10, 20 }; /* on each level; the file has the coarsest level first */
     tiny_write(path, (const struct tiny_level[]) { { 75, 50 }, { 300, 200 }, { 150, 100 } }, 3, 1,
                tiny_dot, dot);
     open_for(1200, 800);
@@ -66,8 +67,8 @@ static void blots(const void *context, int level, int x, int y, uint8_t *pixel)
     *pixel = tiny_hash(level, x / 7, y / 5) % 13 == 0 && (x / 64 + y / 64) % 3 ? 1 : 0;
 }
 
-/* Does the mask (width × height px of `size_x` × `size_y` level-0 px) have tumour in the rectangle?
- * By going through all pixels. */
+/* Whether the mask (width × height px of `size_x` × `size_y` level-0 px) has tumour in the
+ * rectangle, by testing all pixels. */
 static bool slow_any(int width, int height, double size_x, double size_y, const double r[4])
 {
     for (int y = 0; y < height; y++)
@@ -86,7 +87,7 @@ Test(annotation, masks_of_any_scale_answer_in_level_0_pixels)
     static const int64_t slides[][2] = { { 333, 233 }, { 1000, 700 }, { 1332, 932 }, { 167, 117 } };
     struct random random = random_init(2, 0, 0, RANDOM_TEST);
     tiny_write(path, (const struct tiny_level[]) { { 333, 233 } }, 1, 1, blots, NULL);
-    for (size_t i = 0; i < sizeof slides / sizeof *slides; i++) {
+    for (size_t i = 0; i < COUNT_OF(slides); i++) {
         const double size_x = (double)slides[i][0] / 333, size_y = (double)slides[i][1] / 233;
         int found = 0;
         open_for(slides[i][0], slides[i][1]);
@@ -108,7 +109,7 @@ Test(annotation, masks_of_any_scale_answer_in_level_0_pixels)
     }
 }
 
-/* How a mask may be stored. */
+/* A way to store a mask. */
 struct storage {
     const char *name;
     int bits, samples, compression, photometric, planar;
@@ -122,7 +123,7 @@ static uint8_t stored_value(const struct storage *storage, int x, int y)
     return storage->photometric == PHOTOMETRIC_MINISWHITE ? !value : value;
 }
 
-/* Rows y0 … of width px from x0, packed as the storage wants them. */
+/* Rows from y0 and `width` px from x0, packed as `storage` requires. */
 static void pack_pixels_of(const struct storage *storage, int x0, int y0, int width, int height,
                            uint8_t *bytes)
 {
@@ -196,7 +197,7 @@ Test(annotation, masks_are_read_however_they_are_stored)
         { "strips, RGB", 8, 3, COMPRESSION_LZW, PHOTOMETRIC_RGB, 1, false },
         { "tiles, planes", 8, 3, COMPRESSION_NONE, PHOTOMETRIC_RGB, PLANARCONFIG_SEPARATE, true },
     };
-    for (size_t i = 0; i < sizeof storages / sizeof *storages; i++) {
+    for (size_t i = 0; i < COUNT_OF(storages); i++) {
         int wrong = 0;
         write_stored(&storages[i], 333, 233);
         open_for(333, 233);

@@ -1,5 +1,5 @@
-/* ASAP polygons: every pixel against the textbook's point in polygon, groups and holes; and
- * what is refused. */
+/* ASAP polygons: every pixel against the textbook's point in polygon, groups and holes;
+ * and which files are refused. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdarg.h>
@@ -7,6 +7,7 @@
 
 #include "annotation_fixture.h"
 #include "micromet/base/random.h"
+#include "micromet/base/size.h"
 
 TestSuite(asap_xml, .init = begin, .fini = end);
 
@@ -56,7 +57,7 @@ Test(asap_xml, polygons_are_tumor_or_holes_by_their_group)
     } cases[] = { { "_2", 350 },     { "Exclusion", 350 }, { "None", 350 }, { "exclusion", 350 },
                   { "Tumor", 400 },  { "_0", 400 },        { "_1", 400 },   { NULL, 400 },
                   { "normal", 350 }, { "metastases", 400 } };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
         xml_begin();
         xml_polygon("Polygon", cases[i].group, inner, 4); /* holes cut whatever comes later, too */
         xml_polygon("Spline", "Tumor", square, 4);
@@ -211,7 +212,7 @@ Test(asap_xml, bad_xml_is_refused_with_its_line)
         { "<!DOCTYPE a [<!ENTITY x \"1\">]>\n<ASAP_Annotations/>", "document type" },
         { "<!DOCTYPE a SYSTEM \"file:///etc/passwd\">\n<ASAP_Annotations/>", "document type" },
     };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
         test_write(path, folder, "a.xml", cases[i].text);
         refuses(100, 50, cases[i].what);
     }

@@ -1,5 +1,6 @@
-/* Augmentation against a plain double-precision reference, TensorFlow's own values and the
- * documented order of draws. */
+/* Augmentation against a simple double-precision reference, TensorFlow's values and the
+ * documented order of random draws. */
+
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdlib.h>
@@ -7,6 +8,7 @@
 
 #include "cpu/isa.h"
 #include "micromet/base/random.h"
+#include "micromet/base/size.h"
 #include "micromet/data/augment.h"
 
 enum { GUARD = 64 };
@@ -106,7 +108,7 @@ static uint8_t *make_pixels(int count, uint64_t seed)
         { 254, 255, 255 }, { 90, 200, 90 },   { 64, 64, 30 },    { 255, 254, 0 },
         { 255, 0, 1 },     { 1, 2, 3 },
     };
-    enum { SPECIAL = sizeof special / sizeof *special };
+    enum { SPECIAL = COUNT_OF(special) };
     struct random random = random_init(seed, 0, 0, RANDOM_TEST);
     uint8_t *pixels = malloc(3 * (size_t)count);
     for (int i = 0; i < count; i++)
@@ -158,7 +160,7 @@ Test(augment, follows_the_definition_for_all_orientations_colors_and_odd_windows
     static const struct {
         int window, draws;
     } cases[] = { { 1, 8 }, { 8, 8 }, { 75, 8 }, { 80, 8 }, { 81, 8 }, { 299, 1 } };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
         const int w = cases[i].window, values = 3 * w * w;
         uint8_t *pixels = make_pixels(w * w, (uint64_t)w);
         float *out = malloc((size_t)values * sizeof *out);
@@ -247,7 +249,7 @@ Test(augment, agrees_with_values_recorded_from_tensorflow)
           { -1, -0.3461962f, -0.1151569f, -0.5779589f, -1, -0.9184511f, -1, -1, -1, -0.7398868f, -1,
             -0.152804f } },
     };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
         const float *d = cases[i].draw;
         const struct augment_draw draw = { 0, 0, 0, d[0], d[1], d[2], d[3] };
         float out[12];
@@ -271,7 +273,7 @@ Test(augment, orientation_is_rot90_then_left_right_then_top_bottom)
     };
     uint8_t pixels[12];
     for (int i = 0; i < 12; i++) pixels[i] = (uint8_t)(i / 3);
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
         struct augment_draw draw = augment_identity();
         float out[12];
         draw.quarter_turns = cases[i].turns;

@@ -1,11 +1,11 @@
-/* Every op × shape × type of a backend against the reference, through tables of options.
- *
- * With MICROMET_TEST_REPORT=1 in the environment they print their largest error as a share
- * of the tolerance. */
+/* Every op × shape × type of a backend against the reference, with tables of
+ * options. MICROMET_TEST_REPORT=1 in the environment prints the largest errors as a
+ * fraction of the tolerance. */
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "micromet/base/size.h"
 #include "op_case.h"
 #include "shapes.h"
 
@@ -15,7 +15,7 @@ struct variant {
     bool bias, relu, accumulate, frozen, unbiased_moving, gamma, exclude_padding;
 };
 
-/* Both halves hold every kind, so that a shape that gets one half meets them all. */
+/* Both halves have every kind, so that shapes tested with one half get all kinds. */
 enum { VARIANTS = 8 };
 
 static const struct variant convolutions[VARIANTS] = {
@@ -82,7 +82,7 @@ static void check_variant(const struct op_case *test, const struct variant *v, d
               v->exclude_padding ? ", padding excluded" : "", err.message);
 }
 
-/* All at once, on all queues in turn. */
+/* Run all concurrently, distributed over the queues. */
 static void check_variants(struct backend *backend, const struct shape *shape,
                            const struct variant *variants, int count, enum dtype dtype,
                            uint64_t seed, double *worst)
@@ -105,7 +105,7 @@ static void check_variants(struct backend *backend, const struct shape *shape,
 
 enum coverage { EVERY_VARIANT, HALF_OF_THE_VARIANTS };
 
-/* The variants on every shape that is (or is not) a convolution. */
+/* Run the variants on every shape that is (or is not) a convolution. */
 static void check_shapes(const struct shapes *shapes, bool of_convolutions,
                          const struct variant variants[VARIANTS], enum coverage coverage,
                          enum dtype dtype)
@@ -207,7 +207,7 @@ static void check_elementwise(struct op op, enum dtype dtype)
 {
     struct backend *backend = op_case_backend(1);
     const int sizes[][5] = { { 1, 1, 1, 1, 1 }, { 4, 1, 1, 256, 256 }, { 2, 3, 5, 17, 40 } };
-    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+    for (size_t i = 0; i < COUNT_OF(sizes); i++) {
         const int *s = sizes[i];
         op.x = (struct tensor) {
             .dtype = dtype, .n = s[0], .h = s[1], .w = s[2], .c = s[3], .pixel_stride = s[3]
@@ -244,12 +244,12 @@ static const struct shape *find_shape(const struct shapes *shapes, const char *n
     return NULL;
 }
 
-/* Shapes that different kernels take. */
+/* Shapes that are computed by different kernels. */
 static const char *const picked[] = {
     "3x3 same between slices", "1x1 between slices", "three channels, stride 2, odd",
     "7x1 taller than the map", "1x7 same",           "dense"
 };
-enum { PICKED = sizeof picked / sizeof picked[0] };
+enum { PICKED = COUNT_OF(picked) };
 
 Test(backend, new_weights_of_a_new_version_are_used)
 {
@@ -276,7 +276,7 @@ Test(backend, new_weights_of_a_new_version_are_used)
     backend_close(backend);
 }
 
-/* Weights that the plan was given, twice. */
+/* Weights given to plan_load(), twice. */
 Test(backend, loaded_weights_are_used_and_replaced)
 {
     struct backend *backend = op_case_backend(1);
@@ -395,17 +395,17 @@ Test(backend, what_cannot_be_computed_is_refused_when_planned)
     norm.kind = OP_BATCH_NORM;
     pool.kind = OP_POOL;
     pool.pool.window = window;
-    loss.kind = OP_LOSS; /* wants one logit a sample */
+    loss.kind = OP_LOSS; /* needs one logit per sample */
     struct op refused[] = { conv, conv, conv, conv, norm, pool, pool, loss };
     refused[0].x = narrow;
     refused[1].y = empty;
     refused[2].x = bytes;
-    refused[3].y.h = 9; /* a 4×4 map gives no 9 rows */
+    refused[3].y.h = 9; /* a 4×4 map cannot give 9 rows */
     refused[4].y = other;
     refused[5].y = other;
-    refused[6].y.w = 9; /* the last window would hold no pixel */
+    refused[6].y.w = 9; /* the last window would have no pixel */
     struct backend *backend = op_case_backend(1);
-    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
+    for (size_t i = 0; i < COUNT_OF(refused); i++) {
         struct error err = { 0 };
         struct plan *plan;
         cr_expect_not(backend->ops->plan(backend, &refused[i], &plan, &err), "op %zu", i);

@@ -1,5 +1,5 @@
-/* src/base but for the configuration: errors, Philox and its draws, atomic files, paths, threads,
- * edit distance. */
+/* src/base except the configuration: errors, Philox and its draws, atomic files,
+ * paths, threads, edit distance. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -13,6 +13,7 @@
 #include "micromet/base/error.h"
 #include "micromet/base/file.h"
 #include "micromet/base/random.h"
+#include "micromet/base/size.h"
 #include "micromet/base/text.h"
 #include "micromet/base/thread.h"
 #include "support.h"
@@ -80,7 +81,7 @@ Test(random, philox_matches_the_vectors_of_random123)
           { 0xa4093822, 0x299f31d0 },
           { 0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1 } },
     };
-    for (size_t i = 0; i < sizeof(vectors) / sizeof(vectors[0]); i++) {
+    for (size_t i = 0; i < COUNT_OF(vectors); i++) {
         uint32_t out[4];
         philox4x32_10(vectors[i].counter, vectors[i].key, out);
         for (int j = 0; j < 4; j++) cr_expect_eq(out[j], vectors[i].out[j], "vector %zu", i);
@@ -212,7 +213,7 @@ Test(file, what_killed_writers_left_is_removed_by_the_next_and_nothing_else)
     static const char *const kept[] = { "a.txt.partial", "b.txt.partial-1", "a.txt", "partial-a" };
     struct error err = { 0 };
     char path[PATH_MAX_BYTES], other[PATH_MAX_BYTES];
-    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++) test_write(path, folder, kept[i], "");
+    for (size_t i = 0; i < COUNT_OF(kept); i++) test_write(path, folder, kept[i], "");
     test_write(path, folder, "a.txt.partial-0123456789abcdef", "killed");
     test_write(path, folder, "a.txt.partial-1", "killed");
     test_path(path, folder, "a.txt");
@@ -237,7 +238,7 @@ Test(file, release_of_a_zeroed_file_does_nothing)
     char path[PATH_MAX_BYTES];
     test_write(path, folder, "a.txt", "kept");
     struct atomic_file file = { 0 };
-    snprintf(file.path, sizeof file.path, "%s", path); /* what an open that failed may leave */
+    snprintf(file.path, sizeof file.path, "%s", path); /* what a failed open may leave */
     const struct atomic_file before = file;
     const int input = fcntl(0, F_GETFD);
     errno = 0;
@@ -327,7 +328,7 @@ Test(path, join_folder_and_stem)
     };
     struct error err = { 0 };
     char out[PATH_MAX_BYTES];
-    for (size_t i = 0; i < sizeof(joins) / sizeof(joins[0]); i++) {
+    for (size_t i = 0; i < COUNT_OF(joins); i++) {
         cr_assert(path_join(out, joins[i].folder, joins[i].name, &err));
         cr_expect_str_eq(out, joins[i].joined);
     }
@@ -343,7 +344,7 @@ Test(path, join_folder_and_stem)
         { "/", "/", "/" },
         { "a.d/b", "a.d", "b" },
     };
-    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+    for (size_t i = 0; i < COUNT_OF(parts); i++) {
         path_folder(out, parts[i].path);
         cr_expect_str_eq(out, parts[i].folder, "folder of %s: %s", parts[i].path, out);
         path_stem(out, parts[i].path);
@@ -408,7 +409,7 @@ struct meeting {
     int expected;
 };
 
-/* Ends when all are here. */
+/* Returns once all threads are here. */
 static bool meet(void *context, int64_t item, int worker, struct error *err)
 {
     struct meeting *meeting = context;

@@ -1,5 +1,5 @@
-/* The benchmark tells every figure it was asked for, in order, and its figures fit together. Speeds
- * themselves are not tested: they belong to the machine. */
+/* The benchmark reports every requested figure, in order, and the figures are consistent. Speeds
+ * are not tested: they depend on the machine. */
 #include <math.h>
 
 #include "micromet/bench/bench.h"
@@ -13,7 +13,7 @@ struct told {
     struct bench_result results[RESULTS_MAX];
     int count;
     char programs[64];
-    double macs[2]; /* of the operations told, in the order of the programs */
+    double macs[2]; /* of the operations reported, in the order of the programs */
     bool sorted, timed;
 };
 
@@ -31,7 +31,7 @@ static void on_layers(void *context, const char *program, const struct model_op_
     const int index = told->programs[0] != 0;
     cr_expect_eq(threads, 1);
     cr_expect_gt(peak_gflops, 0);
-    cr_expect_geq(count, 108); /* 94 convolutions, 13 pools of the table, the global one */
+    cr_expect_geq(count, 108); /* 94 convolutions, 13 pools of the table, and the global one */
     strcat(strcat(told->programs, program), " ");
     for (int i = 0; i < count; i++) {
         told->macs[index] += times[i].macs;
@@ -79,7 +79,7 @@ Test(bench, augment_and_network_come_behind_their_ceilings)
         cr_expect_float_eq(figures[0].value / figures[0].ceiling,
                            figures[1].value / figures[1].ceiling, 1e-9);
     }
-    /* 0.21 GMAC a tower with the taps on padding, which are not counted here */
+    /* 0.21 GMAC per tower with taps on padding, which are not counted here */
     cr_expect(gflop_per_pair[0] > 0.6 && gflop_per_pair[0] < 0.84, "%g", gflop_per_pair[0]);
     cr_expect(gflop_per_pair[1] > 1.2 * gflop_per_pair[0]);
     cr_expect_str_eq(told.programs, "infer train ");

@@ -1,9 +1,10 @@
-/* Checkpoints of every version that was ever written are read: tests/fixtures keeps one of each, as
- * make_checkpoint of its day wrote it, packed by `xz -9`. A new version needs its row here and its
- * file there. */
+/* Checkpoints of every version can be read: tests/fixtures stores one of each, written by
+ * the make_checkpoint of that version and compressed by `xz -9`. A new version needs a
+ * row here and a file there. */
 #include <math.h>
 
 #include "checkpoint_fixture.h"
+#include "micromet/base/size.h"
 #include "model_inspect.h"
 #include "temporary.h"
 
@@ -16,7 +17,7 @@ static const struct {
 } kept[] = {
     { 1, "micromet 0.1.0 59b078e91e43", { 0.486898392f, 0.534324706f, 0.684437871f } },
 };
-enum { KEPT = sizeof kept / sizeof kept[0] };
+enum { KEPT = COUNT_OF(kept) };
 
 static void unpack(int version, const char *path)
 {
@@ -66,7 +67,7 @@ static void expect_input(const struct checkpoint *c)
     cr_expect(!c->gamma);
 }
 
-/* Into a model that trains, so that the optimizer's state has its place. */
+/* Load into a training model, so that the optimizer's state is loaded too. */
 static void expect_model(struct checkpoint *c, const float probabilities[FIXTURE_BATCH])
 {
     struct backend *backend;
@@ -115,7 +116,7 @@ Test(checkpoint, every_version_has_its_file)
     for (int i = 0; i < KEPT; i++) cr_expect_eq(kept[i].version, i + 1);
 }
 
-/* A file of one array with the metadata of a checkpoint, but for one key. */
+/* A file of one array with the metadata of a checkpoint, except one key. */
 static void expect_refused(const char *key, const char *value, const char *reason)
 {
     const float zero = 0;

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "micromet/base/config.h"
+#include "micromet/base/size.h"
 #include "support.h"
 
 static void expect_error(const char *yaml, const char *message)
@@ -137,7 +138,7 @@ Test(config, broken_yaml_is_named_with_place)
         "\tseed: 1\n",         "name: 'abc\n",           "name: a\n  x: 2\n",
         "name: \"\\q\"\n",     "\xff\xfe\xff",           "name: \x01\n",
     };
-    for (size_t i = 0; i < sizeof(broken) / sizeof(broken[0]); i++) {
+    for (size_t i = 0; i < COUNT_OF(broken); i++) {
         struct error err = { 0 };
         cr_expect_not(config_parse(&config, broken[i], strlen(broken[i]), "x.yaml", &err));
         cr_expect(strncmp(err.message, "x.yaml:", 7) == 0, "%s", err.message);
@@ -226,7 +227,7 @@ Test(config, empty_files_and_sections_mean_the_defaults)
     struct config config, defaults;
     config_defaults(&defaults);
     static const char *const empty[] = { "", "# nothing\n", "---\n", "data:\naugment: {}\n" };
-    for (size_t i = 0; i < sizeof(empty) / sizeof(empty[0]); i++) {
+    for (size_t i = 0; i < COUNT_OF(empty); i++) {
         config = parse(empty[i]);
         strcpy(config.name, defaults.name); /* "x", after x.yaml */
         cr_expect_eq(memcmp(&config, &defaults, sizeof(config)), 0, "%s", empty[i]);
@@ -247,7 +248,7 @@ Test(config, ring_of_earlier_programs_is_held_as_the_least)
     cr_assert_eq(parse("data: {ring: 2}").data.ring, 2);
 }
 
-/* Every key away from its default, in block style and with odd texts. */
+/* Every key with a value other than its default, in block style and with unusual strings. */
 static const char everything[] =
     "name: \"a b: #c \\\"\\\\ \\t\"\n"
     "seed: 18446744073709551615\n"
@@ -416,7 +417,7 @@ Test(config_file, overrides_reach_values_lists_and_sections)
         "data.origin=[ 5, 6 ]",
     };
     const struct config config = load("augment: {hue: 0.2, contrast: 0.2}\ndata: {levels: [1]}\n",
-                                      sizeof(overrides) / sizeof(overrides[0]), overrides);
+                                      COUNT_OF(overrides), overrides);
     cr_assert_eq(config.optimizer.learning_rate, 1e-4);
     cr_assert_eq(config.data.level_count, 3);
     cr_assert_eq(config.data.levels[2], 5);
@@ -448,7 +449,7 @@ Test(config_file, wrong_overrides_are_named)
         { "name=\xed\xa0\x80", "command line: name: is not valid UTF-8" },
         { "=3", "command line: : unknown key; `micromet config --help` lists all keys" },
     };
-    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+    for (size_t i = 0; i < COUNT_OF(wrong); i++) {
         struct config config;
         struct error err = { 0 };
         char *overrides[] = { wrong[i].override };

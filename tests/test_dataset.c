@@ -1,4 +1,4 @@
-/* Packs and slides give the same windows; what is missing or stale is named. */
+/* Packs and slides give the same windows; errors name what is missing or out of date. */
 #include "micromet/data/dataset.h"
 
 #include <unistd.h>

@@ -1,11 +1,12 @@
-/* Evaluation: figures worked out by hand from given predictions, what its files say, and which
- * overrides it takes. */
+/* Evaluation: metrics of given predictions against values computed by hand, the files written, and
+ * which overrides are allowed. */
 #include <criterion/criterion.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "micromet/base/size.h"
 #include "micromet/run/evaluate.h"
 #include "temporary.h"
 
@@ -294,7 +295,7 @@ Test(evaluate, table_has_a_line_for_each_slide_and_tells_the_threshold)
         "overall: tumor 1 found, 1 missed; normal 2 flagged, 3 passed",
         "slides: AUC 1.0000",
     };
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+    for (size_t i = 0; i < COUNT_OF(parts); i++)
         cr_expect(strstr(text, parts[i]), "'%s' is not in\n%s", parts[i], text);
     free(text);
     evaluation_release(&e);
@@ -389,7 +390,7 @@ Test(evaluate, overrides_of_what_the_model_is_or_sees_are_refused)
         { "data.stride=0", "data.stride: 0 is below 1" },
         { "data.center=81", "data.center: 81 is above data.window" },
     };
-    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+    for (size_t i = 0; i < COUNT_OF(refused); i++) {
         struct config config;
         struct error err;
         cr_expect(!configure(refused[i].override, &config, &err), "%s", refused[i].override);

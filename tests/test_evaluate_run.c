@@ -1,6 +1,5 @@
-/* Evaluation with a real network on small slides: windows of the dataset and whole slides
- * agree, bad slides are left out, and slides that do not match what the model was trained
- * on are refused. */
+/* Evaluation with a real network on small slides: windows of the dataset and whole slides agree,
+ * bad slides are skipped, and slides that do not match the model's training are refused. */
 #include <math.h>
 
 #include "micromet/run/evaluate.h"
@@ -23,7 +22,7 @@ static void tumor(const void *context, int level, int x, int y, uint8_t *pixel)
     pixel[0] = x >= 60 && x < 120 && y >= 100 && y < 160;
 }
 
-/* One tower on level 0, every tissue window kept, straight from the slides. */
+/* One tower on level 0, all tissue windows, read from the slides. */
 static void configure(struct config *config)
 {
     config_defaults(config);
@@ -43,7 +42,7 @@ static void configure(struct config *config)
     config->data.reader_threads = 2;
 }
 
-/* A checkpoint of random weights that says it was trained at `downsample`. */
+/* A checkpoint of random weights whose metadata give `downsample`. */
 static void write_checkpoint(const char *path, double downsample)
 {
     struct config config;
@@ -137,8 +136,7 @@ Test(evaluate_run, dataset_and_whole_slides_give_the_same_windows_the_same_proba
     checkpoint_release(&checkpoint);
 }
 
-/* The map of n.tif that an evaluation kept, with every probability set to 0.75 and its
- * checksum set right. */
+/* Change the finished map of n.tif: every probability is 0.75, with a correct checksum. */
 static void forge_finished_map(const char *path)
 {
     struct weights weights;

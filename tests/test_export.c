@@ -1,6 +1,6 @@
-/* Exported models: the graph is well-formed and computes what the checkpoint computes, windows of
- * one larger picture lie where the towers' own lie, files carry what the model expects, and nothing
- * is written over unasked. */
+/* Exported models: the graph is well-formed and computes the same as the checkpoint, windows cut
+ * from one larger picture match the towers' own, files include what the model expects as input, and
+ * no file is overwritten unless requested. */
 #include <jansson.h>
 #include <math.h>
 #include <unistd.h>
@@ -42,7 +42,7 @@ static void backend_begin(struct backend **backend, const struct config *config)
               err.message);
 }
 
-/* Batch norms that are not those of the start, so that folding them makes a difference. */
+/* Change the batch norms from their initial values, so that folding them makes a difference. */
 static void disturb(struct model *model)
 {
     struct error err = { 0 };
@@ -111,8 +111,7 @@ static void expect_refusal(struct checkpoint *checkpoint, const char *name,
 
 TestSuite(export, .init = temporary_begin, .fini = temporary_end, .timeout = 300);
 
-/* --- The graph ---------------------------------------------------------------------------------
- */
+/* --- The graph -------------------------------------------------------------------------------- */
 
 static int count_nodes(const Onnx__GraphProto *graph, const char *op)
 {
@@ -142,7 +141,7 @@ static Onnx__ModelProto *parse(const char *name)
     return model;
 }
 
-/* Nodes stand behind what they read, and each layer has its nodes. */
+/* Nodes come after their inputs, and each layer has its nodes. */
 static void expect_graph(const char *name, int towers, bool pads)
 {
     Onnx__ModelProto *model = parse(name);
@@ -166,10 +165,9 @@ static void expect_graph(const char *name, int towers, bool pads)
     onnx__model_proto__free_unpacked(model, NULL);
 }
 
-/* --- What it computes --------------------------------------------------------------------------
- */
+/* --- What it computes ------------------------------------------------------------------------- */
 
-/* Probabilities of pictures by a file: a checkpoint, or ONNX. */
+/* Predict the probabilities of pictures with a checkpoint or an ONNX file. */
 static void predict(const char *name, bool onnx, char *const *pictures, int count,
                     double *probabilities, int examples)
 {
@@ -213,7 +211,7 @@ static char *write_picture(const char *name, int size, int seed)
     return strdup(temporary_path(name));
 }
 
-/* Half floats are the nearest ones to the folded weights. */
+/* Half floats must be the nearest to the folded weights. */
 static void expect_nearest(const char *full_name, const char *half_name)
 {
     struct error err = { 0 };
@@ -268,8 +266,7 @@ Test(export, an_exported_graph_computes_what_the_checkpoint_computes)
     }
 }
 
-/* --- One window for all towers -----------------------------------------------------------------
- */
+/* --- One window for all towers ---------------------------------------------------------------- */
 
 /* For centres that all levels share, the cut windows are the slide's own. */
 static void expect_concentric(int window, const double *downsamples, int towers)
@@ -325,8 +322,7 @@ Test(export, levels_without_an_integer_ratio_are_refused)
     cr_expect_eq(single.side, 320);
 }
 
-/* --- Files -------------------------------------------------------------------------------------
- */
+/* --- Files ------------------------------------------------------------------------------------ */
 
 static void expect_in(const char *text, const char *part)
 {

@@ -1,9 +1,10 @@
-/* Geometry, labels, screen and walk, against pixels read another way and labels computed
- * by brute force. */
+/* Geometry, labels, screening and walk of the grid, against pixels read another way and
+ * labels computed by brute force. */
 #include "micromet/slide/grid.h"
 
 #include <math.h>
 
+#include "micromet/base/size.h"
 #include "micromet/slide/tissue.h"
 #include "temporary.h"
 #include "tiny_slide.h"
@@ -145,7 +146,7 @@ Test(grid, one_mask_pixel_at_the_border_of_the_central_square, FOLDER)
         { 15, 15, 1 }, { 64, 64, 1 }, { 15, 64, 1 }, { 14, 40, 0 },
         { 65, 40, 0 }, { 40, 14, 0 }, { 40, 65, 0 }, { 40, 40, 1 },
     };
-    for (size_t i = 0; i < sizeof dots / sizeof *dots; i++)
+    for (size_t i = 0; i < COUNT_OF(dots); i++)
         cr_assert_eq(label_of_dot(&slide, &data, 400, dots[i].x, dots[i].y), dots[i].label,
                      "dot at (%d, %d)", dots[i].x, dots[i].y);
     slide_release(&slide);
@@ -202,7 +203,7 @@ static struct dots find_dots(const struct tiny_level *size)
     return mask;
 }
 
-/* The definition, window by window and mask pixel by mask pixel. */
+/* The definition of the label, applied to every mask pixel. */
 static int label_by_force(const struct slide *slide, const struct config_data *data,
                           const struct grid *grid, int64_t column, int64_t row,
                           const struct dots *mask)
@@ -230,7 +231,7 @@ Test(grid, labels_equal_brute_force_where_nothing_is_a_power_of_two, FOLDER)
     make_tissue("a.tif", levels, 2, &slide);
     const struct config_data data = make_data(40, 11, 7, 1, -1);
     const struct grid grid = make_grid(&slide, &data);
-    for (size_t m = 0; m < sizeof masks / sizeof *masks; m++) {
+    for (size_t m = 0; m < COUNT_OF(masks); m++) {
         int tumors = 0;
         struct dots dots = find_dots(&masks[m]);
         tiny_write(temporary_path("mask.tif"), &masks[m], 1, 1, sparse_mask, NULL);
@@ -264,7 +265,7 @@ Test(grid, without_annotation_all_is_normal, FOLDER)
 
 /* --- Screen ---------------------------------------------------------------------------------- */
 
-/* Bright but for dark blocks whose edges fall anywhere; coarser levels are the means of level 0. */
+/* Bright, except dark blocks with edges anywhere; coarser levels are the means of level 0. */
 static uint8_t island(int x, int y)
 {
     const bool dark = tiny_hash(1, x / 150, y / 130) % 5 == 0;
@@ -407,8 +408,8 @@ static struct walk_facts walk(const struct slide *slide, const struct config_dat
 
 static int64_t blocks_of(const struct slide_level *level)
 {
-    return ((level->width + level->block_width - 1) / level->block_width) *
-           ((level->height + level->block_height - 1) / level->block_height);
+    return CEIL_DIV(level->width, level->block_width) *
+           CEIL_DIV(level->height, level->block_height);
 }
 
 static const struct tiny_level tall[] = { { 2100, 3000 }, { 1050, 1500 } };
@@ -419,7 +420,7 @@ Test(grid, the_walk_reads_each_block_once_if_a_band_fits_the_cache, FOLDER)
     make_tissue("a.tif", tall, 2, &slide);
     const struct config_data data = make_data(80, 50, 61, 0, 1);
     const int64_t all = blocks_of(&slide.levels[0]) + blocks_of(&slide.levels[1]);
-    /* two rows of blocks of both levels, 4 bytes a pixel: less than half of the slide */
+    /* two rows of blocks of both levels, 4 bytes per pixel: less than half of the slide */
     const size_t two_rows = (size_t)(2 * (5 + 3) + 4) * 512 * 512 * 4;
     const struct walk_facts facts = walk(&slide, &data, 1, two_rows);
     cr_assert_eq(facts.bands, 1);
@@ -436,7 +437,7 @@ Test(grid, narrow_bands_read_again_only_what_lies_at_their_seams, FOLDER)
     const int64_t block_rows = (3000 + 511) / 512 + (1500 + 511) / 512;
     const struct walk_facts facts = walk(&slide, &data, 1, (size_t)12 * 512 * 512 * 4);
     cr_assert(facts.bands > 1);
-    /* a seam falls into one column of blocks, or into two if its windows straddle their border */
+    /* a seam is in one column of blocks, or in two if its windows straddle their border */
     cr_assert(facts.blocks_read <= all + 2 * (facts.bands - 1) * block_rows, "%d of %d, %d bands",
               (int)facts.blocks_read, (int)all, (int)facts.bands);
     slide_release(&slide);

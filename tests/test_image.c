@@ -1,5 +1,5 @@
-/* PNG and float TIFF: what is written reads back bit by bit, carries its tags, and bad
- * files are refused. */
+/* PNG and float TIFF: written files read back bit by bit and have their
+ * tags; bad files are refused. */
 #include <math.h>
 #include <png.h>
 #include <tiffio.h>
@@ -94,7 +94,7 @@ Test(image, png_that_announces_too_many_pixels_is_refused)
 enum { WIDTH = 700, HEIGHT = 531, TILE = 256 };
 static const char description[] = "{\"kind\": \"heat map\", \"threshold\": 0.5}";
 
-/* Values of a map whose sides are no multiples of a tile; one in 97 is NaN. */
+/* Values of a map whose sides are not multiples of a tile's; one in 97 is NaN. */
 static float *make_values(void)
 {
     float *values = malloc(sizeof(float) * WIDTH * HEIGHT);
@@ -119,7 +119,7 @@ static void write_map(const char *name, const float *values)
     float_tiff_release(tiff);
 }
 
-/* The tile that begins at (x, y), as far as it lies in the map. */
+/* Check the tile at (x, y), as far as it is within the map. */
 static void expect_tile(TIFF *tiff, uint32_t x, uint32_t y, const float *values)
 {
     static float tile[TILE * TILE];

@@ -1,8 +1,9 @@
-/* Models that begin with another's weights: a run's checkpoint, the file of weights that is made of
- * it, or an export of it. Predictions stay, towers go where they are sent, and a head that does not
- * fit is new as a whole. */
+/* Models initialised from a checkpoint of a run, from weights saved from it, or from an export of
+ * it. Predictions are preserved, towers are assigned as requested, and a head that does not fit
+ * is initialised as a whole. */
 #include <math.h>
 
+#include "micromet/base/size.h"
 #include "micromet/data/augment.h"
 #include "micromet/export/export.h"
 #include "micromet/nn/pretrained.h"
@@ -26,8 +27,8 @@ static void configure(struct config *config, int towers, int head)
     config->compute.threads = 2;
 }
 
-/* Values of its own for every seed, of He's size where they are weights; no batch
- * norm is neutral. */
+/* Fill with values that depend on the seed, with He's variance for weights;
+ * no batch norm is neutral. */
 static void fill(struct model *model, int seed)
 {
     struct error err = { 0 };
@@ -243,14 +244,14 @@ Test(initial_weights, towers_go_from_one_to_another)
     cr_expect(!pretrained_choose_towers(&p, "2", &err));
     cr_expect(strstr(err.message, "has no tower 2"), "%s", err.message);
     static const char *const bad[] = { "", "x", "1,", "0,1,0,1,0", "-1", "0;1" };
-    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+    for (size_t i = 0; i < COUNT_OF(bad); i++) {
         err = (struct error) { 0 };
         cr_expect(!pretrained_choose_towers(&p, bad[i], &err), "'%s'", bad[i]);
     }
     err = (struct error) { 0 };
     pretrained_release(&p);
 
-    /* plain names, as torchvision has them; one tower fills one, or all */
+    /* plain names, as in torchvision; the one tower initialises one tower, or all */
     cr_assert(pretrained_open(&p, temporary_path("one.safetensors"), &err), "%s", err.message);
     cr_expect(weights_find(&p.weights, weight));
     pretrained_release(&p);

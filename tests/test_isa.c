@@ -13,7 +13,7 @@ enum { IMAGES = 2, SIDE = 9, OUT_SIDE = 5, CHANNELS = NORM_CHANNELS + 7 };
 enum { MAP = IMAGES * SIDE * SIDE * CHANNELS, IMAGE = SIDE * SIDE * CHANNELS };
 enum { TAPS_MAX = 9 };
 
-/* All that an op reads and writes, so that two runs are compared at once. */
+/* All memory that an op reads and writes, so that two runs can be compared as a whole. */
 struct memory {
     float x[MAP], y[MAP], dy[MAP], out[MAP];
     float gamma[CHANNELS], beta[CHANNELS], dgamma[CHANNELS], dbeta[CHANNELS];
@@ -22,8 +22,7 @@ struct memory {
     float sums[IMAGE];
 };
 
-/* Positive numbers, whether they are read as float32 or as pairs of bfloat16; and, in the maps,
- * negative ones. */
+/* Positive numbers, both as float32 and as pairs of bfloat16; the maps have negative ones too. */
 static void memory_fill(struct memory *memory)
 {
     struct random random = random_init(3, 0, 0, RANDOM_TEST);
@@ -114,7 +113,7 @@ Test(isa, batch_norm_gives_the_same_bits)
     }
 }
 
-/* Windows of 3x3 with stride 2 and a border of 1. */
+/* Windows of 3×3 with stride 2 and padding of 1. */
 static void run_pool(const struct isa *isa, const struct op *op, struct memory *m)
 {
     const struct op_buffers b = buffers_of(m);

@@ -1,5 +1,6 @@
-/* Keras 3: real files, which tests/fuzz/make_corpus.py wrote; their values count up from 0 in the
+/* Keras 3: real files written by tests/fuzz/make_corpus.py; their values count up from 0 in the
  * order of model.variables. */
+#include "micromet/base/size.h"
 #include "micromet/format/weights.h"
 #include "temporary.h"
 #include "weights_corpus.h"
@@ -20,7 +21,7 @@ static const struct expected_array model[] = {
     { "dense/kernel:0", "F32", { 1, 1 }, { 17 } },
     { "dense/bias:0", "F32", { 1 }, { 18 } },
 };
-enum { MODEL = sizeof model / sizeof *model };
+enum { MODEL = COUNT_OF(model) };
 
 TestSuite(keras3, .init = temporary_begin, .fini = temporary_end);
 

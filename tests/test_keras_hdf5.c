@@ -1,8 +1,9 @@
-/* Keras HDF5 weights, on small files written with libhdf5: every layout that Keras and h5py produce
- * reads, everything else is refused by name. */
+/* Keras HDF5 weights, in small files written with libhdf5: every layout that Keras and h5py produce
+ * is read, everything else is refused with its name. */
 #include <hdf5.h>
 
 #include "format/keras_hdf5.h"
+#include "micromet/base/size.h"
 #include "micromet/format/weights.h"
 #include "temporary.h"
 
@@ -94,7 +95,7 @@ static void write_sample(const char *name, enum strings kind)
     H5Fclose(file);
 }
 
-/* What the child does, here: the sanitizers see it, and no HDF5 object may stay open. */
+/* Do the child's work in this process, so that sanitizers see it; no HDF5 object may stay open. */
 static void survey_here(const char *name)
 {
     size_t size;
@@ -152,7 +153,7 @@ static void expect_refusal(const char *name, const char *reason)
     if (file_exists(temporary_path(name))) survey_here(name);
 }
 
-/* One layer "l" with one weight "w", which make() puts in place. */
+/* One layer "l" with one weight "w", which make() creates. */
 static void write_one(const char *name, void (*make)(hid_t layer))
 {
     hid_t file = create_file(name);
@@ -361,7 +362,7 @@ Test(keras_hdf5, datasets_that_are_no_weights_are_refused)
         { make_unwritten, "'l/w': holds no values" },
         { make_strings, "'l/w': does not hold numbers" },
     };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
         write_one("bad.h5", cases[i].make);
         expect_refusal("bad.h5", cases[i].reason);
     }
@@ -396,7 +397,7 @@ Test(keras_hdf5, one_dataset_named_twice_is_refused)
     expect_refusal("twice.h5", "two weights have this name");
 }
 
-/* The child may have been taken over by the file: what it says is checked like the file itself. */
+/* A malicious file may control the child, so its output is checked like the file itself. */
 Test(keras_hdf5, forged_surveys_are_refused)
 {
     static const uint8_t bytes[64];
@@ -432,7 +433,7 @@ Test(keras_hdf5, forged_surveys_are_refused)
     };
     struct survey *survey = calloc(1, sizeof *survey);
     const float values[256] = { 0 };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
         struct error err = { 0 };
         struct weights weights = { 0 };
         survey->format = WEIGHTS_KERAS2_HDF5;
@@ -446,7 +447,7 @@ Test(keras_hdf5, forged_surveys_are_refused)
     struct error err = { 0 };
     struct weights weights = { 0 };
     survey->count = 1;
-    memset(survey->entries[0].name, 'w', sizeof survey->entries[0].name); /* without an end */
+    memset(survey->entries[0].name, 'w', sizeof survey->entries[0].name); /* not terminated */
     cr_expect(!keras_name_arrays(&weights, &image, survey, values, NULL, &err));
     cr_expect(strstr(err.message, "unprintable"), "%s", err.message);
     weights_release(&weights);

@@ -1,8 +1,9 @@
-/* Own CPU kernels against plain loops in double precision: every kernel that takes an op, with every
- * instruction set that the processor has, on small and odd shapes.
+/* The CPU backend's own kernels against plain loops in double precision: every kernel that supports
+ * an op, on small and unusual shapes.
  *
- * Tensors are slices: pixel strides exceed channels, and what lies between and around the pixels is
- * filled with a guard value that must survive. Three parts must give the bits of one part. */
+ * Tensors are slices: pixel strides exceed channels, and the memory between and around the
+ * pixels holds a guard value that must not change. Dividing an op into three parts must
+ * give the same bits as one. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdlib.h>
@@ -10,6 +11,7 @@
 
 #include "cpu/kernels.h"
 #include "isas.h"
+#include "micromet/base/size.h"
 
 enum { GUARD_FLOATS = 32 };
 static const float guard = 12345.5f;
@@ -35,7 +37,7 @@ static const struct shape shapes[] = {
     { 2, 8, 8, 32, 16, 3, 1, 1, 1, 0, 5, 0 },
     { 2, 6, 17, 16, 32, 1, 7, 1, 0, 3, 2, 2 },
     { 2, 17, 6, 16, 32, 7, 1, 1, 3, 0, 2, 2 },
-    { 9, 3, 3, 16, 48, 1, 7, 1, 0, 3, 8, 8 }, /* map of three: 3 of 7 taps see it */
+    { 9, 3, 3, 16, 48, 1, 7, 1, 0, 3, 8, 8 }, /* map of 3×3: only 3 of 7 taps are inside */
     { 9, 3, 3, 16, 48, 7, 1, 1, 3, 0, 8, 8 },
     { 5, 3, 3, 10, 5, 1, 7, 1, 0, 3, 1, 1 },  /* the same without Winograd */
     { 7, 1, 1, 32, 48, 3, 3, 1, 1, 1, 0, 0 }, /* one tap of nine */
@@ -43,11 +45,11 @@ static const struct shape shapes[] = {
     { 5, 3, 3, 20, 32, 3, 3, 2, 0, 0, 4, 4 }, /* 3x3 -> 1x1 */
     { 2, 7, 7, 24, 17, 3, 3, 2, 0, 0, 3, 3 },
     { 2, 6, 5, 16, 16, 3, 3, 2, 1, 1, 0, 1 },
-    { 1, 5, 5, 16, 16, 1, 1, 2, 0, 0, 0, 0 },  /* backward: pixels that no output saw */
+    { 1, 5, 5, 16, 16, 1, 1, 2, 0, 0, 0, 0 },  /* backward: pixels that no output uses */
     { 1, 20, 19, 6, 40, 1, 1, 1, 0, 0, 0, 0 }, /* filter: several blocks of pixels */
 };
 
-enum { SHAPES = sizeof shapes / sizeof *shapes };
+enum { SHAPES = COUNT_OF(shapes) };
 
 struct buffer {
     float *start, *data; /* data = start + GUARD_FLOATS */
@@ -104,7 +106,7 @@ static size_t pixel_index(const struct tensor *t, int n, int y, int x)
     return (((size_t)n * t->h + y) * t->w + x) * t->pixel_stride;
 }
 
-/* sums[...] += a * b over all terms of the convolution; `kind` says which of x, w, y is the sum. */
+/* sums[...] += a * b over all terms of the convolution; `kind`: which of x, w, y is the sum. */
 static void reference(const struct op *op, const float *x, const float *w, const float *y,
                       double *sums)
 {
@@ -147,7 +149,7 @@ static void run_in_parts(const struct kernel_plan *plan, const float *x, const f
     }
 }
 
-/* Every float of `actual` is the expected one where a channel stands and the guard elsewhere. */
+/* Every float of `actual` must be as expected in a channel, and the guard value elsewhere. */
 static void check(const struct buffer *actual, const double *expected, int channels, int stride,
                   const char *kernel, int shape)
 {
@@ -167,17 +169,17 @@ static void check(const struct buffer *actual, const double *expected, int chann
                   "%s, shape %d: written outside the tensor", kernel, shape);
 }
 
-/* What an op is run on, and what must come out. */
+/* The inputs of an op and its expected output. */
 struct trial {
     const struct op *op;
     int shape;
     const float *x, *second, *weights, *bias; /* weights NULL: second is dy */
-    const struct buffer *start;               /* what the output held before */
+    const struct buffer *start;               /* the output before the op */
     int channels, stride;                     /* of the output */
     const double *expected;
 };
 
-/* One part and three parts. Returns the output, for free(). */
+/* Run in one part and in three. Returns the output, to be freed. */
 static float *check_plan(const struct trial *t, const struct kernel_plan *plan, const char *name)
 {
     struct buffer results[2];
@@ -318,9 +320,12 @@ Test(kernels, bias_gradient_is_the_sum_over_pixels)
     dbias[77] = guard;
     for (int part = 0; part < 3; part++) kernel_dbias(&op, dy.data, dbias, part, 3);
     for (int k = 0; k < 77; k++) {
-        double sum = 0;
-        for (int i = 0; i < 60; i++) sum += dy.data[i * 83 + k];
-        cr_assert_float_eq(dbias[k], sum, 1e-6);
+        double sum = 0, magnitude = 0;
+        for (int i = 0; i < 60; i++) {
+            sum += dy.data[i * 83 + k];
+            magnitude += fabsf(dy.data[i * 83 + k]);
+        }
+        cr_assert_float_eq(dbias[k], sum, 8 * 0x1p-24 * magnitude); /* tolerance.c: sums */
     }
     cr_assert(dbias[77] == guard);
     free(dy.start);

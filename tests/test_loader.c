@@ -1,6 +1,6 @@
-/* Reader threads: the same batches whoever reads them, errors in their place, and an end at any
- * time. The loader's calls of pthread_cond_wait() and pthread_join() come by here (--wrap in
- * CMakeLists.txt), so that a test can wait for what the threads do instead of a time. */
+/* Reader threads: the same batches for any number of them, errors in their place, and stopping at
+ * any time. The loader's calls of pthread_cond_wait() and pthread_join() are intercepted (--wrap in
+ * CMakeLists.txt), so that tests wait for what the threads do rather than for some time. */
 #include "micromet/data/loader.h"
 
 #include <criterion/criterion.h>
@@ -14,10 +14,10 @@
 #include "micromet/base/thread.h"
 
 enum { TOWERS = 2, WINDOW_BYTES = 48, SLOTS_MAX = 8, BATCH_MAX = 16, GUARD = 0xa5 };
-enum { PATIENCE_S = 20 }; /* for what a loader without defects does soon */
+enum { PATIENCE_S = 20 }; /* for events that a correct loader reaches soon */
 
 static atomic_int asleep; /* threads inside pthread_cond_wait() */
-static atomic_int joins;  /* calls of pthread_join(): behind the first the readers have to end */
+static atomic_int joins;  /* calls of pthread_join(); after the first, the readers must end */
 
 int __real_pthread_cond_wait(pthread_cond_t *condition, pthread_mutex_t *mutex);
 int __wrap_pthread_cond_wait(pthread_cond_t *condition, pthread_mutex_t *mutex);
@@ -42,7 +42,7 @@ static void nap_us(int us)
     nanosleep(&(struct timespec) { us / 1000000, us % 1000000 * 1000L }, NULL);
 }
 
-/* False if the counter has not come to `count` when patience ends. */
+/* Wait for the counter to reach `count`; false after PATIENCE_S. */
 static bool comes_to(atomic_int *counter, int count)
 {
     const double end_s = clock_seconds() + PATIENCE_S;
@@ -50,16 +50,16 @@ static bool comes_to(atomic_int *counter, int count)
     return *counter == count;
 }
 
-/* A source whose pixels are a function of the sample; it counts what is asked of it. */
+/* A source whose pixels are a function of the sample; it counts the calls. */
 struct fake {
-    int delay_us; /* of a read: 0 .. delay_us, depending on the sample */
+    int delay_us; /* of a read: 0 to delay_us, depending on the sample */
     int fail_open_at;
     int32_t fail_window[2]; /* reading these windows fails; -1 = none */
     int slow;               /* which of the two takes 3 ms */
-    int together;           /* a read waits until this many have begun since the last that waited */
-    bool until_released;    /* a read waits until the loader is given back */
+    int together;           /* a read waits until this many have begun since the last group */
+    bool until_released;    /* a read waits until the loader is being released */
     atomic_int opened, closed, reads;
-    struct sample *log; /* order of reading; for one thread */
+    struct sample *log; /* order of reads, for one thread */
 };
 
 struct fake_reader {
@@ -140,7 +140,8 @@ static struct fake fake_none(void)
     return (struct fake) { .fail_open_at = -1, .fail_window = { -1, -1 } };
 }
 
-/* A loader with its ring and an order of `count` samples: window k of slides drawn at random. */
+/* A loader with its ring and an order of `count` samples from randomly drawn
+ * slides; sample k is window k. */
 struct rig {
     struct sample *order;
     struct loader_batch slots[SLOTS_MAX];
@@ -188,8 +189,8 @@ static void rig_release(struct rig *rig)
     free(rig->order);
 }
 
-/* Each row holds the sample, label and pixels of its place in the order; nothing lies behind the
- * batch. */
+/* Each row must have the sample, label and pixels of its place in the order, and the memory after
+ * the batch must be unchanged. */
 static void check_batch(const struct rig *rig, const struct loader_batch *slot, int batch)
 {
     for (int row = 0; row < slot->count; row++) {
@@ -205,7 +206,7 @@ static void check_batch(const struct rig *rig, const struct loader_batch *slot, 
     for (int t = 0; t < TOWERS; t++) cr_assert_eq(slot->pixels[t][batch * WINDOW_BYTES], GUARD);
 }
 
-/* All batches from `first` to the end come in order. */
+/* All batches from `first` to the end must come in order. */
 static void check_epoch(int count, int first, int batch, int slots, int threads, int delay_us)
 {
     struct fake fake = fake_none();
@@ -257,8 +258,8 @@ Test(loader, an_empty_order_ends_at_once, .timeout = 60)
     check_epoch(50, 50, 4, 2, 3, 0);
 }
 
-/* The six batches before windows `broken` and 65 come out; writes the message that takes the place
- * of the seventh. */
+/* The six batches before windows `broken` and 65 must come; writes the message
+ * returned in place of the seventh. */
 static void check_error(int threads, int broken, int slow, char message[1024])
 {
     struct fake fake = fake_none();
@@ -297,8 +298,7 @@ Test(loader, batches_before_a_broken_window_come_out_then_its_error, .timeout = 
     char want[1024], message[1024];
     for (int broken = 60; broken < 70; broken++) {
         check_error(1, broken, 0, want);
-        for (int k = 0; k < 6;
-             k++) { /* the one found last must not hide the one that comes first */
+        for (int k = 0; k < 6; k++) { /* the last one found must not hide the first in order */
             check_error(threads[k / 2], broken, k % 2, message);
             cr_assert_str_eq(message, want);
         }
@@ -335,7 +335,7 @@ Test(loader, does_not_finish_a_batch_before_it_ends, .timeout = 60)
     cr_assert_eq(fake.reads, 1, "%d rows were read, all but one behind the end", fake.reads);
 }
 
-/* No row of a batch is done before all of them are begun. */
+/* No row of a batch is finished before all have begun. */
 Test(loader, readers_share_the_rows_of_one_batch, .timeout = 60)
 {
     struct fake fake = fake_none();
@@ -397,7 +397,7 @@ Test(loader, reads_no_further_than_the_ring_and_then_sleeps, .timeout = 60)
     struct loader_batch *slot;
     cr_assert(rig_init(&rig, &fake, 1000, 0, BATCH, SLOTS, READERS));
     cr_assert(loader_next(rig.loader, &slot, &rig.err));
-    for (int slots = SLOTS; slots <= SLOTS + 1; slots++) { /* the second time with one back */
+    for (int slots = SLOTS; slots <= SLOTS + 1; slots++) { /* the second time with one recycled */
         cr_assert(comes_to(&fake.reads, slots * BATCH), "%d rows are read of %d", fake.reads,
                   slots * BATCH);
         cr_assert(comes_to(&asleep, READERS), "%d of %d readers sleep", asleep, READERS);

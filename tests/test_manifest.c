@@ -1,4 +1,4 @@
-/* The list of slides: what is read, and what is refused with which line. */
+/* The manifest: what is read, and what is refused with the number of which line. */
 #include "micromet/slide/manifest.h"
 
 #include "temporary.h"
@@ -115,8 +115,7 @@ Test(manifest, refuses_a_slide_in_two_splits_naming_both_lines, FOLDER)
     snprintf(csv, sizeof csv, text, "b.tif", "train");
     refused(csv, "lines 3 and 4 name the same slide");
     temporary_write("a.tif", "x", 1);
-    snprintf(csv, sizeof csv, text, "./a.tif",
-             "test"); /* another spelling of a file that is there */
+    snprintf(csv, sizeof csv, text, "./a.tif", "test"); /* another path to an existing file */
     refused(csv, "lines 2 (train) and 4 (test) put the same slide");
 }
 

@@ -1,4 +1,4 @@
-/* Metrics against values worked out by hand, and against a plain comparison of all pairs. */
+/* Metrics against values computed by hand, and against a simple comparison of all pairs. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdlib.h>

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "micromet/base/random.h"
+#include "micromet/base/size.h"
 #include "micromet/data/augment.h"
 #include "micromet/nn/inception_v3.h"
 #include "micromet/nn/model.h"
@@ -79,7 +80,7 @@ static void bench_release(struct bench *b)
     free(b->labels);
 }
 
-/* Loss with the parameters as they are: a step with learning rate 0. */
+/* Loss with the current parameters: a step with learning rate 0. */
 static double loss_of(struct bench *b, float *probabilities)
 {
     float loss;
@@ -106,7 +107,7 @@ Test(model, article_has_the_published_numbers_of_values)
     bench_release(&b);
 }
 
-/* The place among the convolutions of the array that a layer's name stands in; -1 for others. */
+/* Index of the convolution that the parameter belongs to, by its layer's name; -1 for others. */
 static int convolution_of(const char *parameter, const char *end)
 {
     char name[128];
@@ -120,7 +121,8 @@ static int convolution_of(const char *parameter, const char *end)
     return -1;
 }
 
-/* By what a step changes: Keras creates the layers of a block in another order than rows stand. */
+/* Determined by what a step changes: Keras creates the layers of a block in
+ * another order than the table's. */
 Test(model, keras_150_trains_exactly_the_convolutions_behind_the_cut)
 {
     bool wanted[INCEPTION_CONVOLUTIONS] = { [40] = true, [43] = true, [48] = true, [49] = true };
@@ -169,8 +171,8 @@ static void check_gradient(struct bench *b, const char *name, double length)
     for (size_t i = 0; i < n; i++) norm += (double)gradient[i] * gradient[i];
     norm = sqrt(norm);
     cr_assert(norm > 0, "%s has no gradient", name);
-    /* half along the gradient, half at random: large enough to be measured, not blind
-     * to the rest */
+    /* half along the gradient, half random: large enough to measure, but
+     * not limited to the gradient */
     float *direction = malloc(n * 4);
     for (size_t i = 0; i < n; i++) {
         direction[i] = (float)(gradient[i] / norm + 0.3 * random_normal(&random) / sqrt((double)n));
@@ -212,7 +214,7 @@ Test(model, gradients_of_the_whole_network_agree_with_finite_differences)
     struct bench b;
     struct model_spec spec = article(139, 4);
     bench_init(&b, spec);
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) check_gradient(&b, names[i], 3e-3);
+    for (size_t i = 0; i < COUNT_OF(names); i++) check_gradient(&b, names[i], 3e-3);
     bench_release(&b);
 }
 
@@ -248,24 +250,24 @@ Test(model, folded_inference_agrees_with_the_unfolded_forward_pass)
     bench_release(&b);
 }
 
-/* Its folded weights would be those of before the step. */
+/* The folded weights would be those before the step. */
 Test(model, inference_behind_a_step_without_a_refresh_is_a_programmers_error, .signal = SIGABRT)
 {
     struct bench b;
     struct model_spec spec = article(75, 1);
     float probability;
     spec.towers = 1;
-    strcpy(spec.model.freeze, "all"); /* the head trains */
+    strcpy(spec.model.freeze, "all"); /* only the head trains */
     bench_init(&b, spec);
     loss_of(&b, NULL);
     cr_assert(model_refresh(b.model, &b.err), "%s", b.err.message);
     cr_assert(model_predict(b.model, &b.batch, &probability, &b.err), "%s", b.err.message);
     loss_of(&b, NULL);
-    model_predict(b.model, &b.batch, &probability, &b.err); /* ends here */
+    model_predict(b.model, &b.batch, &probability, &b.err); /* aborts here */
     bench_release(&b);
 }
 
-/* Passes come back in the order of their submission, each with what it was submitted with. */
+/* Passes are collected in the order of submission, each with its own tag. */
 Test(model, collecting_a_step_tells_which_one_it_was)
 {
     struct bench b;
@@ -325,7 +327,7 @@ Test(model, a_fixed_model_predicts_the_same_and_keeps_only_the_head)
     bench_release(&fixed);
 }
 
-/* Batches go through the first blocks in chunks; a window alone is a chunk of its own. */
+/* Batches pass through the first blocks in chunks; a single window is a chunk. */
 Test(model, a_batch_gives_what_its_windows_give_alone)
 {
     enum { BATCH = 12 };
@@ -414,7 +416,7 @@ static void pass_release(struct pass *pass)
     for (int i = 0; i < FOLLOWED; i++) free(pass->gradients[i]);
 }
 
-/* |a - b|, as a share of |b - shift|. */
+/* a - b| as a fraction of |b - shift|. */
 static double off(const float *a, const float *b, int64_t count, double shift)
 {
     double apart = 0, norm = 0;
@@ -425,8 +427,8 @@ static double off(const float *a, const float *b, int64_t count, double shift)
     return sqrt(apart / norm);
 }
 
-/* How far a pass is from the exact one: logits as a share of how they differ between windows, then
- * gradients of their norms. */
+/* How far a pass is from the exact one: logits relative to their variation between windows, then
+ * gradients relative to their norms. */
 static void distances(const struct pass *pass, const struct pass *exact, double far[2 + FOLLOWED])
 {
     for (int i = 0; i < 2; i++) {
@@ -438,7 +440,8 @@ static void distances(const struct pass *pass, const struct pass *exact, double 
         far[2 + i] = off(pass->gradients[i], exact->gradients[i], exact->counts[i], 0);
 }
 
-/* Statistics are frozen: over the few values of small maps batch norm amplifies any rounding. */
+/* Statistics are frozen, because with the few values of small maps batch
+ * norm amplifies any rounding. */
 Test(model, bf16_activations_follow_fp32_within_their_rounding)
 {
     struct model_spec spec = article(75, WINDOWS);
@@ -520,7 +523,7 @@ Test(model, activations_agree_with_an_independent_implementation)
     pretrained_release(&pretrained);
     size_t count;
     float *input = floats_read("input", &count);
-    for (size_t i = 0; i < sizeof layers / sizeof layers[0]; i++) {
+    for (size_t i = 0; i < COUNT_OF(layers); i++) {
         float *values, *wanted = floats_read(layers[i][0], &count);
         int shape[4];
         cr_assert(model_activation(b.model, 0, input, layers[i][1], &values, shape, &b.err), "%s",

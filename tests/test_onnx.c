@@ -1,5 +1,6 @@
-/* ONNX: graphs as other programs write them are read, what is written reads back, and files that
- * lie about their sizes, point elsewhere or ask for too much are refused by name. */
+/* ONNX: graphs of other programs are read, written ones read back, and files with wrong sizes,
+ * external data elsewhere or excessive demands are refused with a reason. */
+#include "micromet/base/size.h"
 #include "micromet/format/onnx.h"
 #include "onnx/onnx.pb-c.h"
 #include "temporary.h"
@@ -9,7 +10,7 @@ enum {
     HALF = ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT16
 };
 
-/* A file in the making: nodes and initializers in arrays of pointers, as protobuf-c wants them. */
+/* A file being built: nodes and initializers in arrays of pointers, as protobuf-c expects. */
 enum { PARTS_MAX = 24 };
 static Onnx__ModelProto model;
 static Onnx__GraphProto graph;
@@ -31,7 +32,7 @@ static void begin(void)
     graph.initializer = tensor_list;
 }
 
-/* Float values without data of their own; the caller says where they are. */
+/* A float tensor whose data the caller sets. */
 static Onnx__TensorProto *make_tensor(size_t place, const char *name, int type, int dims,
                                       const int64_t *shape)
 {
@@ -98,8 +99,8 @@ static void save(const char *name)
 static const float weight[] = { 1, -2, 3, 4 }, ones[] = { 1, 1 }, means[] = { 0.5f, -0.5f };
 static const int64_t weight_shape[] = { 2, 2, 1, 1 }, channels[] = { 2 };
 
-/* Conv with a Constant as bias, batch norm whose variance is its scale by another name, as PyTorch
- * writes equal arrays, and a Conv of half floats that are stored one by one. */
+/* A Conv with a Constant as bias; a batch norm whose variance refers to the array of its scale, as
+ * PyTorch writes equal arrays; and a Conv of half floats stored one by one. */
 static void make_graph(void)
 {
     static int32_t halves[] = { 0x3c00, 0xc000, 0x0001, 0x7bff }; /* 1, -2, 2^-24, 65504 */
@@ -199,7 +200,7 @@ Test(onnx, values_in_another_file_are_refused_with_the_remedy)
     expect_refusal("m.onnx", "save_as_external_data=False");
 }
 
-/* One thing wrong with the first convolution's weights. */
+/* Single errors in the first convolution's weights. */
 static const struct {
     const char *what;
     int64_t first_dim;
@@ -218,7 +219,7 @@ static const struct {
 Test(onnx, tensors_that_do_not_fit_themselves_are_refused)
 {
     make_graph();
-    for (size_t i = 0; i < sizeof wrongs / sizeof *wrongs; i++) {
+    for (size_t i = 0; i < COUNT_OF(wrongs); i++) {
         shapes[0][0] = wrongs[i].first_dim;
         tensors[0].raw_data.len = wrongs[i].bytes;
         tensors[0].data_type = wrongs[i].type;
@@ -264,7 +265,7 @@ Test(onnx, other_files_are_refused)
     expect_refusal("missing", "cannot open");
 }
 
-/* Wrap `size` bytes at the end of a buffer of `room` into a field; returns the new size. */
+/* Wrap the last `size` bytes of a buffer of `room` bytes into a field; returns the new size. */
 static size_t wrap(uint8_t *buffer, size_t room, size_t size, uint8_t tag)
 {
     uint8_t head[8];
@@ -307,8 +308,7 @@ Test(onnx, a_small_file_cannot_ask_for_much_memory)
     expect_refusal("wide", "asks for more memory than its size explains");
 }
 
-/* --- Writing -----------------------------------------------------------------------------------
- */
+/* --- Writing ---------------------------------------------------------------------------------- */
 
 static bool fill(void *context, int index, void *values, struct error *err)
 {

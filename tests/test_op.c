@@ -1,5 +1,4 @@
-/* Which ops make sense: every rule of op_check() broken once by itself, and what the counters
- * count. */
+/* Validity of ops: each rule of op_check() violated by itself; and the functions that count. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stddef.h>
@@ -15,7 +14,7 @@ static struct tensor tensor(enum dtype dtype, int n, int size, int c)
         struct tensor) { .dtype = dtype, .n = n, .h = size, .w = size, .c = c, .pixel_stride = c };
 }
 
-/* An op of the kind that makes sense. */
+/* A valid op of the kind. */
 static struct op valid(enum op_kind kind)
 {
     const struct op_window window = { 3, 3, .stride = 2, .pad_h = 1, .pad_w = 1 };
@@ -59,13 +58,13 @@ static struct op valid(enum op_kind kind)
     return op;
 }
 
-/* A member of struct op, and what to write there. */
+/* A member of struct op, and its new value. */
 struct change {
     enum op_kind kind;
     enum { INT, INT64, BOOL, FLOAT } type;
     size_t offset;
     double value;
-    const char *reason; /* part of the message; NULL: the op still makes sense */
+    const char *reason; /* part of the message; NULL: the op is still valid */
 };
 
 #define AT(member) offsetof(struct op, member)
@@ -111,7 +110,7 @@ static const struct change changes[] = {
     { OP_POOL, INT, AT(y.c), 7, "8 channels do not become 7" },
     { OP_POOL, BOOL, AT(pool.accumulate), true, "only gradients are added" },
     { OP_POOL_BACKWARD, BOOL, AT(pool.accumulate), true, NULL },
-    /* element by element */
+    /* element-wise */
     { OP_RELU_BACKWARD, INT, AT(x.dtype), DTYPE_U8, "must be float32 or bfloat16" },
     { OP_DROPOUT, INT, AT(x.dtype), DTYPE_BF16, "must have one type" },
     { OP_BATCH_NORM_BACKWARD, INT, AT(x.n), 1, "1 images do not become 2" },
@@ -204,14 +203,14 @@ Test(op, one_broken_rule_is_enough)
     }
 }
 
-/* Rules that take two changes, since one of them would break another rule. */
+/* Rules that need two changes, since one alone would violate another rule. */
 Test(op, rules_that_one_change_cannot_break_alone)
 {
     struct op op = valid(OP_CONVOLUTION); /* a window larger than the padded map */
     op.convolution.window.kernel_w = 12;
     op.y.w = 1;
     expect_refused(&op, "a window of 3×12 pixels");
-    op = valid(OP_POOL); /* the padding holds the whole first window */
+    op = valid(OP_POOL); /* the first window is entirely padding */
     op.pool.window.pad_h = 3;
     op.y.h = 7;
     expect_refused(&op, "a window would hold no pixel");
@@ -264,7 +263,7 @@ Test(op, dense_is_an_unpadded_product_of_matrices)
                      .convolution.window = { 1, 1, .stride = 3 } };
     struct error err = { 0 };
     cr_expect(op_is_dense(&op));
-    op.convolution.window.pad_h = op.convolution.window.pad_w = 1; /* it sees the padding alone */
+    op.convolution.window.pad_h = op.convolution.window.pad_w = 1; /* it covers padding only */
     cr_expect(op_check(&op, &err), "%s", err.message);
     cr_expect_not(op_is_dense(&op));
     op = valid(OP_CONVOLUTION);

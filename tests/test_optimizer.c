@@ -1,8 +1,9 @@
-/* Update rules over many steps: the backend's float32 beside the formulas of nn/optimizer.h written
- * out in double, and first steps worked out by hand. */
+/* Update rules over many steps: the backend's float32 against the formulas of nn/optimizer.h in
+ * double, and first steps computed by hand. */
 #include <criterion/criterion.h>
 #include <math.h>
 
+#include "micromet/base/size.h"
 #include "micromet/nn/optimizer.h"
 #include "op_case.h"
 
@@ -16,7 +17,7 @@ static const struct config_optimizer rules[] = {
     { .name = OPTIMIZER_SGD, .momentum = 0.9 },
     { .name = OPTIMIZER_SGD, .weight_decay = 0.1 },
 };
-enum { RULES = sizeof rules / sizeof rules[0] };
+enum { RULES = COUNT_OF(rules) };
 
 struct particle {
     double p, s1, s2;
@@ -137,7 +138,7 @@ Test(optimizer, many_steps_follow_the_formulas)
     backend_close(backend);
 }
 
-/* More than a GPU updates at one go. */
+/* More than a GPU updates in one pass of its grid. */
 Test(optimizer, millions_of_parameters_follow_the_formula)
 {
     struct backend *backend = op_case_backend(1);

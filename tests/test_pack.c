@@ -1,5 +1,5 @@
-/* Which windows are kept, the bytes of a pack, its reuse, and every way in which a pack
- * can be wrong. */
+/* Which windows are selected, the bytes of a pack, its reuse, and every way in
+ * which a pack can be wrong. */
 #include "micromet/slide/pack.h"
 
 #include <math.h>
@@ -9,6 +9,7 @@
 #include <xxhash.h>
 
 #include "micromet/base/random.h"
+#include "micromet/base/size.h"
 #include "micromet/slide/tissue.h"
 #include "temporary.h"
 #include "tiny_slide.h"
@@ -133,7 +134,7 @@ static uint64_t priority_of(uint64_t seed, const char *name, int64_t index)
     return high << 32 | random_u32(&random);
 }
 
-/* Share of tissue from the formula of the picture itself. */
+/* Share of tissue, computed from the formula of the image. */
 static float tissue_of(int64_t x0, int64_t y0)
 {
     int count = 0;
@@ -146,8 +147,7 @@ static float tissue_of(int64_t x0, int64_t y0)
     return (float)count / 6400;
 }
 
-/* All windows of `label` that may be kept, in the order of their priority; level 0 alone,
- * downsample 1. */
+/* All candidate windows of `label`, by descending priority; level 0 alone, downsample 1. */
 static int expect_class(const struct config *config, int label, struct expected *out)
 {
     const int64_t stride = config->data.stride;
@@ -258,7 +258,7 @@ Test(pack, bytes_do_not_depend_on_threads_or_cache, FOLDER)
         int threads;
         size_t cache_bytes;
     } ways[] = { { 2, 0 }, { 5, 64 << 20 }, { 3, 1 } };
-    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+    for (size_t i = 0; i < COUNT_OF(ways); i++) {
         build(&row, &config, ways[i].threads, ways[i].cache_bytes);
         uint8_t *other = temporary_read("packs/a.pack", &other_size);
         cr_assert_eq(size, other_size);
@@ -353,7 +353,7 @@ Test(pack, of_a_changed_slide_is_not_reused, FOLDER)
 
 /* --- What goes wrong ------------------------------------------------------------------------- */
 
-/* A pack with few windows, as packs/a.pack and as malloc'ed bytes to spoil. */
+/* A pack with few windows, as packs/a.pack and as malloc'ed bytes to be corrupted. */
 static uint8_t *build_small(struct pack_header *header, size_t *size)
 {
     const struct manifest_row row = make_row("a.tif", "a_mask.tif", 1);
@@ -395,14 +395,14 @@ Test(pack, a_flipped_bit_anywhere_is_found, FOLDER)
         { offsetof(struct pack_header, count), true },
         { offsetof(struct pack_header, table_hash), true },
         { offsetof(struct pack_header, header_hash) + 7, true },
-        { 4000, true }, /* behind the header */
+        { 4000, true }, /* after the header */
         { 4096 + offsetof(struct window, label), true },
         { 4096 + offsetof(struct window, x_level0), true },
-        { pixels - 1, true }, /* the gap behind the table */
+        { pixels - 1, true }, /* the gap after the table */
         { pixels, false },
         { size - 1, false },
     };
-    for (size_t i = 0; i < sizeof flips / sizeof *flips; i++) {
+    for (size_t i = 0; i < COUNT_OF(flips); i++) {
         bytes[flips[i].at] ^= 1;
         temporary_write("packs/a.pack", bytes, size);
         bytes[flips[i].at] ^= 1;
@@ -433,7 +433,7 @@ Test(pack, a_file_that_is_cut_off_or_no_pack_is_refused, FOLDER)
                  { 4096, "cut off" },
                  { 4095, "is not a window pack" },
                  { 0, "is not a window pack" } };
-    for (size_t i = 0; i < sizeof cuts / sizeof *cuts; i++) {
+    for (size_t i = 0; i < COUNT_OF(cuts); i++) {
         struct error err = { 0 };
         temporary_write("packs/a.pack", bytes, cuts[i].size);
         cr_assert_not(pack_open(&pack, temporary_path("packs/a.pack"), false, &err));
@@ -447,7 +447,7 @@ Test(pack, a_file_that_is_cut_off_or_no_pack_is_refused, FOLDER)
     free(bytes);
 }
 
-/* A header whose hash is right but whose numbers lie. */
+/* Headers with a correct hash but wrong numbers. */
 Test(pack, a_header_that_lies_is_refused, FOLDER)
 {
     size_t size;

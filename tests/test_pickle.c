@@ -1,10 +1,11 @@
-/* The pickle reader, on pickles written out byte by byte: what it knows it reads, everything else
- * is refused by name. */
+/* The pickle reader, on pickles written byte by byte: supported ones are read, everything else
+ * is refused with its name. */
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "format/pickle.h"
+#include "micromet/base/size.h"
 
 /* A string literal without its NUL. */
 #define BYTES(text) text, sizeof(text) - 1
@@ -62,7 +63,7 @@ Test(pickle, numbers_of_every_width_are_read)
         { BYTES(PROTOCOL_2 "\x8a\x03\xff\xff\x00."), 65535 },
         { BYTES(PROTOCOL_2 "\x8a\x08\x00\x00\x00\x00\x00\x00\x00\x80."), INT64_MIN },
     };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
         const struct pickle_value *value = expect_value(cases[i].bytes, cases[i].size);
         cr_expect_eq(value->kind, PICKLE_INT);
         cr_expect_eq(value->integer, cases[i].value, "case %zu", i);
@@ -155,7 +156,7 @@ Test(pickle, functions_and_classes_are_refused_by_name)
         { BYTES(PROTOCOL_2 "P0\n."), "opcode 0x50, which no state dict needs" },
         { BYTES("\x80\x05\x97."), "opcode 0x97" },
     };
-    expect_refusals(cases, sizeof cases / sizeof *cases);
+    expect_refusals(cases, COUNT_OF(cases));
 }
 
 Test(pickle, malformed_programs_are_refused)
@@ -211,7 +212,7 @@ Test(pickle, malformed_programs_are_refused)
         { BYTES(PROTOCOL_2 "ctorch\nSize\n)R."), "other than a tuple" },
         { BYTES(PROTOCOL_2 "ccollections\nOrderedDict\n](NNe\x85R."), "other than pairs" },
     };
-    expect_refusals(cases, sizeof cases / sizeof *cases);
+    expect_refusals(cases, COUNT_OF(cases));
 }
 
 Test(pickle, cut_short_anywhere_it_is_refused)

@@ -1,13 +1,14 @@
-/* Pictures are read back and measured: where colour stands, how long the scale bar is, what is left
- * clear. */
+/* Plots are read back as pixels and measured: where colours are, the length of the scale bar,
+ * and which areas are empty. */
 #include <math.h>
 
+#include "micromet/base/size.h"
 #include "micromet/format/image.h"
 #include "micromet/report/plot.h"
 #include "report/plot_canvas.h"
 #include "temporary.h"
 
-/* fontconfig keeps its cache to the end of the process; the leak sanitizer asks for this name. */
+/* fontconfig keeps its cache until the process ends; the leak sanitizer requires this name. */
 const char *__lsan_default_suppressions(void);
 const char *__lsan_default_suppressions(void)
 {
@@ -53,7 +54,7 @@ static bool is_color(const uint8_t *rgb, const uint8_t *color)
     return true;
 }
 
-/* Where the colour stands within [left, right) × [top, bottom). */
+/* Bounding box of the colour within [left, right) × [top, bottom). */
 static struct box find_within(const struct image *image, const uint8_t *color, struct box within)
 {
     struct box box = { within.right, within.bottom, within.left, within.top, 0, 0, 0 };
@@ -79,14 +80,14 @@ static struct box find(const struct image *image, const uint8_t *color)
     return find_within(image, color, (struct box) { 0, 0, image->width, image->height, 0, 0, 0 });
 }
 
-/* Words as they stand on a page. */
+/* Words and their place on a page. */
 struct words {
     double x, y; /* as for canvas_text() */
     struct text_style style;
     const char *text;
 };
 
-/* True if the picture holds these words: every pixel of their ink is at least as dark in it (lines
+/* Whether the image contains these words: every pixel of their ink is at least as dark in it (lines
  * may cross them), and most of the blank pixels around them are blank. */
 static bool reads(const struct image *image, const struct words *words)
 {
@@ -234,7 +235,7 @@ Test(plot, titles_of_any_bytes_are_drawn)
          "and on ……………………………"),
     };
     const struct curve_point points[] = { { 0.5, 1, 1, 1 } };
-    for (size_t i = 0; i < sizeof titles / sizeof *titles; i++) {
+    for (size_t i = 0; i < COUNT_OF(titles); i++) {
         struct error err = { 0 };
         cr_assert(plot_roc(temporary_path("t.png"), titles[i], points, 1, 0.5, NULL, &err), "%s",
                   err.message);
@@ -410,7 +411,7 @@ Test(plot, slide_shows_tissue_and_tumour_outlines)
 Test(plot, slides_of_any_shape_are_drawn)
 {
     static const int shapes[][2] = { { 1, 1 }, { 3000, 2 }, { 2, 3000 }, { 2500, 1800 } };
-    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+    for (size_t i = 0; i < COUNT_OF(shapes); i++) {
         int width = shapes[i][0], height = shapes[i][1];
         struct error err = { 0 };
         uint8_t *rgb = calloc((size_t)width * (size_t)height, 3);

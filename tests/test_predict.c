@@ -1,7 +1,7 @@
-/* Predictions with batches under way give what each batch gives alone: a slot that goes back to its
- * readers while its pass is still to be copied or computed holds another batch's pixels by then,
- * and its predictions are wrong. On the backend under test; work of the simulated device is put off
- * until something waits for it. */
+/* Predictions with several batches in flight equal those of each batch alone. If a slot were
+ * returned to the readers while its pass is still to be copied or computed, it would hold another
+ * batch's pixels and the predictions would be wrong. Runs on the backend under test; the simulated
+ * device delays work until something waits for it. */
 #include <math.h>
 #include <unistd.h>
 
@@ -14,7 +14,7 @@
 enum { WINDOW = 75, BATCH = 2, STRIDE = 70, WINDOWS = 3 * 3 };
 static const struct tiny_level size = { 250, 250 };
 
-/* Noise in patches of colour, so that no two windows look alike to the network. */
+/* Noise in patches of colour, so that all windows differ for the network. */
 static void patches(const void *context, int level, int x, int y, uint8_t *pixel)
 {
     const uint32_t noise = tiny_hash(level, x, y) % 40, color = tiny_hash(level, x / 50, y / 50);
@@ -25,7 +25,7 @@ static void patches(const void *context, int level, int x, int y, uint8_t *pixel
 struct rig {
     struct backend *backend;
     struct model *model;
-    struct checkpoint checkpoint; /* as far as a heat map asks */
+    struct checkpoint checkpoint; /* as far as a heat map needs it */
     struct dataset_slide slides[2];
     struct window windows[WINDOWS];
     struct dataset dataset; /* of the first slide */
@@ -80,13 +80,13 @@ static void rig_release(struct rig *rig)
     backend_close(rig->backend);
 }
 
-/* The second slide can no longer be read behind its first tiles. */
+/* Truncate the second slide, so that it cannot be read after its first tiles. */
 static void cut_second_slide(void)
 {
     cr_assert_eq(truncate(temporary_path("b.tif"), 6 * TINY_TILE * TINY_TILE * 3), 0);
 }
 
-/* One batch at a time, each waited for. Refuses a network that tells no windows apart. */
+/* Predict one batch at a time. Fails if the network gives all windows the same probability. */
 static void predict_alone(struct rig *rig, int orientations, float expected[WINDOWS])
 {
     static uint8_t pixels[BATCH][WINDOW * WINDOW * 3];
@@ -145,7 +145,7 @@ static bool draw_heatmap(struct rig *rig, struct predictor *predictor, int slide
                            &options, &rig->err);
 }
 
-/* Readers gather windows into batches as they come, and batches of others may round otherwise. */
+/* Readers fill batches in any order, and results may be rounded differently in another batch. */
 static void expect_heatmap(struct rig *rig, struct predictor *predictor, int threads,
                            const float expected[WINDOWS])
 {
@@ -217,7 +217,7 @@ Test(predict, a_slide_that_cannot_be_read_leaves_the_network_to_the_next)
     rig_release(&rig);
 }
 
-/* More readers than slots, so that some wait for one when the device fails. */
+/* More readers than slots, so that some are waiting for one when the device fails. */
 Test(predict, a_device_that_fails_ends_a_heat_map_and_its_readers)
 {
     struct rig rig;

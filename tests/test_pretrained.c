@@ -1,8 +1,8 @@
-/* Files of weights matched to towers: by torchvision's names, by the rank of Keras' numbers and by
- * the order of a graph; and what is made of folded batch norms.
+/* Files of weights matched to towers: by torchvision's names, by the rank of Keras' numbers or by
+ * the order of a graph; and folded batch norms.
  *
- * Arrays are made in memory, each a window of one block of random numbers, so that every place has
- * values of its own. */
+ * Arrays are made in memory, each a window of one block of random numbers, so that every
+ * place has distinct values. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdio.h>
@@ -79,7 +79,7 @@ static void add_keras(struct weights *w, int units, int first, int first_norm)
     }
 }
 
-/* A graph without telling names. */
+/* A graph without meaningful names. */
 static void add_graph(struct weights *w, int vectors)
 {
     for (int u = 0; u < INCEPTION_CONVOLUTIONS; u++) {
@@ -195,7 +195,7 @@ static void check_keras(int units, int first, int first_norm)
 Test(pretrained, keras_numbers_count_by_rank)
 {
     check_keras(INCEPTION_CONVOLUTIONS, 1, 1);        /* Keras 2 */
-    check_keras(INCEPTION_CONVOLUTIONS, 0, 7);        /* Keras 3 counts from nothing */
+    check_keras(INCEPTION_CONVOLUTIONS, 0, 7);        /* Keras 3 gives the first no number */
     check_keras(INCEPTION_CONVOLUTIONS, 95, 95);      /* the second model of a session */
     check_keras(2 * INCEPTION_CONVOLUTIONS, 95, 189); /* two towers */
 }
@@ -339,7 +339,7 @@ Test(pretrained, keras_kernels_are_turned)
     pretrained_release(&p);
 }
 
-/* What a tower computes with: w*s and beta - mean*s. */
+/* The folded weights that a tower uses: w*s and beta - mean*s. */
 static double scale_of(const struct pretrained *p, int unit, int channel, double *bias)
 {
     float *const v[] = { values_of(p, unit, UNIT_GAMMA), values_of(p, unit, UNIT_BETA),

@@ -1,9 +1,9 @@
-/* The reference proves itself: gradients against central differences of its own forward pass, and a
- * few values worked out by hand.
+/* Tests of the reference: gradients against central differences of its own forward pass, and a
+ * few values computed by hand.
  *
- * L = sum of dy * y over the outputs is differentiated. Inputs are multiples of 2^-8 and the
- * step is 2^-11, so that the stepped inputs are exact in float32 and differences are those
- * of double arithmetic. */
+ * The loss L = sum of dy * y over the outputs is differentiated. Inputs are multiples of 2^-8 and
+ * the step is 2^-11, so that the shifted inputs are exact in float32 and the differences are
+ * limited by double arithmetic only. */
 #include <criterion/criterion.h>
 #include <math.h>
 
@@ -70,8 +70,8 @@ static void run_forward(const struct op *forward, struct op_case *backward,
     reference_release(&r);
 }
 
-/* What the backward pass writes to `gradient` is the derivative by what the forward pass
- * reads from `input`. */
+/* What the backward pass writes to `gradient` must be the derivative with respect to
+ * `input` of the forward pass. */
 struct derivative {
     enum op_kind forward, backward;
     enum role input, gradient;
@@ -180,7 +180,7 @@ Test(reference, pool_gradients_are_derivatives)
                          &derivative);
 }
 
-/* Differences do not exist where two maxima tie, so the values are all different here. */
+/* Max pooling is not differentiable where maxima tie, so all values are distinct. */
 Test(reference, max_pool_gradients_are_derivatives)
 {
     const struct op forward = { .kind = OP_POOL,

@@ -1,11 +1,12 @@
-/* safetensors: what is written reads back, files made by hand read as the format says, bad files
- * are refused by name. */
+/* safetensors: written files read back, files made by hand are read as specified, and bad files
+ * are refused with a reason. */
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <xxhash.h>
 
+#include "micromet/base/size.h"
 #include "micromet/format/weights.h"
 #include "temporary.h"
 
@@ -13,7 +14,7 @@
  * 1, 2 … */
 static void write_raw(const char *name, const char *header, size_t align, size_t data_bytes)
 {
-    size_t length = (strlen(header) + align - 1) / align * align;
+    size_t length = round_up(strlen(header), align);
     uint8_t *bytes = calloc(8 + length + data_bytes, 1);
     for (int i = 0; i < 8; i++) bytes[i] = (uint8_t)((uint64_t)length >> (8 * i));
     memset(bytes + 8, ' ', length);
@@ -49,7 +50,7 @@ static const struct weight_array arrays[] = {
     { .name = "empty", .dims = 2, .shape = { 0, 3 }, .count = 0, .data = matrix, .dtype = "F32" },
     { .name = "größe \"x\"", .dims = 1, .shape = { 2 }, .count = 2, .data = big, .dtype = "I64" },
 };
-enum { ARRAYS = sizeof arrays / sizeof *arrays };
+enum { ARRAYS = COUNT_OF(arrays) };
 
 static void write_sample(const char *name)
 {
@@ -196,7 +197,7 @@ Test(safetensors, bad_headers_are_refused_with_the_tensor_and_the_reason)
         { "{} {}", 0, "header, byte" },
         { "", 0, "header, byte" },
     };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
         write_raw("bad.safetensors", cases[i].header, 8, cases[i].bytes);
         expect_refusal("bad.safetensors", cases[i].reason);
     }
@@ -229,7 +230,8 @@ Test(safetensors, file_cut_short_anywhere_is_refused)
     free(bytes);
 }
 
-/* All but the name of the checksum itself, without which a file is one of other writers. */
+/* Every bit, except in the name of the checksum: without that, the file
+ * counts as another program's. */
 Test(safetensors, any_changed_bit_is_refused)
 {
     static const char key[] = "micromet.xxh3";
@@ -278,7 +280,7 @@ Test(safetensors, checksum_is_of_the_whole_file_with_its_digits_as_zeros)
     expect_refusal("w.safetensors", "is damaged: its checksum does not fit its content; copy it");
     uint8_t *key = memmem(bytes, size, "micromet.xxh3", 13);
     key[0] = 'M';
-    temporary_write("w.safetensors", bytes, size); /* as earlier programs and others wrote it */
+    temporary_write("w.safetensors", bytes, size); /* as earlier and other programs write it */
     cr_assert(safetensors_read(&weights, temporary_path("w.safetensors"), &err), "%s", err.message);
     weights_release(&weights);
     free(bytes);
@@ -316,7 +318,7 @@ Test(safetensors, writer_refuses_names_it_could_not_read_back)
     cr_assert_eq(temporary_count(), 0, "nothing was written");
 }
 
-/* A limit on the size of files stands for the full disk. */
+/* Simulate a full disk by a limit on the size of files. */
 Test(safetensors, full_disk_is_reported_and_leaves_the_old_file)
 {
     static const float many[4096];

@@ -10,7 +10,7 @@
 
 enum { SLIDES_MAX = 8 };
 
-/* A dataset that has labels and nothing else. labels: one string of 0 and 1 for each slide. */
+/* A dataset with labels only. labels: one string of 0 and 1 per slide. */
 struct labels {
     struct dataset dataset;
     struct window *windows[SLIDES_MAX];
@@ -71,9 +71,9 @@ static void check_order(enum sampling method, const struct sample *want, int cou
     labels_release(&labels);
 }
 
-/* Recorded from a Python program that has its own Philox4x32-10 (checked with Random123's known
- * answers): seed 42, epoch 3, the four slides above. An order that changes breaks the resumption of
- * every run. */
+/* Recorded from a Python program with its own Philox4x32-10 (checked with
+ * Random123's known answers): seed 42, epoch 3, the four slides above. If the order
+ * changes, no run can be resumed. */
 Test(sampler, class_then_slide_gives_the_recorded_order)
 {
     static const struct sample want[] = { { 1, 3 }, { 0, 2 }, { 0, 4 }, { 2, 1 },

@@ -1,5 +1,5 @@
-/* The child process that looks at HDF5: what it can do is compute, and whatever ends it
- * is an error. */
+/* The child process that examines HDF5 files: it can do nothing but compute, and
+ * whatever ends it is an error. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>

@@ -1,5 +1,5 @@
-/* Slides: facts, pixels against OpenSlide itself and against the region asked for, and what is said
- * of bad files. */
+/* Slides: their properties, pixels against OpenSlide itself and against the requested region, and
+ * the errors for bad files. */
 #include "micromet/slide/slide.h"
 
 #include <criterion/criterion.h>
@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "micromet/base/random.h"
+#include "micromet/base/size.h"
 #include "support.h"
 #include "tiny_slide.h"
 
@@ -161,7 +162,7 @@ Test(slide, truncated_files_are_told_from_unknown_ones)
     static const char *const names[] = { "slides/tcga-derived-pyramid.tif",
                                          "slides/CMU-1-Small-Region.svs",
                                          "pcam-mosaic/validation_01.tif" };
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+    for (size_t i = 0; i < COUNT_OF(names); i++)
         for (double share = 0.1; share < 1; share += 0.2) {
             truncate_copy(names[i], share);
             err = (struct error) { 0 };
@@ -169,7 +170,7 @@ Test(slide, truncated_files_are_told_from_unknown_ones)
         }
 }
 
-/* Let the entry of the table of tile offsets that says `from` say `to`. */
+/* Change the entry of the table of tile offsets from `from` to `to`. */
 static void redirect_tile(uint32_t from, uint32_t to)
 {
     char *bytes;
@@ -227,7 +228,7 @@ Test(slide, damaged_tile_fails_at_its_place_and_the_slide_stays_failed)
     slide_cache_release(cache);
 }
 
-/* How many pixels of `rgb` are not `argb` over white. */
+/* Number of pixels of `rgb` that differ from `argb` over white. */
 static int wrong_pixels(const uint32_t *argb, const uint8_t *rgb, int count)
 {
     int wrong = 0;
@@ -237,7 +238,7 @@ static int wrong_pixels(const uint32_t *argb, const uint8_t *rgb, int count)
     return wrong;
 }
 
-/* Every block of every level, asked of OpenSlide directly. */
+/* Compare every block of every level with OpenSlide's own pixels. */
 static void compare_with_openslide(const char *name)
 {
     open_shared(name, 0);
@@ -273,7 +274,7 @@ Test(slide, blocks_are_openslides_pixels_of_an_aperio_slide)
     compare_with_openslide("slides/CMU-1-Small-Region.svs");
 }
 
-/* The level put together from its blocks. */
+/* The level, assembled from its blocks. */
 static uint8_t *whole_level(int level)
 {
     struct slide_cache *cache = cache_of(1 << 26);
@@ -355,7 +356,7 @@ Test(slide, regions_far_outside_are_background)
     struct slide_cache *cache = cache_of(1 << 20);
     static const int64_t corners[][2] = { { -1000, 0 }, { 0, -1000 },   { 100, 0 },
                                           { 0, 80 },    { 1 << 30, 0 }, { 0, 1 << 30 } };
-    for (size_t i = 0; i < sizeof corners / sizeof *corners; i++) {
+    for (size_t i = 0; i < COUNT_OF(corners); i++) {
         uint8_t *rgb = read_region(cache, 0, corners[i][0], corners[i][1], 30, 20);
         for (int p = 0; p < 600; p++) cr_assert(!memcmp(rgb + 3 * p, slide.background, 3));
         free(rgb);
@@ -364,8 +365,7 @@ Test(slide, regions_far_outside_are_background)
     slide_cache_release(cache);
 }
 
-/* A JPEG slide of 4×2 tiles of 256 px, one of which is not there: Aperio's scanners
- * leave them out. */
+/* A JPEG slide of 4×2 tiles of 256 px, one of which is missing: Aperio's scanners omit some. */
 static void write_gap(uint32_t missing)
 {
     static uint8_t tile[256 * 256 * 3];
@@ -412,7 +412,7 @@ Test(slide, cache_keeps_blocks_within_its_bound)
     static const struct {
         int64_t x, blocks_read;
     } steps[] = { { 0, 1 }, { 512, 2 }, { 0, 2 }, { 1024, 3 }, { 0, 3 }, { 512, 4 }, { 1024, 5 } };
-    for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+    for (size_t i = 0; i < COUNT_OF(steps); i++) {
         free(read_region(cache, 0, steps[i].x, 0, 100, 100));
         cr_assert_eq(slide_cache_blocks_read(cache), steps[i].blocks_read, "step %zu", i);
     }
@@ -431,7 +431,7 @@ Test(slide, window_corner_is_the_rounded_center_less_half_the_window)
     } cases[] = { { 0, 80, 96, 56 },     { 0, 299, 1000, 851 }, { 1, 80, 100000, 24959 },
                   { 2, 80, 57375, 960 }, { 2, 80, 57403, 960 }, { 2, 80, 57404, 961 },
                   { 2, 80, 0, -40 },     { 1, 75, 2, -37 } };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
         int64_t x, y;
         slide_window_corner(&made, cases[i].level, cases[i].x0, 0, cases[i].window, &x, &y);
         cr_assert_eq(x, cases[i].x, "case %zu: %ld", i, (long)x);

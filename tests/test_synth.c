@@ -1,10 +1,11 @@
-/* Synthetic slides: what OpenSlide and libtiff read back is what was asked for, and no byte depends
- * on tiles or threads. */
+/* Synthetic slides: OpenSlide and libtiff read back what was requested, and the bytes do not
+ * depend on tiles or threads. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <sys/types.h>
 #include <tiffio.h>
 
+#include "micromet/base/size.h"
 #include "micromet/slide/manifest.h"
 #include "micromet/slide/slide.h"
 #include "micromet/synth/synth.h"
@@ -31,7 +32,7 @@ static void write_or_fail(const struct synth_options *options, const char *name,
     cr_assert(ok, "%s", err.message);
 }
 
-/* A whole level of a mask through libtiff; malloc'ed. */
+/* A whole level of a mask, read with libtiff; malloc'ed. */
 static uint8_t *mask_level(const char *name, int level, uint32_t *width, uint32_t *height)
 {
     uint32_t tile;
@@ -171,7 +172,7 @@ Test(synth, each_level_averages_the_one_above)
             double mean = (four[1] + four[4] + four[row + 1] + four[row + 4]) / 4.0;
             sum += fabs(mean - rgb[3 * ((size_t)y * (size_t)width + (size_t)x) + 1]);
         }
-    cr_assert_lt(sum / (width * height), 1.5); /* grey levels that JPEG costs */
+    cr_assert_lt(sum / (width * height), 1.5); /* grey levels lost to JPEG */
     free(rgb);
     free(below);
 }
@@ -312,7 +313,7 @@ Test(synth, tiny_full_and_empty_slides_are_written)
         int levels;
         double tissue;
     } cases[] = { { 1, 1, 1, 0.5 }, { 64, 3, 8, 1 }, { 300, 300, 3, 0 }, { 300, 300, 3, 1 } };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
         int width, height;
         struct synth_options options = options_of(cases[i].width, cases[i].height, cases[i].levels);
         options.tissue = cases[i].tissue;
@@ -340,7 +341,7 @@ Test(synth, bad_options_are_refused_before_anything_is_written)
         { "tumors is 65", 256, 1, 80, 65, 0.5 },         { "tissue is 1.5", 256, 1, 80, 1, 1.5 },
         { "tissue is nan", 256, 1, 80, 1, (double)NAN },
     };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
         struct error err = { 0 };
         struct synth_options options = options_of(300, 300, cases[i].levels);
         options.tile = cases[i].tile;
@@ -363,7 +364,7 @@ Test(synth, unwritable_path_is_reported_and_leaves_nothing)
     cr_assert_eq(temporary_count(), 0);
 }
 
-/* Directories behind a sparse file's 5 GB, which only BigTIFF can name, and behind none. */
+/* TIFF directories after 5 GB of a sparse file, which only BigTIFF can address, and after none. */
 Test(synth, files_over_4_gb_become_bigtiff)
 {
     static const uint64_t positions[] = { 1 << 20, 5ull << 30 };

@@ -1,10 +1,11 @@
-/* TensorBoard files, read back by a reader of their own: a bit-by-bit CRC and a protobuf walker
+/* TensorBoard files, read back by an independent reader: a bit-by-bit CRC and a protobuf parser
  * that shares nothing with the writer. */
 #include <dirent.h>
 #include <math.h>
 #include <stdint.h>
 #include <time.h>
 
+#include "micromet/base/size.h"
 #include "micromet/format/tensorboard.h"
 #include "temporary.h"
 
@@ -58,7 +59,7 @@ static uint64_t varint(const uint8_t **at, const uint8_t *end)
     }
 }
 
-/* Fields of one message; `path` is the chain of field numbers that led here. */
+/* Visit the fields of a message; `path` is the chain of field numbers that leads to it. */
 static void walk(const uint8_t *at, const uint8_t *end, int path, struct event *event)
 {
     while (at < end) {
@@ -132,7 +133,7 @@ Test(tensorboard, scalars_read_back_with_step_and_time)
         { "validation/auc", 128, -0.25 },
         { "größe", INT64_C(1) << 40, 1e30f },
     };
-    enum { COUNT = sizeof scalars / sizeof *scalars };
+    enum { COUNT = COUNT_OF(scalars) };
     struct error err = { 0 };
     struct tensorboard *board;
     struct event events[COUNT + 1];

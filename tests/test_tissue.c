@@ -1,4 +1,5 @@
-/* Tissue rules: exact grey, the paper's limit met with equality, Otsu against exhaustive search. */
+/* Tissue rules: exact grey values, the paper's threshold met with equality, Otsu
+ * against exhaustive search. */
 #include "micromet/slide/tissue.h"
 
 #include <criterion/criterion.h>
@@ -47,7 +48,7 @@ Test(tissue, share_counts_the_window_and_nothing_beside_it)
     cr_assert_eq(tissue_share(&rule, &rgb[0][0][0], 4, 3, sizeof rgb[0]), 0.25f);
 }
 
-/* Within-class variance, the other side of Otsu's coin, summed the slow way. */
+/* Within-class variance, whose minimum is Otsu's threshold, summed the slow way. */
 static double within(const int64_t *histogram, int first, int end)
 {
     double count = 0, sum = 0, spread = 0;

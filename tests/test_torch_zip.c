@@ -1,5 +1,5 @@
-/* PyTorch's files: real ones, which tests/fuzz/make_corpus.py wrote, and archives
- * forged by hand. */
+/* PyTorch's files: real ones written by tests/fuzz/make_corpus.py, and forged archives. */
+#include "micromet/base/size.h"
 #include "temporary.h"
 #include "weights_corpus.h"
 
@@ -146,7 +146,7 @@ Test(torch_zip, tensors_that_do_not_fit_their_storage_are_refused)
              "\x8a\x08\x00\x00\x00\x00\x00\x00\x00\x40\x85", "'w': lies outside its storage"),
 #undef CASE
     };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
         struct forged_zip zip;
         begin_archive(&zip, cases[i].tensor, cases[i].size);
         forged_zip_add(&zip, "a/data/0", six, sizeof six);

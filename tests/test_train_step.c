@@ -1,11 +1,11 @@
-/* One training step of the article's network beside the same step in PyTorch, double precision: the
- * loss within 1e-5, and the gradient and the update of every array within 1e-3 of their norms.
+/* One training step of the article's network against the same step in PyTorch in double precision:
+ * the loss within 1e-5, and the gradient and update of every array within 1e-3 of their norms.
  *
- * tools/parity/train_step.py says how both sides come to the same start, why it keeps clear of the
- * jumps of ReLU, max pool and Adam, and what a sketch is: few enough sums to store, from which the
- * norm of a difference is told to 9 %. An array off by twice the bound passes once in 1e9.
- * tools/check-train-step compares every element, which this program writes into
- * $MICROMET_STEP_DUMP/CASE.safetensors for it. */
+ * tools/parity/train_step.py explains how both sides get the same initial state, why it avoids the
+ * discontinuities of ReLU, max pooling and Adam, and what a sketch is: a few sums, small enough to
+ * store, that give the norm of a difference to 9 %. An array off by twice the bound passes once in
+ * 1e9. tools/check-train-step compares every element; for it this program writes them to
+ * $MICROMET_STEP_DUMP/CASE.safetensors. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdio.h>
@@ -35,7 +35,7 @@ struct step {
     struct augment_draw *draws;
     float *labels, *probabilities;
     struct model_batch batch;
-    float **before; /* by parameter; NULL where nothing changes */
+    float **before; /* by parameter; NULL if it does not change */
 };
 
 static const char *text(const struct step *s, const char *key)
@@ -226,7 +226,7 @@ static int sketch(const struct step *s, int index, const float *values, int64_t 
     return count < SKETCH_SIZE ? (int)count : SKETCH_SIZE;
 }
 
-/* The fixture has the norm of what is right, then its sketch. */
+/* The fixture has the norm of the correct array, then its sketch. */
 static void check_array(const struct step *s, int index, const char *what, const float *values)
 {
     double sums[SKETCH_SIZE], squares = 0;

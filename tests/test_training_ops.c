@@ -1,8 +1,9 @@
-/* What training leans on beside arithmetic: a loss that survives any logit, dropout that keeps what
- * it should and repeats itself, moving statistics of batch norm. */
+/* What training requires besides arithmetic: a loss that is finite for any logit, dropout with the
+ * right rate that is reproducible, and the moving statistics of batch norm. */
 #include <criterion/criterion.h>
 #include <math.h>
 
+#include "micromet/base/size.h"
 #include "op_case.h"
 
 static struct tensor tensor(int n, int h, int w, int c)
@@ -51,7 +52,7 @@ Test(loss, survives_extreme_logits)
         { -50, 0.5, 25, 1.9287498e-22, -0.5 },
     };
     struct backend *backend = op_case_backend(1);
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
         const double *row = rows[i];
         const struct op op = { .kind = OP_LOSS, .x = tensor(1, 1, 1, 1), .y = tensor(1, 1, 1, 1) };
         struct op_case test;
@@ -63,7 +64,8 @@ Test(loss, survives_extreme_logits)
         const double loss = *(float *)op_case_after(&test, ROLE_LOSS);
         const double probability = *(float *)op_case_after(&test, ROLE_PROBABILITIES);
         const double gradient = *(float *)op_case_after(&test, ROLE_OUT);
-        /* exp() and log() are off by two units of 2^-24 each; denormal numbers may be zero */
+        /* exp() and log() are off by up to two units of 2^-24 each;
+         * denormals may be flushed to zero */
         const double units = 16 * 0x1p-24, least = 1e-37;
         cr_expect_float_eq(loss, row[2], units * row[2] + least, "z = %g: loss %g", row[0], loss);
         cr_expect_float_eq(probability, row[3], units * row[3] + least, "z = %g: p = %g", row[0],
@@ -93,7 +95,7 @@ Test(loss, is_the_mean_over_samples)
 
 enum { ROWS = 64, COLUMNS = 256 };
 
-/* The mask as 0 and 1/(1 - rate), by dropping out ones. */
+/* The mask of 0 and 1/(1 - rate), obtained by dropout of ones. */
 static void dropout_mask(struct backend *backend, float rate, uint64_t seed, int64_t step,
                          float mask[ROWS * COLUMNS])
 {
@@ -216,8 +218,8 @@ Test(batch_norm, frozen_statistics_are_used_and_kept)
     backend_close(backend);
 }
 
-/* Values far from zero with a small spread, where the mean of squares less the square of the mean
- * would lose all digits. */
+/* Values far from zero with a small spread: the mean of squares minus the square of the
+ * mean would lose all digits. */
 Test(batch_norm, a_small_spread_far_from_zero_is_resolved)
 {
     struct backend *backend = op_case_backend(1);
@@ -239,7 +241,7 @@ Test(batch_norm, a_small_spread_far_from_zero_is_resolved)
     backend_close(backend);
 }
 
-/* One value a channel: the variance is 0 and Bessel's correction does not exist. */
+/* One value per channel: the variance is 0 and Bessel's correction is undefined. */
 Test(batch_norm, a_single_value_is_normalised_to_beta)
 {
     struct backend *backend = op_case_backend(1);

@@ -1,7 +1,8 @@
-/* What all formats of weights share: telling them apart, and their values as float32. */
+/* Common to all formats of weights: telling them apart, and their values as float32. */
 #include <math.h>
 #include <sys/stat.h>
 
+#include "micromet/base/size.h"
 #include "micromet/format/weights.h"
 #include "temporary.h"
 #include "weights_corpus.h"
@@ -100,7 +101,7 @@ Test(weights, formats_are_told_by_content)
         { "zip/model.keras", WEIGHTS_KERAS_ZIP, "Keras 3 archive", true },
         { "zip/state.pth", WEIGHTS_TORCH_ZIP, "PyTorch", false },
     };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
         struct error err = { 0 };
         struct weights weights;
         size_t size;

@@ -1,14 +1,15 @@
-/* Reading a file of weights takes at most 1.3 times its size, in every format. */
+/* Reading a file of weights takes at most 1.3 times its size of memory, in every format. */
 #include <hdf5.h>
 #include <malloc.h>
 
+#include "micromet/base/size.h"
 #include "micromet/base/thread.h"
 #include "temporary.h"
 #include "weights_corpus.h"
 
 enum { SIDE = 1024, ARRAYS = 6, COUNT = SIDE * SIDE, SLACK_BYTES = 3 << 20 };
 
-/* Peaks are of the whole process: start a new one. */
+/* Reset the peak resident size of the process; returns the current one. */
 static int64_t reset_peak(void)
 {
     malloc_trim(0);
@@ -115,7 +116,7 @@ static void write_torch(const char *path)
 static const struct format {
     enum weights_format format;
     void (*write)(const char *path);
-    bool mapped; /* and values that were used can be let go */
+    bool mapped; /* pages can be evicted after use */
 } formats[] = {
     { WEIGHTS_SAFETENSORS, write_safetensors, true },
     { WEIGHTS_KERAS3_HDF5, write_hdf5, true },
@@ -123,7 +124,7 @@ static const struct format {
     { WEIGHTS_TORCH_ZIP, write_torch, false },
 };
 
-/* A user who looks at one array after the other. */
+/* Use one array after the other, as a caller would. */
 static void use(const struct weights *weights)
 {
     for (int i = 0; i < weights->count; i++) {
@@ -162,5 +163,5 @@ TestSuite(weights_memory, .init = temporary_begin, .fini = temporary_end);
 Test(weights_memory, every_format_reads_within_its_size)
 {
     if (__asan_init) cr_skip_test("AddressSanitizer takes memory of its own");
-    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) check_format(&formats[i]);
+    for (size_t i = 0; i < COUNT_OF(formats); i++) check_format(&formats[i]);
 }

@@ -1,5 +1,5 @@
-/* Small exact slides and masks for tests: tiled, uncompressed TIFFs whose pixels a function gives,
- * level by level. */
+/* Small slides and masks with known pixels: tiled, uncompressed TIFFs whose pixels a function
+ * computes, level by level. */
 #ifndef MICROMET_TESTS_TINY_SLIDE_H
 #define MICROMET_TESTS_TINY_SLIDE_H
 
@@ -72,7 +72,7 @@ static inline void tiny_tissue(const void *context, int level, int x, int y, uin
     pixel[2] = (uint8_t)(hash >> 16) % 200;
 }
 
-/* The size×size px whose corner is (left, top), white outside the level. */
+/* The size×size px with the corner (left, top); white outside the level. */
 static inline void tiny_window(tiny_pixel pixel, int level, struct tiny_level bounds, int64_t left,
                                int64_t top, int size, uint8_t *rgb)
 {
@@ -84,7 +84,7 @@ static inline void tiny_window(tiny_pixel pixel, int level, struct tiny_level bo
     }
 }
 
-/* One tumour pixel, context: int[2]. */
+/* One tumour pixel, at context: int[2]. */
 static inline void tiny_dot(const void *context, int level, int x, int y, uint8_t *pixel)
 {
     const int *dot = context;

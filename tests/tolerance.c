@@ -1,42 +1,42 @@
 /* Bounds of rounding errors.
  *
- * SUMS IN FLOAT32. Each of n additions rounds the sum so far by up to u = 2^-24 of it, up or down
- * by chance. All data is of random sign, so the sum after k of the terms is about sqrt(k) times as
- * large as one, t, and the squares of the errors add up to u²/3 · sum k·t² = (u·n·t)²/6. Now n·t is
- * 4/3 of the sum of |terms| for products of numbers that are uniform about 0, so that one standard
- * deviation is 0.55 u times that sum, the `magnitude`. The products are rounded as well, which adds
- * 0.6 u/sqrt(n). So SUM · u · magnitude is ten deviations, whatever the order of the terms; where
- * there are few, it is more than all their roundings together.
+ * SUMS IN FLOAT32. Each of n additions rounds the partial sum by up to u = 2^-24 of it, randomly up
+ * or down. All data have random signs, so the sum of k terms is about sqrt(k) times as large as one
+ * term, t, and the squares of the errors add up to u²/3 · sum k·t² = (u·n·t)²/6. Now n·t is 4/3 of
+ * the sum of |terms| for products of numbers that are uniform about 0, so one standard deviation is
+ * 0.55 u times that sum, the `magnitude`. The products are rounded as well, which adds 0.6
+ * u/sqrt(n). So SUM · u · magnitude is at least ten deviations, whatever the order of the terms;
+ * for few terms it exceeds the sum of all roundings.
  *
- * A sum of squares, as a variance is, grows from term to term: then one deviation is u/3 · sqrt(n)
- * of it, and six of them 2 · sqrt(n) · u.
+ * A sum of squares, as in a variance, grows with every term: one deviation is u/3 · sqrt(n) of it,
+ * and six are 2 · sqrt(n) · u.
  *
  * WINOGRAD. y = A^T [(G w) . (B^T x)] sums products of transformed numbers (src/cpu/toom.h). Their
  * size, and that of their errors, is sqrt(sum over i of (A_ki |G_i| |B_i|)²) for output k, in units
- * of the sqrt(taps) that the plain sum has. The largest over k, in one direction:
- *     3 taps  3.2 with the points 0 1 -1 1/2 -2 of toom.c, 5.6 with 0 1 -1 2 -2, as cuDNN has them
+ * of the sqrt(taps) of the plain sum. The largest over k, in one dimension:
+ *     3 taps  3.2 with the points 0 1 -1 1/2 -2 of toom.c, 5.6 with 0 1 -1 2 -2, as in cuDNN
  *     5 taps  5.4 with 0 1 -1 2 -2 1/2 -1/2
  *     7 taps  16.8 with those and 4/3 -3/4
- * In two directions they multiply. Only stride 1 has such kernels.
+ * For two dimensions they are multiplied. Only stride 1 has such kernels.
  *
- * BFLOAT16 has 8 significant bits, so to store x is to be off by half a unit of the last of them:
- * 2^(e-8) for 2^e <= |x| < 2^(e+1), at most 2^-8 |x|. Products of two bfloat16 numbers are exact in
- * float32, and sums are float32 everywhere. What is rounded, then:
- *   - the result, where it is stored as bfloat16;
- *   - with `accumulate` in a convolution, first what is added, if an engine stores it on its own
- *     (oneDNN; cuDNN where a copy of dx is made), then the sum;
- *   - gradients of filters, where an engine gives them in the type of x (cuDNN);
- *   - the weights, by engines that multiply in bfloat16. That is no matter of a bound: the sum with
- *     rounded weights is known too, and distance_of() takes the nearer one.
- * A bias is added before the one rounding. Maxima and masked gradients are copies. */
+ * BFLOAT16 has 8 significant bits, so storing x causes an error of up to half a unit of the last of
+ * them: 2^(e-8) for 2^e <= |x| < 2^(e+1), at most 2^-8 |x|. Products of two bfloat16 numbers are
+ * exact in float32, and sums are always float32. These are rounded:
+ *   - the result, if it is stored as bfloat16;
+ *   - with `accumulate` in a convolution, first the addend, if an engine stores it separately
+ *     (oneDNN; cuDNN if dx is copied), then the sum;
+ *   - gradients of filters, if an engine returns them in the type of x (cuDNN);
+ *   - the weights, by engines that multiply in bfloat16. This needs no bound, because the sum with
+ *     rounded weights is computed too, and distance_of() takes the nearer one.
+ * A bias is added before the only rounding. Maxima and masked gradients are copies. */
 #include "tolerance.h"
 
 #include <math.h>
 
 static const double u = 0x1p-24;
 
-/* In units of u of the magnitude. LIBRARY: exp(), log() and pow() are off by two units each, on
- * GPUs too, and their values go through a few operations more. */
+/* In units of u times the magnitude. LIBRARY: exp(), log() and pow() are off by up to two units
+ * each, also on GPUs, and a few operations follow. */
 enum { SUM = 8, FEW_OPERATIONS = 4, LIBRARY = 16 };
 
 static double winograd_axis(int taps)
@@ -68,8 +68,8 @@ static double float_units(const struct op *op)
     }
 }
 
-/* Half a unit in the last place of x as a bfloat16, or of what it is with rounded weights; the sum
- * in float32 is off by `before`. */
+/* Half a unit in the last place of x as bfloat16, or of x with rounded weights; the float32 sum
+ * before that may be off by `before`. */
 static double rounding(double x, double shift, double before)
 {
     return ldexp(1, ilogb(fmax(fabs(x), fabs(x + shift)) + before) - 8);

@@ -1,4 +1,4 @@
-/* Weights off by as much as a rounding to bfloat16; see the header. */
+/* Adds noise to weights, as large as rounding to bfloat16; see the header. */
 #include "weight_noise.h"
 
 #include <criterion/criterion.h>

@@ -1,5 +1,5 @@
-/* The files of tests/fuzz/corpus, forged archives, and what weights_read() makes of them. Include
- * after temporary.h. */
+/* The files of tests/fuzz/corpus and forged archives, and the expected results of weights_read().
+ * Include after temporary.h. */
 #ifndef MICROMET_TESTS_WEIGHTS_CORPUS_H
 #define MICROMET_TESTS_WEIGHTS_CORPUS_H
 
@@ -77,7 +77,7 @@ static inline void expect_corpus_refusal(const char *name, const char *reason)
     expect_read_refusal(corpus_path(name), reason);
 }
 
-/* Ends the archive, and releases it. */
+/* Expect `reason` when the archive is read. Ends and releases it. */
 static inline void expect_forged_refusal(struct forged_zip *zip, const char *reason)
 {
     forged_zip_end(zip);

@@ -1,11 +1,10 @@
-/* A stand-in for NVIDIA's driver where a GPU is only described: libcuda.so.1 by name, without a
- * GPU.
+/* A stub of NVIDIA's driver, libcuda.so.1, for planning without a GPU.
  *
- * cuDNN compiles fused kernels for such a GPU, but wants the driver's entry points to be there and
- * its kernels to load meanwhile. Here they load as nothing and cannot be launched, and cuInit says
- * that there is no GPU. Only planning loads this, before anything looks for a driver, be there
- * none, one that finds no GPU (a login node) or a working one. The driver's names are not declared:
- * whoever calls them has NVIDIA's header. */
+ * To compile fused kernels for the description of a GPU, cuDNN needs the driver's entry points and
+ * loads its kernels through them. Here they "load" as nothing and cannot be launched, and cuInit
+ * reports that there is no GPU. Only planning loads this library, before anything looks for a
+ * driver, whether the machine has none, one without a GPU (a login node) or a working one. The
+ * functions are not declared here: callers use NVIDIA's header. */
 #pragma GCC diagnostic ignored "-Wmissing-prototypes"
 
 enum { SUCCESS = 0, NO_DEVICE = 100, DRIVER_VERSION = 13000, CLUSTER_BLOCKS = 8 };
@@ -65,7 +64,7 @@ int cuKernelGetAttribute(int *value)
     return SUCCESS;
 }
 
-/* What every GPU with clusters can do. */
+/* The portable maximum, which every GPU with clusters supports. */
 int cuOccupancyMaxPotentialClusterSize(int *blocks)
 {
     *blocks = CLUSTER_BLOCKS;

@@ -1,4 +1,4 @@
-/* micromet bench */
+/* micromet bench: measures the speed of this machine. */
 #include <stdio.h>
 
 #include "cli.h"

@@ -1,8 +1,8 @@
-/* Subcommands: one file each, gathered in the const table of main.c.
+/* Subcommands: one file each, listed in main.c.
  *
- * A subcommand is a table that says what it takes. From its rows the command line is read
- * (options.c), --help is printed (help.c), and manual pages (manual.c) and completion for shells
- * (completion.c) are made. */
+ * A subcommand is a table that describes its options and operands. It is used to parse the command
+ * line (options.c), to print --help (help.c), and to generate manual pages (manual.c) and shell
+ * completion (completion.c). */
 #ifndef MICROMET_CLI_H
 #define MICROMET_CLI_H
 
@@ -16,7 +16,7 @@ enum option_kind {
     OPTION_FLAG,   /* bool; takes no value */
     OPTION_INT,    /* int, int64_t or uint64_t */
     OPTION_DOUBLE, /* double */
-    OPTION_TEXT,   /* const char *, as are the next two, which a shell completes */
+    OPTION_TEXT,   /* const char *, as are the next two, which shells complete */
     OPTION_FILE,
     OPTION_FOLDER,
     OPTION_CHOICE, /* int or an enum: which of the words in `choices` */
@@ -26,25 +26,25 @@ enum option_kind {
  * field of the subcommand's own `struct arguments`. */
 struct option {
     const char *name; /* without dashes */
-    char letter;      /* of "-x VALUE", if it has one */
+    char letter;      /* of "-x VALUE", or 0 */
     enum option_kind kind;
     size_t offset, bytes; /* of the field: FIELD() */
     double min, max;      /* numbers: inclusive range; both 0 = unbounded */
-    /* All words, or numbers, that it takes, and what each means; NULL behind the last. */
+    /* All words, or numbers, that it accepts, and what each means; both end with NULL. */
     const char *const *choices, *const *choice_help;
-    const char *value;  /* what the help calls its value: "PX"; NULL = the choices */
-    const char *absent; /* the default in words, where the value in `defaults` stands for more */
-    const char *help;   /* one sentence; NULL where choice_help says it all */
-    const char *group;  /* a heading before this row */
+    const char *value;  /* placeholder in the help, such as "PX"; NULL = the choices */
+    const char *absent; /* the default in words, if the value in `defaults` is special */
+    const char *help;   /* one sentence; NULL if choice_help is enough */
+    const char *group;  /* heading before this option */
 };
 #define FIELD(member)                                                                              \
     .offset = offsetof(struct arguments, member), .bytes = sizeof(((struct arguments *)0)->member)
-/* The subcommand's arguments as they are before any option: ARGUMENTS(.batch = 32). */
+/* Initial values of the subcommand's arguments: ARGUMENTS(.batch = 32). */
 #define ARGUMENTS(...)                                                                             \
     .defaults = &(const struct arguments) { __VA_ARGS__ },                                         \
     .arguments_bytes = sizeof(struct arguments)
 
-/* Rows that several subcommands have. */
+/* Options of several subcommands. */
 extern const char *const orientation_counts[];
 #define OPTION_ORIENTATIONS                                                                        \
     .name = "orientations", .kind = OPTION_INT, FIELD(orientations),                               \
@@ -58,44 +58,46 @@ extern const char *const orientation_counts[];
 #define OPTION_MPP                                                                                 \
     .name = "mpp", .kind = OPTION_DOUBLE, FIELD(mpp), .min = 0.01, .max = 100, .value = "UM"
 
-/* arguments: a copy of the subcommand's `defaults` with what the command line says; the subcommand
- * may write into it. operands: what is no option, key=value overrides among it. Returns an exit
- * code; on failure *err says why, and main prints it. */
+/* arguments: a copy of the subcommand's `defaults` with the options of the command line; the
+ * subcommand may change it. operands: all arguments that are not options, including key=value
+ * overrides. Returns an exit code; on failure, main prints *err. */
 typedef enum exit_code (*subcommand_run)(void *arguments, int count, char **operands,
                                          struct error *err);
 
 struct subcommand {
     const char *name;
     const char *summary;
-    const char *operands;               /* of the usage line, with the options that must be given */
-    enum option_kind operand_kind;      /* what a shell completes; OPTION_FLAG = nothing */
+    const char *operands;               /* for the usage line, with the required options */
+    enum option_kind operand_kind;      /* what shells complete; OPTION_FLAG = nothing */
     const char *const *operand_choices; /* OPTION_CHOICE */
-    bool overrides;                     /* takes key=value of the configuration */
-    /* Paragraphs, with an empty line between. "WORD<tab>text" is what a word means. */
+    bool overrides;                     /* accepts key=value for the configuration */
+    /* Paragraphs, separated by empty lines. "WORD<tab>text" explains a word. */
     const char *description, *notes;
-    const char *examples;         /* one a line */
-    const struct option *options; /* up to a row without a name; NULL = none */
-    const void *defaults;         /* its struct arguments: ARGUMENTS(); NULL = none */
+    const char *examples;         /* one per line */
+    const struct option *options; /* ends with a row without a name; NULL = none */
+    const void *defaults;         /* its struct arguments, by ARGUMENTS(); NULL = none */
     size_t arguments_bytes;
     subcommand_run run;
 };
 
-/* All of them, in the order of their use; NULL behind the last (main.c). */
+/* All subcommands, in the order of their use in a project; ends with NULL (main.c). */
 extern const struct subcommand *const subcommands[];
 
 extern const struct subcommand command_synth, command_inspect, command_import, command_prepare,
     command_train, command_evaluate, command_heatmap, command_export, command_predict,
     command_bench, command_plan, command_config, command_completion, command_manual;
 
-/* Fills `arguments` from argv behind argv[0], the subcommand's name; moves operands to the front of
- * argv + 1 and returns their number in *operand_count. Unknown options name the nearest one. */
+/* Fill `arguments` from the options in argv after argv[0], the subcommand's name. Moves the
+ * operands to the front of argv + 1 and stores their number in *operand_count. The error for an
+ * unknown option suggests the nearest one. */
 bool options_parse(const struct subcommand *command, void *arguments, int argc, char **argv,
                    int *operand_count, struct error *err);
 
-/* "--out FOLDER", "-o, --out FILE"; choice >= 0: "--format onnx" for that one of its choices. */
+/* The option as the help shows it: "--out FOLDER", "-o, --out FILE". With choice >= 0, for that one
+ * of its choices: "--format onnx". */
 enum { OPTION_HEAD_MAX = 80 };
 void option_head(const struct option *option, int choice, char head[OPTION_HEAD_MAX]);
-/* What an option does with its default: "windows computed at once (default: 32)". */
+/* The option's help with its default: "windows computed at once (default: 32)". */
 enum { OPTION_HELP_MAX = 512 };
 void option_help(const struct subcommand *command, const struct option *option,
                  char help[OPTION_HELP_MAX]);
@@ -103,7 +105,7 @@ void option_help(const struct subcommand *command, const struct option *option,
 void help_print_program(FILE *stream);
 void help_print(const struct subcommand *command, FILE *stream);
 
-/* One sentence on the program, and on each exit status; code < 0 ends the rows. */
+/* One sentence on the program, and one on each exit status; code < 0 ends the table. */
 extern const char program_summary[];
 struct exit_status {
     int code;

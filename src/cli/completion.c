@@ -1,12 +1,11 @@
-/* micromet completion: what a shell needs to complete micromet's command lines, made from the
- * subcommands' tables and the configuration's keys. The words are ours, how to offer them is a
- * script's that stands below for each shell. */
+/* micromet completion: prints completion scripts for shells, generated from the subcommands' tables
+ * and the configuration's keys. How words are offered is in the script for each shell below. */
 #include <string.h>
 
 #include "cli.h"
 #include "micromet/base/config.h"
 
-/* "[FILE]": the operand may be left out, so that an override may stand in its place. */
+/* "[FILE]": an optional operand, so an override may come in its place. */
 static bool operand_is_optional(const struct subcommand *command)
 {
     return command->operands[0] == '[';
@@ -14,7 +13,7 @@ static bool operand_is_optional(const struct subcommand *command)
 
 /* --- bash ------------------------------------------------------------------------------------- */
 
-/* Words that stand for what bash itself finds, or for any text at all. */
+/* Placeholders for what bash completes itself, or for any text. */
 static const char *bash_word(enum option_kind kind)
 {
     return kind == OPTION_FILE     ? "@file"
@@ -174,8 +173,8 @@ static void print_bash(FILE *stream)
 
 /* --- zsh -------------------------------------------------------------------------------------- */
 
-/* Text between single quotes, where the characters of `special` have a meaning
- * to zsh's functions. */
+/* Print text within single quotes, escaping the characters of `special`, which zsh's
+ * completion functions interpret. */
 static void print_zsh_text(FILE *stream, const char *text, const char *special)
 {
     for (; *text; text++) {
@@ -187,7 +186,7 @@ static void print_zsh_text(FILE *stream, const char *text, const char *special)
     }
 }
 
-/* What follows an option's name: ":FOLDER:_files -/" */
+/* What follows an option's name, such as ":FOLDER:_files -/". */
 static void print_zsh_value(FILE *stream, const struct option *option)
 {
     if (option->kind == OPTION_FLAG) return;
@@ -214,7 +213,7 @@ static void print_zsh_option(FILE *stream, const struct subcommand *command,
     if (option->help)
         option_help(command, option, help);
     else
-        snprintf(help, sizeof help, "choose one"); /* each choice has a help of its own */
+        snprintf(help, sizeof help, "choose one"); /* each choice has its own help */
     for (int letter = option->letter ? 1 : 0; letter >= 0; letter--) {
         fputs("            '", stream);
         if (option->letter) fprintf(stream, "(-%c --%s)", option->letter, option->name);

@@ -1,4 +1,4 @@
-/* micromet config: print the configuration that a training with the same arguments would use. */
+/* micromet config: prints the configuration that a training with the same arguments would use. */
 #include <stdio.h>
 #include <string.h>
 

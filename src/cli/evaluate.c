@@ -1,4 +1,4 @@
-/* micromet evaluate */
+/* micromet evaluate: evaluates a checkpoint on a split of the data. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -61,7 +61,7 @@ static bool read_options(const struct arguments *a, struct evaluate_options *opt
                      "prepared with (data.stride)");
 }
 
-/* evaluation-<split> beside the folder that the checkpoint lies in. */
+/* evaluation-<split>, next to the checkpoint's folder. */
 static bool default_folder(const char *checkpoint, const struct evaluate_options *options,
                            char out[PATH_MAX_BYTES], struct error *err)
 {

@@ -1,4 +1,4 @@
-/* micromet export */
+/* micromet export: converts a checkpoint for other programs. */
 #include <stdio.h>
 
 #include "cli.h"
@@ -11,7 +11,7 @@ struct arguments {
     double mpp;
 };
 
-/* By enum export_format and enum export_input. */
+/* Indexed by enum export_format and enum export_input. */
 static const char *const format_help[] = {
     "one file: batch norms folded, any batch size, one input for each tower (tower0, tower1 ...), "
     "outputs logit and probability",

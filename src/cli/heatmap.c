@@ -1,4 +1,4 @@
-/* micromet heatmap */
+/* micromet heatmap: computes heat maps of slides. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>

@@ -1,4 +1,4 @@
-/* --help: a subcommand's table as text for a terminal. */
+/* --help: formats a subcommand's table for a terminal. */
 #include <string.h>
 
 #include "cli.h"
@@ -39,7 +39,7 @@ void option_head(const struct option *option, int choice, char head[OPTION_HEAD_
     snprintf(head, OPTION_HEAD_MAX, "%s--%s%s", letter, option->name, value);
 }
 
-/* The value in `defaults` as it would be typed; empty where it is 0, none or what cannot be. */
+/* The default as it would be typed; empty if it is 0 or NULL. */
 static void format_default(const struct subcommand *command, const struct option *option,
                            char *text, size_t size)
 {
@@ -84,7 +84,7 @@ void option_help(const struct subcommand *command, const struct option *option,
 
 /* --- Text ------------------------------------------------------------------------------------- */
 
-/* Characters of UTF-8 text. */
+/* Number of characters in UTF-8 text. */
 static int columns_of(const char *text, size_t bytes)
 {
     int columns = 0;
@@ -92,7 +92,7 @@ static int columns_of(const char *text, size_t bytes)
     return columns;
 }
 
-/* The end of a word; one that ends in a colon stays on a line with what follows: "(default: 1)". */
+/* The end of a word. A word that ends in a colon stays with the next: "(default: 1)". */
 static const char *word_end(const char *word, const char *end)
 {
     const char *space = memchr(word, ' ', (size_t)(end - word));
@@ -101,8 +101,8 @@ static const char *word_end(const char *word, const char *end)
     return space ? space : end;
 }
 
-/* Print `bytes` of text as lines that begin in column `indent`; the first begins where the stream
- * is, in column `at`. */
+/* Print `bytes` of text wrapped into lines that begin in column `indent`. The stream is in column
+ * `at`, where the first line begins. */
 static void print_wrapped(FILE *stream, const char *text, size_t bytes, int at, int indent)
 {
     bool first = true;
@@ -122,7 +122,7 @@ static void print_wrapped(FILE *stream, const char *text, size_t bytes, int at, 
     fputc('\n', stream);
 }
 
-/* A term, such as an option, and what it means from column `indent` on. */
+/* Print a term, such as an option, and its explanation from column `indent` on. */
 static void print_term(FILE *stream, const char *term, const char *text, size_t bytes, int indent)
 {
     const int width = columns_of(term, strlen(term));
@@ -154,7 +154,7 @@ static void print_paragraphs(FILE *stream, const char *text)
 
 /* --- The page --------------------------------------------------------------------------------- */
 
-/* Lines of an option: one, or one for each of its choices and what that means. */
+/* Lines of an option: one, or one for each of its choices with an explanation. */
 static int line_count(const struct option *option)
 {
     int count = 0;

@@ -1,4 +1,4 @@
-/* micromet import */
+/* micromet import: converts weights of Keras, PyTorch or ONNX to a file to start from. */
 #include <stdio.h>
 
 #include "cli.h"

@@ -1,5 +1,5 @@
-/* micromet inspect: says what a file is and what is odd about it, judged by its first bytes, not by
- * its name. */
+/* micromet inspect: describes a file and what is unusual about it. Its kind is determined by its
+ * first bytes, not by its name. */
 #include "inspect.h"
 
 #include <stdio.h>
@@ -30,7 +30,7 @@ static const struct option option_rows[] = {
     { 0 },
 };
 
-/* What a file holds, by its first bytes. Whatever is unknown is left to OpenSlide to judge. */
+/* The kind of a file, by its first bytes. Unknown ones are left to OpenSlide. */
 enum file_kind { FILE_SLIDE, FILE_PACK, FILE_WEIGHTS };
 
 static enum file_kind kind_of(const char *path)
@@ -54,7 +54,7 @@ static bool inspect_file(const struct arguments *a, const char *path, struct err
     }
 }
 
-/* A bad file is reported and the others go on. */
+/* A bad file is reported, and the others are still inspected. */
 static enum exit_code inspect_files(const struct arguments *a, int count, char **paths,
                                     struct error *err)
 {

@@ -1,5 +1,5 @@
-/* micromet inspect: what is known of a file, one function for each kind. Each prints its facts on
- * stdout and may write pictures into out_folder. */
+/* micromet inspect: one function for each kind of file. Each prints its report on stdout and may
+ * write pictures into out_folder. */
 #ifndef MICROMET_CLI_INSPECT_H
 #define MICROMET_CLI_INSPECT_H
 
@@ -7,7 +7,8 @@
 
 #include "micromet/base/error.h"
 
-/* inspect_slide.c. annotation: path or "" for none; mpp: µm per level-0 px, 0 = the slide's own. */
+/* inspect_slide.c. annotation: path, or "" for none; mpp: µm per
+ * level-0 px, 0 = the slide's own. */
 bool inspect_slide(const char *path, const char *annotation, double mpp, const char *out_folder,
                    struct error *err);
 /* inspect_pack.c */

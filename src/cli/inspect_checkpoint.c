@@ -1,5 +1,5 @@
-/* What is in a checkpoint: who wrote it and when in training, what its model sees, how large it is,
- * and the configuration it was trained with. What others' weights are good for. */
+/* Reports on a checkpoint: what wrote it and at which step, its model's input, its size and its
+ * configuration. For weights of other programs, reports how they match the network. */
 #include "inspect.h"
 
 #include <math.h>

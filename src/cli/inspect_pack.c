@@ -1,13 +1,12 @@
-/* What is in a pack: checksum, header, counts, and a sheet of its windows for the eye.
- *
- * The one idea: the sheet takes windows evenly from each class, so the same pack always gives the
- * same picture. */
+/* Reports on a pack: checksum, header, counts, and a contact sheet of its windows. The sheet takes
+ * windows evenly from each class, so that the same pack always gives the same picture. */
 #include "inspect.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "micromet/base/size.h"
 #include "micromet/format/image.h"
 #include "micromet/slide/pack.h"
 
@@ -21,14 +20,14 @@ enum {
 
 struct sheet {
     const struct pack *pack;
-    int reduce;                  /* every so many-th pixel of a window is drawn */
+    int reduce;                  /* draw every reduce-th pixel of a window */
     int side;                    /* px of one drawn tower */
     int cell_width, cell_height; /* px of a window with its gap */
     int width, height;
     uint8_t *rgb;
 };
 
-/* The windows of one class, evenly spaced in the pack's order; returns how many. */
+/* Choose windows of one class, evenly spaced in the pack's order; returns their number. */
 static int choose(const struct pack *pack, int label, int64_t chosen[SHEET_WINDOWS])
 {
     const int64_t total = label ? pack->header.tumor_count
@@ -66,7 +65,7 @@ static void sheet_layout(struct sheet *sheet, const struct pack *pack)
     const int window = pack->header.window;
 
     sheet->pack = pack;
-    sheet->reduce = (window + SHEET_WINDOW_MAX - 1) / SHEET_WINDOW_MAX;
+    sheet->reduce = CEIL_DIV(window, SHEET_WINDOW_MAX);
     sheet->side = window / sheet->reduce;
     sheet->cell_width = pack->header.tower_count * sheet->side + SHEET_GAP;
     sheet->cell_height = sheet->side + SHEET_GAP;
@@ -74,7 +73,7 @@ static void sheet_layout(struct sheet *sheet, const struct pack *pack)
     sheet->height = SHEET_SIDE * sheet->cell_height + SHEET_GAP;
 }
 
-/* Tumour on the left, normal on the right, towers of a window side by side. */
+/* Tumour on the left, normal on the right, the towers of a window side by side. */
 static bool write_sheet(const struct pack *pack, const char *path, struct error *err)
 {
     struct sheet sheet = { 0 };

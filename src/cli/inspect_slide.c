@@ -1,20 +1,21 @@
-/* What is known of a slide and its annotation, and what looks wrong about them, before any time is
- * spent on them.
+/* Reports on a slide and its annotation, with warnings about what looks wrong, before any time is
+ * spent on training with them.
  *
- * Shares are estimated on a thumbnail of at most 1600 px; whatever must be exact comes from the
- * modules themselves. */
+ * Shares of area are estimated on a thumbnail of at most 1600 px; exact values come from the
+ * slide and annotation modules. */
 #include "inspect.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "micromet/base/size.h"
 #include "micromet/report/plot.h"
 #include "micromet/slide/annotation.h"
 #include "micromet/slide/tissue.h"
 
 enum { THUMBNAIL_SIDE_MAX = 1600 };
-static const double over_tissue_min = 0.5; /* of the tumour; less is odd */
+static const double over_tissue_min = 0.5; /* of the tumour area; warn below */
 
 struct overview {
     struct slide slide;
@@ -70,7 +71,7 @@ static bool print_tissue(const struct overview *overview, struct error *err)
     struct config config;
     config_defaults(&config);
 
-    for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
+    for (size_t i = 0; i < COUNT_OF(rules); i++) {
         struct tissue_rule rule;
         config.data.tissue.method = rules[i].method;
         if (!tissue_rule_init(&rule, &config.data, &overview->slide, err)) return false;
@@ -85,7 +86,7 @@ static bool print_tissue(const struct overview *overview, struct error *err)
     return true;
 }
 
-/* Is the mask as large as a level, or a whole number of times smaller than the slide? */
+/* Whether the mask has the size of a level, or of the slide divided by a whole number. */
 static bool size_fits(const struct slide *slide, int64_t width, int64_t height)
 {
     const int64_t slide_width = slide->levels[0].width, slide_height = slide->levels[0].height;
@@ -96,7 +97,7 @@ static bool size_fits(const struct slide *slide, int64_t width, int64_t height)
            llabs(height * times - slide_height) < times;
 }
 
-/* 0/1 or 0/255, or tumour everywhere or nowhere. */
+/* Whether the mask's values are 0/1 or 0/255, or only one of these. */
 static bool values_fit(const struct annotation_facts *facts)
 {
     const uint8_t last = facts->values[facts->value_count == 1 ? 0 : 1];
@@ -104,7 +105,7 @@ static bool values_fit(const struct annotation_facts *facts)
     return last == 0 || last == 1 || last == 255;
 }
 
-/* Share of the tumour that lies on tissue, NaN without tumour. */
+/* Share of the tumour area that is tissue; NaN without tumour. */
 static double tumor_over_tissue(const struct overview *overview)
 {
     double tumor = 0, over = 0;

@@ -1,5 +1,5 @@
-/* The program: finds the subcommand in a const table, reads its arguments, runs it and prints its
- * error. The only place that exits. */
+/* The program: finds the subcommand in a table, parses its arguments, runs it and prints its error.
+ * Its return value is the exit code. */
 #include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -86,9 +86,9 @@ static enum exit_code run(int argc, char **argv, struct error *err)
     return run_command(argc - 1, argv + 1, err);
 }
 
-/* One malloc arena for all threads: reader threads allocate and free much, and per-thread
- * arenas cannot reuse what other threads freed. They decode most of the time and do not wait
- * for a lock. */
+/* One malloc arena for all threads: reader threads allocate and free much, and
+ * per-thread arenas cannot reuse what other threads freed. They spend their time on
+ * decoding, not waiting for a lock. */
 static void share_heap(void)
 {
 #ifdef M_ARENA_MAX

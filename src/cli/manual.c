@@ -1,5 +1,5 @@
-/* micromet manual: the manual pages, one for the program and one for each subcommand, made from the
- * subcommands' tables. */
+/* micromet manual: writes the manual pages, one for the program and one for each subcommand,
+ * from the subcommands' tables. */
 #include <ctype.h>
 #include <string.h>
 
@@ -10,7 +10,7 @@
 
 /* --- man(7)'s language ------------------------------------------------------------------------ */
 
-/* Text as man shows it literally; `words` in backticks stand in bold. */
+/* Print text escaped for man; `words` in backticks become bold. */
 static void print_text(FILE *page, const char *text, size_t bytes)
 {
     bool bold = false;
@@ -39,7 +39,7 @@ static void print_line(FILE *page, const char *text)
     fputc('\n', page);
 }
 
-/* A term in bold, and what it means. */
+/* Print a term in bold and its explanation. */
 static void print_term(FILE *page, const char *term, const char *text, size_t bytes)
 {
     fputs(".TP\n\\fB", page);

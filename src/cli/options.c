@@ -1,5 +1,5 @@
-/* The command line of a subcommand, read by the rows of its table: they give kind and range, so
- * that no subcommand converts or checks a number itself. */
+/* Parses the command line of a subcommand by its table of options, which gives kind and range, so
+ * that no subcommand converts or checks values itself. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,7 +22,7 @@ static bool check_range(const struct option *option, double value, const char *t
     return true;
 }
 
-/* "1, 4 or 8" */
+/* "1, 4 or 8". */
 static void list_choices(const struct option *option, const char *last, char *list, size_t size)
 {
     *list = '\0';
@@ -147,7 +147,7 @@ static bool fail_unknown(const struct subcommand *command, const char *argument,
                      command->name, argument, command->name);
 }
 
-/* The option at argv[*at], whose value may be the next argument. */
+/* Parse the option at argv[*at], whose value may be the next argument. */
 static bool read_option(const struct subcommand *command, void *arguments, char **argv, int argc,
                         int *at, struct error *err)
 {

@@ -1,8 +1,9 @@
-/* micromet plan */
+/* micromet plan: estimates training on a GPU that need not be present. */
 #include <stdio.h>
 #include <string.h>
 
 #include "cli.h"
+#include "micromet/base/size.h"
 #include "micromet/run/gpu_plan.h"
 
 struct arguments {
@@ -30,11 +31,6 @@ static const struct option option_rows[] = {
 
 /* --- for people ------------------------------------------------------------------------------- */
 
-static double mib(size_t bytes)
-{
-    return (double)bytes / (1 << 20);
-}
-
 static const char *short_kind(enum op_kind kind)
 {
     return kind == OP_CONVOLUTION                 ? "forward"
@@ -42,7 +38,7 @@ static const char *short_kind(enum op_kind kind)
                                                   : "filter gradient";
 }
 
-/* Towers are alike: one stands for all. */
+/* All towers have the same program: print one. */
 static void print_program(const struct gpu_plan *plan, bool training)
 {
     printf("\n%s, one of %d towers, batch %d, %d px\n", training ? "training" : "inference",

@@ -1,4 +1,4 @@
-/* micromet predict */
+/* micromet predict: prints the probabilities of windows in packs or images. */
 #include <stdio.h>
 
 #include "cli.h"

@@ -1,4 +1,4 @@
-/* micromet prepare */
+/* micromet prepare: makes the packs of a manifest's slides. */
 #include "micromet/run/prepare.h"
 #include "cli.h"
 #include "micromet/base/log.h"
@@ -12,7 +12,7 @@ static const struct option option_rows[] = {
     { 0 },
 };
 
-/* A summary, and what of it is an error. */
+/* Log a summary; false if it is an error. */
 static bool tell(const struct config *config, const struct prepare_result *result,
                  struct error *err)
 {

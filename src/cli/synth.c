@@ -1,7 +1,5 @@
-/* micromet synth: a folder of synthetic slides with masks and their manifest, ready for `micromet
- * prepare`.
- *
- * Everything follows from the command line: the same options give the same files, byte for byte. */
+/* micromet synth: writes synthetic slides with masks and their manifest, ready for `micromet
+ * prepare`. The same options give the same files, byte for byte. */
 #include "cli.h"
 
 #include <inttypes.h>
@@ -56,17 +54,17 @@ static const struct option option_rows[] = {
     { 0 },
 };
 
-/* The slides that are written, and their manifest. */
+/* The slides to write, and their manifest. */
 struct batch {
     const struct arguments *wanted;
-    struct synth_options synth; /* of one slide, but for its seed and tumours */
+    struct synth_options synth; /* of each slide, except its seed and tumours */
     const char *folder;
     FILE *manifest;
     struct progress progress;
 };
 
-/* The last slides of a kind are for testing, those before them for validation, the rest for
- * training; at least one is left to train on. */
+/* The last slides of a class are for testing, those before them for validation, and the rest,
+ * at least one, for training. */
 static enum split split_of(const struct batch *batch, int64_t index, int64_t count)
 {
     int64_t spare = count - 1, test = batch->wanted->test < spare ? batch->wanted->test : spare;

@@ -1,4 +1,4 @@
-/* micromet train */
+/* micromet train: trains a model, or resumes a run. */
 #include <stdio.h>
 
 #include "cli.h"

@@ -21,43 +21,11 @@ struct cpu_backend {
     struct backend base; /* first: a struct backend * is cast to this */
     const struct isa *isa;
     struct queue queues[QUEUES_MAX];
-    void *scratch[QUEUES_MAX];
-    size_t scratch_bytes[QUEUES_MAX];
 };
 
 static struct cpu_backend *self(struct backend *backend)
 {
     return (struct cpu_backend *)backend;
-}
-
-bool cpu_alloc(size_t bytes, void **memory, struct error *err)
-{
-    *memory = NULL;
-    const size_t rounded = round_up(bytes ? bytes : 1, 64);
-    *memory = aligned_alloc(64, rounded);
-    if (*memory) return true;
-    return error_set(err, EXIT_CODE_FAILED,
-                     "out of memory: %.1f MiB asked for; a smaller train.batch needs less",
-                     (double)bytes / (1 << 20));
-}
-
-bool queue_scratch_reserve(struct plan *plan, size_t bytes, struct error *err)
-{
-    struct cpu_backend *backend = plan->backend;
-    const int q = plan->op.queue;
-    if (bytes <= backend->scratch_bytes[q]) return true;
-    queue_await(&backend->queues[q], queue_submitted(&backend->queues[q]));
-    void *grown;
-    if (!cpu_alloc(bytes, &grown, err)) return false;
-    free(backend->scratch[q]);
-    backend->scratch[q] = grown;
-    backend->scratch_bytes[q] = bytes;
-    return true;
-}
-
-void *queue_scratch(const struct plan *plan)
-{
-    return plan->backend->scratch[plan->op.queue];
 }
 
 static bool backend_alloc(struct backend *backend, size_t bytes, void **memory, struct error *err)
@@ -176,6 +144,7 @@ static bool backend_plan(struct backend *backend, const struct op *op, struct pl
     struct plan *plan = calloc(1, sizeof *plan);
     if (!plan) return error_set(err, EXIT_CODE_FAILED, "out of memory for a plan");
     plan->backend = self(backend);
+    plan->queue = &self(backend)->queues[op->queue];
     plan->isa = self(backend)->isa;
     plan->op = *op;
     omp_set_num_threads(self(backend)->queues[op->queue].threads); /* oneDNN plans for this many */
@@ -218,10 +187,7 @@ static void backend_plan_release(struct plan *plan)
 
 static void backend_close_cpu(struct backend *backend)
 {
-    for (int q = 0; q < backend->facts.queues; q++) {
-        queue_release(&self(backend)->queues[q]);
-        free(self(backend)->scratch[q]);
-    }
+    for (int q = 0; q < backend->facts.queues; q++) queue_release(&self(backend)->queues[q]);
     free(backend);
 }
 

@@ -73,6 +73,7 @@ static bool plan_widened(struct plan *plan, struct error *err)
     struct widened *w = calloc(1, sizeof *w);
     if (!w) return error_set(err, EXIT_CODE_FAILED, "out of memory for a plan");
     w->inner.backend = plan->backend;
+    w->inner.queue = plan->queue;
     w->inner.isa = plan->isa;
     w->inner.op = plan->op;
     w->inner.op.x = as_dense_f32(&plan->op.x);

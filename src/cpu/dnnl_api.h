@@ -9,7 +9,6 @@
 #define MICROMET_CPU_DNNL_API_H
 
 #include <dnnl.h>
-#include <dnnl_version.h>
 
 /* A memory descriptor, and one that is only read: handles in either version, made by the
  * …_create_… functions below and freed by dnnl_memory_desc_destroy(). */

@@ -5,9 +5,9 @@
  * buffer does not depend on the instruction set. isa.inc is the source of all tables; isa.c chooses
  * one.
  *
- * AVX2, AVX-512 and plain vectors on arm64 give the same bits. Elsewhere plain vectors have no fused
- * multiply-add, so tile, gemm, combine and Winograd's transforms round twice where the others round
- * once; the rest is the same bits everywhere. */
+ * AVX2, AVX-512 and plain vectors on arm64 give the same bits. Elsewhere plain vectors have no
+ * fused multiply-add: tile, gemm, combine and Winograd's transforms then round twice where the
+ * others round once, and the rest gives the same bits. */
 #ifndef MICROMET_CPU_ISA_H
 #define MICROMET_CPU_ISA_H
 

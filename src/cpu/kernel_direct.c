@@ -8,6 +8,7 @@
  * outputs][r][s][c][16]; a set of taps is a set of offsets into that. */
 #include "conv_view.h"
 #include "kernels.h"
+#include "micromet/base/size.h"
 
 enum {
     ROWS_BLOCK_MAX = 192,          /* rows whose inputs are reused from cache for all panels */

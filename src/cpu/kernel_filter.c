@@ -10,6 +10,7 @@
 
 #include "conv_view.h"
 #include "kernels.h"
+#include "micromet/base/size.h"
 
 enum { PIXELS_MAX = 256 };
 

@@ -9,6 +9,7 @@
 
 #include "conv_view.h"
 #include "kernels.h"
+#include "micromet/base/size.h"
 #include "toom.h"
 
 enum {

@@ -1,8 +1,6 @@
 /* The table of kernels; see kernels.h. */
 #include "kernels.h"
 
-#include <stdlib.h>
-
 const struct kernel *const kernels[] = { &kernel_winograd, &kernel_direct, &kernel_filter, NULL };
 
 bool kernel_plan(const struct op *op, const struct isa *isa, struct kernel_plan **plan,
@@ -12,14 +10,4 @@ bool kernel_plan(const struct op *op, const struct isa *isa, struct kernel_plan 
     for (int i = 0; kernels[i] && !*plan; i++)
         if (!kernels[i]->plan(op, isa, plan, err)) return false;
     return true;
-}
-
-void *kernel_plan_alloc(const struct kernel *kernel, size_t bytes, struct error *err)
-{
-    struct kernel_plan *plan = calloc(1, bytes);
-    if (plan)
-        plan->kernel = kernel;
-    else
-        error_set(err, EXIT_CODE_FAILED, "out of memory for a plan");
-    return plan;
 }

@@ -6,13 +6,15 @@
 #include "micromet/nn/backend.h"
 
 struct cpu_backend;
+struct queue;
 struct isa;
 
 struct plan {
     struct cpu_backend *backend;
+    struct queue *queue;   /* where it runs */
     const struct isa *isa; /* isa.h: the inner loops */
     struct op op;
-    /* Runs on the thread of op.queue, whose OpenMP team has the queue's threads. */
+    /* Runs on the queue's thread, whose OpenMP team has the queue's threads. */
     bool (*execute)(struct plan *plan, const struct op_buffers *buffers, struct error *err);
     bool (*load)(struct plan *plan, const float *weights, struct error *err); /* convolutions */
     void (*release)(void *detail);

@@ -82,6 +82,7 @@ void queue_release(struct queue *queue)
     pthread_cond_destroy(&queue->changed);
     pthread_mutex_destroy(&queue->mutex);
     free(queue->jobs);
+    free(queue->scratch);
     *queue = (struct queue) { 0 };
 }
 
@@ -117,4 +118,22 @@ void queue_await(struct queue *queue, uint64_t ticket)
     pthread_mutex_lock(&queue->mutex);
     while (queue->completed < ticket) pthread_cond_wait(&queue->changed, &queue->mutex);
     pthread_mutex_unlock(&queue->mutex);
+}
+
+bool queue_scratch_reserve(struct plan *plan, size_t bytes, struct error *err)
+{
+    struct queue *queue = plan->queue;
+    if (bytes <= queue->scratch_bytes) return true;
+    queue_await(queue, queue_submitted(queue));
+    void *grown;
+    if (!cpu_alloc(bytes, &grown, err)) return false;
+    free(queue->scratch);
+    queue->scratch = grown;
+    queue->scratch_bytes = bytes;
+    return true;
+}
+
+void *queue_scratch(const struct plan *plan)
+{
+    return plan->queue->scratch;
 }

@@ -33,6 +33,8 @@ struct queue {
     pthread_cond_t changed;
     struct job *jobs; /* ring of QUEUE_JOBS */
     uint64_t submitted, completed;
+    void *scratch; /* that its plans share */
+    size_t scratch_bytes;
     bool stop;
     struct error error; /* of the first job that failed; later jobs are skipped */
 };

@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "micromet/base/size.h"
+
 struct slot {
     struct loader_batch *batch;
     int *rows;       /* (batch) the batch's rows in reading order */
@@ -202,9 +204,9 @@ bool loader_init(struct loader **loader, const struct loader_source *source,
     l->order = options->order;
     l->order_count = options->order_count;
     l->first_sample = options->first_sample;
-    l->batch_count = (samples + batch - 1) / batch;
+    l->batch_count = CEIL_DIV(samples, batch);
     l->batch = batch;
-    l->run = (batch + threads - 1) / threads;
+    l->run = CEIL_DIV(batch, threads);
     l->batches = options->slots;
     pthread_mutex_init(&l->mutex, NULL);
     pthread_cond_init(&l->work, NULL);

@@ -2,6 +2,7 @@
  * accessed, so even the largest model takes no memory. */
 #include <stdlib.h>
 
+#include "micromet/base/size.h"
 #include "micromet/nn/gpu_plan.h"
 
 struct plan {
@@ -21,7 +22,7 @@ static bool dry_alloc(struct backend *backend, size_t bytes, void **memory, stru
     enum { ALIGNMENT = 512 };
     static const uintptr_t nowhere = (uintptr_t)1 << 40;
     *memory = (void *)(nowhere + self(backend)->bytes);
-    self(backend)->bytes += (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    self(backend)->bytes += round_up(bytes, ALIGNMENT);
     return true;
 }
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "micromet/base/random.h"
+#include "micromet/base/size.h"
 #include "micromet/nn/optimizer.h"
 #include "model_parts.h"
 
@@ -105,7 +106,7 @@ static bool allocate_batches(struct model *model, struct error *err)
         { &model->logits, n * sizeof(float) },        { &model->loss, sizeof(float) },
         { &model->probabilities, n * sizeof(float) },
     };
-    for (size_t i = 0; i < sizeof buffers / sizeof buffers[0]; i++)
+    for (size_t i = 0; i < COUNT_OF(buffers); i++)
         if (!backend->ops->alloc(backend, buffers[i].bytes, buffers[i].at, err)) return false;
     return slots_init(model, err);
 }
@@ -175,8 +176,7 @@ void model_release(struct model *model)
     }
     void *const buffers[] = { model->features, model->feature_gradient, model->logits, model->loss,
                               model->probabilities };
-    for (size_t i = 0; i < sizeof buffers / sizeof buffers[0]; i++)
-        ops->free(model->backend, buffers[i]);
+    for (size_t i = 0; i < COUNT_OF(buffers); i++) ops->free(model->backend, buffers[i]);
     parameters_release(&model->parameters);
     free(model);
 }

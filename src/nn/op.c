@@ -1,4 +1,4 @@
-/* What an op is called, which ops make sense, and what they cost whoever computes them. */
+/* Names, validity and cost of ops. */
 #include "micromet/nn/op.h"
 
 #include <stdarg.h>
@@ -56,9 +56,9 @@ int op_weight_channels(const struct op *op)
     return op->convolution.weights_c ? op->convolution.weights_c : op->x.c;
 }
 
-/* --- what they cost --- */
+/* --- cost --- */
 
-/* Taps of one axis that fall inside the map, over all outputs. */
+/* Number of taps inside the map along one axis, over all outputs. */
 static double axis_taps(int in, int out, int kernel, int stride, int pad)
 {
     double taps = 0;
@@ -79,7 +79,7 @@ double op_macs(const struct op *op)
            (double)op->x.c * op->y.c;
 }
 
-/* --- which ops make sense --- */
+/* --- validity --- */
 
 bool op_refuse(const struct op *op, struct error *err, const char *format, ...)
 {
@@ -132,7 +132,7 @@ static bool axis_fits(int in, int out, int kernel, int stride, int pad)
     return in + 2 * pad >= kernel && out == (in + 2 * pad - kernel) / stride + 1;
 }
 
-/* The window is one, and leads from x's map to y's. */
+/* The window is valid, and takes x's map to y's. */
 static bool window_check(const struct op *op, struct error *err)
 {
     const struct op_window *w = op_window(op);
@@ -182,7 +182,7 @@ static bool pool_check(const struct op *op, struct error *err)
     return true;
 }
 
-/* Kinds that go element by element, or channel by channel. */
+/* For kinds that work per element or per channel. */
 static bool same_shape_check(const struct op *op, struct error *err)
 {
     const struct tensor *x = &op->x, *y = &op->y;
@@ -192,7 +192,7 @@ static bool same_shape_check(const struct op *op, struct error *err)
     return op_refuse(op, err, "maps of %d×%d do not become %d×%d", x->h, x->w, y->h, y->w);
 }
 
-/* What is compared is refused if it is NaN, here and below. */
+/* The comparisons here and below also refuse NaN. */
 static bool batch_norm_check(const struct op *op, struct error *err)
 {
     const struct op_batch_norm *b = &op->batch_norm;

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "micromet/base/size.h"
+
 enum { PADDING = 16 };
 
 void parameters_init(struct parameters *parameters, struct backend *backend)
@@ -68,7 +70,7 @@ int parameters_add(struct parameters *parameters, const char *name, int dims,
 
 static int64_t padded(int64_t count)
 {
-    return (count + PADDING - 1) / PADDING * PADDING;
+    return (int64_t)round_up((size_t)count, PADDING);
 }
 
 static bool region_allocate(struct backend *backend, struct region *region, int queue,

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "micromet/base/size.h"
 #include "pretrained_parts.h"
 
 static const struct {
@@ -51,7 +52,7 @@ static bool ends_with(const char *text, const char *end)
 
 static enum array_use known_use(const char *name)
 {
-    for (size_t i = 0; i < sizeof known_uses / sizeof known_uses[0]; i++)
+    for (size_t i = 0; i < COUNT_OF(known_uses); i++)
         if (starts_with(name, known_uses[i].start) && ends_with(name, known_uses[i].end))
             return known_uses[i].use;
     return USE_OTHER;
@@ -98,7 +99,7 @@ static bool is_numbered(const char *prefix, size_t length)
 /* Length of the prefix if this is a tower's first array, else -1. */
 static long prefix_length(const char *name)
 {
-    for (size_t i = 0; i < sizeof first_weights / sizeof first_weights[0]; i++)
+    for (size_t i = 0; i < COUNT_OF(first_weights); i++)
         if (ends_with(name, first_weights[i]))
             return (long)(strlen(name) - strlen(first_weights[i]));
     return -1;
@@ -252,7 +253,7 @@ static int match_graph(const struct weights *weights, const struct prefixes *pre
         while (i + vectors + 1 < weights->count && arrays[i + vectors + 1].dims == 1) vectors++;
         places[i] = prefixes->count ? place_by_name(prefixes, arrays[i].name)
                                     : place_by_rank(rank++, towers, UNIT_WEIGHT);
-        for (size_t r = 0; r < sizeof runs / sizeof runs[0]; r++)
+        for (size_t r = 0; r < COUNT_OF(runs); r++)
             for (int v = 0; runs[r].count == vectors && v < vectors; v++) {
                 places[i + 1 + v] = places[i];
                 places[i + 1 + v].part = runs[r].parts[v];

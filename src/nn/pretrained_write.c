@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "micromet/base/size.h"
 #include "pretrained_parts.h"
 
 enum { NAME_BYTES = 128 };
@@ -44,7 +45,7 @@ static bool add_unit(struct writing *w, int tower, int unit)
     char name[NAME_BYTES];
     int64_t shape[4];
     inception_weight_shape(layer, shape);
-    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+    for (size_t i = 0; i < COUNT_OF(parts); i++) {
         if (parts[i] == UNIT_GAMMA && !w->pretrained->gamma) continue;
         const int prefix = w->towers > 1 ? snprintf(name, sizeof name, "tower%d.", tower) : 0;
         snprintf(name + prefix, sizeof name - (size_t)prefix, "%s.%s", layer->name,
@@ -99,7 +100,7 @@ bool pretrained_write(const struct pretrained *p, const char *path, int towers, 
     /* Facts about head and levels in a file of ours remain true only for the same towers. */
     static const char *const carried[] = { "towers", "class_names", "threshold", "precision" };
     const bool same = pretrained_same_towers(p, towers);
-    const char *metadata[2 * (8 + sizeof carried / sizeof carried[0]) + 1] = {
+    const char *metadata[2 * (8 + COUNT_OF(carried)) + 1] = {
         "format",        "micromet weights",
         "version",       "1",
         "program",       ("micromet " MICROMET_VERSION " " MICROMET_GIT),
@@ -110,7 +111,7 @@ bool pretrained_write(const struct pretrained *p, const char *path, int towers, 
     };
     size_t at = 0;
     while (metadata[at]) at += 2;
-    for (size_t i = 0; i < sizeof carried / sizeof carried[0] && same && p->ours; i++) {
+    for (size_t i = 0; i < COUNT_OF(carried) && same && p->ours; i++) {
         const char *value = weights_metadata(&p->weights, carried[i]);
         if (!value) continue;
         metadata[at++] = carried[i];

@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include "micromet/base/size.h"
+
 enum { ALIGNMENT = 256 };
 
 void program_init(struct program *program, struct backend *backend)
@@ -57,7 +59,7 @@ struct view program_tensor(struct program *program, enum dtype dtype, int n, int
         .tensor = { .dtype = dtype, .n = n, .h = h, .w = w, .c = c, .pixel_stride = c },
         .buffer = program->buffer_count++
     };
-    const size_t bytes = (tensor_bytes(&view.tensor) + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    const size_t bytes = round_up(tensor_bytes(&view.tensor), ALIGNMENT);
     program->buffers[view.buffer] = (struct buffer) { .bytes = bytes, .first = -1, .fixed = fixed };
     return view;
 }

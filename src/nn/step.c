@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "micromet/base/size.h"
 #include "micromet/data/augment.h"
 #include "model_parts.h"
 
@@ -11,22 +12,17 @@
 
 enum { ALIGNMENT = 64 };
 
-static size_t round_up(size_t bytes)
-{
-    return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-}
-
 /* Lay the arrays out in `memory`; returns the number of bytes they take. */
 static size_t meta_layout(const struct model *model, char *memory, struct batch_meta *meta)
 {
     const size_t n = (size_t)model->spec.batch;
-    size_t at = round_up(sizeof *meta->values);
+    size_t at = round_up(sizeof *meta->values, ALIGNMENT);
     meta->values = (struct step_values *)memory;
     meta->labels = (float *)(memory + at);
-    at += round_up(n * sizeof *meta->labels);
+    at += round_up(n * sizeof *meta->labels, ALIGNMENT);
     for (int t = 0; t < model->spec.towers; t++) {
         meta->draws[t] = (struct augment_draw *)(memory + at);
-        at += round_up(n * sizeof *meta->draws[t]);
+        at += round_up(n * sizeof *meta->draws[t], ALIGNMENT);
     }
     return at;
 }

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "micromet/base/size.h"
+
 /* First trained Keras layer, from "keras:N", a block's name (the layer after it), "none" (0) or
  * "all" (INT_MAX). */
 static bool freeze_parse(const char *freeze, int *first_trained, struct error *err)
@@ -52,7 +54,7 @@ static bool unit_register(struct unit *u, int tower, int queue, const struct mod
         { "bn.running_var", &u->variance, true, false, true,
           u->norm_trains ? PLACE_DEVICE : PLACE_HOST },
     };
-    for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++) {
+    for (size_t i = 0; i < COUNT_OF(arrays); i++) {
         char name[96];
         *arrays[i].index = -1;
         if (!arrays[i].wanted) continue;
@@ -175,7 +177,7 @@ static bool program_load(const struct program *program, const struct unit *u, co
 static void unit_discard(const struct tower *tower, const struct unit *u)
 {
     const int indices[] = { u->weight, u->gamma, u->beta, u->mean, u->variance };
-    for (size_t i = 0; i < sizeof indices / sizeof indices[0]; i++)
+    for (size_t i = 0; i < COUNT_OF(indices); i++)
         if (indices[i] >= 0) parameters_discard(tower->parameters, indices[i]);
 }
 

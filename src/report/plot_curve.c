@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "micromet/base/size.h"
 #include "micromet/report/plot.h"
 #include "plot_canvas.h"
 
@@ -181,12 +182,12 @@ static void draw_operating_point(struct canvas *canvas, const struct operating_p
     struct text_style head = { .size = 25, .bold = true, .color = color_ink };
     draw_point(canvas, COLUMN + 10, y - 9);
     canvas_text(canvas, COLUMN + 34, y, head, "operating point");
-    for (size_t i = 0; i < sizeof figures / sizeof *figures; i++) {
+    for (size_t i = 0; i < COUNT_OF(figures); i++) {
         snprintf(text, sizeof text, isnan(figures[i].value) ? "–" : "%.3f", figures[i].value);
         draw_figure(canvas, y += 40, figures[i].name, text);
     }
     y += 24;
-    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
+    for (size_t i = 0; i < COUNT_OF(counts); i++) {
         snprintf(text, sizeof text, "%lld", (long long)counts[i].value);
         draw_figure(canvas, y += 40, counts[i].name, text);
     }

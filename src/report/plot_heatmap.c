@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "micromet/base/size.h"
 #include "micromet/report/plot.h"
 #include "plot_canvas.h"
 
@@ -16,7 +17,7 @@ static const struct color ramp[] = {
     { 0.671, 0.851, 0.914 }, { 0.996, 0.878, 0.565 }, { 0.992, 0.682, 0.380 },
     { 0.957, 0.427, 0.263 }, { 0.843, 0.188, 0.153 }, { 0.647, 0.000, 0.149 },
 };
-enum { RAMP = sizeof ramp / sizeof *ramp };
+enum { RAMP = COUNT_OF(ramp) };
 static const double opacity_low = 0.40, opacity_high = 0.78;
 
 static double opacity_of(double probability)

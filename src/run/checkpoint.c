@@ -1,6 +1,6 @@
-/* Writing and reading checkpoints. The idea: the configuration travels as the YAML text it is, the
- * state as one JSON object with exact (hexadecimal) numbers, so that a resumed run goes on from the
- * same bits. */
+/* Writing and reading checkpoints. The metadata hold the configuration as YAML text, and the
+ * training state as a JSON object with exact (hexadecimal) numbers, so that a resumed run
+ * continues from the same bits. */
 #include "micromet/run/checkpoint.h"
 
 #include <jansson.h>
@@ -10,7 +10,9 @@
 #include <string.h>
 #include <xxhash.h>
 
-/* One table for both directions. */
+#include "micromet/base/size.h"
+
+/* Fields of the training state, for writing and reading. */
 struct state_field {
     const char *name;
     size_t offset;
@@ -32,7 +34,7 @@ static const struct state_field state_fields[] = {
     { FIELD(schedule.bad_epochs, FIELD_INT32) },
 };
 #undef FIELD
-enum { STATE_FIELDS = sizeof state_fields / sizeof state_fields[0] };
+enum { STATE_FIELDS = COUNT_OF(state_fields) };
 
 static char *state_text(const struct training_state *state)
 {
@@ -78,7 +80,8 @@ static bool state_parse(const char *text, const char *path, struct training_stat
     return ok || error_set(err, EXIT_CODE_FAILED, "%s: its training state cannot be read", path);
 }
 
-/* Where a run's files lie and how it was started does not belong to the model. */
+/* The configuration as YAML, without the run's folder and how it was started, which
+ * are not part of the model. */
 static char *config_text(const struct config *config, const struct model_spec *spec,
                          struct error *err)
 {
@@ -258,7 +261,7 @@ void checkpoint_release(struct checkpoint *checkpoint)
 {
     weights_release(&checkpoint->weights);
     checkpoint->weights = (struct weights) { 0 };
-    checkpoint->input.slides = NULL; /* it was text of the file */
+    checkpoint->input.slides = NULL; /* it pointed into the file */
 }
 
 bool checkpoint_parse_model(struct checkpoint *c, struct error *err)
@@ -266,7 +269,7 @@ bool checkpoint_parse_model(struct checkpoint *c, struct error *err)
     static const char *const needed[] = { "format",        "version",   "program",
                                           "config",        "towers",    "gamma",
                                           "preprocessing", "precision", "class_names" };
-    for (size_t i = 0; i < sizeof needed / sizeof needed[0]; i++)
+    for (size_t i = 0; i < COUNT_OF(needed); i++)
         if (!weights_metadata(&c->weights, needed[i]))
             return error_set(err, EXIT_CODE_FAILED,
                              "%s: is not a micromet checkpoint (its metadata has no '%s'); for "
@@ -310,7 +313,7 @@ bool checkpoint_open(struct checkpoint *checkpoint, const char *path, struct err
     return false;
 }
 
-/* Arrays stand in the order of their bytes. */
+/* Arrays are in the order of their data, so the header ends where the first one begins. */
 static uint64_t hash_header(const struct weights *weights)
 {
     const char *header = weights->storage;

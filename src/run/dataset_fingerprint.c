@@ -1,4 +1,5 @@
-/* See the header. Paths do not count, so that data may move; neither does what pixels come from. */
+/* See the header. Paths and data.source are not part of the fingerprint, so that
+ * data may be moved or packed. */
 #include "dataset_fingerprint.h"
 
 #include <jansson.h>
@@ -9,7 +10,7 @@
 
 enum { NAME_BYTES = 256 };
 
-/* What the line of a slide can hold: metadata is UTF-8. */
+/* The file name as printable UTF-8 for metadata; other characters become '?'. */
 static void plain_name(const char *path, char name[NAME_BYTES])
 {
     snprintf(name, NAME_BYTES, "%s", path_name(path));
@@ -55,7 +56,7 @@ struct line {
     char split[16], hash[17], name[NAME_BYTES];
 };
 
-/* Where the next one begins. The strings stay empty behind the end. */
+/* Returns the start of the next line. After the end, the strings are empty. */
 static const char *read_line(const char *at, struct line *line)
 {
     *line = (struct line) { 0 };

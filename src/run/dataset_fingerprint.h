@@ -1,17 +1,17 @@
-/* Which windows a run is trained and validated on, as text that travels in its checkpoints: a
- * resumed run draws windows by their number, so other slides or windows under the same numbers
- * would be another run. */
+/* Identifies the windows that a run is trained and validated on, as text in its checkpoints. A
+ * resumed run draws windows by index, so it must have the same slides with the same windows. */
 #ifndef MICROMET_RUN_DATASET_FINGERPRINT_H
 #define MICROMET_RUN_DATASET_FINGERPRINT_H
 
 #include "micromet/data/dataset.h"
 
-/* One line a slide, "<split> <XXH3-64 of its identity and windows> <file name>", in the order of
- * the datasets; the same from packs and from slides. malloc'ed; NULL without memory. */
+/* One line per slide, "<split> <XXH3-64 of its identity and windows> <file name>", in
+ * the order of the datasets; the same whether they are read from packs or slides.
+ * malloc'ed; NULL if out of memory. */
 char *dataset_fingerprint(const struct dataset *train, const struct dataset *validation);
 
 enum { FINGERPRINT_DIFFERENCE_BYTES = 700 };
-/* Do two records say the same? If not, `difference` tells the first that is not so. */
+/* Whether two fingerprints are equal. If not, `difference` describes the first difference. */
 bool dataset_fingerprint_equal(const char *had, const char *has,
                                char difference[FINGERPRINT_DIFFERENCE_BYTES]);
 

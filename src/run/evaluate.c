@@ -1,5 +1,5 @@
-/* Making the predictions that an evaluation is of. Both ways, windows of a dataset and whole
- * slides, end in evaluation_add(), so that figures never depend on where they came from. */
+/* Makes the predictions to be evaluated, either for the windows of a dataset or for whole slides.
+ * Both are added with evaluation_add(), so that the metrics do not depend on the source. */
 #include "micromet/run/evaluate.h"
 
 #include <math.h>
@@ -8,11 +8,12 @@
 
 #include "finished_maps.h"
 #include "micromet/base/log.h"
+#include "micromet/base/size.h"
 #include "micromet/run/heatmap.h"
 #include "micromet/run/predict.h"
 #include "micromet/run/session.h"
 
-/* What an override must not touch, by the beginning of its name. */
+/* Keys that must not be overridden, by prefix, and why. */
 static const struct {
     const char *keys, *why;
 } fixed[] = {
@@ -34,14 +35,14 @@ bool evaluation_configure(struct config *config, int count, char *const *overrid
     const char *name;
     if (!config_override(config, count, overrides, err)) return false;
     for (int at = 0; (name = config_difference(&stored, config, &at)) != NULL;)
-        for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++)
+        for (size_t i = 0; i < COUNT_OF(fixed); i++)
             if (strncmp(name, fixed[i].keys, strlen(fixed[i].keys)) == 0)
                 return error_set(err, EXIT_CODE_USAGE, "%s: cannot be overridden here: %s", name,
                                  fixed[i].why);
     return true;
 }
 
-/* What both ways need. */
+/* Shared by both kinds of evaluation. */
 struct evaluator {
     struct checkpoint *checkpoint;
     const struct evaluate_options *options;
@@ -91,7 +92,7 @@ static bool evaluate_windows(struct evaluator *e, struct error *err)
 
 /* --- whole slides ----------------------------------------------------------------------------- */
 
-/* Sort the map's cells into windows that the model was shown and background, and add them. */
+/* Add the map's windows, and its cells without a probability as background. */
 static bool add_map(struct evaluation *evaluation, const struct manifest_row *row,
                     const struct heatmap *heatmap, const uint8_t *labels, struct error *err)
 {
@@ -135,7 +136,7 @@ static bool check_label(const struct manifest_row *row, const struct slide *slid
                                         : "it has no annotation");
 }
 
-/* Computed, or as an interrupted evaluation left it. */
+/* Compute the heat map, or load it if an interrupted evaluation has left it. */
 static bool map_slide(struct evaluator *e, struct predictor *predictor, const struct slide *slide,
                       const struct grid *grid, struct heatmap *heatmap, struct error *err)
 {

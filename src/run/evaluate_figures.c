@@ -1,5 +1,5 @@
-/* From predictions to figures. The idea: windows of all slides lie in one row of arrays, so a slide
- * is a range of them and "overall" is the range of all. */
+/* Computes metrics from predictions. The windows of all slides are stored in contiguous arrays, so
+ * that a slide is a range and "overall" is the whole. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,7 +27,8 @@ void evaluation_release(struct evaluation *evaluation)
     *evaluation = (struct evaluation) { 0 };
 }
 
-/* The array with room for `count` items; the old one, with *ok false, without memory. */
+/* Resize the array to at least `count` items. If out of memory, returns the old
+ * one and sets *ok to false. */
 static void *resized(void *array, int64_t count, size_t item_bytes, bool *ok)
 {
     void *grown = realloc(array, ((size_t)count + 1) * item_bytes);
@@ -82,7 +83,7 @@ static bool measure(const float *probabilities, const uint8_t *labels, int64_t c
     return true;
 }
 
-/* The same with background windows behind the others. */
+/* The same, with background windows appended. */
 static bool measure_all(const float *probabilities, const uint8_t *labels, int64_t count,
                         const int64_t background[2], double threshold, struct evaluation_row *row,
                         struct error *err)

@@ -1,5 +1,5 @@
-/* What an evaluation says: a table on a stream, JSON, CSV and two curves. The idea: one table of
- * figures names what a row holds, for the printed table and for JSON alike. */
+/* Reports of an evaluation: a table for a stream, JSON, CSV and two curves. One table names the
+ * metrics of a row, for both the printed table and JSON. */
 #include <errno.h>
 #include <jansson.h>
 #include <math.h>
@@ -7,12 +7,13 @@
 #include <string.h>
 
 #include "finished_maps.h"
+#include "micromet/base/size.h"
 #include "micromet/report/plot.h"
 #include "micromet/run/evaluate.h"
 
 static const struct figure {
-    const char *name, *column; /* in JSON; in the table, NULL = not shown */
-    size_t offset;             /* of a double in struct evaluation_row */
+    const char *name, *column; /* key in JSON; heading in the table, NULL = not shown */
+    size_t offset;             /* of the double in struct evaluation_row */
 } figures[] = {
     { "auc", "AUC", offsetof(struct evaluation_row, auc) },
     { "average_precision", "AP", offsetof(struct evaluation_row, average_precision) },
@@ -23,7 +24,7 @@ static const struct figure {
     { "f1", "F1", offsetof(struct evaluation_row, at.f1) },
     { "accuracy", "acc.", offsetof(struct evaluation_row, at.accuracy) },
 };
-enum { FIGURES = sizeof figures / sizeof *figures };
+enum { FIGURES = COUNT_OF(figures) };
 
 static double figure_of(const struct evaluation_row *row, const struct figure *figure)
 {
@@ -176,7 +177,7 @@ char *evaluation_json(const struct evaluation *evaluation, const struct checkpoi
 
 /* --- files ------------------------------------------------------------------------------------ */
 
-/* A field of CSV, in quotes if it needs them (RFC 4180). */
+/* A field of CSV, quoted if necessary (RFC 4180). */
 static void put_field(FILE *stream, const char *text)
 {
     if (!text[strcspn(text, ",\"\r\n")]) {

@@ -1,5 +1,4 @@
-/* See the header. A map is a safetensors file, so it is whole or absent, and checked when
- * it is read. */
+/* See the header. A map is a safetensors file: written atomically, and checked when read. */
 #include "finished_maps.h"
 
 #include <dirent.h>
@@ -32,7 +31,7 @@ bool finished_map_init(struct finished_map *kept, const char *folder,
     return kept_folder(kept->folder, folder, err) && path_join(kept->path, kept->folder, name, err);
 }
 
-/* The probabilities if the file holds this very map, else NULL. */
+/* The probabilities if the file has the expected identity and shape, else NULL. */
 static const float *find_map(const struct finished_map *kept, const struct weights *weights,
                              const struct grid *grid)
 {
@@ -95,5 +94,5 @@ void finished_maps_remove(const char *folder)
             unlink(file);
     closedir(listing);
     atomic_files_clean(path, NULL);
-    rmdir(path); /* unless something else lies there */
+    rmdir(path); /* fails if other files are there */
 }

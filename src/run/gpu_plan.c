@@ -1,4 +1,4 @@
-/* Planning a training for a GPU; see the header. */
+/* Estimates the time and memory of training on a GPU by a roofline model; see the header. */
 #include "micromet/run/gpu_plan.h"
 
 #include <stdlib.h>
@@ -6,11 +6,11 @@
 #include "micromet/base/thread.h"
 #include "micromet/nn/optimizer.h"
 
-/* Between the starts of two kernels that wait for each other, in a replayed graph: an assumption,
- * not a measurement. */
+/* Minimum time between the starts of two dependent kernels in a replayed graph: an
+ * assumption, not a measurement. */
 static const double kernel_start_s = 2e-6;
-/* The CUDA context, cuDNN's and our kernels, as they are resident before anything is allocated: an
- * assumption as well. */
+/* Device memory of the CUDA context and all kernels before anything is
+ * allocated: an assumption, too. */
 static const size_t libraries_bytes = (size_t)700 << 20;
 
 static struct backend_facts gpu_facts(const struct gpu *gpu, int queues)
@@ -32,13 +32,13 @@ static double view_bytes(const struct tensor *t)
     return (double)tensor_pixels(t) * t->c * (double)dtype_bytes(t->dtype);
 }
 
-/* As they are computed with: padded where the input is. */
+/* Of packed weights, padded like the input. */
 static double weight_bytes(const struct op *op)
 {
     return (double)op_weight_rows(op) * op->x.c * (double)dtype_bytes(op->x.dtype);
 }
 
-/* The fewest bytes that go to and from memory. */
+/* The least memory traffic of an op, bytes. */
 static double op_bytes(const struct op *op)
 {
     const double x = view_bytes(&op->x), y = view_bytes(&op->y);
@@ -47,7 +47,7 @@ static double op_bytes(const struct op *op)
     case OP_CONVOLUTION_BACKWARD_DATA:
     case OP_CONVOLUTION_BACKWARD_FILTER:
         return x + y + weight_bytes(op) + (op->convolution.accumulate ? x : 0);
-    case OP_BATCH_NORM: /* statistics, then the values */
+    case OP_BATCH_NORM: /* x for the statistics, and again for y */
         return 2 * x + y;
     case OP_BATCH_NORM_BACKWARD: /* x, y and dy for the sums, and again for dx */
         return 2 * (x + 2 * y) + x;
@@ -55,7 +55,7 @@ static double op_bytes(const struct op *op)
         return (op->pool.average ? x : 2 * x) + y + (op->pool.accumulate ? x : 0);
     case OP_RELU_BACKWARD:
         return 2 * y + x;
-    case OP_OPTIMIZER: /* parameter and state are read and written, the gradient is read */
+    case OP_OPTIMIZER: /* reads the gradient, reads and writes parameters and state */
         return (3 + 2 * optimizer_state_count(op->optimizer.rule.name)) * 4.0 *
                (double)op->optimizer.count;
     default:
@@ -90,8 +90,7 @@ static struct cost op_cost(const struct op *op, const struct gpu_planner *planne
     return cost;
 }
 
-/* --- the rows and the step ---------------------------------------------------------------------
- */
+/* --- the rows and the step -------------------------------------------------------------------- */
 
 static void add_row(struct gpu_plan *plan, const struct op *op, int tower, bool training,
                     const struct gpu_convolution *convolution, const struct cost *cost)
@@ -152,7 +151,7 @@ static bool add_towers(struct gpu_plan *plan, const struct model *model,
     return true;
 }
 
-/* The head and the update, which come between and behind the towers' passes. */
+/* Add the head and the update, which run between and after the towers' passes. */
 static void add_rest(struct gpu_plan *plan, const struct model *model,
                      const struct gpu_planner *planner)
 {

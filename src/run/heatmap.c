@@ -1,6 +1,7 @@
-/* Heat maps, strip by strip. Readers walk the slide and drop tissue windows into one batch; whoever
- * fills it gives it to the model and takes what is done, while the others go on with the next.
- * There are few batches, so the slide is never read faster than it is used. */
+/* Computes heat maps, strip by strip. Reader threads walk the slide and copy tissue windows
+ * into a shared batch; the one that fills it submits it to the model and collects finished
+ * ones, while the others fill the next. The number of batches is small, so that readers wait
+ * when the model is slower. */
 #include "micromet/run/heatmap.h"
 
 #include <errno.h>
@@ -17,7 +18,7 @@
 
 enum { STRIP_PX = 8192 }; /* height of a strip, px of the finest tower's level */
 
-/* Windows on their way to the model. */
+/* The reader threads' shared batches. */
 struct gather {
     struct heatmap *heatmap;
     struct predictor *predictor;
@@ -26,15 +27,15 @@ struct gather {
     int towers, window, capacity;
     size_t window_bytes;
     struct loader_batch *batches; /* (HEATMAP_BATCHES) */
-    int64_t *indices;             /* (HEATMAP_BATCHES, capacity) grid indices of their windows */
+    int64_t *indices;             /* (HEATMAP_BATCHES, capacity): grid index of each window */
     struct progress progress;
 
-    pthread_mutex_t mutex; /* guards what follows */
+    pthread_mutex_t mutex; /* protects the members below */
     pthread_cond_t changed;
-    struct loader_batch *open[HEATMAP_BATCHES]; /* the first takes windows, the others are empty */
+    struct loader_batch *open[HEATMAP_BATCHES]; /* the first is being filled, others are empty */
     int open_count;
-    bool computing;       /* a reader has the predictor */
-    struct error failure; /* its, which ends the walk */
+    bool computing;       /* a reader is using the predictor */
+    struct error failure; /* the first error, which ends the walk */
 };
 
 static int64_t *indices_of(const struct gather *g, const struct loader_batch *batch)
@@ -52,7 +53,7 @@ static bool tell_failure(const struct gather *g, struct error *err)
     return error_set(err, g->failure.code, "%s", g->failure.message);
 }
 
-/* The probabilities of a batch have come: it is open again. */
+/* Store a batch's probabilities, and make it available again. */
 static void enter_batch(void *context, struct loader_batch *batch, const float *probabilities)
 {
     struct gather *g = context;
@@ -66,8 +67,8 @@ static void enter_batch(void *context, struct loader_batch *batch, const float *
     pthread_mutex_unlock(&g->mutex);
 }
 
-/* Submit a batch, or (NULL) wait for all that are under way. The mutex is the caller's, who goes
- * without it while the model computes. */
+/* Submit a batch, or with NULL wait for all in flight. The caller holds the mutex, which is
+ * released while the model computes. */
 static bool compute(struct gather *g, struct loader_batch *batch, struct error *err)
 {
     while (g->computing) pthread_cond_wait(&g->changed, &g->mutex);
@@ -99,7 +100,7 @@ static bool flush(struct gather *g, struct error *err)
     return ok;
 }
 
-/* Put a window into the open batch; the mutex is the caller's. */
+/* Add a window to the open batch. The caller holds the mutex. */
 static bool gather_add(struct gather *g, uint8_t *const pixels[TOWERS_MAX], int64_t grid_index,
                        struct error *err)
 {
@@ -130,7 +131,7 @@ static bool visit(void *context, const struct window *window, int64_t grid_index
 
 static void gather_release(struct gather *g)
 {
-    predictor_abandon(g->predictor); /* behind an error it may still be reading the batches */
+    predictor_abandon(g->predictor); /* after an error it may still be reading the batches */
     batch_slots_release(model_backend(g->predictor->model), g->batches, HEATMAP_BATCHES, g->towers);
     free(g->indices);
     pthread_cond_destroy(&g->changed);
@@ -183,8 +184,8 @@ struct partial {
     char identity[512];
 };
 
-/* First line: what the map is of; then rows of floats. Returns the number of finished rows read
- * into the map. */
+/* The file has a line that identifies the map, then rows of floats. Reads the finished rows into
+ * the map and returns their number in *rows_done. */
 static bool partial_open(struct partial *partial, const struct heatmap_options *options,
                          const struct checkpoint *checkpoint, const struct slide *slide,
                          int orientations, double min_tissue, struct heatmap *heatmap,

@@ -1,4 +1,4 @@
-/* A heat map as files: numbers for programs, a picture for people. */
+/* Writes a heat map to files: the numbers for programs, and an image for people. */
 #include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
@@ -9,8 +9,8 @@
 
 enum { PICTURE_SIDE_PX = 1600 };
 
-/* Geometry that a reader needs to lay the map over the slide: the pixel (column, row) is the window
- * centred at (origin + column*step, origin + row*step) in level-0 pixels. */
+/* Geometry to overlay the map on the slide: the pixel (column, row) is the window centred at
+ * (origin + column*step, origin + row*step) in level-0 pixels. */
 static json_t *facts(const struct heatmap *heatmap, const struct checkpoint *checkpoint,
                      const struct slide *slide)
 {

@@ -1,4 +1,4 @@
-/* Opening the weights that a run begins with. */
+/* Opens the initial weights of a run and warns if they do not match its configuration. */
 #include "initial_weights.h"
 
 #include <jansson.h>
@@ -15,7 +15,7 @@ static void warn_of_pools(const struct pretrained *pretrained, const struct conf
                 pretrained->path, pool_padding_name(pretrained->pool_padding));
 }
 
-/* A tower may well go on with another magnification, but hardly by mistake. */
+/* Starting a tower from weights of another magnification works, but is unlikely to be intended. */
 static void warn_of_levels(const struct pretrained *pretrained, const struct config *config)
 {
     const char *text = weights_metadata(&pretrained->weights, "towers");

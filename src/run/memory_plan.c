@@ -1,19 +1,15 @@
-/* Memory of a training; see the header. */
+/* Estimates the memory that a training needs; see the header. */
 #include "micromet/run/memory_plan.h"
 
 #include <string.h>
 
 #include "micromet/base/log.h"
+#include "micromet/base/size.h"
 #include "micromet/run/checkpoint.h"
 #include "micromet/run/session.h"
 
-/* Of cuDNN, cuBLAS and ours, loaded when they first run: an assumption, not a measurement. */
+/* Kernels of cuDNN, cuBLAS and ours, which CUDA loads lazily: an assumption, not a measurement. */
 static const size_t kernels_bytes = (size_t)256 << 20;
-
-static double mebibytes(size_t bytes)
-{
-    return (double)bytes / (1 << 20);
-}
 
 void memory_rows(const struct memory_use *use, struct memory_row rows[MEMORY_ROWS])
 {
@@ -44,7 +40,7 @@ static size_t sum_of(const struct memory_plan *plan)
     return sum;
 }
 
-/* --- models that are not there --- */
+/* --- models without memory --- */
 
 bool dry_model_open(struct model **model, const struct config *config, int batch,
                     enum dtype activations, struct dry_backend *dry, struct error *err)
@@ -59,7 +55,7 @@ void fusion_count(const struct model *model, struct fusion *fusion)
 {
     const int towers = model_spec(model)->towers;
     *fusion = (struct fusion) { 0 };
-    for (int t = 0; t < 2 * towers; t++) { /* in training, then in inference */
+    for (int t = 0; t < 2 * towers; t++) { /* training, then inference */
         const struct op *op;
         const struct plan *plan;
         for (int i = 0; (op = model_op(model, t % towers, t < towers, i, &plan)); i++) {
@@ -76,8 +72,8 @@ void fusion_count(const struct model *model, struct fusion *fusion)
     }
 }
 
-/* cuDNN refuses a fused kernel where it cannot compile it; a plan that was made elsewhere
- * holds it compiled. */
+/* cuDNN refuses fused kernels if it cannot compile them; plans made
+ * elsewhere include them compiled. */
 void fusion_warn(const struct fusion *f)
 {
     if (f->fused == f->epilogues && f->widened == 0) return;
@@ -101,7 +97,7 @@ static size_t host_bytes(const struct model *model)
     return bytes;
 }
 
-/* What grows with the batch is the model's; the rest of `use` stays. */
+/* Fill in what the model determines and grows with the batch; the rest of `use` is unchanged. */
 static void use_model(struct memory_plan *plan, const struct config *config,
                       const struct model *model)
 {
@@ -119,7 +115,7 @@ static void use_model(struct memory_plan *plan, const struct config *config,
 
 /* --- the largest batch --- */
 
-/* Packed weights do not grow with the batch, scratch at most as it does. */
+/* Packed weights do not grow with the batch, and scratch at most in proportion. */
 static bool fits(const struct memory_plan *plan, const struct config *config, int batch, bool *fit,
                  struct error *err)
 {
@@ -221,16 +217,15 @@ bool memory_plan_check(const struct memory_plan *plan, struct error *err)
         snprintf(what_fits, sizeof what_fits, "the largest batch that fits is %d", plan->batch_max);
     return error_set(err, EXIT_CODE_USAGE,
                      "train.batch: %d does not fit: it takes %.0f MiB, and %s has %.0f; %s",
-                     plan->batch, mebibytes(plan->all),
-                     plan->own_memory ? "the GPU" : "this machine",
-                     mebibytes(plan->facts.memory_bytes), what_fits);
+                     plan->batch, mib(plan->all), plan->own_memory ? "the GPU" : "this machine",
+                     mib(plan->facts.memory_bytes), what_fits);
 }
 
 static void print_rows(const struct memory_row *rows, bool host)
 {
     for (int i = 0; i < MEMORY_ROWS; i++)
         if (rows[i].host == host && rows[i].bytes > 0)
-            log_info("  %-36s %8.1f MiB", rows[i].what, mebibytes(rows[i].bytes));
+            log_info("  %-36s %8.1f MiB", rows[i].what, mib(rows[i].bytes));
 }
 
 void memory_plan_print(const struct memory_plan *plan)
@@ -240,8 +235,8 @@ void memory_plan_print(const struct memory_plan *plan)
     log_info("memory plan%s:", plan->own_memory ? " of the GPU" : "");
     print_rows(rows, false);
     if (!plan->own_memory) print_rows(rows, true);
-    log_info("  %-36s %8.1f MiB of %.1f", "peak expected", mebibytes(plan->all),
-             mebibytes(plan->facts.memory_bytes));
+    log_info("  %-36s %8.1f MiB of %.1f", "peak expected", mib(plan->all),
+             mib(plan->facts.memory_bytes));
     log_info("  %-36s %8d", "largest batch that fits", plan->batch_max);
     if (!plan->own_memory) return;
     log_info("on the host, beside program and libraries:");

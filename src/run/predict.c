@@ -1,4 +1,5 @@
-/* Inference over datasets and batches; see the header. */
+/* Inference on datasets and batches, averaged over orientations, with passes
+ * in flight; see the header. */
 #include "micromet/run/predict.h"
 
 #include <math.h>
@@ -39,7 +40,8 @@ void predictor_begin(struct predictor *p, predictor_sink sink, void *context)
     p->context = context;
 }
 
-/* Wait for the oldest pass under way; with the last one of a batch its probabilities are known. */
+/* Wait for the oldest pass in flight. After the last pass of a batch, its
+ * probabilities are complete. */
 static bool collect_pass(struct predictor *p, struct error *err)
 {
     struct model_result pass;
@@ -55,7 +57,7 @@ static bool collect_pass(struct predictor *p, struct error *err)
     return true;
 }
 
-/* Until no more than `left` batches are under way. */
+/* Collect until at most `left` batches are in flight. */
 static bool collect_batches(struct predictor *p, int left, struct error *err)
 {
     while (p->under_way > left)
@@ -91,7 +93,7 @@ void predictor_abandon(struct predictor *p)
     if (p->under_way == 0) return;
     while (model_in_flight(p->model) > 0)
         model_predict_collect(p->model, &result, p->probabilities, &ignored);
-    /* A pass that failed halfway is not in flight, but its copies may be. */
+    /* A pass that failed while being submitted is not in flight, but its copies may be. */
     struct backend *backend = model_backend(p->model);
     backend->ops->synchronize(backend, &ignored);
     p->under_way = p->summed = 0;
@@ -146,17 +148,17 @@ static struct sample *every_window(const struct dataset *dataset)
     return order;
 }
 
-/* -log of the probability given to the truth, kept finite. */
+/* -log of the probability of the true class, kept finite. */
 static double cross_entropy(float probability, bool tumor)
 {
     const double p = tumor ? probability : 1 - (double)probability;
     return -log(p > 1e-12 ? p : 1e-12);
 }
 
-/* Where the probabilities of a dataset go. */
+/* Receives the probabilities of a dataset. */
 struct collector {
     struct loader *loader;
-    struct progress *progress; /* NULL = none is shown */
+    struct progress *progress; /* NULL = not shown */
     struct predictions *predictions;
 };
 
@@ -217,7 +219,7 @@ bool predict_dataset(struct model *model, const struct dataset *dataset, int ori
     ok = ok && predict_all(&predictor, &collector, err);
     if (title) progress_end(&progress);
     loader_release(collector.loader);
-    predictor_release(&predictor); /* before the memory that it may still be reading */
+    predictor_release(&predictor); /* it may still be reading the slots */
     batch_slots_release(model_backend(model), slots, ring, spec->towers);
     free(order);
     out->loss /= dataset->count > 0 ? (double)dataset->count : 1;

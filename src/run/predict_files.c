@@ -1,5 +1,5 @@
-/* Windows from files, in the order given: a pack is a dataset of one slide; pictures gather in a
- * batch until it is full or a pack comes between. */
+/* Predicts windows from files, in the order given. A pack is a dataset of one slide; images are
+ * collected in a batch until it is full or a pack follows. */
 #include "micromet/run/predict_files.h"
 
 #include <stdlib.h>
@@ -19,9 +19,9 @@ struct job {
     struct predictor predictor;
     struct single_window single;
     bool has_single;
-    struct loader_batch batch; /* whole examples */
-    const char **names;        /* (batch): the first picture of each example */
-    int tower;                 /* pictures of the next example */
+    struct loader_batch batch; /* complete examples */
+    const char **names;        /* (batch): path of the first image of each example */
+    int tower;                 /* images of the next example so far */
     FILE *csv;
     struct error *err;
 };
@@ -98,7 +98,7 @@ static size_t window_bytes(const struct job *job)
     return window * window * 3;
 }
 
-/* Mean of each ratio×ratio square, rounded. */
+/* Downsample by the rounded mean of each ratio×ratio square. */
 static void shrink(const struct job *job, const uint8_t *rgb, int tower, uint8_t *out)
 {
     const int side = job->single.side, ratio = job->single.ratios[tower];

@@ -1,11 +1,12 @@
-/* Slides are independent jobs. A first pass opens each, finds what is wrong with it early and what
- * need not be made again; a second makes the rest, several slides at once. */
+/* Makes the packs. Slides are independent jobs: a first pass opens all of them to find errors early
+ * and to see which packs are up to date; a second makes the others, several slides at once. */
 #include "micromet/run/prepare.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "micromet/base/log.h"
+#include "micromet/base/size.h"
 #include "micromet/base/thread.h"
 #include "micromet/slide/pack.h"
 
@@ -25,10 +26,10 @@ struct preparation {
     struct manifest manifest;
     bool force;
     struct job *jobs;    /* (manifest.count) */
-    struct job **builds; /* those that are to be made */
+    struct job **builds; /* jobs whose pack is to be made */
     int build_count;
     int name_width;
-    struct select_options options; /* for one slide */
+    struct select_options options; /* for each slide */
     struct progress progress;
 };
 
@@ -52,7 +53,7 @@ static void report(const struct preparation *preparation, const struct job *job)
              job->state == JOB_REUSED ? "reused" : "built", job->seconds, pack_bytes(header) / 1e6);
 }
 
-/* An error belongs to its job: the others go on. */
+/* An error is recorded in its job; the others continue. */
 static void finish(const struct preparation *preparation, struct job *job, bool ok,
                    double started_s)
 {
@@ -93,7 +94,7 @@ static bool build_job(void *context, int64_t item, int worker, struct error *err
     return true;
 }
 
-/* Cores are shared by the slides that are made at once. */
+/* Make the packs, with the threads divided among the slides made at once. */
 static bool build_all(struct preparation *preparation, int threads, struct error *err)
 {
     int64_t windows = 0;
@@ -107,7 +108,7 @@ static bool build_all(struct preparation *preparation, int threads, struct error
 
     const int slides = threads < preparation->build_count ? threads : preparation->build_count;
     preparation->options = (struct select_options) {
-        .threads = (threads + slides - 1) / slides,
+        .threads = CEIL_DIV(threads, slides),
         .progress = &preparation->progress,
     };
     progress_begin(&preparation->progress, "prepare", "windows", windows);

@@ -1,4 +1,4 @@
-/* Files of a run. Checkpoints are named by their step, so the newest is found by name alone. */
+/* The files of a run. Checkpoints are named by step, so the newest is found without opening any. */
 #include "run_folder.h"
 
 #include <dirent.h>
@@ -38,7 +38,8 @@ bool run_folder_init(struct run_folder *folder, const struct config *config, str
            (!file_exists(folder->path) || lock(folder, err));
 }
 
-/* Whoever found no folder locks it now that there is one; another training may have come first. */
+/* Create the folder, and lock it unless run_folder_init() did. Another
+ * training may have come first. */
 static bool make_and_lock(struct run_folder *folder, struct error *err)
 {
     char path[PATH_MAX_BYTES];
@@ -75,7 +76,7 @@ void run_folder_release(struct run_folder *folder)
     *folder = (struct run_folder) { 0 };
 }
 
-/* Was the line written before the run came to `state`? */
+/* Whether the line was logged no later than `state`. */
 static bool is_earlier(const json_t *line, const struct training_state *state)
 {
     const json_t *step = json_object_get(line, "step"), *epoch = json_object_get(line, "epoch");
@@ -94,7 +95,7 @@ static bool drop_later_lines(const char *path, const struct training_state *stat
     size_t kept = 0;
     for (char *line = text, *end; line < text + size; line = end) {
         end = memchr(line, '\n', (size_t)(text + size - line));
-        if (!end) break; /* a line cut off by a crash */
+        if (!end) break; /* incomplete line after a crash */
         end++;
         json_t *object = json_loadb(line, (size_t)(end - line), 0, NULL);
         if (is_earlier(object, state)) {
@@ -216,7 +217,7 @@ bool run_folder_mark_best(const struct run_folder *folder, const char *path, str
         return false;
     unlink(temporary);
     if (link(path, temporary) == 0 && rename(temporary, best) == 0) {
-        unlink(temporary); /* rename() leaves it where both were names of one file */
+        unlink(temporary); /* rename() does nothing if both are links to one file */
         return true;
     }
     return error_set(err, EXIT_CODE_FAILED, "%s: cannot be linked to %s: %s", best, path,

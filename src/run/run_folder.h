@@ -1,4 +1,4 @@
-/* The files of one run: where they lie, and what is appended to them. */
+/* The folder of a run: its lock, its log files and its checkpoints. */
 #ifndef MICROMET_RUN_FOLDER_H
 #define MICROMET_RUN_FOLDER_H
 
@@ -11,31 +11,31 @@
 
 struct run_folder {
     char path[PATH_MAX_BYTES], checkpoints[PATH_MAX_BYTES];
-    struct lock_file lock; /* one training a folder */
+    struct lock_file lock; /* one training per folder */
     FILE *metrics;
     struct tensorboard *board;
 };
 
-/* Where the run's files lie; makes no folder. One that is there is locked until
- * run_folder_release(), or refused if another training works in it. */
+/* Determine the run's folder without creating it. An existing one is locked until
+ * run_folder_release(); if another training is using it, that is an error. */
 bool run_folder_init(struct run_folder *folder, const struct config *config, struct error *err);
 void run_folder_release(struct run_folder *folder);
-/* Make and lock the folder, write config.yaml, open metrics.jsonl and the event file. Lines that a
- * run which has come to `state` will write again are dropped, and so are files that a killed run
- * left unfinished. */
+/* Create and lock the folder, write config.yaml, open metrics.jsonl and the event file.
+ * Lines logged after `state`, which the run will write again, are dropped, and incomplete
+ * files of a killed run removed. */
 bool run_folder_start(struct run_folder *folder, const struct config *config,
                       const struct training_state *state, struct error *err);
-/* Append one object to metrics.jsonl and its numbers, tagged "<group>/<key>", to
- * TensorBoard. Takes `object`. */
+/* Append one object to metrics.jsonl and its numbers to TensorBoard, with tags "<group>/<key>".
+ * Takes ownership of `object`. */
 bool run_folder_log(struct run_folder *folder, const char *group, int64_t step, json_t *object,
                     struct error *err);
 
-/* Newest checkpoint by step; "" if there is none. */
+/* Path of the checkpoint with the highest step; "" if there is none. */
 bool run_folder_latest(const struct run_folder *folder, char path[PATH_MAX_BYTES],
                        struct error *err);
 void run_folder_checkpoint_path(const struct run_folder *folder, int64_t step,
                                 char path[PATH_MAX_BYTES]);
-/* Make best.safetensors name the same file as `path`. */
+/* Make best.safetensors a hard link to `path`. */
 bool run_folder_mark_best(const struct run_folder *folder, const char *path, struct error *err);
 /* Remove all but the newest `keep` step checkpoints. */
 bool run_folder_prune(const struct run_folder *folder, int keep, struct error *err);

@@ -1,13 +1,13 @@
-/* Opening a backend and telling the user what will compute. */
+/* Opens the backend and logs what computes, with how many threads and at which precision. */
 #include "micromet/run/session.h"
 
 #include <string.h>
 
 #include "micromet/base/log.h"
+#include "micromet/base/size.h"
 #include "micromet/base/thread.h"
 
-/* The program itself, its libraries and their own tables, measured as the resident size behind an
- * opened backend. */
+/* The program, its libraries and their tables: measured resident size after opening a backend. */
 const size_t session_program_bytes = (size_t)48 << 20;
 
 static enum precision resolve(enum precision asked, const struct backend *backend)
@@ -58,16 +58,11 @@ size_t host_ring_bytes(const struct model *model, int ring)
            (size_t)spec->window * 3;
 }
 
-static double mebibytes(size_t bytes)
-{
-    return (double)bytes / (1 << 20);
-}
-
 void memory_peak_print(const struct session *session, size_t expected_bytes)
 {
     if (strcmp(session->backend->facts.name, "cpu") != 0) return; /* much of it is on the device */
-    log_info("memory: peak %.1f MiB, expected %.1f MiB", mebibytes((size_t)memory_peak_bytes()),
-             mebibytes(expected_bytes));
+    log_info("memory: peak %.1f MiB, expected %.1f MiB", mib((size_t)memory_peak_bytes()),
+             mib(expected_bytes));
 }
 
 void memory_note(const struct model *model, int ring, size_t cached_bytes)
@@ -75,7 +70,7 @@ void memory_note(const struct model *model, int ring, size_t cached_bytes)
     const struct model_memory m = model_memory(model);
     const size_t own = m.parameters + m.folded + m.plans;
     log_info("memory: about %.0f MiB, of which the model takes %.0f MiB",
-             mebibytes(own + m.inference_activations + m.batches + host_ring_bytes(model, ring) +
-                       cached_bytes + session_program_bytes),
-             mebibytes(own));
+             mib(own + m.inference_activations + m.batches + host_ring_bytes(model, ring) +
+                 cached_bytes + session_program_bytes),
+             mib(own));
 }

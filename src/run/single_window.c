@@ -1,4 +1,4 @@
-/* The one window that holds those of all towers; see the header. */
+/* Geometry of the one large window that contains the windows of all towers; see the header. */
 #include "micromet/run/single_window.h"
 
 #include <math.h>
@@ -18,7 +18,8 @@ bool single_window_of(const struct checkpoint *checkpoint, struct single_window 
                              "be cut for all towers only where that is an integer",
                              checkpoint->path, data->levels[t], ratio, data->levels[0]);
     }
-    /* The centre of a window is its pixel window/2: an odd one reaches further up than down. */
+    /* The centre of a window is its pixel window/2, so an odd window extends one pixel further
+     * after its centre than before it. */
     const int towers = data->level_count, even = towers > 1 ? data->window % 2 : 0;
     single->side = (data->window + even) * single->ratios[towers - 1];
     for (int t = 0; t < towers; t++)

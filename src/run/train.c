@@ -1,11 +1,11 @@
-/* The training loop. `struct training_state` is all that a step depends on beside the arrays
- * of the model, so stopping anywhere between two steps and going on from a checkpoint gives
- * the same bits. */
+/* The training loop. A step depends only on struct training_state and the model's arrays, so that
+ * stopping between any two steps and resuming from a checkpoint gives the same bits. */
 #include <math.h>
 #include <signal.h>
 #include <string.h>
 
 #include "micromet/base/log.h"
+#include "micromet/base/size.h"
 #include "micromet/base/thread.h"
 #include "micromet/data/augment.h"
 #include "micromet/data/loader.h"
@@ -15,7 +15,7 @@
 
 enum { LOG_STEPS = 10 };
 
-static volatile sig_atomic_t stop_signal; /* set by the handler, read between steps */
+static volatile sig_atomic_t stop_signal; /* set by the signal handler, read between steps */
 
 static void on_signal(int number)
 {
@@ -27,8 +27,7 @@ static void catch_signals(void)
     static const int signals[] = { SIGINT, SIGTERM, SIGUSR1 };
     const struct sigaction action = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
     stop_signal = 0;
-    for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++)
-        sigaction(signals[i], &action, NULL);
+    for (size_t i = 0; i < COUNT_OF(signals); i++) sigaction(signals[i], &action, NULL);
 }
 
 static bool save(struct trainer *t, char path[PATH_MAX_BYTES], struct error *err)
@@ -75,7 +74,7 @@ static bool log_steps(struct trainer *t, float loss, double rate, struct error *
     return ok;
 }
 
-/* Put the step behind those under way on the device. */
+/* Enqueue a step after those in flight. */
 static bool submit_step(struct trainer *t, struct loader_batch *slot, struct error *err)
 {
     const struct config *config = t->config;
@@ -107,7 +106,7 @@ static void add_timing(struct model_timing *sum, const struct model_timing *step
     sum->update_s += step->update_s;
 }
 
-/* Wait for the oldest step under way: only then does the state know of it. */
+/* Wait for the oldest step in flight; only then is it counted in the state. */
 static bool collect_step(struct trainer *t, struct loader *loader, struct error *err)
 {
     struct model_result step;
@@ -125,7 +124,7 @@ static bool collect_step(struct trainer *t, struct loader *loader, struct error 
     return t->state.step % LOG_STEPS != 0 || log_steps(t, step.loss, step.learning_rate, err);
 }
 
-/* Until no more than `left` steps are under way. */
+/* Collect until at most `left` steps are in flight. */
 static bool collect_steps(struct trainer *t, struct loader *loader, int left, struct error *err)
 {
     while (model_in_flight(t->model) > left)
@@ -133,8 +132,8 @@ static bool collect_steps(struct trainer *t, struct loader *loader, int left, st
     return true;
 }
 
-/* A window that cannot be read (a damaged pack, a file server that is gone) ends the run, but not
- * the work of its last steps. */
+/* A window that cannot be read (damaged pack, lost file server) ends the run: first save the steps
+ * made since the last checkpoint. */
 static void keep_steps(struct trainer *t, struct loader *loader)
 {
     char path[PATH_MAX_BYTES];
@@ -148,7 +147,7 @@ static void keep_steps(struct trainer *t, struct loader *loader)
         log_warning("%s", err.message);
 }
 
-/* The rest of the current epoch; *stopped if a signal ended it. */
+/* Train the rest of the current epoch; *stopped is set if a signal ended it. */
 static bool train_epoch(struct trainer *t, bool *stopped, struct error *err)
 {
     const struct config *config = t->config;
@@ -181,8 +180,8 @@ static bool train_epoch(struct trainer *t, bool *stopped, struct error *err)
         const int64_t every = config->train.checkpoint_steps;
         const bool due = every > 0 && (t->state.step + model_in_flight(t->model)) % every == 0;
         const bool last = slot->first + slot->count == examples;
-        /* A checkpoint holds a state between two steps; the last one of an epoch keeps its work
-         * whatever becomes of the validation. */
+        /* A checkpoint needs the state between two steps. Save one at the end of an epoch too, in
+         * case the validation fails. */
         char path[PATH_MAX_BYTES];
         ok = ok && collect_steps(t, loader, due || last ? 0 : PASSES_MAX - 1, err);
         if (ok && (due || last)) ok = save(t, path, err);

@@ -1,5 +1,5 @@
-/* Opening a training run. What can be refused comes in the order of its cost: the configuration and
- * the checkpoint, the memory, the weights, and last the slides. */
+/* Opens a training run. Checks that may fail come in the order of their cost: the configuration and
+ * the checkpoint, the memory, the weights, and finally the slides. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +10,7 @@
 #include "micromet/run/predict.h"
 #include "train_parts.h"
 
-/* An AUC needs both classes; better told now than behind an epoch. */
+/* An AUC needs both classes: fail now rather than after the first epoch. */
 static bool check_classes(const struct dataset *dataset, const struct manifest *manifest,
                           enum split split, struct error *err)
 {
@@ -54,8 +54,8 @@ static bool open_data(struct trainer *t, struct error *err)
     return true;
 }
 
-/* Before anything is allocated: a batch that does not fit is told of at once, with
- * one that does. */
+/* Check the memory before anything is allocated. If the batch does not fit, the
+ * error names one that does. */
 static bool plan_memory(struct trainer *t, struct error *err)
 {
     if (!memory_plan_make(&t->memory, t->config, t->session.backend, t->session.activations, err))
@@ -68,8 +68,8 @@ static bool plan_memory(struct trainer *t, struct error *err)
     return true;
 }
 
-/* Before the data: a slip in model.weights must not cost a walk over all slides. A run that goes on
- * has its weights in the checkpoint. */
+/* Comes before the data, so that an error in model.weights is found before all slides are opened. A
+ * resumed run takes its weights from the checkpoint. */
 static bool open_model(struct trainer *t, bool verbose, struct error *err)
 {
     const struct config *config = t->config;
@@ -80,9 +80,8 @@ static bool open_model(struct trainer *t, bool verbose, struct error *err)
         config, t->session.activations, t->resumed ? t->start.gamma : pretrained.gamma, true);
     bool head_taken = false;
     bool ok = model_init(&t->model, t->session.backend, &spec, err) &&
-              (t->resumed
-                   ? model_refresh(t->model, err) /* its plans then hold all that they will */
-                   : model_randomize(t->model, config->seed, err)) &&
+              (t->resumed ? model_refresh(t->model, err) /* loads its plans, to be counted */
+                          : model_randomize(t->model, config->seed, err)) &&
               (!given || pretrained_apply(&pretrained, t->model, &head_taken, err));
     if (ok && given) initial_weights_log(&pretrained, spec.towers, head_taken, verbose);
     pretrained_release(&pretrained);
@@ -109,7 +108,7 @@ static bool allocate(struct trainer *t, struct error *err)
 
 void trainer_release(struct trainer *t)
 {
-    model_release(t->model); /* waits for a step that an error left under way: it reads a slot */
+    model_release(t->model); /* waits for steps in flight after an error, which read slots */
     if (t->session.backend)
         batch_slots_release(t->session.backend, t->slots, t->config->data.ring,
                             t->config->data.level_count);

@@ -1,5 +1,5 @@
-/* What a training run is made of; shared by the files that open it (train_open.c), let it go on
- * from a checkpoint (train_resume.c) and run it (train.c). */
+/* The state of a training run, shared by the files that open it (train_open.c), resume it from a
+ * checkpoint (train_resume.c) and run it (train.c). */
 #ifndef MICROMET_RUN_TRAIN_PARTS_H
 #define MICROMET_RUN_TRAIN_PARTS_H
 
@@ -10,12 +10,12 @@
 #include "micromet/run/train.h"
 #include "run_folder.h"
 
-/* What the readers of training windows may keep of packs or slides. */
+/* Limit of the caches of slides of all readers of training windows. Packs are not cached. */
 enum { READER_CACHE_BYTES = 128 << 20 };
 
 struct trainer {
     const struct config *config;
-    struct config resolved; /* what `config` points to: "auto" has become what it is */
+    struct config resolved; /* what `config` points to, with "auto" resolved */
     struct session session;
     struct manifest manifest;
     struct dataset train, validation;
@@ -24,8 +24,8 @@ struct trainer {
     struct run_folder folder;
     struct training_state state;
     struct checkpoint_input input;
-    char *slides;            /* the input's */
-    struct checkpoint start; /* where the run goes on, if `resumed` */
+    char *slides;            /* owner of input.slides */
+    struct checkpoint start; /* the checkpoint to resume from, if `resumed` */
     bool resumed;
     struct loader_batch *slots;
     struct augment_draw *draws[TOWERS_MAX]; /* (batch) */
@@ -39,22 +39,22 @@ struct trainer {
     int64_t logged_step;
 };
 
-/* Everything up to the first step; of a dry run, up to the memory plan. Whether it succeeds or not,
- * trainer_release() frees what there is. */
+/* Do everything up to the first step, or in a dry run up to the memory plan. Whether this succeeds
+ * or not, call trainer_release(). */
 bool trainer_open(struct trainer *trainer, const struct train_options *options, struct error *err);
 void trainer_release(struct trainer *trainer);
-/* Where the device's memory ran out all the same, add the batch that it would do for
- * to the error. */
+/* If device memory has run out despite the plan, append the largest batch
+ * that would fit to the error. */
 void trainer_advise_batch(const struct trainer *trainer, struct error *err);
 
-/* Going on from a checkpoint, in the order of opening. */
+/* Resuming from a checkpoint, in the order of the calls. */
 
-/* Open the run's folder and its newest checkpoint (`start`), if the run goes on; without one it
- * starts anew. Refuses a configuration that makes it another run. required: there must be one. */
+/* Open the run's folder and its newest checkpoint (`start`) if the run is to be resumed; without
+ * one it starts anew, unless `required`. Refuses a configuration that would make it another run. */
 bool trainer_find_start(struct trainer *trainer, bool required, struct error *err);
-/* Say what the run is trained on, and refuse to go on with anything else. */
+/* Record what the run is trained on; when resuming, refuse anything else than before. */
 bool trainer_check_data(struct trainer *trainer, struct error *err);
-/* Take the state and the model's arrays from `start`, and close it. */
+/* Restore the state and the model's arrays from `start`, and close it. */
 bool trainer_resume(struct trainer *trainer, struct error *err);
 
 #endif

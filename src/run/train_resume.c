@@ -1,12 +1,14 @@
-/* Going on from a checkpoint: what may have changed since it was written, and what may not. */
+/* Resuming from a checkpoint, and checking what may have changed since it was written. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "dataset_fingerprint.h"
 #include "micromet/base/log.h"
+#include "micromet/base/size.h"
 #include "train_parts.h"
 
-/* Keys, or beginnings of keys, that may change when a run goes on; any other makes another run. */
+/* Keys, or prefixes of keys, that may change when a run is resumed; any
+ * other makes it another run. */
 static const char *const changeable[] = {
     "name",          "data.manifest",           "data.pack",
     "data.source",   "data.reader_threads",     "data.ring",
@@ -18,7 +20,7 @@ static const char *const changeable[] = {
 
 static bool may_change(const char *key)
 {
-    for (size_t i = 0; i < sizeof changeable / sizeof changeable[0]; i++)
+    for (size_t i = 0; i < COUNT_OF(changeable); i++)
         if (strncmp(key, changeable[i], strlen(changeable[i])) == 0) return true;
     return false;
 }
@@ -86,10 +88,10 @@ bool trainer_resume(struct trainer *t, struct error *err)
     t->saved_step = t->state.step;
     if (t->start.config.optimizer.learning_rate != rate) t->state.schedule.plateau_rate = rate;
     const bool applied = checkpoint_apply(&t->start, t->model, true, err);
-    checkpoint_release(&t->start); /* the file may be pruned */
+    checkpoint_release(&t->start); /* so that its file can be deleted */
     if (!applied) return false;
     log_info("resuming from %s", t->start.path);
-    /* A kill may have come between writing the best checkpoint and marking it. */
+    /* The run may have been killed after writing its best checkpoint, but before marking it. */
     const bool best = t->state.examples == 0 && t->state.epoch > 0 &&
                       t->state.best_epoch == t->state.epoch;
     return !best || run_folder_mark_best(&t->folder, t->start.path, err);

@@ -7,6 +7,7 @@
 
 #include <stdlib.h>
 
+#include "micromet/base/size.h"
 #include "micromet/base/thread.h"
 
 enum {
@@ -64,11 +65,6 @@ static double band_bytes(const struct walk *walk, int64_t columns)
     return bytes;
 }
 
-static int64_t divide_up(int64_t a, int64_t b)
-{
-    return (a + b - 1) / b;
-}
-
 static void plan_bands(struct walk *walk)
 {
     const int threads = walk->options->threads;
@@ -84,14 +80,14 @@ static void plan_bands(struct walk *walk)
         else
             high = middle - 1;
     }
-    walk->bands_across = divide_up(walk->grid->columns, low);
-    walk->band_columns = divide_up(walk->grid->columns, walk->bands_across);
+    walk->bands_across = CEIL_DIV(walk->grid->columns, low);
+    walk->band_columns = CEIL_DIV(walk->grid->columns, walk->bands_across);
     const int64_t wanted = threads > 1
-                               ? divide_up((int64_t)threads * BANDS_PER_THREAD, walk->bands_across)
+                               ? CEIL_DIV((int64_t)threads * BANDS_PER_THREAD, walk->bands_across)
                                : 1;
-    walk->band_rows = divide_up(walk->grid->rows, wanted);
+    walk->band_rows = CEIL_DIV(walk->grid->rows, wanted);
     if (walk->band_rows < rows_min) walk->band_rows = rows_min;
-    walk->bands_down = divide_up(walk->grid->rows, walk->band_rows);
+    walk->bands_down = CEIL_DIV(walk->grid->rows, walk->band_rows);
 }
 
 static bool worker_init(struct walk_worker *worker, const struct walk *walk, struct error *err)

@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 
+#include "micromet/base/size.h"
 #include "micromet/base/thread.h"
 #include "synth_scene.h"
 #include "tiff_pyramid.h"
@@ -13,7 +14,7 @@ enum { SYNTH_THREADS_MAX = 256 };
 int64_t synth_tile_count(const struct synth_options *options)
 {
     int64_t tile = options->tile;
-    return ((options->width + tile - 1) / tile) * ((options->height + tile - 1) / tile);
+    return CEIL_DIV(options->width, tile) * CEIL_DIV(options->height, tile);
 }
 
 bool synth_check(const struct synth_options *options, struct error *err)
@@ -32,7 +33,7 @@ bool synth_check(const struct synth_options *options, struct error *err)
         { "tumors", options->tumors, 0, SYNTH_TUMORS_MAX },
         { "mpp", options->mpp, 0, 1000 },
     };
-    for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++)
+    for (size_t i = 0; i < COUNT_OF(ranges); i++)
         if (!(ranges[i].value >= ranges[i].min && ranges[i].value <= ranges[i].max))
             return error_set(err, EXIT_CODE_USAGE, "synth: %s is %g; it must be from %g to %g",
                              ranges[i].name, ranges[i].value, ranges[i].min, ranges[i].max);

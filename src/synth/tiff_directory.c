@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 #include "micromet/base/file.h"
+#include "micromet/base/size.h"
 #include "tiff_pyramid.h"
 
 enum { TAGS_MAX = 24, CLASSIC_LIMIT_SHIFT = 32 };
@@ -176,7 +177,7 @@ static bool level_write(struct writer *writer, const struct tiff_pyramid *pyrami
     };
     struct field fields[TAGS_MAX];
     int count = 0;
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+    for (size_t i = 0; i < COUNT_OF(all); i++)
         if (all[i].present) fields[count++] = all[i].field;
     bool ok = directory_write(writer, fields, count, next, begin);
     free(sizes);

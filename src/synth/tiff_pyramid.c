@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "micromet/base/file.h"
+#include "micromet/base/size.h"
 #include "micromet/base/thread.h"
 
 enum { BLOCK_LEVELS = 4, BLOCK_TILES = 64 + 16 + 4 + 1, LEVELS_MAX = 32, HEADER_BYTES = 16 };
@@ -220,10 +221,10 @@ static void builder_release(struct builder *builder)
 static bool level_init(struct tiff_level *level, const struct tiff_pyramid *pyramid, int index)
 {
     int64_t step = (int64_t)1 << index, tile = pyramid->tile;
-    level->width = (pyramid->width + step - 1) / step;
-    level->height = (pyramid->height + step - 1) / step;
-    level->columns = (level->width + tile - 1) / tile;
-    level->rows = (level->height + tile - 1) / tile;
+    level->width = CEIL_DIV(pyramid->width, step);
+    level->height = CEIL_DIV(pyramid->height, step);
+    level->columns = CEIL_DIV(level->width, tile);
+    level->rows = CEIL_DIV(level->height, tile);
     size_t tiles = (size_t)(level->columns * level->rows);
     level->offsets = calloc(tiles, sizeof *level->offsets);
     level->sizes = calloc(tiles, sizeof *level->sizes);

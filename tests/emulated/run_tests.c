@@ -1,8 +1,8 @@
-/* Runs Criterion's tests where Criterion cannot: it traces the process that it starts for a test,
- * which qemu's emulation of a process does not offer. Here a test runs in a forked child.
+/* Runs Criterion's tests under qemu's emulation of a process, where Criterion itself cannot,
+ * because it traces the process that it starts for each test. Here a test runs in a forked child.
  *
- * A program that is linked with this file uses it in place of Criterion's own functions. Of the
- * command line it knows --filter PATTERN, which matches suite/test. */
+ * A program linked with this file uses it in place of Criterion's own functions. The only option of
+ * its command line is --filter PATTERN, which matches suite/test. */
 #include <criterion/criterion.h>
 #include <criterion/event.h>
 #include <fnmatch.h>
@@ -16,13 +16,13 @@
 
 enum { PASSED, FAILED, SKIPPED };
 
-/* Where the test macros leave their tests and suites. */
+/* The sections in which the test macros list tests and suites. */
 extern struct criterion_test *const __start_cr_tst[] __attribute__((weak));
 extern struct criterion_test *const __stop_cr_tst[] __attribute__((weak));
 extern struct criterion_suite *const __start_cr_sts[] __attribute__((weak));
 extern struct criterion_suite *const __stop_cr_sts[] __attribute__((weak));
 
-/* Of the child. */
+/* State of the child. */
 static const struct criterion_test *test;
 static int status;
 static jmp_buf test_end;

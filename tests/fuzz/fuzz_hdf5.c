@@ -18,6 +18,7 @@
 #include "format/keras_hdf5.h"
 #include "format/sandbox.h"
 #include "fuzz.h"
+#include "micromet/base/size.h"
 
 enum { MICROSECONDS_MAX = 500000, INPUTS_PER_CHILD = 200, INPUT_BYTES_MAX = 1 << 20 };
 
@@ -114,8 +115,7 @@ static void serve(int orders, int answers)
     if (__sanitizer_set_death_callback) __sanitizer_set_death_callback(die_quietly);
     signal(SIGVTALRM, end_here);
     signal(SIGABRT, SIG_DFL);
-    for (size_t i = 0; i < sizeof crashes / sizeof *crashes && !__asan_init; i++)
-        signal(crashes[i], end_here);
+    for (size_t i = 0; i < COUNT_OF(crashes) && !__asan_init; i++) signal(crashes[i], end_here);
     while (TEMP_FAILURE_RETRY(read(orders, &byte, 1)) == 1) {
         const size_t size = exchange->size;
         uint8_t *exact = malloc(size + !size); /* a step beyond the end is seen */

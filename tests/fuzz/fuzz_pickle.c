@@ -3,6 +3,7 @@
 #include "format/pickle.h"
 #include "format/weights_parts.h"
 #include "fuzz.h"
+#include "micromet/base/size.h"
 
 static void read_alone(const uint8_t *bytes, size_t size)
 {
@@ -25,7 +26,7 @@ static void read_in_archive(const uint8_t *bytes, size_t size)
     static const uint8_t values[512] = { 1, 2, 3, 4, 5, 6, 7, 8 };
     struct forged_zip zip = { 0 };
     forged_zip_add(&zip, "a/data.pkl", bytes, size);
-    for (size_t i = 0; i < sizeof storages / sizeof *storages; i++)
+    for (size_t i = 0; i < COUNT_OF(storages); i++)
         forged_zip_add(&zip, storages[i].name, values, storages[i].size);
     forged_zip_end(&zip);
     struct weights weights;

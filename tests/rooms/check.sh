@@ -50,7 +50,6 @@ jpeglib.h               synth
 zlib.h                  synth
 cairo.h                 report
 dnnl.h                  cpu
-dnnl_version.h          cpu
 omp.h                   cpu
 immintrin.h             cpu bench
 arm_neon.h              cpu
@@ -79,12 +78,6 @@ circles='
 cli/completion.c  cli/main.c  a command that tells of all commands stands in their table itself
 cli/help.c        cli/main.c  likewise
 cli/manual.c      cli/main.c  likewise
-cpu/convolution.c         cpu/backend.c  a planner takes memory and scratch from the backend that calls it
-cpu/kernel_convolution.c  cpu/backend.c  likewise
-cpu/pool.c                cpu/backend.c  likewise
-cpu/kernel_direct.c       cpu/kernels.c  a kernel takes from the table of kernels what all of them share
-cpu/kernel_filter.c       cpu/kernels.c  likewise
-cpu/kernel_winograd.c     cpu/kernels.c  likewise
 '
 
 source=$1

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "micromet/base/size.h"
 #include "simulated.h"
 #include "simulated_math.h"
 
@@ -389,7 +390,7 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t handle, cublasLtM
     *returned = 0;
     const cublasStatus_t status = read_product(&p, matmul, a, b, c, d);
     if (status != CUBLAS_STATUS_SUCCESS) return status;
-    for (size_t i = 0; i < sizeof algorithms / sizeof *algorithms && *returned < requested; i++) {
+    for (size_t i = 0; i < COUNT_OF(algorithms) && *returned < requested; i++) {
         bool fits = algorithms[i].workspace_bytes <= preference->workspace_bytes;
         for (int t = 0; t < 4; t++)
             fits = fits && preference->alignment[t] % algorithms[i].alignment == 0;

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "micromet/base/size.h"
+
 enum need { OPTIONAL, REQUIRED, COMPUTED };
 
 struct attribute {
@@ -213,7 +215,7 @@ static size_t element_bytes(cudnnBackendAttributeType_t type)
 
 static const struct kind *find_kind(cudnnBackendDescriptorType_t type)
 {
-    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+    for (size_t i = 0; i < COUNT_OF(kinds); i++)
         if (kinds[i].type == type) return &kinds[i];
     return NULL;
 }

@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "micromet/base/size.h"
+
 enum { TILES = 2, FALLBACK_ENGINES = 2, LARGE_WORKSPACE = (384 << 20) + 131 };
 
 /* In cuDNN indices differ from graph to graph; here they do not. */
@@ -36,7 +38,7 @@ static const struct engine {
     { 57, 0, { 0 }, ROUND_NOT, LARGE_WORKSPACE, 0 },
     { 62, 1, { CUDNN_NUMERICAL_NOTE_TENSOR_CORE }, ROUND_TF32, 131, 0 },
 };
-enum { ENGINES = sizeof engines / sizeof *engines, CONFIGS = ENGINES * TILES };
+enum { ENGINES = COUNT_OF(engines), CONFIGS = ENGINES * TILES };
 
 /* --- controls of tests --- */
 
@@ -88,7 +90,7 @@ static uint64_t problem_hash(const struct problem *problem)
     int64_t shape[sizeof problem->shape / sizeof(int64_t)];
     memcpy(shape, &problem->shape, sizeof shape);
     uint64_t hash = mix(settings_seed, (uint64_t)problem->form * 64 + (uint64_t)problem->x.type);
-    for (size_t i = 0; i < sizeof shape / sizeof *shape; i++) hash = mix(hash, (uint64_t)shape[i]);
+    for (size_t i = 0; i < COUNT_OF(shape); i++) hash = mix(hash, (uint64_t)shape[i]);
     return mix(mix(hash, (uint64_t)problem->x.strides[3]), (uint64_t)problem->y.strides[3]);
 }
 

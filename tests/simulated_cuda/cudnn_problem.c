@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "micromet/base/size.h"
+
 cudnnStatus_t finalise_tensor(struct node *node)
 {
     const int64_t *dims = node_elements(node, CUDNN_ATTR_TENSOR_DIMENSIONS);
@@ -34,7 +36,7 @@ cudnnStatus_t finalise_convolution(struct node *node)
                    { CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, 0 },
                    { CUDNN_ATTR_CONVOLUTION_POST_PADDINGS, 0 } };
     const int64_t spatial = node_integer(node, CUDNN_ATTR_CONVOLUTION_SPATIAL_DIMS, 0);
-    for (size_t a = 0; a < sizeof arrays / sizeof *arrays; a++) {
+    for (size_t a = 0; a < COUNT_OF(arrays); a++) {
         const int64_t *values = node_elements(node, arrays[a].name);
         if (node_count(node, arrays[a].name) != spatial)
             return cudnn_refuse(CUDNN_STATUS_BAD_PARAM,
@@ -87,7 +89,7 @@ static const struct convolution_names {
 
 static const struct convolution_names *names_of(const struct node *operation)
 {
-    for (size_t i = 0; i < sizeof convolutions / sizeof *convolutions; i++)
+    for (size_t i = 0; i < COUNT_OF(convolutions); i++)
         if (convolutions[i].type == node_type(operation)) return &convolutions[i];
     return NULL;
 }

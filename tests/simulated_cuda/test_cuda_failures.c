@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "cuda_fixture.h"
+#include "micromet/base/size.h"
 #include "op_case.h"
 #include "shapes.h"
 #include "simulated_dnn_control.h"
@@ -41,7 +42,7 @@ static const struct op life_ops[] = {
       .y = { T(2, 256, 256, 96) },
       .pool.window = { .kernel_h = 1, .kernel_w = 1, .stride = 1 } },
 };
-enum { LIFE_OPS = sizeof life_ops / sizeof life_ops[0], RUN_OPS = LIFE_OPS - 1 };
+enum { LIFE_OPS = COUNT_OF(life_ops), RUN_OPS = LIFE_OPS - 1 };
 
 /* Load weights twice, then run. */
 static bool run_with_loaded_weights(struct backend *backend, const struct op *op, struct error *err)
@@ -166,7 +167,7 @@ static const struct failure {
     { .call = "cudaLaunchKernel(", .says = "cudaErrorLaunchFailure" },
     { .call = "cudnnBackend", .says = "" },
 };
-enum { FAILURES = sizeof failures / sizeof failures[0], MOST = 60 };
+enum { FAILURES = COUNT_OF(failures), MOST = 60 };
 
 static bool is_told(const struct failure *failure, int64_t nth)
 {
@@ -185,7 +186,7 @@ static bool is_told(const struct failure *failure, int64_t nth)
 /* Let calls 1 to `calls` fail, or evenly spaced ones if they are more than MOST. */
 static void expect_told(const struct failure *failure, int64_t calls)
 {
-    for (int64_t nth = 1; nth <= calls; nth += (calls + MOST - 1) / MOST) {
+    for (int64_t nth = 1; nth <= calls; nth += CEIL_DIV(calls, MOST)) {
         int status;
         const pid_t child = fork();
         cr_assert_geq(child, 0);

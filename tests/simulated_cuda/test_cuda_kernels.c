@@ -8,6 +8,7 @@
 #include "cpu/isa.h"
 #include "kernels.h"
 #include "micromet/base/random.h"
+#include "micromet/base/size.h"
 #include "micromet/data/augment.h"
 #include "simulated_control.h"
 
@@ -75,7 +76,7 @@ static const struct {
 } views[] = { { 6, 64, 64, 64 }, { 700, 48, 64, 80 }, { 130, 16, 16, 24 },
               { 9, 17, 20, 33 }, { 5, 3, 4, 8 },      { 3000, 8, 8, 8 },
               { 11, 8, 10, 16 }, { 11, 8, 16, 10 },   { 5, 12, 16, 16 } };
-enum { VIEWS = sizeof views / sizeof views[0] };
+enum { VIEWS = COUNT_OF(views) };
 
 static struct tensor view_of(int v, int stride, enum dtype dtype)
 {
@@ -213,7 +214,7 @@ static void check_far_from_zero(int n)
     }
     void *const rest[] = { (void *)b.x,  b.out, (void *)b.beta, b.moving_mean, b.moving_variance,
                            b.saved_mean, work };
-    for (size_t i = 0; i < sizeof rest / sizeof rest[0]; i++) expect_ok(cudaFree(rest[i]));
+    for (size_t i = 0; i < COUNT_OF(rest); i++) expect_ok(cudaFree(rest[i]));
     free(x);
 }
 

@@ -2,6 +2,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
+#include "micromet/base/size.h"
 #include "micromet/run/checkpoint.h"
 #include "micromet/run/memory_plan.h"
 #include "simulated_control.h"
@@ -52,7 +53,7 @@ static void expect_near(size_t measured, size_t expected)
 Test(cuda_memory_plan, the_plan_is_what_the_model_takes)
 {
     static const int batches[] = { 4, 64, 400 };
-    for (size_t i = 0; i < sizeof batches / sizeof *batches; i++) {
+    for (size_t i = 0; i < COUNT_OF(batches); i++) {
         const struct config config = small_config(batches[i]);
         struct backend *backend = open_backend(&config);
         const size_t before = simulated_memory_taken();

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cuda_fixture.h"
+#include "micromet/base/size.h"
 #include "op_case.h"
 #include "shapes.h"
 #include "simulated_dnn_control.h"
@@ -33,7 +34,7 @@ static const struct {
     { OP_CONVOLUTION_BACKWARD_DATA, false, false, true },
     { OP_CONVOLUTION_BACKWARD_FILTER, true, false, false },
 };
-enum { OPTIONS = sizeof options / sizeof options[0] };
+enum { OPTIONS = COUNT_OF(options) };
 
 /* Check all options of the odd convolutions whose name contains `part`. */
 static void check_convolutions(struct backend *backend, const char *part)

@@ -1,11 +1,11 @@
-/* An op: one computation of the network, named by its kind, its shapes and its options.
+/* An op: one computation of the network, given by its kind, shapes and options.
  *
- * Nothing here depends on who computes it. The formula stands at each kind; tests/reference.c
- * computes all of them in double precision with plain loops. op_check() says which ops make sense
- * at all; a backend may refuse some of those when it plans them.
+ * Ops do not depend on the backend. Each kind gives its formula here; tests/reference.c computes
+ * all of them in double precision with plain loops. op_check() tells whether an op is valid at all;
+ * a backend may still refuse to plan it.
  *
- * Every op has an input x and an output y, NHWC. A gradient reads dy, which has y's shape, and
- * writes dx, which has x's. Both are F32 or both BF16, where the kind does not say otherwise;
+ * Every op has an input x and an output y, NHWC. A gradient reads dy, of y's shape, and
+ * writes dx, of x's shape. Both are F32 or both BF16 unless the kind says otherwise;
  * parameters and their gradients are F32. */
 #ifndef MICROMET_NN_OP_H
 #define MICROMET_NN_OP_H
@@ -24,21 +24,21 @@ enum op_kind {
      * dense layer is the 1×1 convolution of a 1×1 map. */
     OP_CONVOLUTION,
 
-    /* dx = the transposed convolution of dy, added to what dx holds if `accumulate`. */
+    /* dx = the transposed convolution of dy, added to the old dx if `accumulate`. */
     OP_CONVOLUTION_BACKWARD_DATA,
 
     /* dw[k,r,s,c] = sum_{n,oy,ox} dy[n,oy,ox,k] * x[n, oy*stride+r-pad_h, ox*stride+s-pad_w, c],
      * and dbias[k] = sum_{n,oy,ox} dy[n,oy,ox,k] if `bias`. */
     OP_CONVOLUTION_BACKWARD_FILTER,
 
-    /* y = act(gamma*(x - mean)*inverse_std + beta), channel by channel over (n,h,w). act is ReLU if
+    /* y = act(gamma*(x - mean)*inverse_std + beta), for each channel over (n,h,w). act is ReLU if
      * `relu`; gamma is 1 unless `gamma`.
      *
      * Mean and variance are those of the batch: saved_mean and saved_inverse_std = 1/sqrt(biased
-     * variance + epsilon) are written, and the moving statistics become
-     * momentum*old + (1-momentum)*new, the new variance multiplied by m/(m-1), m = n*h*w (Bessel's
-     * correction), if `unbiased_moving`. If `frozen`, they are the moving statistics, which are
-     * copied to saved_* and stay as they are. */
+     * variance + epsilon) are written, and the moving statistics become momentum*old +
+     * (1-momentum)*new, where the new variance is multiplied by m/(m-1), m = n*h*w (Bessel's
+     * correction), if `unbiased_moving`. If `frozen`, mean and variance are the moving statistics,
+     * which are copied to saved_* and do not change. */
     OP_BATCH_NORM,
 
     /* With xhat = (x - mean)*inverse_std, g = dy, or dy * (y > 0) if `relu`, m = n*h*w and
@@ -46,47 +46,46 @@ enum op_kind {
      * dx = inverse_std*(g' - mean(g') - xhat*mean(g'*xhat)), or inverse_std*g' if `frozen`. */
     OP_BATCH_NORM_BACKWARD,
 
-    /* The maximum over the window's pixels that lie inside the map, or if `average` their sum
-     * divided by kernel_h*kernel_w, or by the number of those pixels if `exclude_padding`. y may be
-     * F32 where x is BF16. */
+    /* The maximum over the window's pixels inside the map; or if `average`, their sum
+     * divided by kernel_h*kernel_w, or by the number of those pixels if `exclude_padding`. y
+     * may be F32 if x is BF16. */
     OP_POOL,
 
-    /* dx, added to what dx holds if `accumulate`. A maximum's dy goes to the first pixel in row
-     * order that holds it. */
+    /* dx, added to the old dx if `accumulate`. The dy of a maximum goes to the first pixel, in row
+     * order, that has that value. */
     OP_POOL_BACKWARD,
 
     /* dx = dy * (y > 0). */
     OP_RELU_BACKWARD,
 
-    /* y = x * keep / (1 - rate), where keep is 0 with the probability `rate`, else 1. Pixel p draws
-     * for its channels from the Philox stream (seed, step, p, dropout), so that the same op, run on
-     * dy, gives dx. */
+    /* y = x * keep / (1 - rate), where keep is 0 with probability `rate`, else 1. Pixel p
+     * draws for its channels from the Philox stream (seed, step, p, dropout), so that the
+     * same op run on dy gives dx. */
     OP_DROPOUT,
 
     /* x: logits z (N,1,1,1); labels t (N). probabilities = sigmoid(z); loss = the mean of
      * max(z,0) - z*t + log(1+exp(-|z|)); y: dz = (sigmoid(z) - t)/N in F32. */
     OP_LOSS,
 
-    /* U8 windows (N,W,W,3) to activations (N,W,W,c), c >= 3, of which those behind the third are
-     * zero; see data/augment.h and nn/augment_pixel.h. */
+    /* U8 windows (N,W,W,3) to activations (N,W,W,c), c >= 3, which are zero after the third
+     * channel; see data/augment.h and nn/augment_pixel.h. */
     OP_AUGMENT,
 
-    /* One update of `count` parameters that lie side by side; nn/optimizer.h has the formulas. */
+    /* One update of `count` contiguous parameters; formulas in nn/optimizer.h. */
     OP_OPTIMIZER,
 
     OP_KIND_COUNT
 };
 
-/* The pixels of the input that the output pixel (oy, ox) is made from: kernel_h × kernel_w of them,
- * the first at row oy*stride - pad_h and column ox*stride - pad_w. */
+/* The input pixels that the output pixel (oy, ox) is computed from: kernel_h × kernel_w of them,
+ * starting at row oy*stride - pad_h and column ox*stride - pad_w. */
 struct op_window {
     int kernel_h, kernel_w, stride, pad_h, pad_w;
 };
 
 struct op_convolution {
     struct op_window window;
-    /* Channels that the weights have, where x is padded behind them with channels of zeros; 0: as
-     * many as x. */
+    /* Channels of the weights, if x has more, which are zero; 0: as many as x. */
     int weights_c;
     bool bias, relu, accumulate;
 };
@@ -112,9 +111,9 @@ struct op_optimizer {
 
 struct op {
     enum op_kind kind;
-    /* For messages and profiles, such as "Mixed_6c.branch1x1"; NULL, or kept by the caller. */
+    /* For messages and profiles, such as "Mixed_6c.branch1x1"; NULL, or owned by the caller. */
     const char *name;
-    /* The backend's queue that it runs on. */
+    /* The queue of the backend that it runs on. */
     int queue;
     /* Shapes, strides and types without data. An optimizer has no tensors. */
     struct tensor x, y;
@@ -133,8 +132,8 @@ struct op {
 
 const char *op_kind_name(enum op_kind kind);
 
-/* Whether the op makes sense: its shapes, types and options fit each other and its kind. If not,
- * the message names kind, op and what is wrong. */
+/* Whether the op is valid: its shapes, types and options fit its kind and each other. If not, the
+ * message names kind, op and reason. */
 bool op_check(const struct op *op, struct error *err);
 
 /* Refuse the op: sets "kind name: reason" and returns false. */
@@ -144,7 +143,8 @@ bool op_refuse(const struct op *op, struct error *err, const char *format, ...)
 /* A convolution or one of its gradients: op->convolution holds its options. */
 bool op_is_convolution(const struct op *op);
 
-/* A convolution (or a gradient of one) that is a product of matrices: 1×1 on 1×1 maps, unpadded. */
+/* A convolution or one of its gradients that is a matrix product: 1×1 on
+ * 1×1 maps, without padding. */
 bool op_is_dense(const struct op *op);
 
 /* The window of a convolution, a pool or one of their gradients; NULL for other kinds. */
@@ -154,8 +154,8 @@ const struct op_window *op_window(const struct op *op);
 int64_t op_weight_rows(const struct op *op);
 int op_weight_channels(const struct op *op);
 
-/* Multiply-adds of a convolution or one of its gradients, taps on the padding not counted; 0 for
- * other kinds. */
+/* Multiply-adds of a convolution or one of its gradients, except taps on the
+ * padding; 0 for other kinds. */
 double op_macs(const struct op *op);
 
 #ifdef __cplusplus
