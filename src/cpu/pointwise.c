@@ -53,7 +53,7 @@ static bool loss(struct plan *plan, const struct op_buffers *b, struct error *er
     double sum = 0;
     float *gradient = b->out;
     for (int i = 0; i < n; i++) {
-        float row[1];
+        float row[1] = { 0 };
         const double z = row_load(&op->x, b->x, i, row)[0], t = b->labels[i];
         const double p = 1 / (1 + exp(-z));
         sum += (z > 0 ? z : 0) - z * t + log1p(exp(-fabs(z)));
