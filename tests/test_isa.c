@@ -26,11 +26,12 @@ struct memory {
 static void memory_fill(struct memory *memory)
 {
     struct random random = random_init(3, 0, 0, RANDOM_TEST);
-    uint16_t *values = (uint16_t *)memory;
-    for (size_t i = 0; i < sizeof *memory / sizeof *values; i++) {
-        const bool map = i < 2 * 4 * MAP;
+    enum { HALVES = sizeof *memory / sizeof(uint16_t), MAP_HALVES = 2 * 4 * MAP };
+    for (size_t i = 0; i < HALVES; i++) {
         const float value = random_uniform(&random, 0.25f, 1);
-        values[i] = bf16_from_float(map && random_u32(&random) % 2 ? -value : value);
+        const bool negative = i < MAP_HALVES && random_u32(&random) % 2;
+        const uint16_t half = bf16_from_float(negative ? -value : value);
+        memcpy((char *)memory + i * sizeof half, &half, sizeof half);
     }
 }
 
