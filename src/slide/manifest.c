@@ -155,7 +155,7 @@ static bool find_split(const char *name, enum split *split)
 static bool fill_row(struct manifest_row *row, const struct csv *csv, const struct record *record,
                      const int *order, const char *folder, struct error *err)
 {
-    const char *text[COLUMN_COUNT] = { NULL };
+    const char *text[COLUMN_COUNT] = { "", "", "", "" };
 
     for (int i = 0; i < record->count; i++) text[order[i]] = record->fields[i];
     *row = (struct manifest_row) { .line = record->line };
