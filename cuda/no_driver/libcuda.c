@@ -1,4 +1,4 @@
-/* A stub of NVIDIA's driver, libcuda.so.1, for planning without a GPU.
+/* A stand-in for NVIDIA's driver, libcuda.so.1, for planning without a GPU.
  *
  * To compile fused kernels for the description of a GPU, cuDNN needs the driver's entry points and
  * loads its kernels through them. Here they "load" as nothing and cannot be launched, and cuInit
