@@ -49,6 +49,9 @@ extern const char *const orientation_counts[];
 #define OPTION_ORIENTATIONS                                                                        \
     .name = "orientations", .kind = OPTION_INT, FIELD(orientations),                               \
     .choices = orientation_counts, .help = "average over rotations and mirrors"
+#define OPTION_STRIDE                                                                              \
+    .name = "stride", .kind = OPTION_INT, FIELD(stride), .min = 1, .max = 100000, .value = "PX",   \
+    .absent = "as trained"
 #define OPTION_BATCH                                                                               \
     .name = "batch", .kind = OPTION_INT, FIELD(batch), .min = 1, .max = 4096, .value = "N",        \
     .help = "windows computed at once"
