@@ -52,8 +52,13 @@ static void print_slide(const struct slide *slide)
         if (level->tile_width && level->tile_height)
             printf(", tiles %d×%d", level->tile_width, level->tile_height);
         if (slide->mpp_x > 0) printf(", %.4g µm/px", slide->mpp_x * level->downsample);
+        if (level->missing_tiles)
+            printf(", %lld tile%s missing%s", (long long)level->missing_tiles,
+                   level->missing_tiles == 1 ? "" : "s",
+                   level->has_holes ? ", where level 0 has pixels: background there" : "");
         printf("\n");
     }
+    if (*slide->remark) warn(slide->remark);
     if (slide->mpp_x > 0)
         printf("pixel size    %.4g×%.4g µm\n", slide->mpp_x, slide->mpp_y);
     else

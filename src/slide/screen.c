@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "micromet/base/log.h"
 #include "micromet/slide/tissue.h"
 
 enum {
@@ -148,11 +149,24 @@ static bool screen_levels(struct screen *screen, int finest, struct error *err)
 {
     for (int level = screen->slide->level_count - 1; level > finest; level--) {
         const double window = screen->window_level0 / screen->slide->levels[level].downsample;
-        if (window < WINDOW_MIN) continue;
+        if (window < WINDOW_MIN || screen->slide->levels[level].has_holes) continue;
         if (!screen_level(screen, level, err)) return false;
         if (window >= WINDOW_ENOUGH) break;
     }
     return true;
+}
+
+/* Say what the windows will not show. */
+static void warn_of_gaps(const struct slide *slide, const struct config_data *data)
+{
+    if (*slide->remark) log_warning("%s: %s", slide->path, slide->remark);
+    for (int tower = 0; tower < data->level_count; tower++) {
+        const struct slide_level *level = &slide->levels[data->levels[tower]];
+        if (level->has_holes)
+            log_warning("%s: level %d lacks %lld of its tiles where level 0 has pixels; windows of "
+                        "this level are background there",
+                        slide->path, data->levels[tower], (long long)level->missing_tiles);
+    }
 }
 
 bool grid_screen(const struct grid *grid, const struct slide *slide, const struct config_data *data,
@@ -162,6 +176,7 @@ bool grid_screen(const struct grid *grid, const struct slide *slide, const struc
     struct screen screen = { .slide = slide, .grid = grid, .maybe = malloc(count) };
 
     *maybe = NULL;
+    warn_of_gaps(slide, data);
     if (!screen.maybe) return error_set(err, EXIT_CODE_FAILED, "%s: out of memory", slide->path);
     memset(screen.maybe, 1, count);
     const bool ok = screen_init(&screen, data, err) && screen_levels(&screen, data->levels[0], err);

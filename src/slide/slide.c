@@ -14,6 +14,8 @@
 #include <xxhash.h>
 
 #include "micromet/base/size.h"
+#include "slide_levels.h"
+#include "tiff_pages.h"
 #include "tiff_source.h"
 
 enum { HASH_END_BYTES = 1 << 20, BLOCK_NEAR = 512, TILE_MAX = 4096 };
@@ -51,9 +53,13 @@ static bool refuse_unknown(const char *path, struct error *err)
                      path, kind, formats_read);
 }
 
-static bool open_handle(struct slide *slide, struct error *err)
+static bool open_handle(struct slide *slide, struct tiff_pages *pages, struct error *err)
 {
+    tiff_silence();
     if (!check_file(slide->path, err) || !tiff_check_whole(slide->path, err)) return false;
+    const char *vendor = openslide_detect_vendor(slide->path);
+    if (!vendor) return refuse_unknown(slide->path, err);
+    if (!tiff_pages_read(pages, slide->path, vendor, err)) return false;
     openslide_t *handle = slide->handle = openslide_open(slide->path);
     if (!handle) return refuse_unknown(slide->path, err);
     const char *complaint = openslide_get_error(handle);
@@ -98,6 +104,8 @@ static bool read_levels(struct slide *slide, struct error *err)
         struct slide_level *level = &slide->levels[i];
         openslide_get_level_dimensions(slide->handle, i, &level->width, &level->height);
         level->downsample = openslide_get_level_downsample(slide->handle, i);
+        level->openslide_downsample = level->downsample;
+        level->directory = -1;
         level->tile_width = tile_side(slide, i, "width");
         level->tile_height = tile_side(slide, i, "height");
         level->block_width = block_side(level->tile_width);
@@ -144,7 +152,7 @@ static void read_mpp(struct slide *slide, double mpp)
     if (!(slide->mpp_y > 0)) slide->mpp_y = slide->mpp_x;
 }
 
-static void read_background(struct slide *slide)
+static bool read_background(struct slide *slide)
 {
     const char *text = openslide_get_property_value(slide->handle,
                                                     OPENSLIDE_PROPERTY_NAME_BACKGROUND_COLOR);
@@ -152,6 +160,7 @@ static void read_background(struct slide *slide)
     if (text && sscanf(text, "%2x%2x%2x", &rgb[0], &rgb[1], &rgb[2]) != 3)
         rgb[0] = rgb[1] = rgb[2] = 255;
     for (int i = 0; i < 3; i++) slide->background[i] = (uint8_t)rgb[i];
+    return true;
 }
 
 /* XXH3-128 of the file's size, first MiB and last MiB, for formats without a quickhash. */
@@ -202,13 +211,16 @@ bool slide_open(struct slide *slide, const char *path, double mpp, struct error 
         return error_set(err, EXIT_CODE_FAILED, "%.64s...: the path is longer than %d bytes", path,
                          PATH_MAX_BYTES - 1);
     snprintf(slide->path, sizeof slide->path, "%s", path);
-    if (!open_handle(slide, err) || !read_levels(slide, err) || !read_identity(slide, err)) {
+    struct tiff_pages pages = { 0 };
+    const bool ok = open_handle(slide, &pages, err) && read_levels(slide, err) &&
+                    read_background(slide) && slide_settle_levels(slide, &pages, err) &&
+                    read_identity(slide, err);
+    tiff_pages_release(&pages);
+    if (ok)
+        read_mpp(slide, mpp);
+    else
         slide_release(slide);
-        return false;
-    }
-    read_mpp(slide, mpp);
-    read_background(slide);
-    return true;
+    return ok;
 }
 
 void slide_release(struct slide *slide)

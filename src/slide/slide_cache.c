@@ -10,6 +10,7 @@
 
 #include "micromet/base/size.h"
 #include "micromet/slide/slide.h"
+#include "tiff_level.h"
 
 struct block {
     struct block *newer, *older, *next; /* links of the LRU list, and of the hash chain */
@@ -24,7 +25,8 @@ struct slide_cache {
     const struct slide *slide;
     size_t limit_bytes, held_bytes;
     int64_t blocks_read;
-    uint32_t *argb; /* one block as OpenSlide delivers it */
+    uint32_t *argb;                            /* one block as OpenSlide delivers it */
+    struct tiff_level *tiff[SLIDE_LEVELS_MAX]; /* opened when first read */
     struct block *newest, *oldest;
     struct block *buckets[BUCKET_COUNT];
 };
@@ -57,6 +59,7 @@ void slide_cache_release(struct slide_cache *cache)
         older = block->older;
         free(block);
     }
+    for (int i = 0; i < SLIDE_LEVELS_MAX; i++) tiff_level_release(cache->tiff[i]);
     free(cache->argb);
     free(cache);
 }
@@ -130,26 +133,49 @@ static void compose(const uint32_t *restrict argb, size_t count, const uint8_t b
 }
 
 /* After a failed read, OpenSlide returns the same error for every later one. */
-static bool fetch_pixels(struct slide_cache *cache, const struct block *block, struct error *err)
+static bool fetch_by_openslide(struct slide_cache *cache, const struct block *block,
+                               int64_t x_level, int64_t y_level, struct error *err)
 {
     const struct slide *slide = cache->slide;
-    const struct slide_level *level = &slide->levels[block->level];
-    const int64_t x_level = block->column * level->block_width;
-    const int64_t y_level = block->row * level->block_height;
+    const double downsample = slide->levels[block->level].openslide_downsample;
     const char *complaint = openslide_get_error(slide->handle);
 
     if (complaint)
         return error_set(err, EXIT_CODE_FAILED,
                          "%s: an earlier read failed (%s); nothing more can be read from the slide",
                          slide->path, complaint);
-    openslide_read_region(slide->handle, cache->argb, llround((double)x_level * level->downsample),
-                          llround((double)y_level * level->downsample), block->level, block->width,
+    openslide_read_region(slide->handle, cache->argb, llround((double)x_level * downsample),
+                          llround((double)y_level * downsample), block->level, block->width,
                           block->height);
     complaint = openslide_get_error(slide->handle);
     if (!complaint) return true;
     return error_set(err, EXIT_CODE_FAILED,
                      "%s: level %d cannot be read near (%lld, %lld): %s; is the file damaged?",
                      slide->path, block->level, (long long)x_level, (long long)y_level, complaint);
+}
+
+static bool fetch_by_libtiff(struct slide_cache *cache, const struct block *block, int64_t x_level,
+                             int64_t y_level, struct error *err)
+{
+    const struct slide *slide = cache->slide;
+    struct tiff_level **tiff = &cache->tiff[block->level];
+    struct error own = { 0 };
+
+    if (!*tiff && !tiff_level_open(tiff, slide->path, slide->levels[block->level].directory, err))
+        return false;
+    if (tiff_level_read(*tiff, x_level, y_level, block->width, block->height, cache->argb, &own))
+        return true;
+    return error_set(err, EXIT_CODE_FAILED,
+                     "%s: level %d cannot be read near (%lld, %lld): %s; is the file damaged?",
+                     slide->path, block->level, (long long)x_level, (long long)y_level,
+                     own.message);
+}
+
+static bool fetch_pixels(struct slide_cache *cache, const struct block *block, struct error *err)
+{
+    const struct slide_level *level = &cache->slide->levels[block->level];
+    return (level->directory < 0 ? fetch_by_openslide : fetch_by_libtiff)(
+        cache, block, block->column * level->block_width, block->row * level->block_height, err);
 }
 
 static int smaller(int64_t a, int64_t b)

@@ -16,11 +16,13 @@ struct thumbnail {
     uint8_t *block;  /* pixels of one block of the level */
 };
 
-/* The coarsest level that need not be enlarged. */
+/* The coarsest level that need not be enlarged, and that shows all that level 0 shows. */
 static int level_for(const struct slide *slide, int side_max)
 {
     for (int i = slide->level_count - 1; i > 0; i--)
-        if (slide->levels[i].width >= side_max || slide->levels[i].height >= side_max) return i;
+        if (!slide->levels[i].has_holes &&
+            (slide->levels[i].width >= side_max || slide->levels[i].height >= side_max))
+            return i;
     return 0;
 }
 

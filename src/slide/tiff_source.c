@@ -35,6 +35,12 @@ static int ignore_warning(TIFF *tiff, void *user, const char *module, const char
     return 1;
 }
 
+void tiff_silence(void)
+{
+    TIFFSetErrorHandler(NULL);
+    TIFFSetWarningHandler(NULL);
+}
+
 bool tiff_source_open(struct tiff_source *source, const char *path, struct error *err)
 {
     *source = (struct tiff_source) { .path = path };

@@ -7,6 +7,9 @@
 
 #include "micromet/base/error.h"
 
+/* Keep libtiff from writing to stderr wherever no handler of ours is set: within OpenSlide. */
+void tiff_silence(void);
+
 /* Must not be moved while open: libtiff holds its address. */
 struct tiff_source {
     const char *path;

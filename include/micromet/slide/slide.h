@@ -6,7 +6,12 @@
  * A pixel's value does not depend on the region requested. With non-integer downsamples OpenSlide
  * resamples by a fraction of a pixel that depends on the region's corner; therefore every read is
  * assembled from fixed blocks, aligned to the level's tiles, that are fetched whole and kept in a
- * bounded least-recently-used cache. */
+ * bounded least-recently-used cache.
+ *
+ * What OpenSlide misreads in TIFFs is mended or refused when the slide is opened: pages that it
+ * decodes wrongly are read by libtiff, levels padded to whole tiles get their true downsample, and
+ * pages that are no shrunken copies of level 0, as far as their coarse content tells, are left out
+ * (with a remark) or refused. */
 #ifndef MICROMET_SLIDE_SLIDE_H
 #define MICROMET_SLIDE_SLIDE_H
 
@@ -22,10 +27,15 @@ enum {
 };
 
 struct slide_level {
-    int64_t width, height;         /* px of this level */
-    double downsample;             /* level-0 px per px of this level, as OpenSlide reports it */
+    int64_t width, height;         /* px of this level that show the slide: without padding */
+    double downsample;             /* level-0 px per px of this level */
+    double openslide_downsample;   /* what OpenSlide takes for it, and expects in its coordinates */
     int tile_width, tile_height;   /* px; 0 = unknown */
     int block_width, block_height; /* px; a whole number of tiles, about 512 */
+    int directory;                 /* of the TIFF, to read it from by libtiff; -1: by OpenSlide */
+    /* Tiles without data, which are background, and whether level 0 has pixels at one of them. */
+    int64_t missing_tiles;
+    bool has_holes;
 };
 
 struct slide {
@@ -37,11 +47,13 @@ struct slide {
     struct slide_level levels[SLIDE_LEVELS_MAX];
     double mpp_x, mpp_y; /* µm per level-0 px; 0 if unknown or implausible */
     uint8_t background[3];
+    char remark[512]; /* a page that was left out of the levels, and why; "" if there is none */
 };
 
 /* Open a slide; `mpp` > 0 overrides its own µm/px. Errors name the file and the reason: missing,
  * not a format that OpenSlide reads, truncated (in TIFFs, directories and pixel data are checked
- * against the file's size). */
+ * against the file's size), a TIFF's tags that nobody reads right, levels that do not fit. Reads a
+ * bounded number of tiles, for the coarse content of TIFFs' levels. */
 bool slide_open(struct slide *slide, const char *path, double mpp, struct error *err);
 void slide_release(struct slide *slide);
 
@@ -51,7 +63,7 @@ struct slide_cache;
 bool slide_cache_init(struct slide_cache **cache, const struct slide *slide, size_t limit_bytes,
                       struct error *err);
 void slide_cache_release(struct slide_cache *cache);
-/* Number of blocks fetched from OpenSlide so far. */
+/* Number of blocks fetched from the file so far. */
 int64_t slide_cache_blocks_read(const struct slide_cache *cache);
 
 /* Read width×height px of `level` whose top left pixel is (x_level, y_level), in px of that level,
@@ -67,7 +79,7 @@ void slide_window_corner(const struct slide *slide, int level, int64_t x_level0,
                          int window, int64_t *x_level, int64_t *y_level);
 
 /* The slide scaled so that its longer side is `side_max` px, or unscaled if it is smaller. Made
- * from the coarsest level that need not be enlarged: pixel p of the level's side goes to thumbnail
+ * from the coarsest level that need not be enlarged and has no holes: pixel p of the level's side goes to thumbnail
  * pixel p * side / level side (rounded down), and each thumbnail pixel is the rounded mean of its
  * pixels. *rgb is malloc'ed, width*height*3. Blocks are averaged as they are read, so memory stays
  * bounded even for slides with a single level. */
