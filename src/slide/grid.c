@@ -50,9 +50,10 @@ bool grid_init(struct grid *grid, const struct slide *slide, const struct config
     for (int tower = 0; tower < data->level_count; tower++)
         if (data->levels[tower] < 0 || data->levels[tower] >= slide->level_count)
             return error_set(err, EXIT_CODE_FAILED,
-                             "%s: has %d level%s (0..%d), data.levels asks for level %d",
+                             "%s: has %d level%s (0..%d), data.levels asks for level %d%s%s",
                              slide->path, slide->level_count, slide->level_count == 1 ? "" : "s",
-                             slide->level_count - 1, data->levels[tower]);
+                             slide->level_count - 1, data->levels[tower],
+                             *slide->remark ? "; " : "", slide->remark);
     if (slide->levels[0].width > INT32_MAX || slide->levels[0].height > INT32_MAX)
         return error_set(err, EXIT_CODE_FAILED, "%s: larger than 2,147,483,647 px", slide->path);
 

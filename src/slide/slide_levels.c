@@ -58,18 +58,31 @@ static int padded_options(const struct slide_level *level0, const struct tiff_pa
     return count;
 }
 
-/* The downsamples that the level's size allows. OpenSlide's own is one if it is isotropic, and the
- * only one if it is a whole number but for rounding. */
+static bool is_power_of_two(double value)
+{
+    return log2(value) == round(log2(value));
+}
+
+/* The downsamples that the level's size allows: OpenSlide's own if it is isotropic, and nothing else
+ * if that is a power of two but for rounding. */
 static int size_options(const struct slide *slide, const struct tiff_page *page, int index,
                         double least, double options[OPTIONS_MAX + 1])
 {
     const struct slide_level *level = &slide->levels[index];
     const double longer = (double)(level->width > level->height ? level->width : level->height);
-    const double own = level->downsample, moved_px = longer * fabs(own / round(own) - 1);
+    const double own = level->downsample;
+    const bool isotropic = is_isotropic(&slide->levels[0], level);
+    double padded[OPTIONS_MAX];
     int count = 0;
-    if (is_isotropic(&slide->levels[0], level)) options[count++] = own;
-    if (count && moved_px <= rounding_px) return count;
-    return count + padded_options(&slide->levels[0], page, least, options + count);
+    if (isotropic) options[count++] = own;
+    if (isotropic && is_power_of_two(round(own)) &&
+        longer * fabs(own / round(own) - 1) <= rounding_px)
+        return count;
+    const int padded_count = padded_options(&slide->levels[0], page, least, padded);
+    for (int i = 0; i < padded_count; i++)
+        if (!isotropic || longer * fabs(own / padded[i] - 1) > rounding_px)
+            options[count++] = padded[i];
+    return count;
 }
 
 static const char other_content[] =
@@ -191,10 +204,11 @@ static bool settle_all(struct levels_view *view, struct error *err)
     }
     if (!first_bad) return true;
     snprintf(slide->remark, sizeof slide->remark,
-             "level %d of OpenSlide (TIFF directory %d, %lld x %lld px) and those below are left "
-             "out: %s",
-             first_bad, page[first_bad].directory, (long long)page[first_bad].width,
-             (long long)page[first_bad].height, reasons[first_bad]);
+             "level %d of OpenSlide (TIFF directory %d, %lld x %lld px)%s left out: %s", first_bad,
+             page[first_bad].directory, (long long)page[first_bad].width,
+             (long long)page[first_bad].height,
+             first_bad == slide->level_count - 1 ? " is" : " and those below are",
+             reasons[first_bad]);
     slide->level_count = first_bad;
     return true;
 }
@@ -209,7 +223,7 @@ static bool check_depth(const struct levels_view *view, struct error *err)
         err, EXIT_CODE_FAILED,
         "%s: samples of 16 bits, but the brightest among those looked at is %d of 255 "
         "when scaled to 8 bits: the image uses fewer bits; scale it to 8 bits, as with "
-        "`vips linear IN OUT.tif[tile,pyramid,bigtiff] 0.0625 0 --uchar` for 12 bits",
+        "`vips linear IN 'OUT.tif[tile,pyramid,bigtiff]' 0.0625 0 --uchar` for 12 bits",
         view->slide->path, brightest);
 }
 

@@ -13,7 +13,7 @@ bool slide_settle_levels(struct slide *slide, const struct tiff_pages *pages, st
 
 /* --- slide_likeness.c: what the levels look like ---------------------------------------------- */
 
-enum { SPOTS_MAX = 16, SPOT_SIDE_MAX = 1024 };
+enum { SPOTS_MAX = 12, SPOT_SIDE_MAX = 1024 };
 
 /* A few places of a slide where a level is compared with another: shares of width and height. */
 struct spots {

@@ -16,8 +16,8 @@ enum {
     CELL_SIDE = 8, /* px of the coarser level, where it has so many */
     CELLS_ACROSS_MAX = 16,
     OVERVIEW = 32,      /* cells of the overview, each way */
-    SPOTS_STRIKING = 8, /* chosen from the overview */
-    SPOTS_EVEN = 6,
+    SPOTS_STRIKING = 6, /* chosen from the overview */
+    SPOTS_EVEN = 4,
     SPOT_DISTANCE = 3, /* cells of the overview */
     TOLD_CELLS_MIN = 2,
 };

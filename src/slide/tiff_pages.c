@@ -25,6 +25,7 @@ struct tags {
     uint32_t subfile, depth;
     uint16_t compression, photometric, bits, samples, format, planar, orientation, max_value;
     uint16_t extra_count, extra; /* extra samples, and what the first of them is */
+    uint16_t chroma_width, chroma_height;
     bool tiled, has_subfile;
     const char *description; /* "" if there is none */
 };
@@ -46,6 +47,8 @@ static void read_tags(TIFF *tiff, struct tags *tags)
     TIFFGetFieldDefaulted(tiff, TIFFTAG_SAMPLEFORMAT, &tags->format);
     TIFFGetFieldDefaulted(tiff, TIFFTAG_PLANARCONFIG, &tags->planar);
     TIFFGetFieldDefaulted(tiff, TIFFTAG_ORIENTATION, &tags->orientation);
+    TIFFGetFieldDefaulted(tiff, TIFFTAG_YCBCRSUBSAMPLING, &tags->chroma_width,
+                          &tags->chroma_height);
     TIFFGetFieldDefaulted(tiff, TIFFTAG_EXTRASAMPLES, &tags->extra_count, &extra);
     if (tags->extra_count && extra) tags->extra = extra[0];
 }
@@ -109,16 +112,16 @@ static bool decoded_by_openslide(const struct tags *tags, const struct vendor *v
 }
 
 /* What libtiff converts to RGB as it is meant: photometric interpretations with their numbers of
- * bits, as a sum of such numbers, none of which is a sum of others. */
+ * bits, added up. (libtiff 4.5 shears the last tiles of grey images of 16 bits.) */
 static const struct {
     uint16_t photometric, bits, samples;
     bool alpha;  /* one more sample may follow */
     bool planar; /* samples may stand in planes */
 } kinds[] = {
     { PHOTOMETRIC_RGB, 8 | 16, 3, true, true },
-    { PHOTOMETRIC_MINISBLACK, 1 | 2 | 4 | 8 | 16, 1, false, true },
-    { PHOTOMETRIC_MINISWHITE, 1 | 2 | 4 | 8, 1, false, true },
-    { PHOTOMETRIC_PALETTE, 1 | 2 | 4 | 8, 1, false, true },
+    { PHOTOMETRIC_MINISBLACK, 2 | 4 | 8, 1, false, true },
+    { PHOTOMETRIC_MINISWHITE, 2 | 4 | 8, 1, false, true },
+    { PHOTOMETRIC_PALETTE, 2 | 4 | 8, 1, false, true },
     { PHOTOMETRIC_YCBCR, 8, 3, false, false },
 };
 
@@ -136,6 +139,9 @@ static const char reencode[] =
 static const char turn[] = "turn the pixels with `vips autorot IN "
                            "'OUT.tif[tile,pyramid,bigtiff]'`, or set the tag to 1 if "
                            "they stand upright";
+static const char scale[] =
+    "scale it to 8 bits, as with `vips linear IN 'OUT.tif[tile,pyramid,bigtiff]' 0.0625 0 --uchar` "
+    "for 12 bits";
 static const char flatten[] =
     "remove it: `vips extract_band IN 'OUT.tif[tile,pyramid,bigtiff]' 0 --n 3`";
 
@@ -160,6 +166,9 @@ static struct objection object_to_kind(const struct tags *tags)
     if (tags->planar != PLANARCONFIG_CONTIG && !kinds[i].planar)
         return (struct objection) { "PlanarConfiguration", tags->planar,
                                     "planes of luminance and chrominance are not read", convert };
+    if (tags->photometric == PHOTOMETRIC_YCBCR && tags->chroma_height > 2)
+        return (struct objection) { "YCbCrSubSampling", tags->chroma_height,
+                                    "libtiff 4.5 misreads it at the edges without JPEG", reencode };
     return (struct objection) { 0 };
 }
 
@@ -181,7 +190,7 @@ static struct objection object(const struct tags *tags, const struct vendor *ven
                                     convert };
     if (tags->bits == 16 && tags->max_value < UINT16_MAX)
         return (struct objection) { "MaxSampleValue", tags->max_value,
-                                    "16-bit samples that do not use all bits", convert };
+                                    "16-bit samples that do not use all bits", scale };
     if (!vendor->plain)
         return (
             struct objection) { "Compression", tags->compression,
