@@ -45,7 +45,7 @@ static bool refuse_unknown(const char *path, struct error *err)
     struct error ignored = { 0 };
     const char *kind = "";
     if (tiff_source_open(&source, path, &ignored)) {
-        kind = !TIFFIsTiled(source.tiff)     ? " (it is a TIFF, but not a tiled one)"
+        kind = !TIFFIsTiled(source.tiff)      ? " (it is a TIFF, but not a tiled one)"
                : TIFFIsBigEndian(source.tiff) ? " (it is a tiled TIFF, but a big-endian one)"
                                               : " (it is a tiled TIFF, but with pixels of another "
                                                 "kind)";

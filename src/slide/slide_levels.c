@@ -1,9 +1,9 @@
 /* Settles the scale of each level, and which pages are no levels.
  *
- * OpenSlide takes the mean of the ratios of width and height for a level's downsample. That is wrong
- * where levels are padded to whole tiles, and where a page is not of this slide at all. Sizes say
- * which downsamples are possible; if that leaves a choice, and whether the page belongs to the slide,
- * is told by its coarse content. */
+ * OpenSlide takes the mean of the ratios of width and height for a level's downsample. That is
+ * wrong where levels are padded to whole tiles, and where a page is not of this slide at all. Sizes
+ * say which downsamples are possible; coarse content says which of these is true, and whether the
+ * page belongs to the slide. */
 #include "slide_levels.h"
 
 #include <math.h>
@@ -21,15 +21,21 @@ enum {
 static const double rounding_px = 1.5;     /* of a level: sizes are rounded up, down and in steps */
 static const double rounding_share = 2e-4; /* or level 0 was cropped by some pixels afterwards */
 
+/* The downsamples that make `level_side` of `side`, give or take some rounding. */
+static void narrow_rounded(int64_t side, int64_t level_side, double *low, double *high)
+{
+    const double px = fmax(rounding_px, rounding_share * (double)level_side);
+    *low = fmax(*low, (double)side / ((double)level_side + px));
+    if ((double)level_side > px) *high = fmin(*high, (double)side / ((double)level_side - px));
+}
+
 /* Whether width and height are of one downsample but for rounding. */
 static bool is_isotropic(const struct slide_level *level0, const struct slide_level *level)
 {
-    const double across = (double)level0->width / (double)level->width;
-    const double down = (double)level0->height / (double)level->height;
-    const double width_px = fmax(rounding_px, rounding_share * (double)level->width);
-    const double height_px = fmax(rounding_px, rounding_share * (double)level->height);
-    return fabs(across - down) <=
-           across * width_px / (double)level->width + down * height_px / (double)level->height;
+    double low = 0, high = INFINITY;
+    narrow_rounded(level0->width, level->width, &low, &high);
+    narrow_rounded(level0->height, level->height, &low, &high);
+    return low <= high;
 }
 
 /* The downsamples [*low, *high) that fill just `tiles` tiles of `tile` px with `side` px. */
@@ -63,8 +69,8 @@ static bool is_power_of_two(double value)
     return log2(value) == round(log2(value));
 }
 
-/* The downsamples that the level's size allows: OpenSlide's own if it is isotropic, and nothing else
- * if that is a power of two but for rounding. */
+/* The downsamples that the level's size allows: OpenSlide's own if it is isotropic, and nothing
+ * else if that is a power of two but for rounding. */
 static int size_options(const struct slide *slide, const struct tiff_page *page, int index,
                         double least, double options[OPTIONS_MAX + 1])
 {
@@ -108,12 +114,16 @@ static bool refuse_stretched(const struct slide *slide, const struct tiff_page *
 static bool choose(const struct levels_view *view, int reference, int level, const double *options,
                    int count, int *option, const char **reason, struct error *err)
 {
+    const struct slide_level *level0 = &view->slide->levels[0], *own = &view->slide->levels[level];
     double best = INFINITY, second = INFINITY;
     bool told = false, alike = false;
     *option = -1;
     for (int i = 0; i < count; i++) {
         struct likeness likeness;
-        if (!levels_view_compare(view, reference, level, options[i], options[i], &likeness, err))
+        const bool is_own = options[i] == own->downsample; /* then the level shows all of level 0 */
+        const double across = is_own ? (double)level0->width / (double)own->width : options[i];
+        const double down = is_own ? (double)level0->height / (double)own->height : options[i];
+        if (!levels_view_compare(view, reference, level, across, down, &likeness, err))
             return false;
         told = told || likeness.told;
         if (!likeness.told) continue;

@@ -1,5 +1,5 @@
-/* Makes sure that the levels of a TIFF are what they pass for: shrunken copies of level 0, at a known
- * scale. */
+/* Makes sure that the levels of a TIFF are what they pass for: shrunken copies of level 0, at a
+ * known scale. */
 #ifndef SLIDE_SLIDE_LEVELS_H
 #define SLIDE_SLIDE_LEVELS_H
 
@@ -39,8 +39,8 @@ struct likeness {
  * background, and some that are spread evenly. */
 bool levels_view_choose_spots(struct levels_view *view, struct error *err);
 
-/* Compare the coarse content of `level`, if one of its px has scale_x × scale_y level-0 px, with that
- * of `reference`, a finer level that is settled. Places that cannot be read are passed over. */
+/* Compare the coarse content of `level`, if one of its px has scale_x × scale_y level-0 px, with
+ * that of `reference`, a finer level that is settled. Places that cannot be read are passed by. */
 bool levels_view_compare(const struct levels_view *view, int reference, int level, double scale_x,
                          double scale_y, struct likeness *likeness, struct error *err);
 

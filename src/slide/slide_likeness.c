@@ -1,8 +1,8 @@
 /* Compares levels by the mean colours of coarse cells, at a bounded number of places.
  *
- * A pyramid may have been blurred, sharpened, saved as JPEG or thinned out to every nth pixel: cells
- * of 8 px and more hardly change by that. A label, a macro or another slide differs wherever one of
- * the two is not background. */
+ * A pyramid may have been blurred, sharpened, saved as JPEG or thinned out to every nth pixel:
+ * cells of 8 px and more hardly change by that. A label, a macro or another slide differs wherever
+ * one of the two is not background. */
 #include "slide_levels.h"
 
 #include <math.h>
@@ -22,9 +22,9 @@ enum {
     TOLD_CELLS_MIN = 2,
 };
 static const double interesting = 16;  /* grey values from the background */
-static const double same = 12;         /* grey values: differences that do not matter */
+static const double same = 16;         /* grey values: differences that do not matter */
 static const double pixel_noise = 60;  /* a single pixel against the mean of what it stands for */
-static const double alike_share = 0.4; /* of what two unrelated levels differ by */
+static const double alike_share = 0.2; /* of what two unrelated levels differ by */
 
 struct box {
     int64_t x, y; /* px of the level */

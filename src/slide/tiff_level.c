@@ -98,7 +98,7 @@ static uint32_t argb_of(uint32_t abgr)
     return TIFFGetA(abgr) << 24 | TIFFGetR(abgr) << 16 | TIFFGetG(abgr) << 8 | TIFFGetB(abgr);
 }
 
-/* Copy the rectangle [x0, x1) × [y0, y1) of the latest tile to argb, whose rows are `stride` apart. */
+/* Copy the px [x0, x1) × [y0, y1), of the latest tile, to argb, whose rows are `stride` apart. */
 static void copy(const struct tiff_level *level, int64_t x0, int64_t x1, int64_t y0, int64_t y1,
                  uint32_t *argb, size_t stride)
 {

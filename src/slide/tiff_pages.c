@@ -1,10 +1,11 @@
 /* Chooses the pages that are levels, as OpenSlide does, and judges their tags.
  *
- * OpenSlide decodes a JPEG page of three 8-bit samples itself, and Aperio's JPEG 2000. All else it
- * gives to libtiff's TIFFRGBAImageGet() with regions that reach beyond the page, which libtiff since
- * a security fix (CVE-2025-9900) answers with pixels moved down or sheared: in Debian 12 where a page
- * is lower or narrower than one tile, in later versions in the last row of tiles of any page. These
- * pages are read by tiff_level.c. Neither of the two applies Orientation. */
+ * OpenSlide decodes a JPEG page of three 8-bit samples itself, and Aperio's JPEG 2000. For the rest
+ * it asks libtiff's TIFFRGBAImageGet() for whole tiles, which reach beyond the page at its right and
+ * lower edge. Since a security fix (CVE-2025-9900) libtiff answers with pixels moved down or
+ * sheared: in Debian 12 where a page is lower or narrower than one tile, in later versions in the
+ * last row of tiles of any page. So tiff_level.c reads these pages. Orientation turns single tiles
+ * in the one way, and is ignored in the other. */
 #include "tiff_pages.h"
 
 #include <stdlib.h>
@@ -16,7 +17,7 @@
 enum {
     DIRECTORIES_MAX = 4096,
     TILES_MAX = 1 << 26,
-    TILE_PIXELS_MAX = 1 << 26,
+    TILE_PIXELS_MAX = 1 << 27,
     COMPRESSION_JP2K_YCBCR = 33003, /* Aperio's */
     COMPRESSION_JP2K_RGB = 33005,
 };

@@ -79,10 +79,10 @@ void slide_window_corner(const struct slide *slide, int level, int64_t x_level0,
                          int window, int64_t *x_level, int64_t *y_level);
 
 /* The slide scaled so that its longer side is `side_max` px, or unscaled if it is smaller. Made
- * from the coarsest level that need not be enlarged and has no holes: pixel p of the level's side goes to thumbnail
- * pixel p * side / level side (rounded down), and each thumbnail pixel is the rounded mean of its
- * pixels. *rgb is malloc'ed, width*height*3. Blocks are averaged as they are read, so memory stays
- * bounded even for slides with a single level. */
+ * from the coarsest level that need not be enlarged and has no holes: pixel p of the level's side
+ * goes to thumbnail pixel p * side / level side (rounded down), and each thumbnail pixel is the
+ * rounded mean of its pixels. *rgb is malloc'ed, width*height*3. Blocks are averaged as they are
+ * read, so memory stays bounded even for slides with a single level. */
 bool slide_thumbnail(const struct slide *slide, int side_max, uint8_t **rgb, int *width,
                      int *height, struct error *err);
 
