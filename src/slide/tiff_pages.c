@@ -1,8 +1,8 @@
 /* Chooses the pages that are levels, as OpenSlide does, and judges their tags.
  *
  * OpenSlide decodes a JPEG page of three 8-bit samples itself, and Aperio's JPEG 2000. For the rest
- * it asks libtiff's TIFFRGBAImageGet() for whole tiles, which reach beyond the page at its right and
- * lower edge. Since a security fix (CVE-2025-9900) libtiff answers with pixels moved down or
+ * it asks libtiff's TIFFRGBAImageGet() for whole tiles, which reach beyond the page at its right
+ * and lower edge. Since a security fix (CVE-2025-9900) libtiff answers with pixels moved down or
  * sheared: in Debian 12 where a page is lower or narrower than one tile, in later versions in the
  * last row of tiles of any page. So tiff_level.c reads these pages. Orientation turns single tiles
  * in the one way, and is ignored in the other. */
