@@ -85,12 +85,10 @@ static bool print_tissue(const struct overview *overview, struct error *err)
     return true;
 }
 
-/* Whether it is beyond doubt which of the mask's values is tumour. */
+/* Whether the mask has one value at most besides 0, so that it is beyond doubt which is tumour. */
 static bool values_fit(const struct annotation_facts *facts)
 {
-    const int last = facts->values[facts->value_count == 1 ? 0 : 1];
-    if (facts->value_count > 2 || (facts->value_count == 2 && facts->values[0] != 0)) return false;
-    return last == 0 || last == 1 || last == 255;
+    return facts->value_count <= 1 + (facts->values[0] == 0);
 }
 
 /* Shares of the tumour's area that is tissue, and of the tissue's that is tumour; NaN without. */
@@ -135,7 +133,7 @@ static void print_annotation(const struct overview *overview, const char *path, 
     if (facts->is_mask && facts->pixel_level0 != round(facts->pixel_level0))
         warn("the mask is not a whole fraction of the slide; is it of this slide?");
     if (facts->is_mask && !values_said && !values_fit(facts))
-        warn("the mask's values are not 0/1 or 0/255, here all but 0 are drawn; which are tumor, "
+        warn("the mask has several values besides 0, all of which are drawn here; which are tumor, "
              "data.mask_values must say");
     if (facts->tumor_pixels == 0) warn("the annotation marks no tumor at all");
     const char *doubt = annotation_doubt(tumor_on_tissue, tissue_in_tumor);

@@ -66,8 +66,8 @@ static bool read_head(struct head *head, const char *path, struct error *err)
     return true;
 }
 
-/* Drop what the text may begin with: marks of UTF-8 and UTF-16, the zeros between letters of UTF-16,
- * and space. */
+/* Drop what the text may begin with, marks of UTF-8 and UTF-16 and space, and the zeros between
+ * UTF-16's letters. */
 static void squeeze(struct head *head)
 {
     size_t kept = 0, at = 0;

@@ -49,7 +49,7 @@ const struct mask_form *mask_tiff_form(const struct mask_tiff *mask);
 
 enum { MASK_VALUES = 1 << 16 };
 struct mask_census {
-    /* Which values are tumour. If `first_is_tumor`, the first value but 0 that is met becomes one. */
+    /* Which values are tumour; if `first_is_tumor`, the first but 0 that is met becomes it. */
     bool tumor[MASK_VALUES], first_is_tumor;
     int64_t counts[MASK_VALUES];   /* pixels by value; missing tiles count as 0 */
     int64_t outside;               /* tumour pixels right of `rows` or below them */

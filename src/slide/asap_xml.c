@@ -72,7 +72,8 @@ struct asap_reader {
     struct numbered_point *points;
     int64_t point_count, point_capacity, numbered;
     int64_t tumors;
-    struct name_list without_area, unknown; /* unknown: names of groups */
+    struct name_list without_area, unknown; /* unknown: groups */
+    int64_t unknown_polygons;
 };
 
 static void keep_complaint(void *user, xmlError *complaint)
@@ -221,7 +222,10 @@ static bool begin_polygon(struct asap_reader *reader, struct error *err)
         return true;
     }
     if (kind == GROUP_UNKNOWN) {
-        name_list_add(&reader->unknown, group);
+        char quoted[68];
+        snprintf(quoted, sizeof quoted, "'%s'", group);
+        if (!strstr(reader->unknown.text, quoted)) name_list_add(&reader->unknown, group);
+        reader->unknown_polygons++;
         return true;
     }
     if (reader->shape == SHAPE_UNKNOWN) {
@@ -310,7 +314,7 @@ static bool read_nodes(struct asap_reader *reader, struct error *err)
 
 static bool tell_left_out(struct asap_reader *reader, struct error *err)
 {
-    const int64_t unknown = reader->unknown.count;
+    const int64_t unknown = reader->unknown_polygons;
     if (reader->without_area.count)
         log_warning("%s: shapes without area (dots, measurements) are left out: %s", reader->path,
                     name_list_end(&reader->without_area));
@@ -322,8 +326,8 @@ static bool tell_left_out(struct asap_reader *reader, struct error *err)
             reader->path, (long long)reader->set->polygon_count, (long long)unknown,
             unknown ? " such as " : "", unknown ? name_list_end(&reader->unknown) : "");
     if (unknown)
-        log_warning("%s: polygons in unknown groups are left out; the groups: %s", reader->path,
-                    name_list_end(&reader->unknown));
+        log_warning("%s: %lld polygons in unknown groups are left out; the groups: %s",
+                    reader->path, (long long)unknown, name_list_end(&reader->unknown));
     return true;
 }
 

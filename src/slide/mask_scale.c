@@ -11,6 +11,7 @@
 
 enum { TIMES_MAX = 1 << 16, SLIDE_TILE_MAX = 1024 };
 static const double cut_max = 0.01;        /* share of a side that may be missing */
+static const double padding_max = 0.1;     /* share of a side that may be added, but for tiles */
 static const double resolution_max = 0.01; /* by how much resolution tags may be wrong */
 
 struct side {
@@ -29,7 +30,8 @@ static bool padded(const struct side *side, double times)
 {
     const double exact = side->slide / times, more = side->mask - exact;
     return rounded(side, times) ||
-           (more < 0 ? -more <= cut_max * exact : more < fmax(side->tile, SLIDE_TILE_MAX / times));
+           (more < 0 ? -more <= cut_max * exact
+                     : more < fmax(side->tile, fmin(SLIDE_TILE_MAX / times, padding_max * exact)));
 }
 
 struct fit {
@@ -86,13 +88,16 @@ static struct fit find(const struct side sides[2], double hint, const struct sli
     return fit;
 }
 
-/* A mask of exactly a level's size is that level. */
-static double same_as_level(const struct mask_form *form, const struct slide *slide)
+/* For a mask of exactly a level's size, or exactly the slide's size divided by a whole number. */
+static double obvious(const struct mask_form *form, const struct slide *slide)
 {
+    const int64_t width = slide->levels[0].width, height = slide->levels[0].height;
     for (int i = 0; i < slide->level_count; i++)
         if (slide->levels[i].width == form->width && slide->levels[i].height == form->height)
             return slide->levels[i].downsample;
-    return 0;
+    return width % form->width == 0 && width / form->width * form->height == height
+               ? (double)(width / form->width)
+               : 0;
 }
 
 /* The mask as a picture that was shrunk to a given size: the ratio of the longer side, which
@@ -128,7 +133,7 @@ static bool refuse(const struct mask_form *form, const struct slide *slide, cons
 }
 
 /* For a mask that is not just the slide's size divided and rounded. Padded and shrunk to a given
- * size look alike if the padding has the slide's own proportions; then only resolution tags tell. */
+ * size look alike if the padding has the slide's proportions; then only resolution tags tell. */
 static struct fit find_loose(const struct side sides[2], double hint, const struct slide *slide)
 {
     const double shrink = shrunk(sides);
@@ -139,10 +144,10 @@ static struct fit find_loose(const struct side sides[2], double hint, const stru
         return (struct fit) { .best = shrink };
     fit = find(sides, 0, slide, padded);
     if (!(shrink > 0)) return fit;
-    if (!(fit.best > 0) || fit.other > 0 || fit.kind == OFFER_INTEGERS)
-        return (struct fit) { .best = shrink };
+    if (!(fit.best > 0) || fit.kind == OFFER_INTEGERS) return (struct fit) { .best = shrink };
     const double longer = fmax(sides[0].slide, sides[1].slide);
-    if (fit.best > 1 && fabs(longer / fit.best - longer / shrink) > 1) fit.other = shrink;
+    if (!(fit.other > 0) && fit.best > 1 && fabs(longer / fit.best - longer / shrink) > 1)
+        fit.other = shrink;
     return fit;
 }
 
@@ -158,7 +163,7 @@ bool mask_scale(double *pixel_level0, const struct mask_form *form, const struct
     };
     const double hint = slide->mpp_x > 0 ? form->mpp / slide->mpp_x : 0;
 
-    *pixel_level0 = same_as_level(form, slide);
+    *pixel_level0 = obvious(form, slide);
     if (*pixel_level0 > 0) return true;
     struct fit fit = find(sides, 0, slide, rounded);
     if (!(fit.best > 0) || fit.other > 0) fit = find_loose(sides, hint, slide);

@@ -1,8 +1,8 @@
 /* Rasterises polygons row by row: non-zero winding within each polygon, union of the tumour
  * polygons, minus the holes.
  *
- * ASAP does so where it makes masks (wn_PnPoly() in its annotation/AnnotationToMask.cpp): an outline
- * that crosses itself, or goes round twice, keeps its inside.
+ * ASAP does so where it makes masks (wn_PnPoly() in its annotation/AnnotationToMask.cpp): an
+ * outline that crosses itself, or goes round twice, keeps its inside.
  *
  * On the centre line of a row, each polygon is a set of intervals: from left to right, its edges
  * lead up or down, and inside is where these do not cancel. Going through all interval ends from

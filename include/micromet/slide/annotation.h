@@ -4,9 +4,9 @@
  * the slide covers level-0 px [p*m, (p+1)*m): mask and slide share the top left corner, and m is
  * what explains the mask's size (rounded, or padded to tiles), not the ratio of the sizes.
  *
- * In ASAP files the groups Tumor, _0 and _1 (and polygons without a group) are tumour; _2, Exclusion
- * and None are holes. Polygons are filled by the non-zero winding rule, as ASAP fills them; a pixel
- * counts as its centre.
+ * In ASAP files the groups Tumor, _0 and _1 (and polygons without a group) are tumour; _2,
+ * Exclusion and None are holes. Polygons are filled by the non-zero winding rule, as ASAP fills
+ * them; a pixel counts as its centre.
  *
  * The whole annotation is read on opening, into runs of pixels, so damaged files are detected at
  * once. After that, any number of threads may query it. NULL is allowed everywhere and
@@ -72,8 +72,9 @@ void annotation_say_values(const struct annotation_facts *facts, char text[ANNOT
 /* Why it marks no tumour, as the end of a sentence: "its annotation is empty (all zero)". */
 void annotation_say_empty(const struct annotation *annotation, char text[ANNOTATION_TEXT_MAX]);
 
-/* What looks wrong about how an annotation covers the tissue, or NULL. tumor_on_tissue: share of the
- * tumour that lies on tissue; tissue_in_tumor: share of the tissue that is tumour; NaN = unknown. */
+/* What looks wrong about how an annotation covers the tissue, or NULL. tumor_on_tissue: share of
+ * the tumour that lies on tissue; tissue_in_tumor: share of the tissue that is tumour; NaN =
+ * unknown. */
 const char *annotation_doubt(double tumor_on_tissue, double tissue_in_tumor);
 
 #endif
