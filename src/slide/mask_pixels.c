@@ -89,6 +89,11 @@ static bool set_photometric(struct mask_pixels *pixels, TIFF *tiff, struct error
     uint16_t photometric = PHOTOMETRIC_MINISBLACK, compression;
     TIFFGetField(tiff, TIFFTAG_PHOTOMETRIC, &photometric);
     TIFFGetFieldDefaulted(tiff, TIFFTAG_COMPRESSION, &compression);
+    if (!TIFFIsCODECConfigured(compression))
+        return error_set(err, EXIT_CODE_FAILED,
+                         "%s: its compression, number %d, is none that libtiff reads here; save it "
+                         "with Deflate or LZW",
+                         pixels->path, compression);
     for (size_t i = 0; i < COUNT_OF(lossy_compressions); i++)
         if (lossy_compressions[i].compression == compression)
             pixels->lossy = lossy_compressions[i].name;

@@ -9,9 +9,9 @@
 #include "annotation_parts.h"
 #include "micromet/base/size.h"
 
-enum { TIMES_MAX = 1 << 16, SLIDE_TILE_MAX = 1024 };
-static const double cut_max = 0.01;        /* share of a side that may be missing */
-static const double padding_max = 0.1;     /* share of a side that may be added, but for tiles */
+enum { TIMES_MAX = 1 << 16, SLIDE_TILE_MAX = 1024, SLIDE_TILE_MIN = 64 };
+static const double slack_max = 0.015;     /* share of a side that may be missing, or too much */
+static const double padding_max = 0.1;     /* the same, of a slide that was padded to its tiles */
 static const double resolution_max = 0.01; /* by how much resolution tags may be wrong */
 
 struct side {
@@ -25,13 +25,22 @@ static bool rounded(const struct side *side, double times)
     return fabs(side->mask - side->slide / times) < fmax(1, 1 / times);
 }
 
-/* The same, but padded to whole tiles, its own or the slide's, or cut a little short. */
+/* Whether the side is the slide's, slightly padded to tiles that slides have, and divided. */
+static bool padded_slide(const struct side *side, double times)
+{
+    const double level0 = side->mask * times, more = level0 - side->slide;
+    if (more < 0 || more > padding_max * side->slide) return false;
+    for (int tile = SLIDE_TILE_MAX; tile >= SLIDE_TILE_MIN; tile /= 2)
+        if (more < tile && fmod(level0, tile) == 0) return true;
+    return false;
+}
+
+/* As rounded(), but padded to the mask's own tiles or the slide's, or slightly cut or enlarged. */
 static bool padded(const struct side *side, double times)
 {
     const double exact = side->slide / times, more = side->mask - exact;
-    return rounded(side, times) ||
-           (more < 0 ? -more <= cut_max * exact
-                     : more < fmax(side->tile, fmin(SLIDE_TILE_MAX / times, padding_max * exact)));
+    return rounded(side, times) || fabs(more) <= slack_max * exact ||
+           (more > 0 && more < side->tile) || padded_slide(side, times);
 }
 
 struct fit {
@@ -42,24 +51,27 @@ struct fit {
     int kind;           /* of the best: its row in offers */
 };
 
+/* Whether a pixel at the slide's far end moves by more than one of the mask's. */
+static bool shifts(const struct side sides[2], double times, double other)
+{
+    const double longer = fmax(sides[0].slide, sides[1].slide);
+    return fabs(longer / times - longer / other) > 1;
+}
+
 static void offer(struct fit *fit, double times)
 {
     if (!fit->side_fits(&fit->sides[0], times) || !fit->side_fits(&fit->sides[1], times)) return;
     if (fit->hint > 0 && fabs(times / fit->hint - 1) > resolution_max) return;
-    if (!fit->best)
+    if (!(fit->best > 0))
         fit->best = times;
-    else if (fit->best != times && !fit->other)
+    else if (!(fit->other > 0) && shifts(fit->sides, fit->best, times))
         fit->other = times;
 }
 
+/* Downsamples of levels, the slide's or a pyramid's of its own. */
 static void offer_levels(struct fit *fit, const struct slide *slide)
 {
     for (int i = 0; i < slide->level_count; i++) offer(fit, slide->levels[i].downsample);
-}
-
-static void offer_powers(struct fit *fit, const struct slide *slide)
-{
-    (void)slide;
     for (int power = -4; power <= 16; power++) offer(fit, ldexp(1, power));
 }
 
@@ -69,13 +81,12 @@ static void offer_integers(struct fit *fit, const struct slide *slide)
     for (int times = 3; times <= TIMES_MAX; times++) offer(fit, times);
 }
 
-/* The likelier first: a number of a later row is only sought if none of an earlier one fits. */
+/* The likelier first: a number of the second row is only sought if none of the first fits. */
 static void (*const offers[])(struct fit *fit, const struct slide *slide) = {
     offer_levels,
-    offer_powers,
     offer_integers,
 };
-enum { OFFER_INTEGERS = 2, OFFERS = COUNT_OF(offers) };
+enum { OFFER_INTEGERS = 1, OFFERS = COUNT_OF(offers) };
 
 static struct fit find(const struct side sides[2], double hint, const struct slide *slide,
                        bool (*side_fits)(const struct side *side, double times))
@@ -88,16 +99,20 @@ static struct fit find(const struct side sides[2], double hint, const struct sli
     return fit;
 }
 
-/* For a mask of exactly a level's size, or exactly the slide's size divided by a whole number. */
-static double obvious(const struct mask_form *form, const struct slide *slide)
+/* The downsample of the level that has exactly the mask's size; 0 if there is none. */
+static double same_as_level(const struct mask_form *form, const struct slide *slide)
 {
-    const int64_t width = slide->levels[0].width, height = slide->levels[0].height;
     for (int i = 0; i < slide->level_count; i++)
         if (slide->levels[i].width == form->width && slide->levels[i].height == form->height)
             return slide->levels[i].downsample;
-    return width % form->width == 0 && width / form->width * form->height == height
-               ? (double)(width / form->width)
-               : 0;
+    return 0;
+}
+
+/* The whole number by which the slide's size divided is the mask's; 0 if there is none. */
+static double whole_ratio(const struct side sides[2])
+{
+    const double times = sides[0].slide / sides[0].mask;
+    return times == floor(times) && times * sides[1].mask == sides[1].slide ? times : 0;
 }
 
 /* The mask as a picture that was shrunk to a given size: the ratio of the longer side, which
@@ -107,7 +122,7 @@ static double shrunk(const struct side sides[2])
     for (int i = 0; i < 2; i++) {
         const struct side *side = &sides[sides[0].mask >= sides[1].mask ? i : 1 - i];
         const double times = side->slide / side->mask;
-        if (rounded(&sides[0], times) && rounded(&sides[1], times)) return times;
+        if (times >= 1 && rounded(&sides[0], times) && rounded(&sides[1], times)) return times;
     }
     return 0;
 }
@@ -132,11 +147,12 @@ static bool refuse(const struct mask_form *form, const struct slide *slide, cons
         (long long)level0->width, (long long)level0->height);
 }
 
-/* For a mask that is not just the slide's size divided and rounded. Padded and shrunk to a given
- * size look alike if the padding has the slide's proportions; then only resolution tags tell. */
-static struct fit find_loose(const struct side sides[2], double hint, const struct slide *slide)
+/* For a mask that is not just a level, rounded. What was padded and what was shrunk `shrink` times
+ * (0: it was not) look alike if the padding has the slide's proportions; then only resolution
+ * tags tell. */
+static struct fit find_loose(const struct side sides[2], double shrink, double hint,
+                             const struct slide *slide)
 {
-    const double shrink = shrunk(sides);
     struct fit fit = { 0 };
     if (hint > 0) fit = find(sides, hint, slide, padded);
     if (fit.best > 0) return fit;
@@ -145,9 +161,7 @@ static struct fit find_loose(const struct side sides[2], double hint, const stru
     fit = find(sides, 0, slide, padded);
     if (!(shrink > 0)) return fit;
     if (!(fit.best > 0) || fit.kind == OFFER_INTEGERS) return (struct fit) { .best = shrink };
-    const double longer = fmax(sides[0].slide, sides[1].slide);
-    if (!(fit.other > 0) && fit.best > 1 && fabs(longer / fit.best - longer / shrink) > 1)
-        fit.other = shrink;
+    if (!(fit.other > 0) && shifts(sides, fit.best, shrink)) fit.other = shrink;
     return fit;
 }
 
@@ -163,10 +177,15 @@ bool mask_scale(double *pixel_level0, const struct mask_form *form, const struct
     };
     const double hint = slide->mpp_x > 0 ? form->mpp / slide->mpp_x : 0;
 
-    *pixel_level0 = obvious(form, slide);
+    *pixel_level0 = same_as_level(form, slide);
     if (*pixel_level0 > 0) return true;
+    const double whole = whole_ratio(sides);
     struct fit fit = find(sides, 0, slide, rounded);
-    if (!(fit.best > 0) || fit.other > 0) fit = find_loose(sides, hint, slide);
+    const bool one = fit.best > 0 && !(fit.other > 0);
+    if (!one || fit.kind == OFFER_INTEGERS)
+        fit = find_loose(sides, whole > 0 ? whole : one ? fit.best : shrunk(sides), hint, slide);
+    else if (whole > 0 && !shifts(sides, fit.best, whole))
+        fit.best = whole;
     *pixel_level0 = fit.best;
     return fit.best > 0 && !(fit.other > 0) ? true : refuse(form, slide, &fit, path, err);
 }
