@@ -43,6 +43,22 @@ static const struct option option_rows[] = {
     { 0 },
 };
 
+/* Open the annotation, and say if there will be no outline. */
+static bool open_annotation(struct annotation **annotation, const char *path,
+                            const struct slide *slide, const struct config_data *data,
+                            struct error *err)
+{
+    char why[ANNOTATION_TEXT_MAX];
+    struct annotation_facts facts;
+    if (!annotation_open(annotation, path, slide, data, err) ||
+        !annotation_describe(*annotation, &facts, err))
+        return false;
+    if (!*annotation || facts.tumor_pixels) return true;
+    annotation_say_empty(*annotation, why);
+    log_warning("%s: nothing is outlined: %s", path, why);
+    return true;
+}
+
 static bool one_slide(const struct checkpoint *checkpoint, struct predictor *predictor,
                       const struct arguments *a, int threads, const char *path, struct error *err)
 {
@@ -57,7 +73,7 @@ static bool one_slide(const struct checkpoint *checkpoint, struct predictor *pre
     };
     const bool ok = path_join(partial, a->out, name, err) &&
                     slide_open(&slide, path, a->mpp, err) &&
-                    annotation_open(&annotation, a->annotation, &slide, &checkpoint->config.data,
+                    open_annotation(&annotation, a->annotation, &slide, &checkpoint->config.data,
                                     err) &&
                     heatmap_compute(&heatmap, checkpoint, predictor, &slide, &options, err) &&
                     heatmap_write(&heatmap, checkpoint, &slide, annotation, a->out, err);

@@ -63,10 +63,11 @@ static bool refuse_several(const struct mask_form *form, const char *path,
 {
     char text[ANNOTATION_TEXT_MAX];
     annotation_say_values(facts, text);
+    const int value = facts->values[facts->values[0] == 0];
     error_set(err, EXIT_CODE_FAILED,
               "%s: the mask has several values besides 0: %s; say which are tumor with "
-              "data.mask_values, such as [%d]",
-              path, text, facts->values[facts->values[0] == 0]);
+              "data.mask_values, such as [%d] (heatmap: --mask-values %d)",
+              path, text, value, value);
     if (form->lossy)
         error_append(err,
                      "; or, as its %s compression has changed its values, write it again "
