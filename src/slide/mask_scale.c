@@ -154,10 +154,10 @@ static struct fit find_loose(const struct side sides[2], double shrink, double h
                              const struct slide *slide)
 {
     struct fit fit = { 0 };
+    const bool told = hint > 0 && fabs(shrink / hint - 1) <= resolution_max;
     if (hint > 0) fit = find(sides, hint, slide, padded);
-    if (fit.best > 0) return fit;
-    if (shrink > 0 && hint > 0 && fabs(shrink / hint - 1) <= resolution_max)
-        return (struct fit) { .best = shrink };
+    if (fit.best > 0 && !(told && fit.kind == OFFER_INTEGERS)) return fit;
+    if (told) return (struct fit) { .best = shrink };
     fit = find(sides, 0, slide, padded);
     if (!(shrink > 0)) return fit;
     if (!(fit.best > 0) || fit.kind == OFFER_INTEGERS) return (struct fit) { .best = shrink };
