@@ -14,6 +14,8 @@ static char folder[PATH_MAX_BYTES], path[PATH_MAX_BYTES];
 static struct slide slide; /* not opened: only its size is used */
 static struct annotation *annotation;
 static struct annotation_facts facts;
+static struct config config;
+static const struct config_data *data = &config.data; /* NULL: every value but 0 */
 static struct error err;
 
 static inline void begin(void)
@@ -22,6 +24,7 @@ static inline void begin(void)
     test_path(path, folder, "mask.tif");
     snprintf(slide.path, sizeof slide.path, "slide.tif");
     slide.level_count = 1;
+    config_defaults(&config);
 }
 
 static inline void end(void)
@@ -33,19 +36,26 @@ static inline void end(void)
 static inline void open_for(int64_t width, int64_t height)
 {
     slide.levels[0] = (struct slide_level) { .width = width, .height = height, .downsample = 1 };
-    cr_assert(annotation_open(&annotation, path, &slide, &err), "%s", err.message);
+    cr_assert(annotation_open(&annotation, path, &slide, data, &err), "%s", err.message);
     cr_assert(annotation_describe(annotation, &facts, &err));
 }
 
 static inline void refuses(int64_t width, int64_t height, const char *what)
 {
     slide.levels[0] = (struct slide_level) { .width = width, .height = height, .downsample = 1 };
-    cr_assert_not(annotation_open(&annotation, path, &slide, &err));
+    cr_assert_not(annotation_open(&annotation, path, &slide, data, &err));
     cr_assert_eq(err.code, EXIT_CODE_FAILED);
     cr_assert(!strncmp(err.message, path, strlen(path)), "%s", err.message);
     cr_assert(strstr(err.message, what), "%s", err.message);
     cr_assert_null(annotation);
     err = (struct error) { 0 };
+}
+
+/* Let go of the annotation, to open another. */
+static inline void close_it(void)
+{
+    annotation_release(annotation);
+    annotation = NULL;
 }
 
 static inline bool any(double x0, double y0, double x1, double y1)

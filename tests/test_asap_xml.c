@@ -117,16 +117,16 @@ Test(asap_xml, polygons_that_share_an_edge_leave_no_gap)
     cr_assert_eq(holes, 0);
 }
 
-/* Even-odd by a ray to the right, as textbooks have it. */
+/* Whether the outline winds about the point, which sees all its edges under angles that add up. */
 static bool inside(const double *p, int count, double x, double y)
 {
-    bool in = false;
-    for (int i = 0, j = count - 1; i < count; j = i++)
-        if ((p[2 * i + 1] > y) != (p[2 * j + 1] > y) &&
-            x < (p[2 * j] - p[2 * i]) * (y - p[2 * i + 1]) / (p[2 * j + 1] - p[2 * i + 1]) +
-                    p[2 * i])
-            in = !in;
-    return in;
+    double turns = 0;
+    for (int i = 0, j = count - 1; i < count; j = i++) {
+        const double ax = p[2 * j] - x, ay = p[2 * j + 1] - y;
+        const double bx = p[2 * i] - x, by = p[2 * i + 1] - y;
+        turns += atan2(ax * by - ay * bx, ax * bx + ay * by) / (2 * acos(-1));
+    }
+    return fabs(turns) > 0.5;
 }
 
 Test(asap_xml, tangled_polygons_are_filled_even_odd_joined_and_cut)
@@ -185,7 +185,7 @@ Test(asap_xml, polygons_in_no_tumor_group_are_refused)
     xml_begin();
     xml_polygon("Polygon", "Stroma", square, 4);
     xml_end();
-    refuses(100, 50, "such as Stroma");
+    refuses(100, 50, "such as 'Stroma'");
     xml_begin();
     xml_polygon("Polygon", "None", square, 4);
     xml_end();
@@ -199,16 +199,31 @@ Test(asap_xml, bad_xml_is_refused_with_its_line)
     } cases[] = {
         { "<ASAP_Annotations>\n<Annotations>\n</ASAP_Annotations>", ".xml:3: not well-formed" },
         { "<Annotations>\n</Annotations>", "begins with <Annotations>" },
-        { "\n", "not well-formed" },
-        { "no XML", "not well-formed" },
+        { "<Annotations/>", "ImageScope" },
+        { "<annotations/>", "NDP.view" },
+        { "\n", "neither a TIFF nor XML" },
+        { "no XML", "neither a TIFF nor XML" },
+        { "{\"type\": \"FeatureCollection\"}", "is GeoJSON" },
+        { " [1]", "is JSON" },
         { "<ASAP_Annotations><Annotation Type=\"Polygon\">\n<Coordinate X=\"1\" Y=\"nan\"/>",
-          ".xml:2: the coordinate Y=\"nan\"" },
-        { "<ASAP_Annotations><Annotation><Coordinate Y=\"1\"/>", "the coordinate X=\"\"" },
-        { "<ASAP_Annotations><Annotation><Coordinate X=\"1e300\" Y=\"1\"/>", "the coordinate X" },
-        { "<ASAP_Annotations><Annotation><Coordinate X=\"1 2\" Y=\"1\"/>", "the coordinate X" },
+          ".xml:2: Y=\"nan\" is not a number" },
+        { "<ASAP_Annotations><Annotation><Coordinate Y=\"1\"/>", "X=\"\" is not a number" },
+        { "<ASAP_Annotations><Annotation><Coordinate X=\"1e300\" Y=\"1\"/>",
+          " is not a number of pixels" },
+        { "<ASAP_Annotations><Annotation><Coordinate X=\"1 2\" Y=\"1\"/>",
+          " is not a number of pixels" },
+        { "<ASAP_Annotations><Annotation><Coordinate X=\"1,5\" Y=\"1\"/>", "not a comma" },
+        { "<ASAP_Annotations><Annotation><Coordinate X=\"-inf\" Y=\"1\"/>", "X=\"-inf\"" },
+        { "<ASAP_Annotations><Annotation>\n<Coordinate Order=\"1\" X=\"1\" Y=\"1\"/>"
+          "<Coordinate Order=\"1\" X=\"2\" Y=\"1\"/></Annotation></ASAP_Annotations>",
+          ".xml:2: two of the outline's coordinates have the Order 1" },
         { "<ASAP_Annotations><Annotation><Coordinate Order=\"1\" X=\"1\" Y=\"1\"/>"
-          "<Coordinate Order=\"0\" X=\"1\" Y=\"1\"/>",
-          "order" },
+          "<Coordinate X=\"2\" Y=\"1\"/></Annotation></ASAP_Annotations>",
+          "have no Order" },
+        { "<ASAP_Annotations><Annotation><Coordinate Order=\"a\" X=\"1\" Y=\"1\"/>",
+          "Order=\"a\"" },
+        { "<ASAP_Annotations><Annotation Name=\"&#x9b;2J\" Type=\"Ellipse\"/>",
+          "'??2J' is of the unknown type 'Ellipse'" },
         { "<!DOCTYPE a [<!ENTITY x \"1\">]>\n<ASAP_Annotations/>", "document type" },
         { "<!DOCTYPE a SYSTEM \"file:///etc/passwd\">\n<ASAP_Annotations/>", "document type" },
     };
@@ -226,4 +241,108 @@ Test(asap_xml, endless_work_is_refused)
     for (int i = 0; i < 3; i++) xml_polygon("Polygon", "Tumor", points, 200);
     xml_end();
     refuses(4000000, 4000000, "too complex");
+}
+
+/* The annotation's tumour, with one polygon of a type and group. */
+static int64_t pixels_of(const char *type, const char *group, const double *points, int count)
+{
+    xml_begin();
+    xml_polygon(type, group, points, count);
+    xml_end();
+    open_for(100, 50);
+    const int64_t pixels = facts.tumor_pixels;
+    close_it();
+    return pixels;
+}
+
+Test(asap_xml, an_outline_keeps_its_inside_however_it_is_drawn)
+{
+    const double twice[] = { 10, 10, 30, 10, 30, 30, 10, 30, 10, 10, 30, 10, 30, 30, 10, 30 };
+    const double back[] = { 10, 30, 30, 30, 30, 10, 10, 10 };
+    /* two loops that share [15, 25)², the second inside the first */
+    const double loop[] = { 10, 10, 30, 10, 30, 30, 10, 30, 10, 10,
+                            15, 15, 25, 15, 25, 25, 15, 25, 15, 15 };
+    const double bow_tie[] = { 10, 10, 30, 30, 30, 10, 10, 30 };
+    cr_assert_eq(pixels_of("Polygon", "Tumor", twice, 8), 400);
+    cr_assert_eq(pixels_of("Polygon", "Tumor", back, 4), 400);
+    cr_assert_eq(pixels_of("Polygon", "Tumor", loop, 10), 400);
+    cr_assert_eq(pixels_of("Polygon", "Tumor", bow_tie, 4), 200); /* half of 20 × 20 */
+}
+
+Test(asap_xml, holes_cut_and_tumors_unite_whatever_their_direction)
+{
+    static const double inner_back[] = { 15, 25, 20, 25, 20, 15, 15, 15 };
+    const double *const holes[] = { inner, inner_back };
+    for (int i = 0; i < 2; i++) {
+        xml_begin();
+        xml_polygon("Polygon", "Tumor", square, 4);
+        xml_polygon("Polygon", "Tumor", holes[1 - i], 4);
+        xml_polygon("Polygon", "Exclusion", holes[i], 4);
+        xml_end();
+        open_for(100, 50);
+        cr_assert_eq(facts.tumor_pixels, 350);
+        close_it();
+    }
+}
+
+Test(asap_xml, two_corners_make_a_rectangle)
+{
+    const double corners[] = { 30, 10, 10, 30 };
+    cr_assert_eq(pixels_of("Rectangle", "Tumor", corners, 2), 400);
+    cr_assert_eq(pixels_of("rectangle", NULL, square, 4), 400);
+    cr_assert_eq(pixels_of("Polygon", "Tumor", corners, 2), 0);
+}
+
+Test(asap_xml, points_are_put_into_their_order)
+{
+    static const int orders[] = { 2, 0, 9, 1 };
+    static const double corners[] = { 30, 30, 10, 10, 10, 30, 30, 10 };
+    xml_begin();
+    xml_add("<Annotation Type=\"Polygon\" PartOfGroup=\"Tumor\"><Coordinates>");
+    for (int i = 0; i < 4; i++)
+        xml_add("<Coordinate Order=\"%d\" X=\"%g\" Y=\"%g\"/>", orders[i], corners[2 * i],
+                corners[2 * i + 1]);
+    xml_add("</Coordinates></Annotation>");
+    xml_end();
+    open_for(100, 50);
+    cr_assert_eq(facts.tumor_pixels, 400);
+}
+
+Test(asap_xml, tumor_beside_the_slide_is_refused)
+{
+    xml_begin();
+    xml_polygon("Polygon", "Tumor", square, 4);
+    xml_polygon("Polygon", "_2", inner, 4);
+    xml_end();
+    refuses(10, 50, "wholly outside the slide of 10 x 50 px, at x 10 to 30 and y 10 to 30");
+    open_for(20, 20); /* a quarter of it, and no hole's pixel is lost */
+    cr_assert_eq(facts.tumor_pixels, 100 - 25);
+}
+
+/* Write the XML in UTF-16 with its mark, without a name that tells what it is. */
+static void write_utf16(bool big_endian)
+{
+    static uint8_t wide[2 * sizeof xml];
+    size_t size = 0;
+    wide[size++] = big_endian ? 0xfe : 0xff;
+    wide[size++] = big_endian ? 0xff : 0xfe;
+    for (const char *c = strchr(xml, '\n'); *c; c++, size += 2) {
+        wide[size + big_endian] = (uint8_t)*c;
+        wide[size + !big_endian] = 0;
+    }
+    test_path(path, folder, "annotation.dat");
+    cr_assert(file_write_atomic(path, wide, size, &err));
+}
+
+Test(asap_xml, its_content_tells_it_in_any_encoding)
+{
+    xml_begin();
+    xml_polygon("Polygon", "Tumor", square, 4);
+    xml_end();
+    for (int big_endian = 0; big_endian < 2; big_endian++) {
+        write_utf16(big_endian);
+        open_for(100, 50);
+        cr_assert_eq(facts.tumor_pixels, 400);
+        close_it();
+    }
 }

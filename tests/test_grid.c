@@ -51,7 +51,7 @@ static uint8_t *make_labels(const struct grid *grid, const struct slide *slide,
     struct annotation *annotation = NULL;
     struct error err = { 0 };
     uint8_t *labels;
-    cr_assert(annotation_open(&annotation, mask, slide, &err), "%s", err.message);
+    cr_assert(annotation_open(&annotation, mask, slide, data, &err), "%s", err.message);
     cr_assert(grid_label(grid, slide, data, annotation, &labels, &err), "%s", err.message);
     annotation_release(annotation);
     return labels;
@@ -185,14 +185,14 @@ static void sparse_mask(const void *context, int level, int x, int y, uint8_t *p
 }
 
 struct dots {
-    struct tiny_level size;
+    double pixel_level0; /* level-0 px a side of the mask's pixels */
     int (*dots)[2];
     int count;
 };
 
-static struct dots find_dots(const struct tiny_level *size)
+static struct dots find_dots(const struct tiny_level *size, double pixel_level0)
 {
-    struct dots mask = { *size, calloc((size_t)size->width * (size_t)size->height, 8), 0 };
+    struct dots mask = { pixel_level0, calloc((size_t)size->width * (size_t)size->height, 8), 0 };
     for (int i = 0; i < size->width * size->height; i++) {
         uint8_t value;
         sparse_mask(NULL, 0, i % size->width, i / size->width, &value);
@@ -209,15 +209,14 @@ static int label_by_force(const struct slide *slide, const struct config_data *d
                           const struct dots *mask)
 {
     const double d = slide->levels[data->levels[0]].downsample;
-    const double mx = (double)slide->levels[0].width / mask->size.width;
-    const double my = (double)slide->levels[0].height / mask->size.height;
+    const double m = mask->pixel_level0;
     const double left = (double)(llround((double)grid_x_level0(grid, column) / d) -
                                  data->center / 2);
     const double top = (double)(llround((double)grid_y_level0(grid, row) / d) - data->center / 2);
     for (int i = 0; i < mask->count; i++) {
         const int x = mask->dots[i][0], y = mask->dots[i][1];
-        if ((x + 1) * mx > left * d && x * mx < (left + data->center) * d &&
-            (y + 1) * my > top * d && y * my < (top + data->center) * d)
+        if ((x + 1) * m > left * d && x * m < (left + data->center) * d && (y + 1) * m > top * d &&
+            y * m < (top + data->center) * d)
             return 1;
     }
     return 0;
@@ -229,11 +228,13 @@ Test(grid, labels_equal_brute_force_where_nothing_is_a_power_of_two, FOLDER)
     const struct tiny_level masks[] = { { 1003, 803 }, { 501, 401 }, { 300, 240 } };
     struct slide slide;
     make_tissue("a.tif", levels, 2, &slide);
+    /* the slide itself, its half rounded down, and its other level */
+    const double pixels_level0[] = { 1, 2, slide.levels[1].downsample };
     const struct config_data data = make_data(40, 11, 7, 1, -1);
     const struct grid grid = make_grid(&slide, &data);
     for (size_t m = 0; m < COUNT_OF(masks); m++) {
         int tumors = 0;
-        struct dots dots = find_dots(&masks[m]);
+        struct dots dots = find_dots(&masks[m], pixels_level0[m]);
         tiny_write(temporary_path("mask.tif"), &masks[m], 1, 1, sparse_mask, NULL);
         uint8_t *labels = make_labels(&grid, &slide, &data, temporary_path("mask.tif"));
         for (int64_t row = 0; row < grid.rows; row++)

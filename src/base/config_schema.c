@@ -60,6 +60,8 @@ const struct config_key config_keys[] = {
     NUMBER(data.tissue.threshold, 0, 1, "0.8",
         "gray: pixels at or below are tissue (0 black, 1 white)"),
     NUMBER(data.tissue.min_normal, 0, 1, "0.75", "share of tissue that a normal window needs"),
+    INTS(data.mask_values, data.mask_value_count, 1, 65535, "[]",
+        "values of masks that are tumour; [] = the one value besides 0"),
     PATH(data.pack, "packs", "folder of reusable window packs"),
     CHOICE(data.source, data_sources, "packs", "where training reads its windows"),
     CHOICE(data.sampling, samplings, "class_then_slide",

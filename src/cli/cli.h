@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdio.h>
 
+#include "micromet/base/config.h"
 #include "micromet/base/error.h"
 
 enum option_kind {
@@ -60,6 +61,10 @@ extern const char *const orientation_counts[];
     .help = "processors to use"
 #define OPTION_MPP                                                                                 \
     .name = "mpp", .kind = OPTION_DOUBLE, FIELD(mpp), .min = 0.01, .max = 100, .value = "UM"
+#define OPTION_MASK_VALUES                                                                         \
+    .name = "mask-values", .kind = OPTION_TEXT, FIELD(mask_values), .value = "VALUES"
+/* Store the option's values, such as "1" or "1,2", as data.mask_values; "" changes nothing. */
+bool mask_values_set(struct config *config, const char *values, struct error *err);
 
 /* arguments: a copy of the subcommand's `defaults` with the options of the command line; the
  * subcommand may change it. operands: all arguments that are not options, including key=value

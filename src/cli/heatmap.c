@@ -9,7 +9,7 @@
 #include "micromet/run/session.h"
 
 struct arguments {
-    const char *out, *annotation;
+    const char *out, *annotation, *mask_values;
     int stride, batch, orientations, threads;
     double min_tissue, mpp; /* min_tissue: -1 = as trained */
 };
@@ -36,10 +36,28 @@ static const struct option option_rows[] = {
       FIELD(annotation),
       .value = "FILE",
       .help = "mask TIFF or ASAP XML, drawn as an outline (with one SLIDE)" },
+    { OPTION_MASK_VALUES, .absent = "as trained",
+      .help = "of the annotation's mask that are tumor, such as 1 or 1,2" },
     { OPTION_MPP, .help = "µm per level-0 pixel where the slide does not say" },
     { OPTION_THREADS, .absent = "all" },
     { 0 },
 };
+
+/* Open the annotation, and say if there will be no outline. */
+static bool open_annotation(struct annotation **annotation, const char *path,
+                            const struct slide *slide, const struct config_data *data,
+                            struct error *err)
+{
+    char why[ANNOTATION_TEXT_MAX];
+    struct annotation_facts facts;
+    if (!annotation_open(annotation, path, slide, data, err) ||
+        !annotation_describe(*annotation, &facts, err))
+        return false;
+    if (!*annotation || facts.tumor_pixels) return true;
+    annotation_say_empty(*annotation, why);
+    log_warning("%s: nothing is outlined: %s", path, why);
+    return true;
+}
 
 static bool one_slide(const struct checkpoint *checkpoint, struct predictor *predictor,
                       const struct arguments *a, int threads, const char *path, struct error *err)
@@ -55,7 +73,8 @@ static bool one_slide(const struct checkpoint *checkpoint, struct predictor *pre
     };
     const bool ok = path_join(partial, a->out, name, err) &&
                     slide_open(&slide, path, a->mpp, err) &&
-                    annotation_open(&annotation, a->annotation, &slide, err) &&
+                    open_annotation(&annotation, a->annotation, &slide, &checkpoint->config.data,
+                                    err) &&
                     heatmap_compute(&heatmap, checkpoint, predictor, &slide, &options, err) &&
                     heatmap_write(&heatmap, checkpoint, &slide, annotation, a->out, err);
     if (ok) {
@@ -110,6 +129,10 @@ static enum exit_code run(void *arguments, int count, char **operands, struct er
         return err->code;
     }
     if (!checkpoint_open(&checkpoint, operands[0], err)) return err->code;
+    if (!mask_values_set(&checkpoint.config, a->mask_values, err)) {
+        checkpoint_release(&checkpoint);
+        return err->code;
+    }
     session_accept_any_backend(&checkpoint.config.compute, a->threads);
     const bool ok = session_init(&session, &checkpoint.config.compute,
                                  checkpoint.config.data.level_count, 0, err) &&
@@ -138,7 +161,8 @@ const struct subcommand command_heatmap = {
         "up to 32 MiB more for each further processor up to eight. What to expect is printed "
         "first.",
     .options = option_rows,
-    ARGUMENTS(.out = ".", .annotation = "", .batch = 32, .orientations = 1, .min_tissue = -1),
+    ARGUMENTS(.out = ".", .annotation = "", .mask_values = "", .batch = 32, .orientations = 1,
+              .min_tissue = -1),
     .examples = "micromet heatmap runs/seed/checkpoints/best.safetensors test_001.tif --out maps\n"
                 "micromet heatmap best.safetensors tumor_091.tif --annotation tumor_091_mask.tif "
                 "--orientations 8\n",

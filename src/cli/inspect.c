@@ -10,7 +10,7 @@
 #include "micromet/slide/pack.h"
 
 struct arguments {
-    const char *annotation, *out;
+    const char *annotation, *mask_values, *out;
     double mpp;
 };
 
@@ -20,6 +20,8 @@ static const struct option option_rows[] = {
       FIELD(annotation),
       .value = "FILE",
       .help = "of the slide (one PATH only)" },
+    { OPTION_MASK_VALUES, .absent = "all but 0",
+      .help = "of the annotation's mask that are tumor, such as 1 or 1,2" },
     { OPTION_MPP, .help = "µm per pixel of level 0, for slides that do not say or say it wrong" },
     { .name = "out",
       .kind = OPTION_FOLDER,
@@ -44,13 +46,17 @@ static enum file_kind kind_of(const char *path)
 
 static bool inspect_file(const struct arguments *a, const char *path, struct error *err)
 {
+    struct config config;
+    config_defaults(&config);
+    if (!mask_values_set(&config, a->mask_values, err)) return false;
     switch (kind_of(path)) {
     case FILE_PACK:
         return inspect_pack(path, a->out, err);
     case FILE_WEIGHTS:
         return inspect_weights(path, err);
     default:
-        return inspect_slide(path, a->annotation, a->mpp, a->out, err);
+        return inspect_slide(path, a->annotation, *a->mask_values ? &config.data : NULL, a->mpp,
+                             a->out, err);
     }
 }
 
@@ -103,7 +109,7 @@ const struct subcommand command_inspect = {
         "What a file is, its first bytes decide. A file that cannot be read is reported and the "
         "others go on; the exit status is then 3 (1 when all failed).",
     .options = option_rows,
-    ARGUMENTS(.annotation = "", .out = "."),
+    ARGUMENTS(.annotation = "", .mask_values = "", .out = "."),
     .examples = "micromet inspect tumor_091.tif --annotation tumor_091_mask.tif --out pictures\n"
                 "micromet inspect slides/*.svs --mpp 0.25 --out pictures\n"
                 "micromet inspect runs/seed/best.safetensors\n",

@@ -15,7 +15,6 @@
 #include "micromet/slide/tissue.h"
 
 enum { THUMBNAIL_SIDE_MAX = 1600 };
-static const double over_tissue_min = 0.5; /* of the tumour area; warn below */
 
 struct overview {
     struct slide slide;
@@ -91,44 +90,36 @@ static bool print_tissue(const struct overview *overview, struct error *err)
     return true;
 }
 
-/* Whether the mask has the size of a level, or of the slide divided by a whole number. */
-static bool size_fits(const struct slide *slide, int64_t width, int64_t height)
-{
-    const int64_t slide_width = slide->levels[0].width, slide_height = slide->levels[0].height;
-    const int64_t times = llround((double)slide_width / (double)width);
-    for (int i = 0; i < slide->level_count; i++)
-        if (slide->levels[i].width == width && slide->levels[i].height == height) return true;
-    return times >= 1 && llabs(width * times - slide_width) < times &&
-           llabs(height * times - slide_height) < times;
-}
-
-/* Whether the mask's values are 0/1 or 0/255, or only one of these. */
+/* Whether the mask has one value at most besides 0, so that it is beyond doubt which is tumour. */
 static bool values_fit(const struct annotation_facts *facts)
 {
-    const uint8_t last = facts->values[facts->value_count == 1 ? 0 : 1];
-    if (facts->value_count > 2 || (facts->value_count == 2 && facts->values[0] != 0)) return false;
-    return last == 0 || last == 1 || last == 255;
+    return facts->value_count <= 1 + (facts->values[0] == 0);
 }
 
-/* Share of the tumour area that is tissue; NaN without tumour. */
-static double tumor_over_tissue(const struct overview *overview)
+/* Shares of the tumour's area that is tissue, and of the tissue's that is tumour; NaN without. */
+static void compare_areas(const struct overview *overview, double *tumor_on_tissue,
+                          double *tissue_in_tumor)
 {
-    double tumor = 0, over = 0;
+    double tumor = 0, tissue = 0, both = 0;
     for (size_t i = 0; i < (size_t)overview->width * (size_t)overview->height; i++) {
-        tumor += overview->tumor_share[i];
-        over += overview->tissue[i] ? overview->tumor_share[i] : 0;
+        const double share = overview->tumor_share[i] / 255.0;
+        tumor += share;
+        tissue += overview->tissue[i];
+        both += overview->tissue[i] ? share : 0;
     }
-    return tumor > 0 ? over / tumor : (double)NAN;
+    *tumor_on_tissue = tumor > 0 ? both / tumor : (double)NAN;
+    *tissue_in_tumor = tissue > 0 ? both / tissue : (double)NAN;
 }
 
 static void print_facts(const char *path, const struct annotation_facts *facts)
 {
+    char values[ANNOTATION_TEXT_MAX];
     printf("annotation    %s\n", path);
     if (facts->is_mask) {
-        printf("mask          %lld×%lld px, %d value%s:", (long long)facts->width,
-               (long long)facts->height, facts->value_count, facts->value_count == 1 ? "" : "s");
-        for (int i = 0; i < facts->value_count && i < 8; i++) printf(" %d", facts->values[i]);
-        printf("%s\n", facts->value_count > 8 ? " ..." : "");
+        annotation_say_values(facts, values);
+        printf("mask          %lld×%lld px, each %.6g×%.6g level-0 px\n", (long long)facts->width,
+               (long long)facts->height, facts->pixel_level0, facts->pixel_level0);
+        printf("values        %s\n", values);
     } else {
         printf("polygons      %d\n", facts->polygon_count);
     }
@@ -136,28 +127,29 @@ static void print_facts(const char *path, const struct annotation_facts *facts)
            100 * (double)facts->tumor_pixels / ((double)facts->width * (double)facts->height));
 }
 
-static void print_annotation(const struct overview *overview, const char *path)
+static void print_annotation(const struct overview *overview, const char *path, bool values_said)
 {
     const struct annotation_facts *facts = &overview->facts;
-    const double over = tumor_over_tissue(overview);
-
+    double tumor_on_tissue, tissue_in_tumor;
+    compare_areas(overview, &tumor_on_tissue, &tissue_in_tumor);
     print_facts(path, facts);
-    if (!isnan(over)) printf("over tissue   %.1f %% of the tumor\n", 100 * over);
-    if (facts->is_mask && !size_fits(&overview->slide, facts->width, facts->height))
-        warn("the mask is neither as large as a level nor a whole fraction of the slide; is it of "
-             "this slide?");
-    if (facts->is_mask && !values_fit(facts))
-        warn("the mask's values are not 0/1 or 0/255; every value but 0 counts as tumor");
+    if (!isnan(tumor_on_tissue))
+        printf("over tissue   %.1f %% of the tumor\n", 100 * tumor_on_tissue);
+    if (facts->is_mask && facts->pixel_level0 != round(facts->pixel_level0))
+        warn("the mask is not a whole fraction of the slide; is it of this slide?");
+    if (facts->is_mask && !values_said && !values_fit(facts))
+        warn("the mask has several values besides 0, all of which are drawn here; which are tumor, "
+             "data.mask_values must say");
     if (facts->tumor_pixels == 0) warn("the annotation marks no tumor at all");
-    if (over < over_tissue_min)
-        warn("less than half of the tumor lies on tissue; is the annotation of this slide?");
+    const char *doubt = annotation_doubt(tumor_on_tissue, tissue_in_tumor);
+    if (doubt) warn(doubt);
 }
 
-static bool load(struct overview *overview, const char *path, const char *annotation, double mpp,
-                 struct error *err)
+static bool load(struct overview *overview, const char *path, const char *annotation,
+                 const struct config_data *data, double mpp, struct error *err)
 {
     if (!slide_open(&overview->slide, path, mpp, err) ||
-        !annotation_open(&overview->annotation, annotation, &overview->slide, err) ||
+        !annotation_open(&overview->annotation, annotation, &overview->slide, data, err) ||
         !annotation_describe(overview->annotation, &overview->facts, err) ||
         !slide_thumbnail(&overview->slide, THUMBNAIL_SIDE_MAX, &overview->rgb, &overview->width,
                          &overview->height, err))
@@ -187,14 +179,14 @@ static bool write_picture(const struct overview *overview, const char *out_folde
     return true;
 }
 
-bool inspect_slide(const char *path, const char *annotation, double mpp, const char *out_folder,
-                   struct error *err)
+bool inspect_slide(const char *path, const char *annotation, const struct config_data *data,
+                   double mpp, const char *out_folder, struct error *err)
 {
     struct overview overview = { 0 };
-    bool ok = load(&overview, path, annotation, mpp, err);
+    bool ok = load(&overview, path, annotation, data, mpp, err);
     if (ok) print_slide(&overview.slide);
     ok = ok && print_tissue(&overview, err);
-    if (ok && overview.annotation) print_annotation(&overview, annotation);
+    if (ok && overview.annotation) print_annotation(&overview, annotation, data != NULL);
     ok = ok && write_picture(&overview, out_folder, err);
     overview_release(&overview);
     return ok;

@@ -51,7 +51,7 @@ static bool open_slide(struct dataset_slide *slide, const struct config *config,
 
     *fatal = false;
     if (!slide_open(&slide->slide, slide->row.slide, data->mpp, err)) return false;
-    const bool ok = annotation_open(&annotation, slide->row.annotation, &slide->slide, err) &&
+    const bool ok = annotation_open(&annotation, slide->row.annotation, &slide->slide, data, err) &&
                     windows_select(&slide->slide, annotation, slide->row.label, config, &options,
                                    &slide->list, err);
     annotation_release(annotation);

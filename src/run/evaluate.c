@@ -124,16 +124,15 @@ static bool add_map(struct evaluation *evaluation, const struct manifest_row *ro
 static bool check_label(const struct manifest_row *row, const struct slide *slide,
                         struct annotation *annotation, struct error *err)
 {
+    char empty[ANNOTATION_TEXT_MAX] = "it has no annotation";
     bool tumor;
     if (!annotation_any(annotation, 0, 0, (double)slide->levels[0].width,
                         (double)slide->levels[0].height, &tumor, err))
         return false;
     if (tumor == (row->label != 0)) return true;
+    if (annotation && !tumor) annotation_say_empty(annotation, empty);
     return error_set(err, EXIT_CODE_FAILED, "%s: the manifest calls it %s, but %s", row->slide,
-                     tumor ? "normal" : "tumor",
-                     tumor              ? "its annotation marks tumor"
-                     : *row->annotation ? "its annotation marks none"
-                                        : "it has no annotation");
+                     tumor ? "normal" : "tumor", tumor ? "its annotation marks tumor" : empty);
 }
 
 /* Compute the heat map, or load it if an interrupted evaluation has left it. */
@@ -169,7 +168,7 @@ static bool evaluate_slide(struct evaluator *e, struct predictor *predictor,
     struct grid grid;
     uint8_t *labels = NULL;
     const bool ok = slide_open(&slide, row->slide, data->mpp, err) &&
-                    annotation_open(&annotation, row->annotation, &slide, err) &&
+                    annotation_open(&annotation, row->annotation, &slide, data, err) &&
                     check_label(row, &slide, annotation, err) &&
                     grid_init(&grid, &slide, data, e->options->stride, err) &&
                     grid_label(&grid, &slide, data, annotation, &labels, err) &&

@@ -9,7 +9,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "annotation_parts.h"
 #include "micromet/base/size.h"
@@ -17,58 +16,48 @@
 struct annotation {
     char path[PATH_MAX_BYTES];
     struct run_rows tumor;
-    double pixel_width, pixel_height; /* level-0 px per pixel of the rows */
+    double pixel_level0;              /* level-0 px per pixel of the rows */
     double slide_width, slide_height; /* level-0 px */
     struct annotation_facts facts;
 };
 
 /* Rectangles touch if they overlap by more than this, in level-0 px: above the rounding error of p
- * * pixel_width. */
+ * * pixel_level0. */
 static const double touch_level0 = 1e-6;
 
-static bool check_aspect(const char *path, int64_t width, int64_t height, const struct slide *slide,
-                         struct error *err)
+/* Pixels that the slide's `side` takes up, at most those that the mask has. */
+static int64_t pixels_on_slide(double side, double pixel_level0, int64_t mask_side)
 {
-    const struct slide_level *level0 = &slide->levels[0];
-    const double expected = (double)level0->height * (double)width / (double)level0->width;
-    const double expected_width = (double)level0->width * (double)height / (double)level0->height;
-    if (fabs((double)height - expected) <= fmax(0.01 * expected, 1) ||
-        fabs((double)width - expected_width) <= fmax(0.01 * expected_width, 1))
-        return true;
-    return error_set(
-        err, EXIT_CODE_FAILED,
-        "%s: the mask of %lld x %lld px has not the aspect ratio of %s (%lld x %lld px); is "
-        "it of another slide?",
-        path, (long long)width, (long long)height, slide->path, (long long)level0->width,
-        (long long)level0->height);
+    const double pixels = ceil((side - touch_level0) / pixel_level0);
+    return pixels < (double)mask_side ? (int64_t)pixels : mask_side;
 }
 
-static void note_values(struct annotation_facts *facts, const int64_t histogram[256])
-{
-    const int room = (int)COUNT_OF(facts->values);
-    for (int value = 0; value < 256; value++) {
-        if (!histogram[value]) continue;
-        if (facts->value_count < room) facts->values[facts->value_count] = (uint8_t)value;
-        facts->value_count++;
-    }
-}
-
-static bool read_mask(struct annotation *annotation, const struct slide *slide, struct error *err)
+static bool read_mask(struct annotation *annotation, const struct slide *slide,
+                      const struct config_data *data, struct error *err)
 {
     struct annotation_facts *facts = &annotation->facts;
     struct mask_tiff *mask;
-    int64_t histogram[256];
-    if (!mask_tiff_open(&mask, annotation->path, err)) return false;
-    mask_tiff_size(mask, &facts->width, &facts->height);
-    facts->is_mask = true;
-    annotation->pixel_width = annotation->slide_width / (double)facts->width;
-    annotation->pixel_height = annotation->slide_height / (double)facts->height;
-    const bool ok = check_aspect(annotation->path, facts->width, facts->height, slide, err) &&
-                    run_rows_init(&annotation->tumor, annotation->path, facts->width, facts->height,
-                                  err) &&
-                    mask_tiff_read(mask, &annotation->tumor, histogram, err);
-    mask_tiff_release(mask);
-    if (ok) note_values(facts, histogram);
+    struct mask_census *census = calloc(1, sizeof *census);
+    if (!census) return error_set(err, EXIT_CODE_FAILED, "%s: out of memory", annotation->path);
+    bool ok = mask_tiff_open(&mask, annotation->path, err);
+    if (ok) {
+        const struct mask_form *form = mask_tiff_form(mask);
+        facts->is_mask = true;
+        facts->width = form->width;
+        facts->height = form->height;
+        mask_values_choose(census, data);
+        ok = mask_scale(&annotation->pixel_level0, form, slide, annotation->path, err) &&
+             run_rows_init(
+                 &annotation->tumor, annotation->path,
+                 pixels_on_slide(annotation->slide_width, annotation->pixel_level0, form->width),
+                 pixels_on_slide(annotation->slide_height, annotation->pixel_level0, form->height),
+                 err) &&
+             mask_tiff_read(mask, &annotation->tumor, census, err);
+        facts->tumor_pixels = ok ? run_rows_pixels(&annotation->tumor) : 0;
+        ok = ok && mask_values_check(census, form, data, annotation->path, facts, err);
+        mask_tiff_release(mask);
+    }
+    free(census);
     return ok;
 }
 
@@ -81,42 +70,37 @@ static bool read_polygons(struct annotation *annotation, const struct slide *sli
     facts->width = slide->levels[0].width;
     facts->height = slide->levels[0].height;
     facts->polygon_count = (int)set.polygon_count;
-    annotation->pixel_width = annotation->pixel_height = 1;
+    annotation->pixel_level0 = 1;
     const bool ok = run_rows_init(&annotation->tumor, annotation->path, facts->width, facts->height,
                                   err) &&
-                    polygon_set_fill(&set, &annotation->tumor, err);
+                    polygon_set_fill(&set, &annotation->tumor, err) &&
+                    polygon_set_check(&set, annotation->path, facts->width, facts->height, err);
     polygon_set_release(&set);
+    if (ok) facts->tumor_pixels = run_rows_pixels(&annotation->tumor);
     return ok;
 }
 
-static int64_t count_pixels(const struct run_rows *rows)
-{
-    int64_t pixels = 0;
-    for (int32_t y = 0; y < rows->height; y++)
-        for (int32_t i = 0; i < rows->rows[y].count; i++)
-            pixels += rows->rows[y].runs[i].end - rows->rows[y].runs[i].start;
-    return pixels;
-}
-
 bool annotation_open(struct annotation **annotation, const char *path, const struct slide *slide,
-                     struct error *err)
+                     const struct config_data *data, struct error *err)
 {
+    enum annotation_kind kind;
     *annotation = NULL;
     if (!*path) return true;
     if (strlen(path) >= PATH_MAX_BYTES)
         return error_set(err, EXIT_CODE_FAILED, "%.64s...: the path is longer than %d bytes", path,
                          PATH_MAX_BYTES - 1);
+    if (!annotation_sniff(path, &kind, err)) return false;
     struct annotation *made = calloc(1, sizeof *made);
     if (!made) return error_set(err, EXIT_CODE_FAILED, "%s: out of memory", path);
     snprintf(made->path, sizeof made->path, "%s", path);
     made->slide_width = (double)slide->levels[0].width;
     made->slide_height = (double)slide->levels[0].height;
-    const char *ending = strrchr(path, '.');
-    if (!(ending && !strcasecmp(ending, ".xml") ? read_polygons : read_mask)(made, slide, err)) {
+    if (!(kind == ANNOTATION_XML ? read_polygons(made, slide, err)
+                                 : read_mask(made, slide, data, err))) {
         annotation_release(made);
         return false;
     }
-    made->facts.tumor_pixels = count_pixels(&made->tumor);
+    made->facts.pixel_level0 = made->pixel_level0;
     *annotation = made;
     return true;
 }
@@ -135,12 +119,12 @@ bool annotation_scan(struct annotation *annotation,
 {
     (void)err;
     if (!annotation) return true;
-    const double width = annotation->pixel_width, height = annotation->pixel_height;
+    const double pixel = annotation->pixel_level0;
     for (int32_t y = 0; y < annotation->tumor.height; y++) {
         const struct run_row *row = &annotation->tumor.rows[y];
         for (int32_t i = 0; i < row->count; i++)
-            span(context, row->runs[i].start * width, y * height, row->runs[i].end * width,
-                 (y + 1) * height);
+            span(context, row->runs[i].start * pixel, y * pixel, row->runs[i].end * pixel,
+                 (y + 1) * pixel);
     }
     return true;
 }
@@ -177,8 +161,8 @@ bool annotation_any(struct annotation *annotation, double x0_level0, double y0_l
     *any = false;
     if (!annotation || !(x0_level0 < x1_level0 && y0_level0 < y1_level0)) return true;
     const struct run_rows *tumor = &annotation->tumor;
-    pixels_touched(x0_level0, x1_level0, annotation->pixel_width, tumor->width, &x0, &x1);
-    pixels_touched(y0_level0, y1_level0, annotation->pixel_height, tumor->height, &y0, &y1);
+    pixels_touched(x0_level0, x1_level0, annotation->pixel_level0, tumor->width, &x0, &x1);
+    pixels_touched(y0_level0, y1_level0, annotation->pixel_level0, tumor->height, &y0, &y1);
     if (x0 >= x1) return true;
     for (; y0 < y1 && !*any; y0++) *any = row_any(&tumor->rows[y0], x0, x1);
     return true;
@@ -197,8 +181,8 @@ static void draw_row(const struct annotation *annotation, int32_t y, int width, 
                      float *cover)
 {
     const struct run_row *row = &annotation->tumor.rows[y];
-    const double scale_x = annotation->pixel_width * width / annotation->slide_width;
-    const double scale_y = annotation->pixel_height * height / annotation->slide_height;
+    const double scale_x = annotation->pixel_level0 * width / annotation->slide_width;
+    const double scale_y = annotation->pixel_level0 * height / annotation->slide_height;
     const double y0 = y * scale_y, y1 = fmin((y + 1) * scale_y, height);
     for (int line = (int)y0; line < height && line < y1; line++) {
         const double weight = fmin(y1, line + 1) - fmax(y0, line);
@@ -234,4 +218,28 @@ bool annotation_describe(struct annotation *annotation, struct annotation_facts 
     (void)err;
     *facts = annotation ? annotation->facts : (struct annotation_facts) { 0 };
     return true;
+}
+
+void annotation_say_empty(const struct annotation *annotation, char text[ANNOTATION_TEXT_MAX])
+{
+    const struct annotation_facts *facts = &annotation->facts;
+    char values[ANNOTATION_TEXT_MAX];
+    annotation_say_values(facts, values);
+    if (!facts->is_mask)
+        snprintf(text, ANNOTATION_TEXT_MAX, "its annotation outlines no pixel");
+    else if (facts->value_count > 1 || facts->values[0])
+        snprintf(text, ANNOTATION_TEXT_MAX, "none of data.mask_values is in its mask: %.250s",
+                 values);
+    else
+        snprintf(text, ANNOTATION_TEXT_MAX, "its annotation is empty (all zero)");
+}
+
+const char *annotation_doubt(double tumor_on_tissue, double tissue_in_tumor)
+{
+    if (tumor_on_tissue < 0.5)
+        return "less than half of the tumor lies on tissue; is the annotation of this slide?";
+    if (tissue_in_tumor >= 0.9)
+        return "the tumor covers 90 % of the tissue or more; does the mask mark tissue, or is it "
+               "inverted?";
+    return NULL;
 }

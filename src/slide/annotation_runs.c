@@ -60,3 +60,12 @@ bool run_rows_append(struct run_rows *rows, int64_t row_index, int64_t start, in
     rows->run_count++;
     return true;
 }
+
+int64_t run_rows_pixels(const struct run_rows *rows)
+{
+    int64_t pixels = 0;
+    for (int32_t y = 0; y < rows->height; y++)
+        for (int32_t i = 0; i < rows->rows[y].count; i++)
+            pixels += rows->rows[y].runs[i].end - rows->rows[y].runs[i].start;
+    return pixels;
+}

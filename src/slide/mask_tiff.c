@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "annotation_parts.h"
+#include "mask_pixels.h"
 #include "micromet/base/size.h"
 #include "tiff_source.h"
 
@@ -14,14 +15,16 @@ enum { DIRECTORIES_MAX = 4096, DECODED_MAX = 512 << 20, EMPTY_BYTES_MAX = 64 << 
 
 struct mask_tiff {
     struct tiff_source source;
+    struct mask_form form;
+    struct mask_pixels pixels;
     uint32_t width, height, part_width, part_height; /* part: a tile or a strip */
-    uint16_t bits, samples;
-    bool tiled, inverted;
-    tmsize_t decoded_bytes;
-    uint8_t *decoded; /* one part, decoded */
-    uint8_t *values;  /* one row of it, a byte per pixel */
-    uint8_t *empty;   /* compressed bytes of an all-zero part */
-    uint8_t *raw;     /* compressed bytes of the current part */
+    bool tiled;
+    int planes;             /* that are stored one by one */
+    tmsize_t decoded_bytes; /* of a plane's part */
+    uint8_t *decoded;       /* one part, decoded: (planes, decoded_bytes) */
+    uint16_t *values;       /* of one row of it */
+    uint8_t *empty;         /* compressed bytes of an all-zero part */
+    uint8_t *raw;           /* compressed bytes of the current part */
     tmsize_t empty_bytes;
 };
 
@@ -35,62 +38,44 @@ static bool fail(const struct mask_tiff *mask, const char *what, struct error *e
 /* Bytes of one row of a decoded part. */
 static uint64_t row_bytes(const struct mask_tiff *mask)
 {
-    return CEIL_DIV((uint64_t)mask->part_width * mask->samples * mask->bits, 8);
+    const uint64_t samples = mask->planes > 1 ? 1 : (uint64_t)mask->pixels.samples;
+    return CEIL_DIV(mask->part_width * samples * mask->pixels.bits, 8);
 }
 
-/* Select the finest level: the directory with the largest image. */
+/* Select the finest level: the directory with the largest image. Two of that size are two masks. */
 static bool select_largest(struct mask_tiff *mask, struct error *err)
 {
     TIFF *tiff = mask->source.tiff;
     uint16_t best = 0, directory = 0;
     uint64_t best_area = 0;
+    int equals = 0;
     do {
-        uint32_t width = 0, height = 0;
+        uint32_t width = 0, height = 0, kind = 0;
         TIFFGetField(tiff, TIFFTAG_IMAGEWIDTH, &width);
         TIFFGetField(tiff, TIFFTAG_IMAGELENGTH, &height);
-        if ((uint64_t)width * height > best_area) {
-            best_area = (uint64_t)width * height;
-            best = directory;
-            mask->width = width, mask->height = height;
-        }
+        TIFFGetField(tiff, TIFFTAG_SUBFILETYPE, &kind);
+        const uint64_t area = (uint64_t)width * height;
+        if (area < best_area || kind & FILETYPE_MASK) continue;
+        equals = area == best_area ? equals + 1 : 1;
+        if (area == best_area) continue;
+        best_area = area;
+        best = directory;
+        mask->width = width, mask->height = height;
     } while (++directory < DIRECTORIES_MAX && TIFFReadDirectory(tiff));
     *mask->source.complaint = 0;
+    if (equals > 1 && best_area)
+        return error_set(err, EXIT_CODE_FAILED,
+                         "%s: holds %d images of %u x %u px; a mask is one: save that which marks "
+                         "tumor by itself",
+                         mask->source.path, equals, mask->width, mask->height);
     return best_area && TIFFSetDirectory(tiff, best) ? true : fail(mask, "holds no image", err);
-}
-
-static bool check_pixels(struct mask_tiff *mask, struct error *err)
-{
-    TIFF *tiff = mask->source.tiff;
-    uint16_t format, planar, photometric = PHOTOMETRIC_MINISBLACK, compression;
-    TIFFGetFieldDefaulted(tiff, TIFFTAG_BITSPERSAMPLE, &mask->bits);
-    TIFFGetFieldDefaulted(tiff, TIFFTAG_SAMPLESPERPIXEL, &mask->samples);
-    TIFFGetFieldDefaulted(tiff, TIFFTAG_SAMPLEFORMAT, &format);
-    TIFFGetFieldDefaulted(tiff, TIFFTAG_PLANARCONFIG, &planar);
-    TIFFGetFieldDefaulted(tiff, TIFFTAG_COMPRESSION, &compression);
-    TIFFGetField(tiff, TIFFTAG_PHOTOMETRIC, &photometric);
-    if (planar == PLANARCONFIG_SEPARATE) mask->samples = 1;
-    mask->inverted = photometric == PHOTOMETRIC_MINISWHITE;
-    if (photometric == PHOTOMETRIC_YCBCR) {
-        if (compression != COMPRESSION_JPEG)
-            return fail(mask, "a mask in YCbCr without JPEG is not supported; save it as gray",
-                        err);
-        TIFFSetField(tiff, TIFFTAG_JPEGCOLORMODE, JPEGCOLORMODE_RGB);
-    }
-    if (format == SAMPLEFORMAT_IEEEFP || mask->samples < 1 ||
-        (mask->bits != 8 && mask->bits != 16 && !(mask->bits == 1 && mask->samples == 1)))
-        return error_set(
-            err, EXIT_CODE_FAILED,
-            "%s: %d samples of %d bits%s a pixel; a mask has whole numbers of 1, 8 or 16 "
-            "bits",
-            mask->source.path, mask->samples, mask->bits,
-            format == SAMPLEFORMAT_IEEEFP ? " (floating point)" : "");
-    return true;
 }
 
 static bool measure_parts(struct mask_tiff *mask, struct error *err)
 {
     TIFF *tiff = mask->source.tiff;
     mask->tiled = TIFFIsTiled(tiff);
+    mask->planes = mask->pixels.planar ? mask->pixels.samples : 1;
     if (mask->tiled) {
         TIFFGetField(tiff, TIFFTAG_TILEWIDTH, &mask->part_width);
         TIFFGetField(tiff, TIFFTAG_TILELENGTH, &mask->part_height);
@@ -101,17 +86,40 @@ static bool measure_parts(struct mask_tiff *mask, struct error *err)
         if (mask->part_height > mask->height) mask->part_height = mask->height;
         mask->decoded_bytes = TIFFStripSize(tiff);
     }
-    if (mask->decoded_bytes > DECODED_MAX)
+    if (mask->decoded_bytes > DECODED_MAX / mask->planes)
         return fail(
             mask,
             "its strips or tiles are larger than 512 MiB; convert it with `vips tiffsave IN "
             "OUT.tif --tile --compression deflate --bigtiff`",
             err);
-    /* libtiff's size must agree with the layout that read_row() assumes. */
+    /* libtiff's size must agree with the layout that mask_pixels_row() assumes. */
     if (!mask->part_width || !mask->part_height || mask->decoded_bytes < 1 ||
         row_bytes(mask) * mask->part_height > (uint64_t)mask->decoded_bytes)
         return fail(mask, "its tiles or strips have an impossible size", err);
     return true;
+}
+
+/* µm per px by the resolution tags; 0 if they do not say. */
+static double resolution(TIFF *tiff)
+{
+    uint16_t unit;
+    float per_unit = 0;
+    TIFFGetFieldDefaulted(tiff, TIFFTAG_RESOLUTIONUNIT, &unit);
+    TIFFGetField(tiff, TIFFTAG_XRESOLUTION, &per_unit);
+    if (!(per_unit > 0)) return 0;
+    return (unit == RESUNIT_CENTIMETER ? 1e4 : unit == RESUNIT_INCH ? 25400 : 0) / (double)per_unit;
+}
+
+static void describe(struct mask_tiff *mask)
+{
+    mask->form = (struct mask_form) {
+        .width = mask->width,
+        .height = mask->height,
+        .tile_width = mask->tiled ? mask->part_width : 0,
+        .tile_height = mask->tiled ? mask->part_height : 0,
+        .mpp = resolution(mask->source.tiff),
+        .lossy = mask->pixels.lossy,
+    };
 }
 
 bool mask_tiff_open(struct mask_tiff **mask, const char *path, struct error *err)
@@ -119,10 +127,13 @@ bool mask_tiff_open(struct mask_tiff **mask, const char *path, struct error *err
     struct mask_tiff *made = *mask = calloc(1, sizeof *made);
     if (!made) return error_set(err, EXIT_CODE_FAILED, "%s: out of memory", path);
     if (!tiff_check_whole(path, err) || !tiff_source_open(&made->source, path, err) ||
-        !select_largest(made, err) || !check_pixels(made, err) || !measure_parts(made, err))
+        !select_largest(made, err) ||
+        !mask_pixels_init(&made->pixels, made->source.tiff, path, err) || !measure_parts(made, err))
         goto fail;
-    made->decoded = malloc((size_t)made->decoded_bytes);
-    made->values = malloc(made->part_width < made->width ? made->part_width : made->width);
+    describe(made);
+    made->decoded = malloc((size_t)made->decoded_bytes * (size_t)made->planes);
+    made->values = malloc((made->part_width < made->width ? made->part_width : made->width) *
+                          sizeof *made->values);
     made->empty = malloc(EMPTY_BYTES_MAX);
     made->raw = malloc(EMPTY_BYTES_MAX);
     if (made->decoded && made->values && made->empty && made->raw) return true;
@@ -144,60 +155,46 @@ void mask_tiff_release(struct mask_tiff *mask)
     free(mask);
 }
 
-void mask_tiff_size(const struct mask_tiff *mask, int64_t *width, int64_t *height)
+const struct mask_form *mask_tiff_form(const struct mask_tiff *mask)
 {
-    *width = mask->width;
-    *height = mask->height;
-}
-
-/* Row y of the decoded part, one byte per pixel; may point into `decoded`. */
-static const uint8_t *read_row(struct mask_tiff *mask, uint32_t y, uint32_t width)
-{
-    const uint8_t *row = mask->decoded + y * row_bytes(mask);
-    uint8_t *values = mask->values;
-
-    if (mask->bits == 8 && mask->samples == 1 && !mask->inverted) return row;
-    for (uint32_t x = 0; x < width; x++) {
-        const size_t sample = (size_t)x * mask->samples;
-        uint16_t wide;
-        switch (mask->bits) {
-        case 1:
-            values[x] = row[x / 8] >> (7 - x % 8) & 1;
-            break;
-        case 8:
-            values[x] = row[sample];
-            break;
-        default:
-            memcpy(&wide, row + 2 * sample, 2);
-            if (mask->inverted) wide = (uint16_t)~wide;
-            values[x] = wide < 255 ? (uint8_t)wide : 255;
-        }
-    }
-    if (mask->inverted && mask->bits < 16)
-        for (uint32_t x = 0; x < width; x++) values[x] ^= mask->bits == 1 ? 1 : 255;
-    return values;
+    return &mask->form;
 }
 
 /* Length of the run of equal values at the start of `values`. */
-static uint32_t equal_length(const uint8_t *values, uint32_t count)
+static uint32_t equal_length(const uint16_t *values, uint32_t count)
 {
-    const uint64_t pattern = 0x0101010101010101u * values[0];
+    const uint64_t pattern = 0x0001000100010001u * values[0];
     uint32_t length = 1;
-    for (uint64_t eight; length + 8 <= count; length += 8) {
-        memcpy(&eight, values + length, 8);
-        if (eight != pattern) break;
+    for (uint64_t four; length + 4 <= count; length += 4) {
+        memcpy(&four, values + length, 8);
+        if (four != pattern) break;
     }
     while (length < count && values[length] == values[0]) length++;
     return length;
 }
 
-static bool scan_row(struct run_rows *rows, int64_t row, int64_t x0, const uint8_t *values,
-                     uint32_t width, int64_t histogram[256], struct error *err)
+/* Append the tumour [start, end) of a row, as far as `rows` reaches. */
+static bool append(struct run_rows *rows, int64_t row, int64_t start, int64_t end,
+                   struct mask_census *census, struct error *err)
+{
+    const int64_t limit = row < rows->height ? rows->width : 0;
+    const int64_t inside = end < limit ? end : limit;
+    census->outside += end - (start > inside ? start : inside);
+    return start >= inside || run_rows_append(rows, row, start, inside, err);
+}
+
+static bool scan_row(struct run_rows *rows, int64_t row, int64_t x0, const uint16_t *values,
+                     uint32_t width, struct mask_census *census, struct error *err)
 {
     for (uint32_t x = 0, length; x < width; x += length) {
         length = equal_length(values + x, width - x);
-        histogram[values[x]] += length;
-        if (values[x] && !run_rows_append(rows, row, x0 + x, x0 + x + length, err)) return false;
+        census->counts[values[x]] += length;
+        if (values[x] && census->first_is_tumor) {
+            census->tumor[values[x]] = true;
+            census->first_is_tumor = false;
+        }
+        if (census->tumor[values[x]] && !append(rows, row, x0 + x, x0 + x + length, census, err))
+            return false;
     }
     return true;
 }
@@ -208,10 +205,9 @@ static tmsize_t read_raw(struct mask_tiff *mask, uint32_t part, tmsize_t bytes)
                        : TIFFReadRawStrip(mask->source.tiff, part, mask->raw, bytes);
 }
 
-/* Whether a part is missing, or has the compressed bytes of a part that was decoded to zeros. */
+/* Whether a part has the compressed bytes of a part that was decoded to zeros. */
 static bool known_empty(struct mask_tiff *mask, uint32_t part, uint64_t bytes)
 {
-    if (bytes == 0) return true;
     return mask->empty_bytes && bytes == (uint64_t)mask->empty_bytes &&
            read_raw(mask, part, mask->empty_bytes) == mask->empty_bytes &&
            !memcmp(mask->raw, mask->empty, (size_t)mask->empty_bytes);
@@ -220,7 +216,7 @@ static bool known_empty(struct mask_tiff *mask, uint32_t part, uint64_t bytes)
 /* If the part just decoded is all zeros, remember its compressed bytes. */
 static void learn_empty(struct mask_tiff *mask, uint32_t part, uint64_t bytes)
 {
-    if (mask->empty_bytes || mask->inverted || bytes > EMPTY_BYTES_MAX || *mask->decoded ||
+    if (mask->empty_bytes || mask->pixels.inverted || bytes > EMPTY_BYTES_MAX || *mask->decoded ||
         memcmp(mask->decoded, mask->decoded + 1, (size_t)mask->decoded_bytes - 1) != 0)
         return;
     if (read_raw(mask, part, (tmsize_t)bytes) != (tmsize_t)bytes) return;
@@ -228,40 +224,74 @@ static void learn_empty(struct mask_tiff *mask, uint32_t part, uint64_t bytes)
     mask->empty_bytes = (tmsize_t)bytes;
 }
 
-/* Decode the part with top left corner (x0, y0) and append its runs. */
-static bool read_part(struct mask_tiff *mask, uint32_t x0, uint32_t y0, struct run_rows *rows,
-                      int64_t histogram[256], struct error *err)
+/* Decode one plane of a part of `height` rows; a missing one is 0. */
+static bool decode(struct mask_tiff *mask, uint32_t part, uint32_t height, uint8_t *decoded,
+                   struct error *err)
 {
     TIFF *tiff = mask->source.tiff;
-    const uint32_t part = mask->tiled ? TIFFComputeTile(tiff, x0, y0, 0, 0)
-                                      : TIFFComputeStrip(tiff, y0, 0);
+    const uint64_t bytes = TIFFGetStrileByteCount(tiff, part);
+    const tmsize_t needed = (tmsize_t)(row_bytes(mask) * height);
+    if (!bytes) {
+        memset(decoded, 0, (size_t)mask->decoded_bytes);
+        return true;
+    }
+    if ((mask->tiled ? TIFFReadEncodedTile(tiff, part, decoded, mask->decoded_bytes)
+                     : TIFFReadEncodedStrip(tiff, part, decoded, mask->decoded_bytes)) < needed)
+        return fail(mask, "the mask cannot be read", err);
+    if (mask->planes == 1 && needed == mask->decoded_bytes) learn_empty(mask, part, bytes);
+    return true;
+}
+
+/* Whether the part with these planes need not be decoded, being missing or known to be empty. */
+static bool skip(struct mask_tiff *mask, const uint32_t *parts, struct mask_census *census)
+{
+    int missing = 0, empty = 0;
+    for (int plane = 0; plane < mask->planes; plane++) {
+        const uint64_t bytes = TIFFGetStrileByteCount(mask->source.tiff, parts[plane]);
+        missing += bytes == 0;
+        empty += bytes && known_empty(mask, parts[plane], bytes);
+    }
+    census->parts++;
+    census->missing += missing == mask->planes;
+    census->empty += empty == mask->planes;
+    return missing == mask->planes || empty == mask->planes;
+}
+
+/* Decode the part with top left corner (x0, y0) and append its runs. */
+static bool read_part(struct mask_tiff *mask, uint32_t x0, uint32_t y0, struct run_rows *rows,
+                      struct mask_census *census, struct error *err)
+{
+    TIFF *tiff = mask->source.tiff;
     const uint32_t right = mask->width - x0, below = mask->height - y0;
     const uint32_t width = right < mask->part_width ? right : mask->part_width;
     const uint32_t height = below < mask->part_height ? below : mask->part_height;
-    const uint64_t bytes = TIFFGetStrileByteCount(tiff, part);
-    const tmsize_t needed = (tmsize_t)(row_bytes(mask) * height);
+    const size_t plane_bytes = (size_t)mask->decoded_bytes;
+    uint32_t parts[MASK_SAMPLES_MAX];
 
-    if (known_empty(mask, part, bytes)) {
-        histogram[0] += (int64_t)width * height;
+    for (int plane = 0; plane < mask->planes; plane++)
+        parts[plane] = mask->tiled ? TIFFComputeTile(tiff, x0, y0, 0, (uint16_t)plane)
+                                   : TIFFComputeStrip(tiff, y0, (uint16_t)plane);
+    if (skip(mask, parts, census)) {
+        census->counts[0] += (int64_t)width * height;
         return true;
     }
-    if ((mask->tiled
-             ? TIFFReadEncodedTile(tiff, part, mask->decoded, mask->decoded_bytes)
-             : TIFFReadEncodedStrip(tiff, part, mask->decoded, mask->decoded_bytes)) < needed)
-        return fail(mask, "the mask cannot be read", err);
-    if (needed == mask->decoded_bytes) learn_empty(mask, part, bytes);
+    for (int plane = 0; plane < mask->planes; plane++)
+        if (!decode(mask, parts[plane], height, mask->decoded + (size_t)plane * plane_bytes, err))
+            return false;
     for (uint32_t y = 0; y < height; y++)
-        if (!scan_row(rows, y0 + y, x0, read_row(mask, y, width), width, histogram, err))
+        if (!mask_pixels_row(&mask->pixels, mask->decoded + y * row_bytes(mask), plane_bytes, width,
+                             mask->values, err) ||
+            !scan_row(rows, y0 + y, x0, mask->values, width, census, err))
             return false;
     return true;
 }
 
-bool mask_tiff_read(struct mask_tiff *mask, struct run_rows *rows, int64_t histogram[256],
+bool mask_tiff_read(struct mask_tiff *mask, struct run_rows *rows, struct mask_census *census,
                     struct error *err)
 {
-    memset(histogram, 0, 256 * sizeof *histogram);
     for (uint32_t y = 0; y < mask->height; y += mask->part_height)
         for (uint32_t x = 0; x < mask->width; x += mask->part_width)
-            if (!read_part(mask, x, y, rows, histogram, err)) return false;
-    return true;
+            if (!read_part(mask, x, y, rows, census, err)) return false;
+    census->empty += mask->empty_bytes > 0; /* the one that was decoded to find out */
+    return mask_pixels_check(&mask->pixels, err);
 }

@@ -39,6 +39,7 @@ static const struct header_field header_fields[] = {
     { FIELD("data.tissue.method", tissue_method, false) },
     { FIELD("data.tissue.threshold", tissue_threshold, false) },
     { FIELD("data.tissue.min_normal", min_normal, false) },
+    { FIELD("data.mask_values", mask_values_hash, false) },
     { FIELD("data.normals_per_tumor", normals_per_tumor, false) },
     { FIELD("data.max_tumor", max_tumor, false) },
     { FIELD("data.max_normal", max_normal, false) },
@@ -118,6 +119,13 @@ static bool fill_of_files(struct pack_header *header, const struct manifest_row 
     return !*row->annotation || hash_file(row->annotation, &header->annotation_hash, err);
 }
 
+/* Of data.mask_values; 0 if it says nothing. */
+static uint32_t mask_values_hash(const struct config_data *data)
+{
+    const size_t bytes = (size_t)data->mask_value_count * sizeof *data->mask_values;
+    return bytes ? (uint32_t)XXH3_64bits(data->mask_values, bytes) | 1 : 0;
+}
+
 bool pack_header_expected(const struct manifest_row *row, const struct config *config,
                           const struct slide *slide, struct pack_header *header, struct error *err)
 {
@@ -137,6 +145,7 @@ bool pack_header_expected(const struct manifest_row *row, const struct config *c
         .tissue_threshold = data->tissue.threshold,
         .min_normal = data->tissue.min_normal,
         .normals_per_tumor = data->normals_per_tumor,
+        .mask_values_hash = mask_values_hash(data),
         .max_tumor = data->max_tumor,
         .max_normal = data->max_normal,
         .seed = config->seed,

@@ -1,9 +1,12 @@
-/* Rasterises polygons row by row: even-odd rule within each polygon, union of the tumour polygons,
- * minus the holes.
+/* Rasterises polygons row by row: non-zero winding within each polygon, union of the tumour
+ * polygons, minus the holes.
  *
- * On the centre line of a row, each polygon is a set of intervals: its crossings, sorted and
- * paired. Going through all interval ends from left to right while counting open tumours and open
- * holes gives the row's runs. */
+ * ASAP does so where it makes masks (wn_PnPoly() in its annotation/AnnotationToMask.cpp): an
+ * outline that crosses itself, or goes round twice, keeps its inside.
+ *
+ * On the centre line of a row, each polygon is a set of intervals: from left to right, its edges
+ * lead up or down, and inside is where these do not cancel. Going through all interval ends from
+ * left to right while counting open tumours and open holes gives the row's runs. */
 #include <math.h>
 #include <stdlib.h>
 
@@ -15,11 +18,12 @@ struct edge {
     double x_top, y_top, x_per_y; /* upper end, and slope */
     int32_t first_row, last_row;  /* rows whose centre line the edge crosses: [first, last) */
     int32_t polygon;
+    int32_t direction; /* 1: the outline goes down along it, -1: up */
 };
 
 struct crossing {
     double x;
-    int32_t polygon;
+    int32_t polygon, direction;
 };
 
 /* An interval's end: begins (+1) or ends (-1) a tumour or a hole at pixel x. */
@@ -29,7 +33,7 @@ struct event {
 };
 
 struct filler {
-    const struct polygon_set *set;
+    struct polygon_set *set;
     struct run_rows *rows;
     struct edge *edges; /* sorted by first_row */
     int64_t edge_count;
@@ -48,6 +52,7 @@ static int32_t pixel_from(double x, int32_t limit)
 
 static void add_edge(struct filler *filler, struct point a, struct point b, int32_t polygon)
 {
+    const int32_t direction = a.y > b.y ? -1 : 1;
     if (a.y > b.y) {
         const struct point upper = b;
         b = a;
@@ -57,7 +62,7 @@ static void add_edge(struct filler *filler, struct point a, struct point b, int3
     const int32_t last = pixel_from(b.y, filler->rows->height);
     if (first >= last) return;
     filler->edges[filler->edge_count++] = (struct edge) {
-        a.x, a.y, (b.x - a.x) / (b.y - a.y), first, last, polygon,
+        a.x, a.y, (b.x - a.x) / (b.y - a.y), first, last, polygon, direction,
     };
 }
 
@@ -114,6 +119,20 @@ static void filler_release(struct filler *filler)
     free(filler->events);
 }
 
+/* Add the interval [x0, x1) of a polygon; returns the number of events. */
+static int64_t add_interval(struct filler *filler, struct polygon *polygon, double x0, double x1,
+                            int64_t count)
+{
+    const int32_t start = pixel_from(x0, filler->rows->width);
+    const int32_t end = pixel_from(x1, filler->rows->width);
+    const int8_t tumor = !polygon->hole, hole = polygon->hole;
+    if (start >= end) return count;
+    polygon->drawn = true;
+    filler->events[count++] = (struct event) { start, tumor, hole };
+    filler->events[count++] = (struct event) { end, (int8_t)-tumor, (int8_t)-hole };
+    return count;
+}
+
 /* The interval ends on one row, from left to right; returns their number. */
 static int64_t collect_events(struct filler *filler, int32_t row)
 {
@@ -121,18 +140,19 @@ static int64_t collect_events(struct filler *filler, int32_t row)
     for (int64_t i = 0; i < filler->active_count; i++) {
         const struct edge *edge = filler->active[i];
         const double x = edge->x_top + (row + 0.5 - edge->y_top) * edge->x_per_y;
-        filler->crossings[i] = (struct crossing) { x, edge->polygon };
+        filler->crossings[i] = (struct crossing) { x, edge->polygon, edge->direction };
     }
     qsort(filler->crossings, (size_t)filler->active_count, sizeof *filler->crossings,
           by_polygon_then_x);
-    for (int64_t i = 0; i + 1 < filler->active_count; i += 2) {
-        const struct crossing *pair = &filler->crossings[i];
-        const bool hole = filler->set->polygons[pair->polygon].hole;
-        const int32_t start = pixel_from(pair[0].x, filler->rows->width);
-        const int32_t end = pixel_from(pair[1].x, filler->rows->width);
-        if (start >= end) continue;
-        filler->events[count++] = (struct event) { start, !hole, hole };
-        filler->events[count++] = (struct event) { end, hole ? 0 : -1, hole ? -1 : 0 };
+    int64_t winding = 0; /* 0 behind each polygon's last crossing */
+    const struct crossing *start = filler->crossings;
+    for (int64_t i = 0; i < filler->active_count; i++) {
+        const struct crossing *crossing = &filler->crossings[i];
+        if (!winding) start = crossing;
+        winding += crossing->direction;
+        if (!winding)
+            count = add_interval(filler, &filler->set->polygons[crossing->polygon], start->x,
+                                 crossing->x, count);
     }
     qsort(filler->events, (size_t)count, sizeof *filler->events, by_x);
     return count;
@@ -159,7 +179,7 @@ static bool fill_row(struct filler *filler, int32_t row, struct error *err)
     return true;
 }
 
-bool polygon_set_fill(const struct polygon_set *set, struct run_rows *rows, struct error *err)
+bool polygon_set_fill(struct polygon_set *set, struct run_rows *rows, struct error *err)
 {
     struct filler filler = { .set = set, .rows = rows };
     int64_t next = 0;

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "micromet/base/log.h"
 #include "micromet/base/random.h"
 #include "micromet/slide/manifest.h"
 #include "micromet/slide/tissue.h"
@@ -39,6 +40,8 @@ struct selection {
     struct pool pools[2]; /* by label */
     int64_t slots;        /* number of slots in use */
     int64_t tissue_windows;
+    int64_t tumor_tissue_windows; /* tumour windows with as much tissue as normal ones need */
+    double tumor_tissue;          /* their tissue, in windows */
 };
 
 static bool comes_before(const struct candidate *a, const struct candidate *b)
@@ -140,6 +143,8 @@ static bool visit(void *context, const struct window *window, int64_t grid_index
     if (window->label || enough) {
         pthread_mutex_lock(&selection->lock);
         selection->tissue_windows += !window->label;
+        selection->tumor_tissue_windows += window->label && enough;
+        selection->tumor_tissue += window->label ? (double)candidate.window.tissue : 0;
         ok = offer_window(selection, &candidate, pixels, err);
         pthread_mutex_unlock(&selection->lock);
     }
@@ -160,6 +165,7 @@ static bool check_labels(const struct slide *slide, struct annotation *annotatio
                          int64_t tumors, struct error *err)
 {
     struct annotation_facts facts;
+    char empty[ANNOTATION_TEXT_MAX];
 
     if (label && !annotation)
         return error_set(err, EXIT_CODE_FAILED,
@@ -170,13 +176,14 @@ static bool check_labels(const struct slide *slide, struct annotation *annotatio
                          "%s: labelled normal, but its annotation marks tumor in %lld windows",
                          slide->path, (long long)tumors);
     if (!annotation_describe(annotation, &facts, err)) return false;
-    return error_set(err, EXIT_CODE_FAILED,
-                     facts.tumor_pixels
-                         ? "%s: labelled tumor, but the central square of no window touches the "
-                           "annotated tumor; lower data.stride or raise data.center"
-                         : "%s: labelled tumor, but its annotation is empty (all zero); is it of "
-                           "this slide?",
-                     slide->path);
+    if (facts.tumor_pixels)
+        return error_set(err, EXIT_CODE_FAILED,
+                         "%s: labelled tumor, but the central square of no window touches the "
+                         "annotated tumor; lower data.stride or raise data.center",
+                         slide->path);
+    annotation_say_empty(annotation, empty);
+    return error_set(err, EXIT_CODE_FAILED, "%s: labelled tumor, but %s; is it of this slide?",
+                     slide->path, empty);
 }
 
 static void set_limits(struct selection *selection, int label, int64_t tumors)
@@ -217,6 +224,18 @@ static int compare_index(const void *a, const void *b)
 {
     const struct candidate *left = a, *right = b;
     return (left->grid_index > right->grid_index) - (left->grid_index < right->grid_index);
+}
+
+/* Warn of an annotation that covers nearly all tissue, or little. */
+static void tell_doubt(const struct selection *selection, int64_t tumors)
+{
+    const double in_tumor = (double)selection->tumor_tissue_windows;
+    const double tissue = in_tumor + (double)selection->tissue_windows;
+    if (!tumors) return;
+    const char *doubt = annotation_doubt(selection->tumor_tissue / (double)tumors,
+                                         selection->pools[0].limit && tissue > 0 ? in_tumor / tissue
+                                                                                 : (double)NAN);
+    if (doubt) log_warning("%s: %s", selection->slide->path, doubt);
 }
 
 /* Merge both pools into one list in raster order. */
@@ -274,6 +293,7 @@ static bool run_selection(struct selection *selection, struct annotation *annota
                                             .threads = options->threads,
                                             .cache_bytes = options->cache_bytes };
     if (!grid_walk(grid, selection->slide, data, &walk, visit, selection, err)) return false;
+    tell_doubt(selection, tumors);
     return make_list(selection, list, err);
 }
 

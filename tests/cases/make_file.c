@@ -7,12 +7,17 @@
 #include <string.h>
 #include <tiffio.h>
 
-/* One strip of zeros, 8 bits a pixel. */
-static bool write_zeros(const char *path, uint32_t side)
+/* One strip of 8 bits a pixel: zeros, and in the middle rows of `value`, under which as many
+ * of 1 if it is another one. */
+static bool write_mask(const char *path, uint32_t side, uint8_t value)
 {
     TIFF *tiff = TIFFOpen(path, "w");
-    uint8_t *zeros = calloc(side, side);
-    bool ok = tiff && zeros;
+    uint8_t *pixels = calloc(side, side);
+    bool ok = tiff && pixels;
+    if (ok && value) {
+        memset(pixels + side / 4 * side, value, (size_t)side * (side / 4));
+        memset(pixels + side / 2 * side, 1, (size_t)side * (side / 4));
+    }
     if (ok) {
         TIFFSetField(tiff, TIFFTAG_IMAGEWIDTH, side);
         TIFFSetField(tiff, TIFFTAG_IMAGELENGTH, side);
@@ -20,17 +25,23 @@ static bool write_zeros(const char *path, uint32_t side)
         TIFFSetField(tiff, TIFFTAG_SAMPLESPERPIXEL, 1);
         TIFFSetField(tiff, TIFFTAG_PHOTOMETRIC, PHOTOMETRIC_MINISBLACK);
         TIFFSetField(tiff, TIFFTAG_ROWSPERSTRIP, side);
-        ok = TIFFWriteEncodedStrip(tiff, 0, zeros, (tmsize_t)side * side) > 0;
+        ok = TIFFWriteEncodedStrip(tiff, 0, pixels, (tmsize_t)side * side) > 0;
     }
     if (tiff) TIFFClose(tiff);
-    free(zeros);
+    free(pixels);
     return ok;
 }
 
 /* A mask without tumour for the fixture's slides, and, being striped, no slide for OpenSlide. */
 static bool zero_mask(const char *path)
 {
-    return write_zeros(path, 768);
+    return write_mask(path, 768, 0);
+}
+
+/* A quarter of 2, a quarter of 1. */
+static bool two_values_mask(const char *path)
+{
+    return write_mask(path, 768, 2);
 }
 
 static bool write_name(hid_t object, const char *attribute, const char *name)
@@ -68,12 +79,14 @@ static bool dense_hdf5(const char *path)
 static const struct {
     const char *name;
     bool (*make)(const char *path);
-} kinds[] = { { "zero_mask", zero_mask }, { "dense_hdf5", dense_hdf5 } };
+} kinds[] = { { "zero_mask", zero_mask },
+              { "two_values_mask", two_values_mask },
+              { "dense_hdf5", dense_hdf5 } };
 
 int main(int argc, char **argv)
 {
     for (size_t i = 0; argc == 3 && i < sizeof kinds / sizeof *kinds; i++)
         if (strcmp(argv[1], kinds[i].name) == 0) return kinds[i].make(argv[2]) ? 0 : 1;
-    fprintf(stderr, "usage: make_file zero_mask|dense_hdf5 PATH\n");
+    fprintf(stderr, "usage: make_file zero_mask|two_values_mask|dense_hdf5 PATH\n");
     return 2;
 }

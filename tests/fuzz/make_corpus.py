@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Write the seeds of tests/fuzz/corpus, which are also the unit tests' files: small real ones.
 
-usage: make_corpus.py keras|torch|onnx [CHECKPOINT]
+usage: make_corpus.py keras|torch|onnx|annotation [CHECKPOINT]
 
-`keras` needs keras (3.6 or later, with jax or torch) and h5py, `torch` needs torch and safetensors, `onnx` needs onnx. With a CHECKPOINT of
+`keras` needs keras (3.6 or later, with jax or torch) and h5py, `torch` needs torch and safetensors, `onnx` needs onnx,
+`annotation` needs tifffile and imagecodecs. With a CHECKPOINT of
 micromet's, `torch` also writes a seed with its metadata. All values are 0, 1, 2 … in the order of the arrays in the file of
 the format's own reader, so that the unit tests know them. Nothing here is needed to build or to test."""
 import collections
@@ -196,8 +197,47 @@ def make_onnx():
     onnx.save(helper.make_model(graph, ir_version=8), path('onnx', 'branches.onnx'))
 
 
+def make_annotation():
+    import numpy as np
+    import tifffile
+    mask = np.zeros((40, 60), np.uint8)
+    mask[5:20, 7:33] = 1
+    tiles = dict(tile=(16, 16), metadata=None)
+    alpha = dict(photometric='rgb', extrasamples=['unassalpha'])
+    planes = dict(photometric='rgb', planarconfig='separate')
+
+    def write(name, pixels, **options):
+        tifffile.imwrite(path('annotation', name + '.tif'), pixels, **{**tiles, **options})
+
+    write('bytes', mask * 255)
+    write('deflate', mask * 255, compression='zlib', predictor=True)
+    write('lzw_strips', mask, compression='lzw', tile=None, rowsperstrip=7)
+    write('booleans', mask.astype(bool))
+    write('words', mask.astype(np.uint16) * 256, byteorder='>')
+    write('floats', mask.astype(np.float32))
+    write('rgb', np.dstack([mask * 255] * 3), photometric='rgb')
+    write('planes', np.stack([mask * 0, mask * 255, mask * 0]), **planes)
+    write('alpha', np.dstack([mask] * 4), **alpha)
+    write('inverted', 255 - mask * 255, photometric='miniswhite')
+    write('jpeg', mask * 255, compression='jpeg')
+    write('half', mask[::2, ::2])
+    write('padded', np.pad(mask, ((0, 8), (0, 4))))
+    shapes = (('Polygon', 'Tumor', ((5, 5), (30, 5), (30, 30), (5, 30)) * 2), ('Rectangle', 'Tumor', ((40, 5), (70, 20))),
+              ('Polygon', '_2', ((10, 10), (20, 10), (20, 20))), ('Dot', 'Tumor', ((3, 3),)), ('Spline', 'Lymph', ()))
+    text = '<?xml version="1.0"?>\n<ASAP_Annotations>\n'
+    for name, (kind, group, points) in enumerate(shapes):
+        text += f'<Annotation Name="{name}" Type="{kind}" PartOfGroup="{group}"><Coordinates>'
+        for order, (x, y) in enumerate(points):
+            text += f'<Coordinate Order="{order}" X="{x}" Y="{y}"/>'
+        text += '</Coordinates></Annotation>\n'
+    text += '</ASAP_Annotations>\n'
+    for name, encoding in (('utf8', 'utf-8'), ('utf16', 'utf-16')):
+        with open(path('annotation', name + '.xml'), 'wb') as stream:
+            stream.write(text.encode(encoding))
+
+
 if __name__ == '__main__':
-    makers = {'keras': make_keras, 'torch': make_torch, 'onnx': make_onnx}
+    makers = {'annotation': make_annotation, 'keras': make_keras, 'torch': make_torch, 'onnx': make_onnx}
     if len(sys.argv) < 2 or sys.argv[1] not in makers:
         sys.exit(__doc__)
     makers[sys.argv[1]](*sys.argv[2:3])

@@ -13,7 +13,7 @@
 #include "micromet/base/error.h"
 #include "micromet/base/file.h"
 
-enum { TOWERS_MAX = 4, HEAD_LAYERS_MAX = 4 };
+enum { TOWERS_MAX = 4, HEAD_LAYERS_MAX = 4, MASK_VALUES_MAX = 8 };
 
 enum data_source { DATA_SOURCE_PACKS, DATA_SOURCE_SLIDES };
 enum sampling { SAMPLING_CLASS_THEN_SLIDE, SAMPLING_SHUFFLE };
@@ -44,7 +44,9 @@ struct config_data {
         double threshold;
         double min_normal; /* share of tissue pixels a normal window needs */
     } tissue;
-    char pack[PATH_MAX_BYTES]; /* folder of window packs */
+    int mask_values[MASK_VALUES_MAX]; /* values of masks that are tumour */
+    int mask_value_count;             /* 0: the one value besides 0 that a mask has */
+    char pack[PATH_MAX_BYTES];        /* folder of window packs */
     enum data_source source;
     enum sampling sampling;
     double normals_per_tumor; /* normal windows kept per tumour window, on slides with tumour */

@@ -1,10 +1,12 @@
-/* Tumour annotations: a mask TIFF (0/1 or 0/255, any resolution, with its own levels) or
- * an ASAP XML file.
+/* Tumour annotations: a mask TIFF (any resolution, with its own levels) or an ASAP XML file.
  *
  * Both are queried in level-0 pixels of the slide. Pixel p of a mask that is m times smaller than
- * the slide covers level-0 px [p*m, (p+1)*m). In ASAP files the groups Tumor, _0 and _1 (and
- * polygons without a group) are tumour; _2, Exclusion and None are holes. Polygons are filled by
- * the even-odd rule; a pixel counts as its centre.
+ * the slide covers level-0 px [p*m, (p+1)*m): mask and slide share the top left corner, and m is
+ * what explains the mask's size (rounded, or padded to tiles), not the ratio of the sizes.
+ *
+ * In ASAP files the groups Tumor, _0 and _1 (and polygons without a group) are tumour; _2,
+ * Exclusion and None are holes. Polygons are filled by the non-zero winding rule, as ASAP fills
+ * them; a pixel counts as its centre.
  *
  * The whole annotation is read on opening, into runs of pixels, so damaged files are detected at
  * once. After that, any number of threads may query it. NULL is allowed everywhere and
@@ -12,19 +14,24 @@
 #ifndef MICROMET_SLIDE_ANNOTATION_H
 #define MICROMET_SLIDE_ANNOTATION_H
 
+#include "micromet/base/config.h"
 #include "micromet/slide/slide.h"
 
 struct annotation;
 
-/* Open by file extension (.xml: ASAP, otherwise a mask). Refuses a mask whose aspect ratio differs
- * from the slide's by more than 1 % (and one mask pixel), and an ASAP file with polygons of which
- * none is in a tumour group. Shapes without area and unknown groups are skipped with a warning.
- * *annotation is NULL if `path` is empty.
+/* Open by content. *annotation is NULL if `path` is empty.
  *
- * Masks are TIFFs of 1, 8 or 16 bits, tiled or striped; the first sample of the
- * largest image is used. */
+ * A mask: any TIFF of whole numbers, or of one colour on black, tiled or striped; the largest image
+ * of the file. data->mask_values says which values are tumour; without them it is the one value
+ * besides 0, and a mask of several is refused with its histogram. data NULL: all values but 0, for
+ * looking at the mask. Missing tiles are 0; with a palette, indices are the values. Refuses a mask
+ * whose scale is in doubt, turned by its tags, or of colours.
+ *
+ * An ASAP file is refused if none of its polygons is in a tumour group, or all tumour lies outside
+ * the slide. Warns of what is left out: shapes without area, unknown groups, tumour beyond the
+ * slide. */
 bool annotation_open(struct annotation **annotation, const char *path, const struct slide *slide,
-                     struct error *err);
+                     const struct config_data *data, struct error *err);
 void annotation_release(struct annotation *annotation);
 
 /* Call span() for every horizontal run of tumour pixels at the mask's finest level (XML: of level-0
@@ -43,15 +50,31 @@ bool annotation_any(struct annotation *annotation, double x0_level0, double y0_l
 bool annotation_draw(struct annotation *annotation, int width, int height, uint8_t *share,
                      struct error *err);
 
+enum { ANNOTATION_VALUES_SHOWN = 8 };
+
 struct annotation_facts {
     bool is_mask;
     int64_t width, height; /* px of the mask's finest level; XML: of level 0 */
-    int64_t tumor_pixels;  /* out of width × height */
-    uint8_t values[8];     /* mask: the first eight distinct values, ascending */
-    int value_count;       /* mask: number of distinct values, may exceed 8 */
+    double pixel_level0;   /* level-0 px per side of one of them */
+    int64_t tumor_pixels;  /* on the slide */
+    /* mask: its most frequent values, ascending, with their numbers of pixels */
+    int values[ANNOTATION_VALUES_SHOWN];
+    int64_t counts[ANNOTATION_VALUES_SHOWN];
+    int value_count; /* mask: number of distinct values, may exceed those shown */
     int polygon_count;
 };
 bool annotation_describe(struct annotation *annotation, struct annotation_facts *facts,
                          struct error *err);
+
+/* The mask's values as "0 (87.2 %), 255 (12.8 %)". */
+enum { ANNOTATION_TEXT_MAX = 320 };
+void annotation_say_values(const struct annotation_facts *facts, char text[ANNOTATION_TEXT_MAX]);
+/* Why it marks no tumour, as the end of a sentence: "its annotation is empty (all zero)". */
+void annotation_say_empty(const struct annotation *annotation, char text[ANNOTATION_TEXT_MAX]);
+
+/* What looks wrong about how an annotation covers the tissue, or NULL. tumor_on_tissue: share of
+ * the tumour that lies on tissue; tissue_in_tumor: share of the tissue that is tumour; NaN =
+ * unknown. */
+const char *annotation_doubt(double tumor_on_tissue, double tissue_in_tumor);
 
 #endif

@@ -13,7 +13,7 @@
 #include "micromet/slide/manifest.h"
 #include "micromet/slide/select.h"
 
-enum { PACK_VERSION = 2, PACK_HEADER_BYTES = 4096, PACK_WINDOW_MAX = 4096 };
+enum { PACK_VERSION = 3, PACK_HEADER_BYTES = 4096, PACK_WINDOW_MAX = 4096 };
 
 extern const char pack_magic[8]; /* the first bytes of every pack */
 /* Whether the file begins with them; false too if it cannot be read. */
@@ -45,10 +45,10 @@ struct pack_header {
     int64_t grid_x_level0, grid_y_level0; /* centre of column 0, row 0 */
     int64_t tissue_windows;               /* normal windows with enough tissue, kept or not */
     int64_t count, tumor_count;
-    int32_t gray_max; /* the tissue rule; see tissue.h */
-    int32_t reserved;
-    uint64_t table_hash[2]; /* low, high */
-    uint64_t header_hash;   /* XXH3-64 of all bytes before it; identifies the whole content */
+    int32_t gray_max;          /* the tissue rule; see tissue.h */
+    uint32_t mask_values_hash; /* a parameter: of data.mask_values, 0 = not said */
+    uint64_t table_hash[2];    /* low, high */
+    uint64_t header_hash;      /* XXH3-64 of all bytes before it; identifies the whole content */
 };
 
 /* An open pack, mapped read-only. */
