@@ -14,7 +14,7 @@ set(fast_tests
     "fuzz_(checkpoint|onnx|pickle|safetensors|zip)" # the seeds of the fuzzers, once
     "test_(annotation|asap_xml|augment|base|checkpoint|config|dataset|evaluate|image|isa|keras3|keras_hdf5|kernels|loader)"
     "test_(manifest|metrics|onnx|op|optimizer|pickle|plot|pretrained|reference|safetensors|sampler|sandbox|slide|synth)"
-    "test_(tensorboard|tissue|torch_zip|training_ops|weights|weights_memory)"
+    "test_(output|tensorboard|text|tissue|torch_zip|training_ops|weights|weights_memory)"
     "test_(backend|export|grid|initial_weights|model|pack|predict)" # the parts of them that are quick
     "test_simulated.*" # the simulated device itself
     "test_cuda_(core|kernels|plans)" # the CUDA backend on it: what only it can be made to do
