@@ -3,11 +3,73 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "micromet/base/output.h"
+#include "micromet/base/size.h"
 #include "micromet/format/image.h"
+#include "micromet/format/json.h"
 #include "micromet/report/plot.h"
 #include "micromet/run/heatmap.h"
 
 enum { PICTURE_SIDE_PX = 1600 };
+
+static bool name_file(char path[PATH_MAX_BYTES], const char *folder, const char *stem,
+                      const char *ending, struct error *err)
+{
+    char name[PATH_MAX_BYTES + 16];
+    snprintf(name, sizeof name, "%s.heatmap.%s", stem, ending);
+    return path_join(path, folder, name, err);
+}
+
+bool heatmap_files_init(struct heatmap_files *files, const char *folder, const char *slide,
+                        struct error *err)
+{
+    char stem[PATH_MAX_BYTES];
+    path_stem(stem, slide);
+    return name_file(files->tiff, folder, stem, "tif", err) &&
+           name_file(files->picture, folder, stem, "png", err) &&
+           name_file(files->json, folder, stem, "json", err) &&
+           name_file(files->partial, folder, stem, "partial", err);
+}
+
+bool heatmap_files_check(const struct heatmap_files *files, char *const *inputs, int count,
+                         struct error *err)
+{
+    const char *const paths[] = { files->json, files->tiff, files->picture, files->partial };
+    for (size_t i = 0; i < COUNT_OF(paths); i++)
+        if (!output_check(paths[i], "give another --out", err) ||
+            !output_check_inputs(paths[i], inputs, count, err))
+            return false;
+    return true;
+}
+
+/* The slide's path from the root, so that it means the same from any folder; malloc'ed. */
+static char *whole_path(const struct slide *slide)
+{
+    char *path = realpath(slide->path, NULL);
+    return path ? path : strdup(slide->path);
+}
+
+bool heatmap_files_check_earlier(const struct heatmap_files *files, const struct slide *slide,
+                                 struct error *err)
+{
+    json_t *earlier = json_read_object(files->json);
+    const char *path = json_string_value(json_object_get(earlier, "slide_path"));
+    const char *hash = json_string_value(json_object_get(earlier, "slide_hash"));
+    char *own = whole_path(slide);
+    json_t *own_name = json_name(own ? own : slide->path);
+    /* The same path with another content is a slide that was replaced: its map is made anew. */
+    const bool other = path && hash && strcmp(hash, slide->quickhash) != 0 &&
+                       strcmp(path, json_string_value(own_name)) != 0;
+    if (other)
+        error_set(err, EXIT_CODE_FAILED,
+                  "%.300s: a map of another slide of this name, %.300s, is there as %.300s; give "
+                  "another --out",
+                  slide->path, path, files->json);
+    json_decref(own_name);
+    json_decref(earlier);
+    free(own);
+    return !other;
+}
 
 /* Geometry to overlay the map on the slide: the pixel (column, row) is the window centred at
  * (origin + column*step, origin + row*step) in level-0 pixels. */
@@ -15,16 +77,19 @@ static json_t *facts(const struct heatmap *heatmap, const struct checkpoint *che
                      const struct slide *slide)
 {
     const struct grid *grid = &heatmap->grid;
-    char stem[PATH_MAX_BYTES];
+    char stem[PATH_MAX_BYTES], *path = whole_path(slide);
     path_stem(stem, slide->path);
-    return json_pack(
-        "{s:s, s:s, s:I, s:s, s:f, s:f, s:I, s:{s:I, s:I}, s:{s:I, s:I}, s:f, s:f}", "slide", stem,
-        "slide_hash", slide->quickhash, "checkpoint_step", (json_int_t)checkpoint->state.step,
-        "program", checkpoint->program, "score", heatmap->score, "threshold",
-        isnan(checkpoint->state.threshold) ? -1.0 : checkpoint->state.threshold, "windows",
-        (json_int_t)heatmap->windows, "origin_level0", "x", (json_int_t)grid->origin_x, "y",
-        (json_int_t)grid->origin_y, "size", "columns", (json_int_t)grid->columns, "rows",
-        (json_int_t)grid->rows, "step_level0", grid->step, "um_per_level0_px", slide->mpp_x);
+    json_t *object = json_pack(
+        "{s:o, s:o, s:s, s:I, s:s, s:o, s:o, s:I, s:{s:I, s:I}, s:{s:I, s:I}, s:f, s:f}", "slide",
+        json_name(stem), "slide_path", json_name(path ? path : slide->path), "slide_hash",
+        slide->quickhash, "checkpoint_step", (json_int_t)checkpoint->state.step, "program",
+        checkpoint->program, "score", json_number(heatmap->score), "window_threshold",
+        json_number(checkpoint->state.threshold), "windows", (json_int_t)heatmap->windows,
+        "origin_level0", "x", (json_int_t)grid->origin_x, "y", (json_int_t)grid->origin_y, "size",
+        "columns", (json_int_t)grid->columns, "rows", (json_int_t)grid->rows, "step_level0",
+        grid->step, "um_per_level0_px", slide->mpp_x);
+    free(path);
+    return object;
 }
 
 static bool write_tiff(const struct heatmap *heatmap, const struct slide *slide, const char *path,
@@ -78,25 +143,21 @@ static bool write_picture(const struct heatmap *heatmap, const struct checkpoint
 }
 
 bool heatmap_write(const struct heatmap *heatmap, const struct checkpoint *checkpoint,
-                   const struct slide *slide, struct annotation *annotation, const char *folder,
-                   struct error *err)
+                   const struct slide *slide, struct annotation *annotation,
+                   const struct heatmap_files *files, struct error *err)
 {
-    char stem[PATH_MAX_BYTES], name[PATH_MAX_BYTES + 16];
-    char tiff[PATH_MAX_BYTES], png[PATH_MAX_BYTES], json[PATH_MAX_BYTES];
-    path_stem(stem, slide->path);
-    snprintf(name, sizeof name, "%s.heatmap.tif", stem);
-    if (!folder_create(folder, err) || !path_join(tiff, folder, name, err)) return false;
-    snprintf(name, sizeof name, "%s.heatmap.png", stem);
-    if (!path_join(png, folder, name, err)) return false;
-    snprintf(name, sizeof name, "%s.heatmap.json", stem);
-    if (!path_join(json, folder, name, err)) return false;
+    char folder[PATH_MAX_BYTES];
+    path_folder(folder, files->json);
+    if (!folder_create(folder, err)) return false;
     json_t *object = facts(heatmap, checkpoint, slide);
-    char *text = json_dumps(object, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+    char *text = object ? json_dumps(object, JSON_INDENT(2) | JSON_REAL_PRECISION(9) |
+                                                 JSON_ENSURE_ASCII) /* TIFF's texts are ASCII */
+                        : NULL;
     json_decref(object);
-    if (!text) return error_set(err, EXIT_CODE_FAILED, "no memory for %s", json);
-    const bool ok = write_tiff(heatmap, slide, tiff, text, err) &&
-                    write_picture(heatmap, checkpoint, slide, annotation, png, err) &&
-                    file_write_atomic(json, text, strlen(text), err);
+    if (!text) return error_set(err, EXIT_CODE_FAILED, "no memory for %s", files->json);
+    const bool ok = write_tiff(heatmap, slide, files->tiff, text, err) &&
+                    write_picture(heatmap, checkpoint, slide, annotation, files->picture, err) &&
+                    file_write_atomic(files->json, text, strlen(text), err);
     free(text);
     return ok;
 }
