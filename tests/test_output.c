@@ -101,9 +101,15 @@ Test(output, names_that_the_file_system_does_not_take_are_refused)
 Test(output, a_path_without_room_for_a_temporary_name_is_refused)
 {
     char path[PATH_MAX_BYTES];
-    memset(path, '/', sizeof path);
+    memset(path, 'a', sizeof path);
     path[sizeof path - TEMPORARY_SUFFIX_BYTES] = '\0';
     expect_refused(path, "the path is too long; give another --out");
+}
+
+Test(output, what_names_no_file_is_refused)
+{
+    expect_refused("", "'': is no name of a file; give another --out");
+    expect_refused(temporary_path("new/"), "/new/': is no name of a file");
 }
 
 Test(output, folders_and_what_lies_in_a_file_are_refused)

@@ -72,6 +72,9 @@ bool output_check(const char *path, const char *remedy, struct error *err)
     struct stat facts;
     struct atomic_file file;
     struct error reason = { 0 };
+    if (!*path_name(path))
+        return error_set(err, EXIT_CODE_FAILED, "'%.*s': is no name of a file; %s", PATH_SHOWN,
+                         path, remedy);
     if (strlen(path) + TEMPORARY_SUFFIX_BYTES >= PATH_MAX_BYTES)
         return error_set(err, EXIT_CODE_FAILED, "%.*s...: the path is too long; %s", PATH_SHOWN,
                          path, remedy);

@@ -15,6 +15,7 @@ enum { METRICS_BYTES_MAX = 1 << 30, CHECKPOINTS_PATH_MAX = PATH_MAX_BYTES - 40 }
 static const char metrics_name[] = "metrics.jsonl";
 static const char remedy[] = "train as the folder's owner, or elsewhere with train.run=FOLDER";
 
+/* Lock the folder, and remove the incomplete files of a killed run. */
 static bool lock(struct run_folder *folder, struct error *err)
 {
     char path[PATH_MAX_BYTES], holder[LOCK_HOLDER_BYTES];
@@ -31,6 +32,8 @@ static bool lock(struct run_folder *folder, struct error *err)
         log_warning("%s: this file system has no locks; see to it that no other training works in "
                     "this folder",
                     folder->path);
+    atomic_files_clean(folder->path, NULL);
+    atomic_files_clean(folder->checkpoints, NULL);
     return true;
 }
 
@@ -130,8 +133,6 @@ bool run_folder_start(struct run_folder *folder, const struct config *config,
 {
     char path[PATH_MAX_BYTES];
     if (!make_and_lock(folder, err)) return false;
-    atomic_files_clean(folder->path, NULL);
-    atomic_files_clean(folder->checkpoints, NULL);
     if (!write_config(folder, config, err) || !path_join(path, folder->path, metrics_name, err) ||
         !drop_later_lines(path, state, err))
         return false;
