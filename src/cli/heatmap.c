@@ -70,7 +70,7 @@ static bool one_slide(const struct checkpoint *checkpoint, struct predictor *pre
                                              .partial = files.partial };
     const bool ok = heatmap_files_init(&files, a->out, path, err) &&
                     slide_open(&slide, path, a->mpp, err) &&
-                    heatmap_files_check_earlier(&files, &slide, err) &&
+                    heatmap_files_check_earlier(&files, checkpoint, &slide, err) &&
                     annotation_open(&annotation, a->annotation, &slide, err) &&
                     heatmap_compute(&heatmap, checkpoint, predictor, &slide, &options, err) &&
                     heatmap_write(&heatmap, checkpoint, &slide, annotation, &files, err);

@@ -20,6 +20,14 @@ json_t *json_name(const char *name)
     return json_string(text_utf8(text, name));
 }
 
+json_t *json_path(const char *path)
+{
+    char *whole = realpath(path, NULL);
+    json_t *name = json_name(whole ? whole : path);
+    free(whole);
+    return name;
+}
+
 json_t *json_read_object(const char *path)
 {
     struct error ignored = { 0 };

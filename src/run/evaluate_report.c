@@ -165,15 +165,11 @@ static json_t *inputs_object(const struct checkpoint *checkpoint,
                              const struct evaluate_options *options)
 {
     const struct config_data *data = &checkpoint->config.data;
-    char *path = realpath(checkpoint->path, NULL); /* the same from any folder */
-    json_t *object = json_pack(
-        "{s:o, s:o, s:s, s:s}", "checkpoint", json_name(path ? path : checkpoint->path), "manifest",
-        json_name(data->manifest), "split", split_name(options->split), "windows_of",
-        options->whole_slides               ? "whole_slides"
-        : data->source == DATA_SOURCE_PACKS ? "packs"
-                                            : "slides");
-    free(path);
-    return object;
+    return json_pack("{s:o, s:o, s:s, s:s}", "checkpoint", json_path(checkpoint->path), "manifest",
+                     json_name(data->manifest), "split", split_name(options->split), "windows_of",
+                     options->whole_slides               ? "whole_slides"
+                     : data->source == DATA_SOURCE_PACKS ? "packs"
+                                                         : "slides");
 }
 
 static void describe(json_t *object, const struct evaluation *e,

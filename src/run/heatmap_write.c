@@ -42,33 +42,44 @@ bool heatmap_files_check(const struct heatmap_files *files, char *const *inputs,
     return true;
 }
 
-/* The slide's path from the root, so that it means the same from any folder; malloc'ed. */
-static char *whole_path(const struct slide *slide)
+static void checkpoint_hash(char text[17], const struct checkpoint *checkpoint)
 {
-    char *path = realpath(slide->path, NULL);
-    return path ? path : strdup(slide->path);
+    snprintf(text, 17, "%016llx", (unsigned long long)checkpoint->identity);
 }
 
-bool heatmap_files_check_earlier(const struct heatmap_files *files, const struct slide *slide,
+/* Whether a map was drawn from another file: under this path there may be a new content, and this
+ * content may have moved. */
+static bool is_of_another(const json_t *map, const char *path_key, const char *path,
+                          const char *hash_key, const char *hash)
+{
+    const char *its_path = json_string_value(json_object_get(map, path_key));
+    const char *its_hash = json_string_value(json_object_get(map, hash_key));
+    json_t *own_path = json_path(path);
+    const bool other = its_path && its_hash && strcmp(its_hash, hash) != 0 &&
+                       strcmp(its_path, json_string_value(own_path)) != 0;
+    json_decref(own_path);
+    return other;
+}
+
+bool heatmap_files_check_earlier(const struct heatmap_files *files,
+                                 const struct checkpoint *checkpoint, const struct slide *slide,
                                  struct error *err)
 {
-    json_t *earlier = json_read_object(files->json);
-    const char *path = json_string_value(json_object_get(earlier, "slide_path"));
-    const char *hash = json_string_value(json_object_get(earlier, "slide_hash"));
-    char *own = whole_path(slide);
-    json_t *own_name = json_name(own ? own : slide->path);
-    /* The same path with another content is a slide that was replaced: its map is made anew. */
-    const bool other = path && hash && strcmp(hash, slide->quickhash) != 0 &&
-                       strcmp(path, json_string_value(own_name)) != 0;
-    if (other)
-        error_set(err, EXIT_CODE_FAILED,
-                  "%.300s: a map of another slide of this name, %.300s, is there as %.300s; give "
-                  "another --out",
-                  slide->path, path, files->json);
-    json_decref(own_name);
-    json_decref(earlier);
-    free(own);
-    return !other;
+    json_t *map = json_read_object(files->json);
+    char hash[17];
+    checkpoint_hash(hash, checkpoint);
+    const bool slide_differs = is_of_another(map, "slide_path", slide->path, "slide_hash",
+                                             slide->quickhash);
+    const bool model_differs = is_of_another(map, "checkpoint", checkpoint->path, "checkpoint_hash",
+                                             hash);
+    if (slide_differs || model_differs)
+        error_set(
+            err, EXIT_CODE_FAILED,
+            "%.300s: %.300s is there already, of another %s, %.300s; give another --out",
+            slide->path, files->json, slide_differs ? "slide of this name" : "checkpoint",
+            json_string_value(json_object_get(map, slide_differs ? "slide_path" : "checkpoint")));
+    json_decref(map);
+    return !slide_differs && !model_differs;
 }
 
 /* Geometry to overlay the map on the slide: the pixel (column, row) is the window centred at
@@ -77,19 +88,19 @@ static json_t *facts(const struct heatmap *heatmap, const struct checkpoint *che
                      const struct slide *slide)
 {
     const struct grid *grid = &heatmap->grid;
-    char stem[PATH_MAX_BYTES], *path = whole_path(slide);
+    char stem[PATH_MAX_BYTES], hash[17];
     path_stem(stem, slide->path);
-    json_t *object = json_pack(
-        "{s:o, s:o, s:s, s:I, s:s, s:o, s:o, s:I, s:{s:I, s:I}, s:{s:I, s:I}, s:f, s:f}", "slide",
-        json_name(stem), "slide_path", json_name(path ? path : slide->path), "slide_hash",
-        slide->quickhash, "checkpoint_step", (json_int_t)checkpoint->state.step, "program",
-        checkpoint->program, "score", json_number(heatmap->score), "window_threshold",
+    checkpoint_hash(hash, checkpoint);
+    return json_pack(
+        "{s:o, s:o, s:s, s:o, s:s, s:I, s:s, s:o, s:o, s:I, s:{s:I, s:I}, s:{s:I, s:I}, s:f, s:f}",
+        "slide", json_name(stem), "slide_path", json_path(slide->path), "slide_hash",
+        slide->quickhash, "checkpoint", json_path(checkpoint->path), "checkpoint_hash", hash,
+        "checkpoint_step", (json_int_t)checkpoint->state.step, "program", checkpoint->program,
+        "score", json_number(heatmap->score), "window_threshold",
         json_number(checkpoint->state.threshold), "windows", (json_int_t)heatmap->windows,
         "origin_level0", "x", (json_int_t)grid->origin_x, "y", (json_int_t)grid->origin_y, "size",
         "columns", (json_int_t)grid->columns, "rows", (json_int_t)grid->rows, "step_level0",
         grid->step, "um_per_level0_px", slide->mpp_x);
-    free(path);
-    return object;
 }
 
 static bool write_tiff(const struct heatmap *heatmap, const struct slide *slide, const char *path,

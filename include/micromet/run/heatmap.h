@@ -44,8 +44,10 @@ bool heatmap_files_init(struct heatmap_files *files, const char *folder, const c
 /* Whether they can be written, without writing over one of the inputs. */
 bool heatmap_files_check(const struct heatmap_files *files, char *const *inputs, int count,
                          struct error *err);
-/* Refuse to write over the map of another slide, which has the same name. */
-bool heatmap_files_check_earlier(const struct heatmap_files *files, const struct slide *slide,
+/* Refuse to write over the map of another slide, which has the same name, or by another model.
+ * After checkpoint_model(). */
+bool heatmap_files_check_earlier(const struct heatmap_files *files,
+                                 const struct checkpoint *checkpoint, const struct slide *slide,
                                  struct error *err);
 
 /* Write the TIFF (float, one pixel per window), the picture (overlay; `annotation` may be NULL) and
