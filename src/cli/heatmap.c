@@ -105,7 +105,7 @@ static bool all_slides(struct checkpoint *checkpoint, const struct session *sess
 {
     struct model *model = NULL;
     struct predictor predictor = { 0 };
-    bool ok = folder_create(a->out, err) &&
+    bool ok = check_outputs(a, checkpoint->path, count, paths, err) && folder_create(a->out, err) &&
               checkpoint_model(checkpoint, session->backend, a->batch, &model, err) &&
               predictor_init(&predictor, model, a->orientations, err);
     if (ok)
@@ -138,9 +138,7 @@ static enum exit_code run(void *arguments, int count, char **operands, struct er
             "heatmap: give a checkpoint and at least one slide; see `micromet heatmap --help`");
         return err->code;
     }
-    if (!check_outputs(a, operands[0], count - 1, operands + 1, err) ||
-        !checkpoint_open(&checkpoint, operands[0], err))
-        return err->code;
+    if (!checkpoint_open(&checkpoint, operands[0], err)) return err->code;
     session_accept_any_backend(&checkpoint.config.compute, a->threads);
     const bool ok = session_init(&session, &checkpoint.config.compute,
                                  checkpoint.config.data.level_count, 0, err) &&

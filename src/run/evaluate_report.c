@@ -176,7 +176,7 @@ static void describe(json_t *object, const struct evaluation *e,
                      const struct checkpoint *checkpoint, const struct evaluate_options *options)
 {
     const int stride = options->stride > 0 ? options->stride : checkpoint->config.data.stride;
-    json_object_set_new(object, "program", json_string(checkpoint->program));
+    json_object_set_new(object, "program", json_name(checkpoint->program));
     json_object_set_new(object, "step", json_integer(checkpoint->state.step));
     json_object_set_new(object, "epoch", json_integer(checkpoint->state.epoch));
     json_object_set_new(object, "stride", json_integer(stride));

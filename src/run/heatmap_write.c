@@ -92,11 +92,11 @@ static json_t *facts(const struct heatmap *heatmap, const struct checkpoint *che
     path_stem(stem, slide->path);
     checkpoint_hash(hash, checkpoint);
     return json_pack(
-        "{s:o, s:o, s:s, s:o, s:s, s:I, s:s, s:o, s:o, s:I, s:{s:I, s:I}, s:{s:I, s:I}, s:f, s:f}",
+        "{s:o, s:o, s:s, s:o, s:s, s:I, s:o, s:o, s:o, s:I, s:{s:I, s:I}, s:{s:I, s:I}, s:f, s:f}",
         "slide", json_name(stem), "slide_path", json_path(slide->path), "slide_hash",
         slide->quickhash, "checkpoint", json_path(checkpoint->path), "checkpoint_hash", hash,
-        "checkpoint_step", (json_int_t)checkpoint->state.step, "program", checkpoint->program,
-        "score", json_number(heatmap->score), "window_threshold",
+        "checkpoint_step", (json_int_t)checkpoint->state.step, "program",
+        json_name(checkpoint->program), "score", json_number(heatmap->score), "window_threshold",
         json_number(checkpoint->state.threshold), "windows", (json_int_t)heatmap->windows,
         "origin_level0", "x", (json_int_t)grid->origin_x, "y", (json_int_t)grid->origin_y, "size",
         "columns", (json_int_t)grid->columns, "rows", (json_int_t)grid->rows, "step_level0",

@@ -146,7 +146,7 @@ bool config_override(struct config *config, int count, char *const *overrides, s
 const char *config_difference(const struct config *a, const struct config *b, int *index);
 
 /* The value of a key as YAML. */
-enum { CONFIG_VALUE_MAX = 6 * PATH_MAX_BYTES };
+enum { CONFIG_VALUE_MAX = 12 * PATH_MAX_BYTES };
 void config_value(const struct config *config, const char *key, char text[CONFIG_VALUE_MAX]);
 
 /* Parse from memory, as for the configuration stored in a checkpoint; `name` appears in errors. */
