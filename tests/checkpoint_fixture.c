@@ -32,6 +32,7 @@ struct training_state checkpoint_fixture_state(void)
                                      .best_epoch = 5,
                                      .stale_epochs = 2,
                                      .best_auc = 0.1 + 0.7,
+                                     .patience_auc = 0.1 + 0.7,
                                      .threshold = 1.0 / 3,
                                      .loss_sum = 0x1.123456789abcdp-3,
                                      .schedule = {

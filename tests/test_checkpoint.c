@@ -37,6 +37,7 @@ static void expect_state(const struct training_state *state)
     cr_expect_eq(state->best_epoch, wanted.best_epoch);
     cr_expect_eq(state->stale_epochs, wanted.stale_epochs);
     cr_expect_eq(state->best_auc, wanted.best_auc);
+    cr_expect_eq(state->patience_auc, wanted.patience_auc); /* files without it: best_auc */
     cr_expect_eq(state->threshold, wanted.threshold);
     cr_expect_eq(state->loss_sum, wanted.loss_sum);
     cr_expect_eq(state->schedule.plateau_rate, wanted.schedule.plateau_rate);
@@ -163,4 +164,26 @@ Test(checkpoint, what_this_program_would_misread_is_refused)
     expect_refused("class_names", "[\"one\"]", "its class names cannot be read");
     expect_refused("towers", "[]", "its towers cannot be read");
     expect_refused("state", "{}", "its training state cannot be read");
+}
+
+Test(checkpoint, the_best_is_the_largest_auc_and_min_delta_decides_on_patience_alone)
+{
+    static const struct {
+        double auc;
+        bool best;
+        int64_t best_epoch, stale;
+    } epochs[] = {
+        { 0.50, true, 1, 0 },   { 0.505, true, 2, 1 }, /* a gain below 0.01 */
+        { 0.509, true, 3, 2 },  { 0.512, true, 4, 0 }, /* 0.012 since the first */
+        { 0.512, false, 4, 1 }, { 0.4, false, 4, 2 },  { 0.53, true, 7, 0 },
+    };
+    struct training_state state = { .best_auc = NAN, .patience_auc = NAN };
+    for (size_t i = 0; i < COUNT_OF(epochs); i++) {
+        cr_expect_eq(training_state_judge(&state, epochs[i].auc, 0.01), epochs[i].best, "%d",
+                     (int)i);
+        cr_expect_eq(state.epoch, (int64_t)i + 1);
+        cr_expect_eq(state.best_epoch, epochs[i].best_epoch, "%d", (int)i);
+        cr_expect_eq(state.stale_epochs, epochs[i].stale, "%d", (int)i);
+    }
+    cr_expect_eq(state.best_auc, 0.53);
 }

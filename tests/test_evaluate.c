@@ -140,16 +140,53 @@ Test(evaluate, slides_of_one_kind_have_no_slide_auc)
     evaluation_release(&e);
 }
 
-Test(evaluate, a_slide_without_tissue_scores_zero)
+/* The slides of two_slides(), and one without tissue. */
+static struct evaluation three_slides(int label)
+{
+    struct evaluation e = two_slides(0.5, (const int64_t[]) { 3, 1 });
+    struct error err = { 0 };
+    add(&e, "empty.tif", label, NULL, NULL, 0, (const int64_t[]) { 9, 2 });
+    cr_assert(evaluation_finish(&e, &err), "%s", err.message);
+    return e;
+}
+
+Test(evaluate, a_slide_without_tissue_has_no_score_and_no_part_in_the_figures)
+{
+    for (int label = 0; label <= 1; label++) {
+        struct evaluation e = three_slides(label);
+        cr_expect(isnan(e.slides[2].score));
+        cr_expect_eq(e.slides[2].windows.count, 0);
+        expect_confusion(&e.slides[2].with_background, 0, 0, 9, 2);
+        cr_expect_eq(e.unscored_slides, 1);
+        cr_expect_eq(e.slide_auc, 1);
+        cr_expect_eq(e.overall.count, 7);
+        cr_expect_eq(e.overall_with_background.count, 11);
+        evaluation_release(&e);
+    }
+}
+
+Test(evaluate, slides_without_tissue_alone_have_no_figures)
 {
     struct evaluation e;
     struct error err = { 0 };
     evaluation_init(&e, 0.5);
-    add(&e, "empty.tif", 0, NULL, NULL, 0, (const int64_t[]) { 9, 0 });
+    add(&e, "a.tif", 0, NULL, NULL, 0, (const int64_t[]) { 9, 0 });
+    add(&e, "b.tif", 1, NULL, NULL, 0, (const int64_t[]) { 9, 1 });
     cr_assert(evaluation_finish(&e, &err), "%s", err.message);
-    cr_expect_eq(e.slides[0].score, 0);
-    cr_expect_eq(e.slides[0].windows.count, 0);
-    expect_confusion(&e.slides[0].with_background, 0, 0, 9, 0);
+    cr_expect_eq(e.unscored_slides, 2);
+    cr_expect(isnan(e.slide_auc) && isnan(e.overall.auc));
+    cr_expect(isnan(e.overall_with_background.at.accuracy));
+    evaluation_release(&e);
+}
+
+Test(evaluate, a_threshold_for_slides_is_chosen_from_their_scores)
+{
+    struct evaluation e = three_slides(1);
+    struct error err = { 0 };
+    cr_expect(isnan(e.slide_threshold), "only where it is asked for");
+    cr_assert(evaluation_choose_slide_threshold(&e, &err), "%s", err.message);
+    cr_expect_gt(e.slide_threshold, 0.7f); /* the normal slide's score */
+    cr_expect_leq(e.slide_threshold, 0.9f);
     evaluation_release(&e);
 }
 
@@ -256,7 +293,12 @@ Test(evaluate, json_holds_figures_and_null_for_what_is_undefined)
     cr_expect(json_is_null(at(normal, "windows", "sensitivity")));
     cr_expect_eq(json_integer_value(at(object, "windows", "count")), 7);
     cr_expect_float_eq(json_real_value(at(object, "windows", "auc")), 0.8, 1e-8);
-    cr_expect_eq(json_real_value(at(object, "slide_auc", NULL)), 1);
+    /* samples give no score of a slide */
+    cr_expect_eq(json_real_value(at(object, "largest_of_samples_auc", NULL)), 1);
+    cr_expect_float_eq(json_real_value(at(tumor, "largest_of_samples", NULL)), 0.9f, 1e-8);
+    cr_expect_null(at(object, "slide_auc", NULL));
+    cr_expect_null(at(tumor, "score", NULL));
+    cr_expect_null(at(object, "slide_threshold", NULL));
     json_decref(object);
     evaluation_release(&e);
 }
@@ -272,7 +314,47 @@ Test(evaluate, json_of_whole_slides_has_the_figures_with_background)
     cr_expect_eq(json_integer_value(at(object, "windows", "count")), 7);
     const json_t *tumor = json_array_get(at(object, "slides", NULL), 0);
     cr_expect_eq(json_integer_value(at(tumor, "with_background", "tumor")), 3);
+    cr_expect_float_eq(json_real_value(at(tumor, "score", NULL)), 0.9f, 1e-8);
+    cr_expect_eq(json_real_value(at(object, "slide_auc", NULL)), 1);
+    cr_expect(json_is_null(at(object, "slide_threshold", NULL)));
+    cr_expect_eq(json_integer_value(at(object, "slides_without_windows", NULL)), 0);
     json_decref(object);
+    evaluation_release(&e);
+}
+
+Test(evaluate, json_gives_no_tissue_as_null_and_names_of_any_bytes)
+{
+    struct evaluation e = three_slides(0);
+    struct error err = { 0 };
+    add(&e, "/slides/gr\xf6sse \033[31m\n.tif", 0, NULL, NULL, 0, no_background);
+    cr_assert(evaluation_finish(&e, &err), "%s", err.message);
+    json_t *object = json_of(&e, &whole_slides);
+    const json_t *slides = at(object, "slides", NULL);
+    cr_expect(json_is_null(at(json_array_get(slides, 2), "score", NULL)));
+    cr_expect_eq(json_integer_value(at(object, "slides_without_windows", NULL)), 2);
+    expect_text(at(json_array_get(slides, 3), "slide", NULL), "/slides/gr\\xf6sse \033[31m\n.tif");
+    json_decref(object);
+    evaluation_release(&e);
+}
+
+Test(evaluate, the_table_shows_names_in_one_line_without_control_characters)
+{
+    struct evaluation e = three_slides(0);
+    struct error err = { 0 };
+    struct checkpoint checkpoint;
+    char *text = NULL;
+    size_t size = 0;
+    add(&e, "/slides/\033[31m\n.tif", 0, NULL, NULL, 0, no_background);
+    cr_assert(evaluation_finish(&e, &err), "%s", err.message);
+    make_checkpoint(&checkpoint);
+    FILE *stream = open_memstream(&text, &size);
+    cr_assert(stream);
+    evaluation_print(&e, &checkpoint, &whole_slides, stream);
+    fclose(stream);
+    cr_expect(strstr(text, "\n\\x1b[31m\\n.tif "), "%s", text);
+    cr_expect(!strchr(text, '\033'));
+    cr_expect(strstr(text, "no tissue, no score: 2 slides left out of all figures"), "%s", text);
+    free(text);
     evaluation_release(&e);
 }
 
@@ -437,4 +519,30 @@ Test(evaluate, differences_between_configurations_are_named_in_order)
     cr_expect_str_eq(config_difference(&a, &b, &index), "data.levels");
     cr_expect_str_eq(config_difference(&a, &b, &index), "optimizer.epsilon");
     cr_expect_null(config_difference(&a, &b, &index));
+}
+
+Test(evaluate_files, a_folder_with_another_evaluation_is_refused_and_the_same_one_is_not)
+{
+    struct evaluation e = two_slides(0.5, no_background);
+    struct evaluate_options options = windows_of_test;
+    struct checkpoint checkpoint;
+    struct error err = { 0 };
+    char folder[PATH_MAX_BYTES];
+    test_path(folder, temporary_folder, "out");
+    make_checkpoint(&checkpoint);
+    cr_assert(evaluation_check_outputs(&checkpoint, &options, folder, &err), "%s", err.message);
+    cr_assert(evaluation_write(&e, &checkpoint, &options, folder, &err), "%s", err.message);
+    checkpoint.state.step++;
+    options.orientations = 1;
+    cr_assert(evaluation_check_outputs(&checkpoint, &options, folder, &err), "%s", err.message);
+
+    options.split = SPLIT_VALIDATION;
+    cr_expect(!evaluation_check_outputs(&checkpoint, &options, folder, &err));
+    cr_expect(strstr(err.message, "split is test there, and validation here"), "%s", err.message);
+    options = windows_of_test;
+    strcpy(checkpoint.path, "other.safetensors");
+    err = (struct error) { 0 };
+    cr_expect(!evaluation_check_outputs(&checkpoint, &options, folder, &err));
+    cr_expect(strstr(err.message, "checkpoint is best.safetensors there"), "%s", err.message);
+    evaluation_release(&e);
 }

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "micromet/base/random.h"
+#include "micromet/base/size.h"
 #include "support.h"
 #include "tiny_slide.h"
 
@@ -115,4 +116,84 @@ Test(tissue, otsu_rule_separates_a_slide_of_two_tones)
     cr_assert_eq(rule.gray_max, 1209999);
     slide_release(&slide);
     test_folder_remove(folder);
+}
+
+/* --- one class is no pair of them ------------------------------------------------------------- */
+
+enum { GLASS = 204 };
+
+/* `count` pixels of normal noise about a grey value, rounded to bins. */
+static void add_noise(int64_t histogram[256], double mean, double deviation, double count)
+{
+    for (int i = 0; i < 256; i++) {
+        const double z = (i - mean) / deviation;
+        histogram[i] += llround(count * exp(-z * z / 2) / (deviation * sqrt(2 * M_PI)));
+    }
+}
+
+static void add_even(int64_t histogram[256], int first, int last, int64_t each)
+{
+    for (int i = first; i <= last; i++) histogram[i] += each;
+}
+
+static int64_t at_most(const int64_t histogram[256], int threshold)
+{
+    int64_t count = 0;
+    for (int i = 0; i <= threshold; i++) count += histogram[i];
+    return count;
+}
+
+Test(tissue, otsu_finds_none_in_noise_on_glass)
+{
+    static const double means[] = { 190, 210, 225, 240, 250 }, deviations[] = { 0.3, 1, 3, 4.5 };
+    for (size_t m = 0; m < COUNT_OF(means); m++)
+        for (size_t d = 0; d < COUNT_OF(deviations); d++) {
+            int64_t histogram[256] = { 0 };
+            add_noise(histogram, means[m], deviations[d], 1e6);
+            cr_expect_leq(at_most(histogram, tissue_otsu(histogram, GLASS)), 10, "%g +- %g",
+                          means[m], deviations[d]);
+        }
+}
+
+Test(tissue, otsu_finds_none_in_shading_and_in_steps_of_compression)
+{
+    int64_t shading[256] = { 0 }, steps[256] = { 0 }, clipped[256] = { 0 };
+    add_even(shading, 205, 250, 1000);
+    cr_expect_eq(at_most(shading, tissue_otsu(shading, GLASS)), 0);
+    steps[238] = 5000;
+    steps[241] = 5000;
+    cr_expect_eq(at_most(steps, tissue_otsu(steps, GLASS)), 0);
+    clipped[255] = 100000;
+    add_noise(clipped, 255, 3, 1e5);
+    cr_expect_eq(at_most(clipped, tissue_otsu(clipped, GLASS)), 0);
+}
+
+Test(tissue, otsu_keeps_what_is_little_on_noisy_glass)
+{
+    int64_t histogram[256] = { 0 };
+    add_noise(histogram, 240, 4, 1e6);
+    histogram[150] = 500; /* so little that the glass is cut in two instead */
+    cr_assert_gt(at_most(histogram, otsu_threshold(histogram)), 100000);
+    cr_expect_eq(at_most(histogram, tissue_otsu(histogram, GLASS)), 500);
+}
+
+Test(tissue, otsu_keeps_two_classes_as_they_are)
+{
+    static const struct {
+        double mean, deviation, count;
+    } tissues[] = { { 130, 25, 3e5 }, { 170, 20, 5e4 }, { 215, 3, 2e5 }, { 222, 2, 1e6 } };
+    for (size_t i = 0; i < COUNT_OF(tissues); i++) {
+        int64_t histogram[256] = { 0 };
+        add_noise(histogram, 240, 2, 1e6);
+        add_noise(histogram, tissues[i].mean, tissues[i].deviation, tissues[i].count);
+        cr_expect_eq(tissue_otsu(histogram, GLASS), otsu_threshold(histogram), "%g",
+                     tissues[i].mean);
+    }
+}
+
+Test(tissue, otsu_cuts_tissue_all_over_as_ever)
+{
+    int64_t histogram[256] = { 0 };
+    add_noise(histogram, 140, 25, 1e6);
+    cr_expect_eq(tissue_otsu(histogram, GLASS), otsu_threshold(histogram));
 }

@@ -112,6 +112,13 @@ const char *config_difference(const struct config *a, const struct config *b, in
     return NULL;
 }
 
+void config_value(const struct config *config, const char *key, char text[CONFIG_VALUE_MAX])
+{
+    const int index = config_key_find(key);
+    CHECK(index >= 0);
+    config_format(config, &config_keys[index], text);
+}
+
 bool config_parse(struct config *config, const char *yaml, size_t size, const char *name,
                   struct error *err)
 {

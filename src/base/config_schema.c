@@ -58,7 +58,7 @@ const struct config_key config_keys[] = {
     CHOICE(data.tissue.method, tissue_methods, "gray",
         "fixed grey threshold, or Otsu's of the slide"),
     NUMBER(data.tissue.threshold, 0, 1, "0.8",
-        "gray: pixels at or below are tissue (0 black, 1 white)"),
+        "pixels at or below are tissue (0 black, 1 white); otsu: where it finds one class"),
     NUMBER(data.tissue.min_normal, 0, 1, "0.75", "share of tissue that a normal window needs"),
     INTS(data.mask_values, data.mask_value_count, 1, 65535, "[]",
         "values of masks that are tumour; [] = the one value besides 0"),

@@ -28,7 +28,7 @@ struct config_key {
     const char *help;
 };
 
-enum { CONFIG_KEYS_MAX = 96, CONFIG_TEXT_MAX = 6 * PATH_MAX_BYTES };
+enum { CONFIG_KEYS_MAX = 96, CONFIG_TEXT_MAX = CONFIG_VALUE_MAX };
 
 extern const struct config_key config_keys[];
 extern const int config_key_count;

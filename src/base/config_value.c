@@ -107,24 +107,6 @@ static bool read_choice(const struct config_key *key, const char *text, int *val
                      nearest.best[0] ? "?" : "");
 }
 
-/* Decode the UTF-8 code point at *text and advance; -1 if the bytes are not valid UTF-8. */
-static int32_t utf8_next(const char **text)
-{
-    const unsigned char *p = (const unsigned char *)*text;
-    const int extra = p[0] < 0x80 ? 0 : p[0] >> 5 == 6 ? 1 : p[0] >> 4 == 14 ? 2 : 3;
-    if (extra == 3 && p[0] >> 3 != 30) return -1;
-    int32_t point = extra ? p[0] & (0x3f >> extra) : p[0];
-    for (int i = 1; i <= extra; i++) {
-        if (p[i] >> 6 != 2) return -1;
-        point = point << 6 | (p[i] & 0x3f);
-    }
-    static const int32_t smallest[] = { 0, 0x80, 0x800, 0x10000 };
-    if (point < smallest[extra] || point > 0x10ffff || (point >= 0xd800 && point < 0xe000))
-        return -1;
-    *text += extra + 1;
-    return point;
-}
-
 static bool read_text(const struct config_key *key, const char *text, char *value,
                       struct error *err)
 {
@@ -132,9 +114,8 @@ static bool read_text(const struct config_key *key, const char *text, char *valu
     if (length >= key->capacity)
         return error_set(err, EXIT_CODE_USAGE, "%s: is longer than %zu bytes", key->name,
                          key->capacity - 1);
-    for (const char *p = text; *p;)
-        if (utf8_next(&p) < 0)
-            return error_set(err, EXIT_CODE_USAGE, "%s: is not valid UTF-8", key->name);
+    if (!text_is_utf8(text))
+        return error_set(err, EXIT_CODE_USAGE, "%s: is not valid UTF-8", key->name);
     memset(value, 0, key->capacity);
     memcpy(value, text, length + 1);
     return true;
@@ -232,7 +213,7 @@ static void format_text(const char *text, char out[CONFIG_TEXT_MAX])
     out[length++] = '"';
     for (const char *p = text; *p;) {
         const char *start = p;
-        const int32_t point = utf8_next(&p);
+        const int32_t point = text_utf8_next(&p);
         CHECK(point >= 0); /* config_store() accepts only valid UTF-8 */
         char *end = out + length;
         const size_t room = CONFIG_TEXT_MAX - length;

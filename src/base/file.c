@@ -11,13 +11,20 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "micromet/base/lock.h"
 #include "micromet/base/log.h"
 
 static const char temporary_mark[] = ".partial-"; /* follows the target's name */
-enum { TEMPORARY_TRIES = 100 };
+enum { TEMPORARY_TRIES = 100, RENAME_TRIES = 4 };
+
+const char *path_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
 
 static void remove_abandoned(const char *path)
 {
@@ -29,23 +36,39 @@ static void remove_abandoned(const char *path)
     close(descriptor);
 }
 
+size_t file_name_bytes_max(const char *folder)
+{
+    const long bytes = pathconf(folder, _PC_NAME_MAX);
+    return bytes > 2 * TEMPORARY_SUFFIX_BYTES && bytes <= NAME_BYTES_MAX ? (size_t)bytes
+                                                                         : NAME_BYTES_MAX;
+}
+
+/* How many bytes of the target's name its temporary files begin with: all, if there is room. */
+static size_t temporary_stem(const char *folder, const char *name)
+{
+    const size_t room = file_name_bytes_max(folder) - TEMPORARY_SUFFIX_BYTES;
+    const size_t bytes = strlen(name);
+    return bytes < room ? bytes : room;
+}
+
 /* Whether `file` is a temporary file for the target `name` (NULL: for any target). */
-static bool is_temporary(const char *file, const char *name)
+static bool is_temporary(const char *file, const char *name, size_t stem)
 {
     if (!name) return strstr(file, temporary_mark) != NULL;
-    const size_t length = strlen(name);
-    return strncmp(file, name, length) == 0 &&
-           strncmp(file + length, temporary_mark, sizeof(temporary_mark) - 1) == 0;
+    return strncmp(file, name, stem) == 0 &&
+           strncmp(file + stem, temporary_mark, sizeof(temporary_mark) - 1) == 0;
 }
 
 void atomic_files_clean(const char *folder, const char *name)
 {
     DIR *listing = opendir(folder);
     if (!listing) return; /* a later write to the folder will report the reason */
+    const size_t stem = name ? temporary_stem(folder, name) : 0;
     for (struct dirent *entry; (entry = readdir(listing)) != NULL;) {
         char path[PATH_MAX_BYTES];
         struct error ignored = { 0 }; /* a path too long cannot be one of ours */
-        if (is_temporary(entry->d_name, name) && path_join(path, folder, entry->d_name, &ignored))
+        if (is_temporary(entry->d_name, name, stem) &&
+            path_join(path, folder, entry->d_name, &ignored))
             remove_abandoned(path);
     }
     closedir(listing);
@@ -55,6 +78,10 @@ void atomic_files_clean(const char *folder, const char *name)
  * process may take the file for an abandoned one and remove it; then another name is tried. */
 static int create_temporary(struct atomic_file *file, struct error *err)
 {
+    char folder[PATH_MAX_BYTES];
+    path_folder(folder, file->path);
+    const char *name = path_name(file->path);
+    const size_t begin = (size_t)(name - file->path) + temporary_stem(folder, name);
     for (int tries = 0; tries < TEMPORARY_TRIES; tries++) {
         uint64_t nonce = 0;
         if (getrandom(&nonce, sizeof(nonce), 0) != sizeof(nonce)) {
@@ -62,8 +89,9 @@ static int create_temporary(struct atomic_file *file, struct error *err)
                       strerror(errno));
             return -1;
         }
-        const int length = snprintf(file->temporary, sizeof(file->temporary), "%s%s%016llx",
-                                    file->path, temporary_mark, (unsigned long long)nonce);
+        const int length = snprintf(file->temporary, sizeof(file->temporary), "%.*s%s%016llx",
+                                    (int)begin, file->path, temporary_mark,
+                                    (unsigned long long)nonce);
         if (length >= (int)sizeof(file->temporary)) {
             error_set(err, EXIT_CODE_FAILED, "%.200s...: the path is too long", file->path);
             return -1;
@@ -76,12 +104,6 @@ static int create_temporary(struct atomic_file *file, struct error *err)
     }
     error_set(err, EXIT_CODE_FAILED, "%s: cannot create: %s", file->path, strerror(errno));
     return -1;
-}
-
-const char *path_name(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash ? slash + 1 : path;
 }
 
 bool atomic_file_open(struct atomic_file *file, const char *path, struct error *err)
@@ -107,29 +129,58 @@ bool atomic_file_open(struct atomic_file *file, const char *path, struct error *
     return true;
 }
 
+/* Only failures to write count: a file system that cannot sync (EINVAL, EBADF, ENOSYS, EOPNOTSUPP:
+ * folders on network file systems, FUSE) does what it does without. */
+static bool sync_surely(int descriptor)
+{
+    int result;
+    do result = fsync(descriptor);
+    while (result != 0 && errno == EINTR);
+    return result == 0 || (errno != EIO && errno != ENOSPC && errno != EDQUOT);
+}
+
 static bool folder_sync(const char *path, struct error *err)
 {
     char folder[PATH_MAX_BYTES];
     path_folder(folder, path);
     const int descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (descriptor < 0)
-        return error_set(err, EXIT_CODE_FAILED, "%s: cannot open: %s", folder, strerror(errno));
-    /* Some network file systems cannot sync a folder (EINVAL); there the rename has to suffice. */
-    const bool failed = fsync(descriptor) != 0 && errno != EINVAL;
+    if (descriptor < 0) return true; /* may be written to, but not read */
+    const bool failed = !sync_surely(descriptor);
     if (failed) error_set(err, EXIT_CODE_FAILED, "%s: cannot sync: %s", folder, strerror(errno));
     close(descriptor);
     return !failed;
+}
+
+/* The answer of a file server may be lost. The repeated request then fails although the first was
+ * done, and other failures pass. */
+static bool rename_surely(const struct atomic_file *file)
+{
+    static const struct timespec pause = { .tv_nsec = 50 * 1000 * 1000 };
+    for (int tries = 1; rename(file->temporary, file->path) != 0; tries++) {
+        const int cause = errno;
+        struct stat written, target;
+        if (fstat(fileno(file->stream), &written) == 0 && stat(file->path, &target) == 0 &&
+            written.st_dev == target.st_dev && written.st_ino == target.st_ino)
+            return true;
+        errno = cause;
+        const bool passes = cause == EINTR || cause == EAGAIN || cause == EBUSY ||
+                            cause == ESTALE || cause == EIO || cause == ETIMEDOUT;
+        if (!passes || tries == RENAME_TRIES) return false;
+        nanosleep(&pause, NULL);
+    }
+    return true;
 }
 
 bool atomic_file_commit(struct atomic_file *file, struct error *err)
 {
     errno = 0;
     bool written = !ferror(file->stream) && fflush(file->stream) == 0;
-    written = written && fsync(fileno(file->stream)) == 0;
-    written = written && rename(file->temporary, file->path) == 0;
+    written = written && sync_surely(fileno(file->stream));
+    written = written && rename_surely(file);
     int cause = errno;
     if (written) file->temporary[0] = '\0';
-    if (fclose(file->stream) != 0 && written) { /* releases the lock, so not before the rename */
+    /* Releases the lock, so not before the rename. */
+    if (fclose(file->stream) != 0 && errno != EINTR && written) {
         written = false;
         cause = errno;
     }
@@ -149,6 +200,15 @@ void atomic_file_release(struct atomic_file *file)
     file->stream = NULL;
     if (file->temporary[0]) unlink(file->temporary);
     file->temporary[0] = '\0';
+}
+
+int scratch_file_open(const char *path, struct error *err)
+{
+    struct atomic_file file = { 0 };
+    if (!path_join(file.path, "", path, err)) return -1;
+    const int descriptor = create_temporary(&file, err);
+    if (descriptor >= 0) unlink(file.temporary);
+    return descriptor;
 }
 
 bool file_write_atomic(const char *path, const void *bytes, size_t size, struct error *err)
@@ -228,9 +288,10 @@ bool folder_create(const char *path, struct error *err)
         if (path[end] != '/' && path[end] != '\0') continue;
         part[end] = '\0';
         struct stat facts;
-        if (mkdir(part, 0777) != 0 && (stat(part, &facts) != 0 || !S_ISDIR(facts.st_mode)))
+        const int cause = mkdir(part, 0777) == 0 ? 0 : errno;
+        if (cause && (stat(part, &facts) != 0 || !S_ISDIR(facts.st_mode)))
             return error_set(err, EXIT_CODE_FAILED, "%s: cannot create the folder: %s", part,
-                             errno == EEXIST ? "a file of that name is there" : strerror(errno));
+                             cause == EEXIST ? "a file of that name is there" : strerror(cause));
         part[end] = path[end];
     }
     return true;

@@ -5,19 +5,35 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
+#include "micromet/base/text.h"
 #include "micromet/base/thread.h"
 
 static const double draw_interval_s = 0.2;
 static const char *const line_clear = "\r\033[K";
 
+/* Messages hold names of files and strings in files: whatever these are, one line of plain text
+ * goes out. */
 static void print_line(const char *prefix, const char *format, va_list arguments)
 {
+    char *text;
+    if (vasprintf(&text, format, arguments) < 0) return; /* out of memory */
     flockfile(stderr);
     if (isatty(STDERR_FILENO)) fputs(line_clear, stderr);
     fputs(prefix, stderr);
-    vfprintf(stderr, format, arguments);
+    text_print_shown(stderr, text);
+    fputc('\n', stderr);
+    funlockfile(stderr);
+    free(text);
+}
+
+void log_error(const char *message)
+{
+    flockfile(stderr);
+    fputs("micromet: ", stderr);
+    text_print_shown(stderr, message);
     fputc('\n', stderr);
     funlockfile(stderr);
 }

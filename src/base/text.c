@@ -1,8 +1,104 @@
-/* Edit distance (with transpositions), for the suggestions in error messages. */
+/* Texts made fit for terminals, JSON and CSV; edit distance (with transpositions), for the
+ * suggestions in error messages. */
 #include "micromet/base/text.h"
 
-#include <stdio.h>
 #include <string.h>
+
+int32_t text_utf8_next(const char **text)
+{
+    const unsigned char *p = (const unsigned char *)*text;
+    const int extra = p[0] < 0x80 ? 0 : p[0] >> 5 == 6 ? 1 : p[0] >> 4 == 14 ? 2 : 3;
+    if (extra == 3 && p[0] >> 3 != 30) return -1;
+    int32_t point = extra ? p[0] & (0x3f >> extra) : p[0];
+    for (int i = 1; i <= extra; i++) {
+        if (p[i] >> 6 != 2) return -1;
+        point = point << 6 | (p[i] & 0x3f);
+    }
+    static const int32_t smallest[] = { 0, 0x80, 0x800, 0x10000 };
+    if (point < smallest[extra] || point > 0x10ffff || (point >= 0xd800 && point < 0xe000))
+        return -1;
+    *text += extra + 1;
+    return point;
+}
+
+bool text_is_utf8(const char *text)
+{
+    while (*text)
+        if (text_utf8_next(&text) < 0) return false;
+    return true;
+}
+
+/* Which characters a text keeps as they are, besides the printable ones. */
+enum keep { KEEP_NONE, KEEP_LINES_AND_TABS, KEEP_CONTROLS };
+
+static bool kept(int32_t point, enum keep keep)
+{
+    const bool control = point < 0x20 || (point >= 0x7f && point < 0xa0);
+    const bool separator = point == 0x2028 || point == 0x2029;
+    const bool direction = (point >= 0x202a && point <= 0x202e) ||
+                           (point >= 0x2066 && point <= 0x2069);
+    if (!control && !separator && !direction) return true;
+    return keep == KEEP_CONTROLS ||
+           (keep == KEEP_LINES_AND_TABS && (point == '\n' || point == '\r' || point == '\t'));
+}
+
+/* The next character of *text, or what stands for it; returns its bytes. */
+enum { CHARACTER_MAX = 8 };
+static size_t next_character(const char **text, enum keep keep, char out[CHARACTER_MAX])
+{
+    const char *start = *text;
+    const int32_t point = text_utf8_next(text);
+    if (point < 0) {
+        ++*text;
+        return (size_t)snprintf(out, CHARACTER_MAX, "\\x%02x", (unsigned char)*start);
+    }
+    if (kept(point, keep)) {
+        const size_t bytes = (size_t)(*text - start);
+        memcpy(out, start, bytes);
+        return bytes;
+    }
+    if (point == '\n' || point == '\t')
+        return (size_t)snprintf(out, CHARACTER_MAX, point == '\n' ? "\\n" : "\\t");
+    return (size_t)snprintf(out, CHARACTER_MAX, point < 0x80 ? "\\x%02x" : "\\u%04x",
+                            (unsigned)point);
+}
+
+static const char *copy(char out[TEXT_SHOWN_MAX], const char *text, enum keep keep)
+{
+    size_t size = 0;
+    while (*text && size + CHARACTER_MAX < TEXT_SHOWN_MAX)
+        size += next_character(&text, keep, out + size);
+    out[size] = '\0';
+    return out;
+}
+
+const char *text_shown(char out[TEXT_SHOWN_MAX], const char *text)
+{
+    return copy(out, text, KEEP_NONE);
+}
+
+void text_print_shown(FILE *stream, const char *text)
+{
+    char character[CHARACTER_MAX];
+    while (*text) fwrite(character, 1, next_character(&text, KEEP_NONE, character), stream);
+}
+
+const char *text_utf8(char out[TEXT_SHOWN_MAX], const char *text)
+{
+    return copy(out, text, KEEP_CONTROLS);
+}
+
+void text_print_csv(FILE *stream, const char *text)
+{
+    const bool quoted = text[strcspn(text, ",\"\r\n\t")] != '\0';
+    char character[CHARACTER_MAX];
+    if (quoted) fputc('"', stream);
+    while (*text) {
+        if (*text == '"') fputc('"', stream);
+        fwrite(character, 1, next_character(&text, KEEP_LINES_AND_TABS, character), stream);
+    }
+    if (quoted) fputc('"', stream);
+}
 
 enum { LENGTH_MAX = 64 };
 

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "cli.h"
+#include "micromet/base/text.h"
 #include "micromet/run/evaluate.h"
 #include "micromet/run/session.h"
 
@@ -74,15 +75,15 @@ static bool evaluate(struct checkpoint *checkpoint, const struct evaluate_option
 {
     struct evaluation evaluation = { 0 };
     if (!evaluation_configure(&checkpoint->config, override_count, overrides, err) ||
+        !evaluation_check_outputs(checkpoint, options, folder, err) ||
         !evaluate_run(&evaluation, checkpoint, options, err))
         return false;
     const int bad = evaluation.bad_slides, slides = evaluation.slide_count + bad;
+    evaluation_print(&evaluation, checkpoint, options, stdout); /* whatever becomes of the files */
     const bool ok = evaluation_write(&evaluation, checkpoint, options, folder, err);
-    if (ok) {
-        evaluation_print(&evaluation, checkpoint, options, stdout);
+    if (ok)
         printf("written: %s/{evaluation.json,predictions.csv,roc.png,precision_recall.png}\n",
-               folder);
-    }
+               SHOWN(folder));
     evaluation_release(&evaluation);
     if (!ok || !bad) return ok;
     return error_set(err, EXIT_CODE_PARTIAL, "%d of %d slides failed; the reasons stand above", bad,
@@ -120,7 +121,10 @@ const struct subcommand command_evaluate = {
         "Says how good a model is on a split of its manifest, for each slide and overall: AUC, "
         "average precision, and sensitivity, specificity, precision, recall, F1 and accuracy at "
         "the threshold that training chose on validation. A slide's score is the largest "
-        "probability of its windows; where there are slides of both kinds, it is given an AUC.\n\n"
+        "probability of all its windows, so it takes --whole-slides; without, the largest of the "
+        "sampled windows stands in its place. Where there are slides of both kinds, these are "
+        "given an AUC, and on whole slides of validation a threshold of their own. A slide without "
+        "tissue has no score.\n\n"
         "The configuration is the checkpoint's own. Its data can be replaced by key=value, but not "
         "what the model is or sees (data.levels, data.window, model.*).",
     .options = option_rows,

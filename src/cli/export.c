@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "cli.h"
+#include "micromet/base/text.h"
 #include "micromet/export/export.h"
 
 struct arguments {
@@ -98,7 +99,7 @@ static enum exit_code run(void *arguments, int count, char **operands, struct er
     if (err->code || !read_options(a, &options, err) ||
         !checkpoint_open(&checkpoint, operands[0], err))
         return err->code;
-    if (export_write(&checkpoint, &options, a->out, written, err)) puts(written);
+    if (export_write(&checkpoint, &options, a->out, written, err)) puts(SHOWN(written));
     checkpoint_release(&checkpoint);
     return err->code;
 }

@@ -5,6 +5,8 @@
 
 #include "cli.h"
 #include "micromet/base/log.h"
+#include "micromet/base/output.h"
+#include "micromet/base/text.h"
 #include "micromet/run/heatmap.h"
 #include "micromet/run/session.h"
 
@@ -59,34 +61,61 @@ static bool open_annotation(struct annotation **annotation, const char *path,
     return true;
 }
 
+static void print_score(const struct heatmap *heatmap, const char *path,
+                        const struct heatmap_files *files)
+{
+    if (heatmap->windows > 0)
+        printf("%s: score %.4f, %lld windows, %s\n", SHOWN(path), heatmap->score,
+               (long long)heatmap->windows, SHOWN(files->picture));
+    else
+        printf("%s: no score, 0 windows, %s\n", SHOWN(path), SHOWN(files->picture));
+    fflush(stdout);
+    if (heatmap->windows == 0)
+        log_warning("%s: no window of it is tissue by the model's data.tissue: it has no score",
+                    path);
+}
+
 static bool one_slide(const struct checkpoint *checkpoint, struct predictor *predictor,
                       const struct arguments *a, int threads, const char *path, struct error *err)
 {
     struct slide slide = { 0 };
     struct annotation *annotation = NULL;
     struct heatmap heatmap = { 0 };
-    char stem[PATH_MAX_BYTES], name[PATH_MAX_BYTES + 16], partial[PATH_MAX_BYTES];
-    path_stem(stem, path);
-    snprintf(name, sizeof name, "%s.heatmap.partial", stem);
-    const struct heatmap_options options = {
-        .stride = a->stride, .min_tissue = a->min_tissue, .threads = threads, .partial = partial
-    };
-    const bool ok = path_join(partial, a->out, name, err) &&
+    struct heatmap_files files;
+    const struct heatmap_options options = { .stride = a->stride,
+                                             .min_tissue = a->min_tissue,
+                                             .threads = threads,
+                                             .partial = files.partial };
+    const bool ok = heatmap_files_init(&files, a->out, path, err) &&
                     slide_open(&slide, path, a->mpp, err) &&
+                    heatmap_files_check_earlier(&files, checkpoint, &slide, err) &&
                     open_annotation(&annotation, a->annotation, &slide, &checkpoint->config.data,
                                     err) &&
                     heatmap_compute(&heatmap, checkpoint, predictor, &slide, &options, err) &&
-                    heatmap_write(&heatmap, checkpoint, &slide, annotation, a->out, err);
+                    heatmap_write(&heatmap, checkpoint, &slide, annotation, &files, err);
     if (ok) {
-        unlink(partial);
-        printf("%s: score %.4f, %lld windows, %s/%s.heatmap.png\n", path, heatmap.score,
-               (long long)heatmap.windows, a->out, stem);
-        fflush(stdout);
+        unlink(files.partial);
+        print_score(&heatmap, path, &files);
     }
     heatmap_release(&heatmap);
     annotation_release(annotation);
     slide_release(&slide);
     return ok;
+}
+
+/* Before any of them is computed. */
+static bool check_outputs(const struct arguments *a, const char *checkpoint, int count,
+                          char **paths, struct error *err)
+{
+    char *others[] = { (char *)checkpoint, (char *)a->annotation };
+    struct heatmap_files files;
+    if (!output_check_stems(paths, count, err)) return false;
+    for (int i = 0; i < count; i++)
+        if (!heatmap_files_init(&files, a->out, paths[i], err) ||
+            !heatmap_files_check(&files, paths, count, err) ||
+            !heatmap_files_check(&files, others, 2, err))
+            return false;
+    return true;
 }
 
 static bool all_slides(struct checkpoint *checkpoint, const struct session *session,
@@ -95,7 +124,7 @@ static bool all_slides(struct checkpoint *checkpoint, const struct session *sess
 {
     struct model *model = NULL;
     struct predictor predictor = { 0 };
-    bool ok = folder_create(a->out, err) &&
+    bool ok = check_outputs(a, checkpoint->path, count, paths, err) && folder_create(a->out, err) &&
               checkpoint_model(checkpoint, session->backend, a->batch, &model, err) &&
               predictor_init(&predictor, model, a->orientations, err);
     if (ok)

@@ -3,6 +3,8 @@
 
 #include "cli.h"
 #include "micromet/base/config.h"
+#include "micromet/base/output.h"
+#include "micromet/base/text.h"
 #include "micromet/nn/pretrained.h"
 
 struct arguments {
@@ -49,7 +51,7 @@ static bool import(const struct arguments *a, struct pretrained *p, struct error
     const bool strict = !a->strict || pretrained_check_strict(p, err);
     const bool ok = strict && pretrained_write(p, a->out, towers, &head_taken, err);
     pretrained_report(p, towers, ok && head_taken, stdout);
-    if (ok) printf("written       %s\n", a->out);
+    if (ok) printf("written       %s\n", SHOWN(a->out));
     return ok;
 }
 
@@ -64,7 +66,10 @@ static enum exit_code run(void *arguments, int count, char **operands, struct er
         return err->code;
     }
     struct pretrained pretrained;
-    if (!pretrained_open(&pretrained, operands[0], err)) return err->code;
+    if (!output_check(a->out, "name another --out", err) ||
+        !output_check_inputs(a->out, operands, 1, err) ||
+        !pretrained_open(&pretrained, operands[0], err))
+        return err->code;
     const bool ok = import(a, &pretrained, err);
     pretrained_release(&pretrained);
     return ok ? EXIT_CODE_OK : err->code;

@@ -3,9 +3,12 @@
 #include "inspect.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "cli.h"
+#include "micromet/base/file.h"
 #include "micromet/base/log.h"
+#include "micromet/base/output.h"
 #include "micromet/format/weights.h"
 #include "micromet/slide/pack.h"
 
@@ -60,11 +63,42 @@ static bool inspect_file(const struct arguments *a, const char *path, struct err
     }
 }
 
+static bool check_picture(const char *folder, const char *path, const char *ending,
+                          char *const *inputs, int count, struct error *err)
+{
+    char stem[PATH_MAX_BYTES], name[PATH_MAX_BYTES + 16], picture[PATH_MAX_BYTES];
+    path_stem(stem, path);
+    snprintf(name, sizeof name, "%s.%s.png", stem, ending);
+    return path_join(picture, folder, name, err) &&
+           output_check(picture, "give another --out", err) &&
+           output_check_inputs(picture, inputs, count, err);
+}
+
+/* Pictures of slides and packs are named by these. */
+static bool check_outputs(const struct arguments *a, int count, char **paths, struct error *err)
+{
+    static const char *const endings[] = { [FILE_SLIDE] = "inspect", [FILE_PACK] = "contact" };
+    for (int kind = FILE_SLIDE; kind <= FILE_PACK; kind++) {
+        char **of_kind = calloc((size_t)count, sizeof *of_kind);
+        int found = 0;
+        bool ok = of_kind || error_set(err, EXIT_CODE_FAILED, "no memory for a list of files");
+        for (int i = 0; ok && i < count; i++)
+            if (kind_of(paths[i]) == (enum file_kind)kind) of_kind[found++] = paths[i];
+        ok = ok && output_check_stems(of_kind, found, err);
+        for (int i = 0; ok && i < found; i++)
+            ok = check_picture(a->out, of_kind[i], endings[kind], paths, count, err);
+        free(of_kind);
+        if (!ok) return false;
+    }
+    return true;
+}
+
 /* A bad file is reported, and the others are still inspected. */
 static enum exit_code inspect_files(const struct arguments *a, int count, char **paths,
                                     struct error *err)
 {
     int failed = 0;
+    if (!check_outputs(a, count, paths, err)) return err->code;
     for (int i = 0; i < count; i++) {
         struct error reason = { 0 };
         if (i > failed) printf("\n"); /* between reports */

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "micromet/base/text.h"
 #include "micromet/nn/pretrained.h"
 #include "micromet/run/checkpoint.h"
 
@@ -40,8 +41,8 @@ static void print_figure(const char *name, double value, const char *unknown)
 static void print_training(const struct checkpoint *c)
 {
     const struct training_state *state = &c->state;
-    printf("checkpoint    %s, version %d\n", c->path, c->version);
-    printf("written by    %s\n", c->program);
+    printf("checkpoint    %s, version %d\n", SHOWN(c->path), c->version);
+    printf("written by    %s\n", SHOWN(c->program));
     printf("training      step %lld, epoch %lld", (long long)state->step, (long long)state->epoch);
     if (state->examples) printf(" and %lld examples of the next one", (long long)state->examples);
     printf("\n");
@@ -50,7 +51,7 @@ static void print_training(const struct checkpoint *c)
     print_figure("best AUC", state->best_auc, "none: nothing was validated yet");
     if (!isnan(state->best_auc))
         printf("best epoch    %lld, %lld since\n", (long long)state->best_epoch,
-               (long long)state->stale_epochs);
+               (long long)(state->epoch - state->best_epoch));
     print_figure("threshold", state->threshold, "none: nothing was validated yet");
 }
 
@@ -66,9 +67,9 @@ static void print_model(const struct checkpoint *c)
     printf("window        %d px; the central %d px decide the label\n", c->config.data.window,
            c->config.data.center);
     printf("preprocessing %s\n", c->preprocessing);
-    printf("classes       0 %s, 1 %s\n", c->class_names[0], c->class_names[1]);
+    printf("classes       0 %s, 1 %s\n", SHOWN(c->class_names[0]), SHOWN(c->class_names[1]));
     printf("average pools %s padding\n", pool_padding_name(model->pool_padding));
-    printf("freeze        %s\n", model->freeze);
+    printf("freeze        %s\n", SHOWN(model->freeze));
     printf("head          ");
     for (int i = 0; i < model->head_count; i++) printf("%d, ", model->head[i]);
     printf("1\n");

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "micromet/base/size.h"
+#include "micromet/base/text.h"
 #include "micromet/format/image.h"
 #include "micromet/slide/pack.h"
 
@@ -100,13 +101,14 @@ static void print_header(const struct pack *pack)
 {
     const struct pack_header *header = &pack->header;
 
-    printf("pack          %s\n", pack->path);
+    printf("pack          %s\n", SHOWN(pack->path));
     printf("checksum      correct (XXH3-128 of the table %016llx%016llx)\n",
            (unsigned long long)header->table_hash[1], (unsigned long long)header->table_hash[0]);
-    printf("slide         %s, %s, %llu bytes, quickhash %s\n", header->slide_name,
+    printf("slide         %s, %s, %llu bytes, quickhash %s\n", SHOWN(header->slide_name),
            header->label ? "tumor" : "normal", (unsigned long long)header->slide_bytes,
-           header->slide_hash);
-    printf("annotation    %s\n", *header->annotation_name ? header->annotation_name : "none");
+           SHOWN(header->slide_hash));
+    printf("annotation    %s\n",
+           *header->annotation_name ? SHOWN(header->annotation_name) : "none");
     for (int tower = 0; tower < header->tower_count; tower++) {
         printf("tower %d       level %d, downsample %.9g", tower, header->levels[tower],
                header->downsamples[tower]);
@@ -142,7 +144,7 @@ bool inspect_pack(const char *path, const char *out_folder, struct error *err)
               error_set(err, EXIT_CODE_FAILED, "%s: the path is too long", path);
     ok = ok && folder_create(out_folder, err) && path_join(picture, out_folder, name, err) &&
          write_sheet(&pack, picture, err);
-    if (ok) printf("contact sheet %s (tumor on the left)\n", picture);
+    if (ok) printf("contact sheet %s (tumor on the left)\n", SHOWN(picture));
     pack_release(&pack);
     return ok;
 }

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "micromet/base/size.h"
+#include "micromet/base/text.h"
 #include "micromet/report/plot.h"
 #include "micromet/slide/annotation.h"
 #include "micromet/slide/tissue.h"
@@ -42,8 +43,8 @@ static void warn(const char *what)
 
 static void print_slide(const struct slide *slide)
 {
-    printf("slide         %s\n", slide->path);
-    printf("vendor        %s, quickhash %s\n", slide->vendor, slide->quickhash);
+    printf("slide         %s\n", SHOWN(slide->path));
+    printf("vendor        %s, quickhash %s\n", SHOWN(slide->vendor), SHOWN(slide->quickhash));
     for (int i = 0; i < slide->level_count; i++) {
         const struct slide_level *level = &slide->levels[i];
         printf("level %-2d      %lld×%lld px, downsample %.7g", i, (long long)level->width,
@@ -114,7 +115,7 @@ static void compare_areas(const struct overview *overview, double *tumor_on_tiss
 static void print_facts(const char *path, const struct annotation_facts *facts)
 {
     char values[ANNOTATION_TEXT_MAX];
-    printf("annotation    %s\n", path);
+    printf("annotation    %s\n", SHOWN(path));
     if (facts->is_mask) {
         annotation_say_values(facts, values);
         printf("mask          %lld×%lld px, each %.6g×%.6g level-0 px\n", (long long)facts->width,
@@ -175,7 +176,7 @@ static bool write_picture(const struct overview *overview, const char *out_folde
                     overview->tumor_share, (double)slide->levels[0].width / (double)overview->width,
                     slide->mpp_x, err))
         return false;
-    printf("picture       %s\n", path);
+    printf("picture       %s\n", SHOWN(path));
     return true;
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cli.h"
+#include "micromet/base/log.h"
 #include "micromet/base/text.h"
 
 const struct subcommand *const subcommands[] = {
@@ -105,6 +106,6 @@ int main(int argc, char **argv)
         error_set(&err, EXIT_CODE_FAILED, "cannot write to standard output");
         code = EXIT_CODE_FAILED;
     }
-    if (err.message[0]) fprintf(stderr, "micromet: %s\n", err.message);
+    if (err.message[0]) log_error(err.message);
     return code;
 }

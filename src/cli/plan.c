@@ -4,6 +4,7 @@
 
 #include "cli.h"
 #include "micromet/base/size.h"
+#include "micromet/base/text.h"
 #include "micromet/run/gpu_plan.h"
 
 struct arguments {
@@ -88,7 +89,7 @@ static void print_plan(const struct gpu_plan *plan)
     printf("\nconvolutions of all towers: %d, all planned; %d of %d with bias and ReLU in one "
            "kernel; %d need\nsomething around cuDNN's; %d plans were in %s\n",
            plan->count, plan->memory.fusion.fused, plan->memory.fusion.epilogues,
-           plan->memory.fusion.unfused, plan->reused, plan->cache_path);
+           plan->memory.fusion.unfused, plan->reused, SHOWN(plan->cache_path));
     printf(
         "\na step takes at least %.3f ms, %.0f examples/s, bound by %s:\n"
         "  %.3f ms of operations bound by arithmetic, %.3f ms by memory; %d kernels, whose starts "

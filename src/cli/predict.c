@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "cli.h"
+#include "micromet/base/output.h"
 #include "micromet/export/export.h"
 #include "micromet/run/predict_files.h"
 #include "micromet/run/session.h"
@@ -71,6 +72,12 @@ static enum exit_code run(void *arguments, int count, char **operands, struct er
     if (count < 1 || !*a->model)
         error_set(err, EXIT_CODE_USAGE,
                   "predict: give packs or pictures, and --model; see `micromet predict --help`");
+    char *model[] = { (char *)a->model };
+    if (!err->code && *a->out &&
+        (!output_check(a->out, "give another --out", err) ||
+         !output_check_inputs(a->out, operands, count, err) ||
+         !output_check_inputs(a->out, model, 1, err)))
+        return err->code;
     if (err->code || !open_model(&checkpoint, a->model, err)) return err->code;
     session_accept_any_backend(&checkpoint.config.compute, a->threads);
     if (session_init(&session, &checkpoint.config.compute, checkpoint.config.data.level_count, 0,

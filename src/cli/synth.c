@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "micromet/base/log.h"
+#include "micromet/base/output.h"
 #include "micromet/base/random.h"
 #include "micromet/base/thread.h"
 #include "micromet/slide/manifest.h"
@@ -113,7 +114,8 @@ static bool write_folder(struct batch *batch, struct error *err)
     double started = clock_seconds();
     int64_t files = 2 * batch->wanted->tumor_slides +
                     batch->wanted->normal_slides; /* slides and masks */
-    if (!folder_create(batch->folder, err) || !path_join(path, batch->folder, "slides.csv", err) ||
+    if (!path_join(path, batch->folder, "slides.csv", err) ||
+        !output_check(path, "name another folder", err) || !folder_create(batch->folder, err) ||
         !atomic_file_open(&file, path, err))
         return false;
     batch->manifest = file.stream;

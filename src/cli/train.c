@@ -1,7 +1,9 @@
 /* micromet train: trains a model, or resumes a run. */
+#include <math.h>
 #include <stdio.h>
 
 #include "cli.h"
+#include "micromet/base/text.h"
 #include "micromet/run/train.h"
 
 struct arguments {
@@ -36,9 +38,12 @@ static enum exit_code run(void *arguments, int count, char **operands, struct er
     }
     if (!config_load(&config, operands[0], count - 1, operands + 1, err)) return err->code;
     if (!train_run(&config, &options, &result, err)) return err->code;
-    if (!a->dry_run)
-        printf("%s: best validation AUC %.4f, %s\n", config.name, result.best_auc,
-               result.best_path);
+    if (a->dry_run) return result.code;
+    if (isnan(result.best_auc))
+        printf("%s: stopped before the first validation\n", SHOWN(config.name));
+    else
+        printf("%s: best validation AUC %.4f, %s\n", SHOWN(config.name), result.best_auc,
+               SHOWN(result.best_path));
     return result.code;
 }
 

@@ -13,6 +13,8 @@
 #include "export_parts.h"
 #include "export_torchscript.h"
 #include "micromet/base/log.h"
+#include "micromet/base/output.h"
+#include "micromet/base/text.h"
 
 enum { TRITON_BATCH_MAX = 64, TRITON_DELAY_US = 1000 };
 
@@ -51,6 +53,10 @@ static bool plan_safetensors(struct job *job, const char *path, struct error *er
     const size_t length = strlen(path), cut = sizeof suffix - 1;
     if (length <= cut || strcmp(path + length - cut, suffix) != 0)
         return error_set(err, EXIT_CODE_USAGE, "%s: name a file that ends in %s", path, suffix);
+    if (!text_is_utf8(path_name(path)))
+        return error_set(err, EXIT_CODE_USAGE,
+                         "%s: the Python module could not name this file: its name is not UTF-8",
+                         path);
     snprintf(module, sizeof module, "%.*s.py", (int)(length - cut), path);
     return plan_file(job, module, NULL, err) && plan_file(job, path, NULL, err);
 }
@@ -205,6 +211,11 @@ static const struct {
  * interrupted, what remains must not look complete. */
 static bool make_room(const struct job *job, bool force, struct error *err)
 {
+    char *checkpoint[] = { job->checkpoint->path };
+    for (int i = job->path_count - 1; i >= 0; i--)
+        if (!output_check(job->paths[i], "name another output with -o", err) ||
+            !output_check_inputs(job->paths[i], checkpoint, 1, err))
+            return false;
     for (int i = job->path_count - 1; i >= 0; i--) {
         if (!file_exists(job->paths[i])) continue;
         if (!force)

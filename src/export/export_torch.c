@@ -6,6 +6,7 @@
 
 #include "export_module.h"
 #include "export_parts.h"
+#include "micromet/format/json.h"
 
 static const char optimizer_prefix[] = "optimizer.", placeholder[] = "@MODEL@\n";
 
@@ -66,12 +67,22 @@ static void put_numbers(FILE *stream, const char *name, const double *values, in
     fprintf(stream, "%s)  # %s\n", count == 1 ? "," : "", comment);
 }
 
+/* A line with a string of JSON, which is one of Python too. */
+static void put_string(FILE *stream, const char *text)
+{
+    json_t *string = json_name(text);
+    json_dumpf(string, stream, JSON_ENCODE_ANY);
+    json_decref(string);
+    fputc('\n', stream);
+}
+
 static void put_figures(FILE *stream, const struct checkpoint *c, const struct export_facts *facts,
                         const char *weights)
 {
     const struct config *config = &c->config;
     const int towers = config->data.level_count;
-    fprintf(stream, "WEIGHTS = \"%s\"\n", weights);
+    fputs("WEIGHTS = ", stream);
+    put_string(stream, weights);
     fprintf(stream, "CLASS_NAMES = (\"normal\", \"tumor\")\n");
     if (isnan(c->state.threshold))
         fprintf(stream, "THRESHOLD = None  # training chose none\n");

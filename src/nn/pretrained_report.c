@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "micromet/base/text.h"
 #include "pretrained_parts.h"
 
 static const char *const use_names[USES] = {
@@ -46,7 +47,7 @@ static void print_ignored(const struct pretrained *p, bool head_taken, FILE *str
     for (int use = 0; use < USES; use++) {
         if (p->uses[use] == 0 || !use_names[use]) continue;
         fprintf(stream, "%s%d %s", shown++ ? ", " : "", p->uses[use], use_names[use]);
-        if (use == USE_OTHER) fprintf(stream, " ('%.80s' first)", p->other);
+        if (use == USE_OTHER) fprintf(stream, " ('%.80s' first)", SHOWN(p->other));
     }
     if (p->uses[USE_HEAD] > 0 && !head_taken)
         fprintf(stream, "%s%d of its head", shown++ ? ", " : "", p->uses[USE_HEAD]);
@@ -68,8 +69,9 @@ static void print_towers(const struct pretrained *p, int towers, FILE *stream)
 
 void pretrained_report(const struct pretrained *p, int towers, bool head_taken, FILE *stream)
 {
-    fprintf(stream, "weights       %s\n", p->path);
-    fprintf(stream, "format        %s, %s\n", weights_format_name(p->weights.format), origin(p));
+    fprintf(stream, "weights       %s\n", SHOWN(p->path));
+    fprintf(stream, "format        %s, %s\n", weights_format_name(p->weights.format),
+            SHOWN(origin(p)));
     fprintf(stream, "matched       %s\n", matching_text(p));
     fprintf(stream, "taken         %d arrays, %" PRId64 " values, of %d tower%s\n",
             p->uses[USE_TOWER], tower_values(p), p->towers, p->towers == 1 ? "" : "s");

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "micromet/base/size.h"
+#include "micromet/base/text.h"
 #include "pretrained_parts.h"
 
 enum { NAME_BYTES = 128 };
@@ -100,11 +101,12 @@ bool pretrained_write(const struct pretrained *p, const char *path, int towers, 
     /* Facts about head and levels in a file of ours remain true only for the same towers. */
     static const char *const carried[] = { "towers", "class_names", "threshold", "precision" };
     const bool same = pretrained_same_towers(p, towers);
+    char source[TEXT_SHOWN_MAX];
     const char *metadata[2 * (8 + COUNT_OF(carried)) + 1] = {
         "format",        "micromet weights",
         "version",       "1",
         "program",       ("micromet " MICROMET_VERSION " " MICROMET_GIT),
-        "source",        path_name(p->path),
+        "source",        text_utf8(source, path_name(p->path)),
         "source_format", weights_format_name(p->weights.format),
         "preprocessing", MODEL_PREPROCESSING,
         "pool_padding",  pool_padding_name(p->pool_padding),

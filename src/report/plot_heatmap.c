@@ -127,7 +127,13 @@ static void draw_legend(struct picture *picture, double threshold)
         cairo_stroke(cairo);
         canvas_text(canvas, x + BAR + 16, y + 8, style, label);
     }
-    if (threshold >= 0 && threshold <= 1) draw_threshold(canvas, x, top + height * (1 - threshold));
+    if (!(threshold >= 0 && threshold <= 1)) return;
+    char label[32];
+    draw_threshold(canvas, x, top + height * (1 - threshold));
+    snprintf(label, sizeof label, "threshold %.3f", threshold);
+    style.size = 19;
+    canvas_text(canvas, x - 16, top + height + 36, style, label);
+    canvas_text(canvas, x - 16, top + height + 60, style, "of one window");
 }
 
 bool plot_heatmap(const char *path, const struct plot_heatmap *heatmap, struct error *err)
@@ -135,11 +141,11 @@ bool plot_heatmap(const char *path, const struct plot_heatmap *heatmap, struct e
     CHECK(heatmap->thumbnail_downsample > 0 && heatmap->step_level0 > 0);
     CHECK(heatmap->columns > 0 && heatmap->rows > 0);
     char subtitle[128] = "";
-    if (!isnan(heatmap->score))
-        snprintf(subtitle, sizeof subtitle, "slide score %.3f", heatmap->score);
-    if (!isnan(heatmap->threshold))
-        snprintf(subtitle + strlen(subtitle), sizeof subtitle - strlen(subtitle),
-                 "%sthreshold %.3f", *subtitle ? "   ·   " : "", heatmap->threshold);
+    if (isnan(heatmap->score))
+        snprintf(subtitle, sizeof subtitle, "no score: no window is tissue");
+    else
+        snprintf(subtitle, sizeof subtitle, "slide score %.3f, the largest of all windows",
+                 heatmap->score);
     struct picture picture;
     if (!picture_init(&picture, heatmap->title, subtitle, heatmap->thumbnail, heatmap->width,
                       heatmap->height, PICTURE_GRAY, LEGEND_WIDTH, err))

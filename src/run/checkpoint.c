@@ -17,9 +17,11 @@ struct state_field {
     const char *name;
     size_t offset;
     enum { FIELD_INT64, FIELD_INT32, FIELD_DOUBLE } type;
+    const char
+        *instead; /* whose value a file without this field gives it; NULL = it must be there */
 };
 
-#define FIELD(name, type) #name, offsetof(struct training_state, name), type
+#define FIELD(name, type) #name, offsetof(struct training_state, name), type, NULL
 static const struct state_field state_fields[] = {
     { FIELD(step, FIELD_INT64) },
     { FIELD(epoch, FIELD_INT64) },
@@ -27,6 +29,8 @@ static const struct state_field state_fields[] = {
     { FIELD(best_epoch, FIELD_INT64) },
     { FIELD(stale_epochs, FIELD_INT64) },
     { FIELD(best_auc, FIELD_DOUBLE) },
+    /* earlier programs took only such gains for the best */
+    { "patience_auc", offsetof(struct training_state, patience_auc), FIELD_DOUBLE, "best_auc" },
     { FIELD(threshold, FIELD_DOUBLE) },
     { FIELD(loss_sum, FIELD_DOUBLE) },
     { FIELD(schedule.plateau_rate, FIELD_DOUBLE) },
@@ -35,6 +39,20 @@ static const struct state_field state_fields[] = {
 };
 #undef FIELD
 enum { STATE_FIELDS = COUNT_OF(state_fields) };
+
+bool training_state_judge(struct training_state *state, double auc, double min_delta)
+{
+    const bool better = isnan(state->best_auc) || auc > state->best_auc;
+    const bool gained = isnan(state->patience_auc) || auc > state->patience_auc + min_delta;
+    state->epoch++;
+    state->stale_epochs = gained ? 0 : state->stale_epochs + 1;
+    if (gained) state->patience_auc = auc;
+    if (better) {
+        state->best_auc = auc;
+        state->best_epoch = state->epoch;
+    }
+    return better;
+}
 
 static char *state_text(const struct training_state *state)
 {
@@ -65,6 +83,7 @@ static bool state_parse(const char *text, const char *path, struct training_stat
     for (int i = 0; i < STATE_FIELDS && ok; i++) {
         const struct state_field *f = &state_fields[i];
         const json_t *value = json_object_get(object, f->name);
+        if (!value && f->instead) value = json_object_get(object, f->instead);
         char *at = (char *)state + f->offset;
         ok = f->type == FIELD_DOUBLE ? json_is_string(value) : json_is_integer(value);
         if (!ok) break;

@@ -116,6 +116,8 @@ static bool add_map(struct evaluation *evaluation, const struct manifest_row *ro
     }
     ok = ok && evaluation_add(evaluation, row->slide, row->label, windows, probabilities, count,
                               background, err);
+    if (ok && count == 0)
+        log_warning("%s: no window of it is tissue (data.tissue): it has no score", row->slide);
     free(windows);
     free(probabilities);
     return ok;
@@ -213,7 +215,9 @@ static bool run(struct evaluator *e, struct error *err)
                         config->data.reader_threads, err) &&
            checkpoint_model(e->checkpoint, e->session.backend, e->options->batch, &e->model, err) &&
            (e->options->whole_slides ? evaluate_slides(e, err) : evaluate_windows(e, err)) &&
-           evaluation_finish(e->evaluation, err);
+           evaluation_finish(e->evaluation, err) &&
+           (!e->options->whole_slides || e->options->split != SPLIT_VALIDATION ||
+            evaluation_choose_slide_threshold(e->evaluation, err));
 }
 
 bool evaluate_run(struct evaluation *evaluation, struct checkpoint *checkpoint,

@@ -15,6 +15,7 @@ void evaluation_init(struct evaluation *evaluation, double threshold)
         .threshold = stored ? threshold : threshold_without_choice,
         .threshold_stored = stored,
         .slide_auc = NAN,
+        .slide_threshold = NAN,
     };
 }
 
@@ -55,13 +56,14 @@ bool evaluation_add(struct evaluation *evaluation, const char *path, int label,
         .first = e->count,
         .count = count,
         .background = { background[0], background[1] },
+        .score = NAN,
     };
     snprintf(slide->path, sizeof slide->path, "%s", path);
     for (int64_t i = 0; i < count; i++) {
         e->windows[e->count + i] = windows[i];
         e->probabilities[e->count + i] = probabilities[i];
         e->labels[e->count + i] = windows[i].label;
-        if (probabilities[i] > slide->score) slide->score = probabilities[i];
+        slide->score = fmax(slide->score, probabilities[i]); /* the number, if the other is NaN */
     }
     e->count = total;
     return true;
@@ -104,16 +106,44 @@ static bool measure_all(const float *probabilities, const uint8_t *labels, int64
     return ok;
 }
 
+/* The scores of the slides that have one, (*count). The caller frees both arrays, on failure
+ * too. */
+static bool list_scores(const struct evaluation *e, float **scores, uint8_t **labels,
+                        int64_t *count, struct error *err)
+{
+    *scores = calloc((size_t)e->slide_count + 1, sizeof **scores);
+    *labels = calloc((size_t)e->slide_count + 1, 1);
+    *count = 0;
+    if (!*scores || !*labels) return error_set(err, EXIT_CODE_FAILED, "no memory for slide scores");
+    for (int i = 0; i < e->slide_count; i++) {
+        if (isnan(e->slides[i].score)) continue;
+        (*scores)[*count] = (float)e->slides[i].score;
+        (*labels)[(*count)++] = e->slides[i].label != 0;
+    }
+    return true;
+}
+
 static bool measure_scores(struct evaluation *e, struct error *err)
 {
-    float *scores = calloc((size_t)e->slide_count + 1, sizeof *scores);
-    uint8_t *labels = calloc((size_t)e->slide_count + 1, 1);
-    bool ok = (scores && labels) || error_set(err, EXIT_CODE_FAILED, "no memory for slide scores");
-    for (int i = 0; ok && i < e->slide_count; i++) {
-        scores[i] = (float)e->slides[i].score;
-        labels[i] = e->slides[i].label != 0;
-    }
-    ok = ok && metrics_auc(scores, labels, e->slide_count, &e->slide_auc, err);
+    float *scores;
+    uint8_t *labels;
+    int64_t count;
+    const bool ok = list_scores(e, &scores, &labels, &count, err) &&
+                    metrics_auc(scores, labels, count, &e->slide_auc, err);
+    e->unscored_slides = e->slide_count - (int)count;
+    free(scores);
+    free(labels);
+    return ok;
+}
+
+bool evaluation_choose_slide_threshold(struct evaluation *e, struct error *err)
+{
+    float *scores;
+    uint8_t *labels;
+    int64_t count;
+    if (isnan(e->slide_auc)) return true; /* scores of one class */
+    const bool ok = list_scores(e, &scores, &labels, &count, err) &&
+                    metrics_choose_threshold(scores, labels, count, &e->slide_threshold, err);
     free(scores);
     free(labels);
     return ok;
@@ -131,6 +161,7 @@ bool evaluation_finish(struct evaluation *evaluation, struct error *err)
             !measure_all(probabilities, labels, s->count, s->background, e->threshold,
                          &s->with_background, err))
             return error_prefix(err, "%s", s->path);
+        if (s->count == 0) continue; /* nothing of this slide was shown to the model */
         for (int label = 0; label <= 1; label++) background[label] += s->background[label];
     }
     return measure(e->probabilities, e->labels, e->count, e->threshold, &e->overall, err) &&

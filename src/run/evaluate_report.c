@@ -1,13 +1,15 @@
 /* Reports of an evaluation: a table for a stream, JSON, CSV and two curves. One table names the
  * metrics of a row, for both the printed table and JSON. */
 #include <errno.h>
-#include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "finished_maps.h"
+#include "micromet/base/output.h"
 #include "micromet/base/size.h"
+#include "micromet/base/text.h"
+#include "micromet/format/json.h"
 #include "micromet/report/plot.h"
 #include "micromet/run/evaluate.h"
 
@@ -33,6 +35,14 @@ static double figure_of(const struct evaluation_row *row, const struct figure *f
 
 /* --- table ------------------------------------------------------------------------------------ */
 
+static void print_figure(FILE *stream, double value)
+{
+    if (isnan(value))
+        fprintf(stream, " %7s", "-");
+    else
+        fprintf(stream, " %7.4f", value);
+}
+
 static void print_row(FILE *stream, int name_width, const char *name, const char *label,
                       const struct evaluation_row *row)
 {
@@ -40,11 +50,7 @@ static void print_row(FILE *stream, int name_width, const char *name, const char
             (long long)row->tumor_count);
     for (int i = 0; i < FIGURES; i++) {
         const double value = figure_of(row, &figures[i]);
-        if (!figures[i].column) continue;
-        if (isnan(value))
-            fprintf(stream, " %7s", "-");
-        else
-            fprintf(stream, " %7.4f", value);
+        if (figures[i].column) print_figure(stream, value);
     }
 }
 
@@ -60,18 +66,19 @@ static void print_table(const struct evaluation *e, bool whole_slides, FILE *str
     static const char all[] = "with background";
     int width = (int)strlen(all);
     for (int i = 0; i < e->slide_count; i++) {
-        const int length = (int)strlen(path_name(e->slides[i].path));
+        const int length = (int)strlen(SHOWN(path_name(e->slides[i].path)));
         width = length > width ? length : width;
     }
     fprintf(stream, "%-*s  %-6s %9s %9s", width, "slide", "label", "windows", "tumor");
     for (int i = 0; i < FIGURES; i++)
         if (figures[i].column) fprintf(stream, " %7s", figures[i].column);
-    fprintf(stream, " %7s\n", "score");
+    fprintf(stream, " %7s\n", whole_slides ? "score" : "largest");
     for (int i = 0; i < e->slide_count; i++) {
         const struct evaluation_slide *slide = &e->slides[i];
-        print_row(stream, width, path_name(slide->path), slide->label ? "tumor" : "normal",
+        print_row(stream, width, SHOWN(path_name(slide->path)), slide->label ? "tumor" : "normal",
                   &slide->windows);
-        fprintf(stream, " %7.4f\n", slide->score);
+        print_figure(stream, slide->score);
+        fputc('\n', stream);
     }
     print_row(stream, width, whole_slides ? "tissue" : "overall", "", &e->overall);
     fputc('\n', stream);
@@ -80,13 +87,31 @@ static void print_table(const struct evaluation *e, bool whole_slides, FILE *str
     fputc('\n', stream);
 }
 
+static void print_scores(const struct evaluation *e, bool whole_slides, FILE *stream)
+{
+    if (!isnan(e->slide_auc) && whole_slides)
+        fprintf(stream, "slides: AUC %.4f of their scores, the largest probability of each\n",
+                e->slide_auc);
+    if (!isnan(e->slide_auc) && !whole_slides)
+        fprintf(stream,
+                "slides: AUC %.4f of the largest probability among each one's sampled windows; "
+                "scores of whole slides, as heatmap gives them, need --whole-slides\n",
+                e->slide_auc);
+    if (!isnan(e->slide_threshold))
+        fprintf(stream, "slides: threshold %.4f of their scores, chosen on these\n",
+                e->slide_threshold);
+    if (e->unscored_slides)
+        fprintf(stream, "no tissue, no score: %d slide%s left out of all figures\n",
+                e->unscored_slides, e->unscored_slides > 1 ? "s" : "");
+}
+
 void evaluation_print(const struct evaluation *evaluation, const struct checkpoint *checkpoint,
                       const struct evaluate_options *options, FILE *stream)
 {
     const struct evaluation *e = evaluation;
     fprintf(stream, "%s: step %lld, epoch %lld; %s slides, %s, %d orientation%s\n",
-            checkpoint->path, (long long)checkpoint->state.step, (long long)checkpoint->state.epoch,
-            split_name(options->split),
+            SHOWN(checkpoint->path), (long long)checkpoint->state.step,
+            (long long)checkpoint->state.epoch, split_name(options->split),
             options->whole_slides ? "every tissue window" : "the windows of the dataset",
             options->orientations, options->orientations > 1 ? "s" : "");
     fprintf(stream, "threshold %.4f, %s\n\n", e->threshold,
@@ -97,17 +122,11 @@ void evaluation_print(const struct evaluation *evaluation, const struct checkpoi
     print_confusion(stream, options->whole_slides ? "tissue" : "overall", &e->overall.at.confusion);
     if (options->whole_slides)
         print_confusion(stream, "with background", &e->overall_with_background.at.confusion);
-    if (!isnan(e->slide_auc))
-        fprintf(stream, "slides: AUC %.4f of the largest probability of each\n", e->slide_auc);
+    print_scores(e, options->whole_slides, stream);
     if (e->bad_slides) fprintf(stream, "%d slides could not be used\n", e->bad_slides);
 }
 
 /* --- JSON ------------------------------------------------------------------------------------- */
-
-static json_t *number(double value)
-{
-    return isnan(value) ? json_null() : json_real(value);
-}
 
 static json_t *row_object(const struct evaluation_row *row)
 {
@@ -115,7 +134,7 @@ static json_t *row_object(const struct evaluation_row *row)
     json_t *object = json_pack("{s:I, s:I}", "count", (json_int_t)row->count, "tumor",
                                (json_int_t)row->tumor_count);
     for (int i = 0; i < FIGURES; i++)
-        json_object_set_new(object, figures[i].name, number(figure_of(row, &figures[i])));
+        json_object_set_new(object, figures[i].name, json_number(figure_of(row, &figures[i])));
     json_object_set_new(
         object, "confusion",
         json_pack("{s:I, s:I, s:I, s:I}", "true_positive", (json_int_t)c->true_positive,
@@ -124,46 +143,60 @@ static json_t *row_object(const struct evaluation_row *row)
     return object;
 }
 
+/* The largest probability of sampled windows is no score of a slide. */
+static const struct {
+    const char *score, *auc;
+} score_names[] = {
+    [false] = { "largest_of_samples", "largest_of_samples_auc" }, [true] = { "score", "slide_auc" }
+};
+
 static json_t *slide_object(const struct evaluation_slide *slide, bool whole_slides)
 {
-    json_t *object = json_pack("{s:s, s:s, s:f, s:o}", "slide", slide->path, "label",
-                               slide->label ? "tumor" : "normal", "score", slide->score, "windows",
-                               row_object(&slide->windows));
+    json_t *object = json_pack("{s:o, s:s, s:o, s:o}", "slide", json_name(slide->path), "label",
+                               slide->label ? "tumor" : "normal", score_names[whole_slides].score,
+                               json_number(slide->score), "windows", row_object(&slide->windows));
     if (whole_slides)
         json_object_set_new(object, "with_background", row_object(&slide->with_background));
     return object;
 }
 
+/* What was evaluated. The folder of an evaluation is that of these inputs. */
+static json_t *inputs_object(const struct checkpoint *checkpoint,
+                             const struct evaluate_options *options)
+{
+    const struct config_data *data = &checkpoint->config.data;
+    return json_pack("{s:o, s:o, s:s, s:s}", "checkpoint", json_path(checkpoint->path), "manifest",
+                     json_name(data->manifest), "split", split_name(options->split), "windows_of",
+                     options->whole_slides               ? "whole_slides"
+                     : data->source == DATA_SOURCE_PACKS ? "packs"
+                                                         : "slides");
+}
+
 static void describe(json_t *object, const struct evaluation *e,
                      const struct checkpoint *checkpoint, const struct evaluate_options *options)
 {
-    const struct config_data *data = &checkpoint->config.data;
-    const int stride = options->stride > 0 ? options->stride : data->stride;
-    json_object_set_new(object, "checkpoint", json_string(checkpoint->path));
-    json_object_set_new(object, "program", json_string(checkpoint->program));
+    const int stride = options->stride > 0 ? options->stride : checkpoint->config.data.stride;
+    json_object_set_new(object, "program", json_name(checkpoint->program));
     json_object_set_new(object, "step", json_integer(checkpoint->state.step));
     json_object_set_new(object, "epoch", json_integer(checkpoint->state.epoch));
-    json_object_set_new(object, "manifest", json_string(data->manifest));
-    json_object_set_new(object, "split", json_string(split_name(options->split)));
-    json_object_set_new(object, "windows_of",
-                        json_string(options->whole_slides               ? "whole_slides"
-                                    : data->source == DATA_SOURCE_PACKS ? "packs"
-                                                                        : "slides"));
     json_object_set_new(object, "stride", json_integer(stride));
     json_object_set_new(object, "orientations", json_integer(options->orientations));
-    json_object_set_new(object, "threshold", number(e->threshold));
+    json_object_set_new(object, "threshold", json_number(e->threshold));
     json_object_set_new(object, "threshold_from",
                         json_string(e->threshold_stored ? "validation" : "default"));
     json_object_set_new(object, "bad_slides", json_integer(e->bad_slides));
+    json_object_set_new(object, "slides_without_windows", json_integer(e->unscored_slides));
 }
 
 char *evaluation_json(const struct evaluation *evaluation, const struct checkpoint *checkpoint,
                       const struct evaluate_options *options)
 {
     const struct evaluation *e = evaluation;
-    json_t *object = json_object(), *slides = json_array();
+    json_t *object = inputs_object(checkpoint, options), *slides = json_array();
     describe(object, e, checkpoint, options);
-    json_object_set_new(object, "slide_auc", number(e->slide_auc));
+    json_object_set_new(object, score_names[options->whole_slides].auc, json_number(e->slide_auc));
+    if (options->whole_slides)
+        json_object_set_new(object, "slide_threshold", json_number(e->slide_threshold));
     json_object_set_new(object, "windows", row_object(&e->overall));
     if (options->whole_slides)
         json_object_set_new(object, "with_background", row_object(&e->overall_with_background));
@@ -177,21 +210,6 @@ char *evaluation_json(const struct evaluation *evaluation, const struct checkpoi
 
 /* --- files ------------------------------------------------------------------------------------ */
 
-/* A field of CSV, quoted if necessary (RFC 4180). */
-static void put_field(FILE *stream, const char *text)
-{
-    if (!text[strcspn(text, ",\"\r\n")]) {
-        fputs(text, stream);
-        return;
-    }
-    fputc('"', stream);
-    for (; *text; text++) {
-        if (*text == '"') fputc('"', stream);
-        fputc(*text, stream);
-    }
-    fputc('"', stream);
-}
-
 static bool write_predictions(const struct evaluation *e, const char *path, struct error *err)
 {
     struct atomic_file file;
@@ -200,7 +218,7 @@ static bool write_predictions(const struct evaluation *e, const char *path, stru
     for (int s = 0; s < e->slide_count; s++) {
         const struct evaluation_slide *slide = &e->slides[s];
         for (int64_t i = slide->first; i < slide->first + slide->count; i++) {
-            put_field(file.stream, path_name(slide->path));
+            text_print_csv(file.stream, path_name(slide->path));
             fprintf(file.stream, ",%d,%d,%d,%.9g\n", e->windows[i].x_level0, e->windows[i].y_level0,
                     e->labels[i] != 0, e->probabilities[i]);
         }
@@ -225,23 +243,51 @@ static bool write_curves(const struct evaluation *e, const char *title, const ch
     return ok;
 }
 
+enum { FILES = 4 };
+static const char *const file_names[FILES] = { "evaluation.json", "predictions.csv", "roc.png",
+                                               "precision_recall.png" };
+
+bool evaluation_check_outputs(const struct checkpoint *checkpoint,
+                              const struct evaluate_options *options, const char *folder,
+                              struct error *err)
+{
+    char path[PATH_MAX_BYTES];
+    bool ok = true;
+    for (int i = FILES - 1; ok && i >= 0; i--)
+        ok = path_join(path, folder, file_names[i], err) &&
+             output_check(path, "give another --out", err);
+    if (!ok) return false;
+    json_t *earlier = json_read_object(path), *wanted = inputs_object(checkpoint, options);
+    const char *key;
+    json_t *value;
+    json_object_foreach(wanted, key, value)
+    {
+        const char *other = json_string_value(json_object_get(earlier, key));
+        if (!other || strcmp(other, json_string_value(value)) == 0) continue;
+        ok = error_set(err, EXIT_CODE_USAGE,
+                       "%.300s: holds another evaluation (%s is %.300s there, and %.300s here); "
+                       "give another --out, or remove it",
+                       path, key, other, json_string_value(value));
+    }
+    json_decref(earlier);
+    json_decref(wanted);
+    return ok;
+}
+
 bool evaluation_write(const struct evaluation *evaluation, const struct checkpoint *checkpoint,
                       const struct evaluate_options *options, const char *folder, struct error *err)
 {
-    char json[PATH_MAX_BYTES], csv[PATH_MAX_BYTES];
-    char roc[PATH_MAX_BYTES], precision_recall[PATH_MAX_BYTES], title[256];
+    char paths[FILES][PATH_MAX_BYTES], title[256];
     snprintf(title, sizeof title, "%s, %s%s", checkpoint->config.name, split_name(options->split),
              options->whole_slides ? ", whole slides" : "");
-    if (!folder_create(folder, err) || !path_join(json, folder, "evaluation.json", err) ||
-        !path_join(csv, folder, "predictions.csv", err) ||
-        !path_join(roc, folder, "roc.png", err) ||
-        !path_join(precision_recall, folder, "precision_recall.png", err))
-        return false;
+    if (!folder_create(folder, err)) return false;
+    for (int i = 0; i < FILES; i++)
+        if (!path_join(paths[i], folder, file_names[i], err)) return false;
     char *text = evaluation_json(evaluation, checkpoint, options);
-    if (!text) return error_set(err, EXIT_CODE_FAILED, "no memory for %s", json);
-    const bool ok = write_predictions(evaluation, csv, err) &&
-                    write_curves(evaluation, title, roc, precision_recall, err) &&
-                    file_write_atomic(json, text, strlen(text), err);
+    if (!text) return error_set(err, EXIT_CODE_FAILED, "no memory for %s", paths[0]);
+    const bool ok = write_predictions(evaluation, paths[1], err) &&
+                    write_curves(evaluation, title, paths[2], paths[3], err) &&
+                    file_write_atomic(paths[0], text, strlen(text), err);
     if (ok && options->whole_slides && options->folder) finished_maps_remove(options->folder);
     free(text);
     return ok;

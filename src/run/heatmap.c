@@ -264,11 +264,13 @@ static int64_t count_set(const uint8_t *flags, int64_t count)
 
 void heatmap_summarise(struct heatmap *heatmap)
 {
+    heatmap->windows = 0;
+    heatmap->score = NAN;
     for (int64_t i = 0; i < heatmap->grid.rows * heatmap->grid.columns; i++) {
         const float p = heatmap->probabilities[i];
         if (isnan(p)) continue;
         heatmap->windows++;
-        heatmap->score = p > heatmap->score ? p : heatmap->score;
+        heatmap->score = fmax(heatmap->score, p); /* the number, if the other one is NaN */
     }
 }
 

@@ -3,11 +3,84 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "micromet/base/output.h"
+#include "micromet/base/size.h"
 #include "micromet/format/image.h"
+#include "micromet/format/json.h"
 #include "micromet/report/plot.h"
 #include "micromet/run/heatmap.h"
 
 enum { PICTURE_SIDE_PX = 1600 };
+
+static bool name_file(char path[PATH_MAX_BYTES], const char *folder, const char *stem,
+                      const char *ending, struct error *err)
+{
+    char name[PATH_MAX_BYTES + 16];
+    snprintf(name, sizeof name, "%s.heatmap.%s", stem, ending);
+    return path_join(path, folder, name, err);
+}
+
+bool heatmap_files_init(struct heatmap_files *files, const char *folder, const char *slide,
+                        struct error *err)
+{
+    char stem[PATH_MAX_BYTES];
+    path_stem(stem, slide);
+    return name_file(files->tiff, folder, stem, "tif", err) &&
+           name_file(files->picture, folder, stem, "png", err) &&
+           name_file(files->json, folder, stem, "json", err) &&
+           name_file(files->partial, folder, stem, "partial", err);
+}
+
+bool heatmap_files_check(const struct heatmap_files *files, char *const *inputs, int count,
+                         struct error *err)
+{
+    const char *const paths[] = { files->json, files->tiff, files->picture, files->partial };
+    for (size_t i = 0; i < COUNT_OF(paths); i++)
+        if (!output_check(paths[i], "give another --out", err) ||
+            !output_check_inputs(paths[i], inputs, count, err))
+            return false;
+    return true;
+}
+
+static void checkpoint_hash(char text[17], const struct checkpoint *checkpoint)
+{
+    snprintf(text, 17, "%016llx", (unsigned long long)checkpoint->identity);
+}
+
+/* Whether a map was drawn from another file: under this path there may be a new content, and this
+ * content may have moved. */
+static bool is_of_another(const json_t *map, const char *path_key, const char *path,
+                          const char *hash_key, const char *hash)
+{
+    const char *its_path = json_string_value(json_object_get(map, path_key));
+    const char *its_hash = json_string_value(json_object_get(map, hash_key));
+    json_t *own_path = json_path(path);
+    const bool other = its_path && its_hash && strcmp(its_hash, hash) != 0 &&
+                       strcmp(its_path, json_string_value(own_path)) != 0;
+    json_decref(own_path);
+    return other;
+}
+
+bool heatmap_files_check_earlier(const struct heatmap_files *files,
+                                 const struct checkpoint *checkpoint, const struct slide *slide,
+                                 struct error *err)
+{
+    json_t *map = json_read_object(files->json);
+    char hash[17];
+    checkpoint_hash(hash, checkpoint);
+    const bool slide_differs = is_of_another(map, "slide_path", slide->path, "slide_hash",
+                                             slide->quickhash);
+    const bool model_differs = is_of_another(map, "checkpoint", checkpoint->path, "checkpoint_hash",
+                                             hash);
+    if (slide_differs || model_differs)
+        error_set(
+            err, EXIT_CODE_FAILED,
+            "%.300s: %.300s is there already, of another %s, %.300s; give another --out",
+            slide->path, files->json, slide_differs ? "slide of this name" : "checkpoint",
+            json_string_value(json_object_get(map, slide_differs ? "slide_path" : "checkpoint")));
+    json_decref(map);
+    return !slide_differs && !model_differs;
+}
 
 /* Geometry to overlay the map on the slide: the pixel (column, row) is the window centred at
  * (origin + column*step, origin + row*step) in level-0 pixels. */
@@ -15,16 +88,19 @@ static json_t *facts(const struct heatmap *heatmap, const struct checkpoint *che
                      const struct slide *slide)
 {
     const struct grid *grid = &heatmap->grid;
-    char stem[PATH_MAX_BYTES];
+    char stem[PATH_MAX_BYTES], hash[17];
     path_stem(stem, slide->path);
+    checkpoint_hash(hash, checkpoint);
     return json_pack(
-        "{s:s, s:s, s:I, s:s, s:f, s:f, s:I, s:{s:I, s:I}, s:{s:I, s:I}, s:f, s:f}", "slide", stem,
-        "slide_hash", slide->quickhash, "checkpoint_step", (json_int_t)checkpoint->state.step,
-        "program", checkpoint->program, "score", heatmap->score, "threshold",
-        isnan(checkpoint->state.threshold) ? -1.0 : checkpoint->state.threshold, "windows",
-        (json_int_t)heatmap->windows, "origin_level0", "x", (json_int_t)grid->origin_x, "y",
-        (json_int_t)grid->origin_y, "size", "columns", (json_int_t)grid->columns, "rows",
-        (json_int_t)grid->rows, "step_level0", grid->step, "um_per_level0_px", slide->mpp_x);
+        "{s:o, s:o, s:s, s:o, s:s, s:I, s:o, s:o, s:o, s:I, s:{s:I, s:I}, s:{s:I, s:I}, s:f, s:f}",
+        "slide", json_name(stem), "slide_path", json_path(slide->path), "slide_hash",
+        slide->quickhash, "checkpoint", json_path(checkpoint->path), "checkpoint_hash", hash,
+        "checkpoint_step", (json_int_t)checkpoint->state.step, "program",
+        json_name(checkpoint->program), "score", json_number(heatmap->score), "window_threshold",
+        json_number(checkpoint->state.threshold), "windows", (json_int_t)heatmap->windows,
+        "origin_level0", "x", (json_int_t)grid->origin_x, "y", (json_int_t)grid->origin_y, "size",
+        "columns", (json_int_t)grid->columns, "rows", (json_int_t)grid->rows, "step_level0",
+        grid->step, "um_per_level0_px", slide->mpp_x);
 }
 
 static bool write_tiff(const struct heatmap *heatmap, const struct slide *slide, const char *path,
@@ -78,25 +154,21 @@ static bool write_picture(const struct heatmap *heatmap, const struct checkpoint
 }
 
 bool heatmap_write(const struct heatmap *heatmap, const struct checkpoint *checkpoint,
-                   const struct slide *slide, struct annotation *annotation, const char *folder,
-                   struct error *err)
+                   const struct slide *slide, struct annotation *annotation,
+                   const struct heatmap_files *files, struct error *err)
 {
-    char stem[PATH_MAX_BYTES], name[PATH_MAX_BYTES + 16];
-    char tiff[PATH_MAX_BYTES], png[PATH_MAX_BYTES], json[PATH_MAX_BYTES];
-    path_stem(stem, slide->path);
-    snprintf(name, sizeof name, "%s.heatmap.tif", stem);
-    if (!folder_create(folder, err) || !path_join(tiff, folder, name, err)) return false;
-    snprintf(name, sizeof name, "%s.heatmap.png", stem);
-    if (!path_join(png, folder, name, err)) return false;
-    snprintf(name, sizeof name, "%s.heatmap.json", stem);
-    if (!path_join(json, folder, name, err)) return false;
+    char folder[PATH_MAX_BYTES];
+    path_folder(folder, files->json);
+    if (!folder_create(folder, err)) return false;
     json_t *object = facts(heatmap, checkpoint, slide);
-    char *text = json_dumps(object, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+    char *text = object ? json_dumps(object, JSON_INDENT(2) | JSON_REAL_PRECISION(9) |
+                                                 JSON_ENSURE_ASCII) /* TIFF's texts are ASCII */
+                        : NULL;
     json_decref(object);
-    if (!text) return error_set(err, EXIT_CODE_FAILED, "no memory for %s", json);
-    const bool ok = write_tiff(heatmap, slide, tiff, text, err) &&
-                    write_picture(heatmap, checkpoint, slide, annotation, png, err) &&
-                    file_write_atomic(json, text, strlen(text), err);
+    if (!text) return error_set(err, EXIT_CODE_FAILED, "no memory for %s", files->json);
+    const bool ok = write_tiff(heatmap, slide, files->tiff, text, err) &&
+                    write_picture(heatmap, checkpoint, slide, annotation, files->picture, err) &&
+                    file_write_atomic(files->json, text, strlen(text), err);
     free(text);
     return ok;
 }

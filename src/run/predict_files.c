@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "micromet/base/text.h"
 #include "micromet/data/loader.h"
 #include "micromet/format/image.h"
 #include "micromet/run/predict.h"
@@ -25,6 +26,18 @@ struct job {
     FILE *csv;
     struct error *err;
 };
+
+/* window: NULL = without coordinates */
+static void put_line(FILE *csv, const char *path, int64_t index, const struct window *window,
+                     float probability)
+{
+    text_print_csv(csv, path);
+    fprintf(csv, ",%lld,", (long long)index);
+    if (window) fprintf(csv, "%d", window->x_level0);
+    fputc(',', csv);
+    if (window) fprintf(csv, "%d", window->y_level0);
+    fprintf(csv, ",%.9g\n", probability);
+}
 
 /* --- Packs ----------------------------------------------------------------------------------- */
 
@@ -56,8 +69,7 @@ static bool predict_windows(struct job *job, const struct pack *pack)
                          RING, NULL, &predictions, job->err))
         return false;
     for (int64_t i = 0; i < slide.count; i++)
-        fprintf(job->csv, "%s,%lld,%d,%d,%.9g\n", pack->path, (long long)i,
-                pack->windows[i].x_level0, pack->windows[i].y_level0, predictions.probabilities[i]);
+        put_line(job->csv, pack->path, i, &pack->windows[i], predictions.probabilities[i]);
     predictions_release(&predictions);
     return true;
 }
@@ -77,7 +89,7 @@ static void write_pictures(void *context, struct loader_batch *batch, const floa
 {
     const struct job *job = context;
     for (int i = 0; i < batch->count; i++)
-        fprintf(job->csv, "%s,0,,,%.9g\n", job->names[i], probabilities[i]);
+        put_line(job->csv, job->names[i], 0, NULL, probabilities[i]);
     batch->count = 0;
 }
 

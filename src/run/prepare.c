@@ -6,7 +6,9 @@
 #include <string.h>
 
 #include "micromet/base/log.h"
+#include "micromet/base/output.h"
 #include "micromet/base/size.h"
+#include "micromet/base/text.h"
 #include "micromet/base/thread.h"
 #include "micromet/slide/pack.h"
 
@@ -48,7 +50,7 @@ static void report(const struct preparation *preparation, const struct job *job)
         return;
     }
     log_info("%-*s  %7lld windows  %7lld tumor  %7lld normal  %-6s %7.1f s  %9.1f MB",
-             preparation->name_width, path_name(job->row->slide), (long long)header->count,
+             preparation->name_width, SHOWN(path_name(job->row->slide)), (long long)header->count,
              (long long)header->tumor_count, (long long)(header->count - header->tumor_count),
              job->state == JOB_REUSED ? "reused" : "built", job->seconds, pack_bytes(header) / 1e6);
 }
@@ -62,6 +64,13 @@ static void finish(const struct preparation *preparation, struct job *job, bool 
     report(preparation, job);
 }
 
+static bool check_output(const struct preparation *preparation, struct job *job)
+{
+    char path[PATH_MAX_BYTES];
+    return pack_path(path, job->row, preparation->config, &job->err) &&
+           output_check(path, "name another folder with data.pack", &job->err);
+}
+
 static bool plan_job(void *context, int64_t item, int worker, struct error *err)
 {
     struct preparation *preparation = context;
@@ -71,9 +80,11 @@ static bool plan_job(void *context, int64_t item, int worker, struct error *err)
     (void)worker;
     (void)err;
 
-    const bool ok = pack_current(job->row, preparation->config, &current, &job->header,
-                                 &job->grid_windows, &job->err);
-    if (ok && (!current || preparation->force)) return true;
+    bool ok = pack_current(job->row, preparation->config, &current, &job->header,
+                           &job->grid_windows, &job->err);
+    const bool build = ok && (!current || preparation->force);
+    if (build) ok = check_output(preparation, job);
+    if (build && ok) return true;
     job->state = JOB_REUSED;
     finish(preparation, job, ok, started_s);
     return true;
@@ -129,7 +140,7 @@ static bool prepare_all(struct preparation *preparation, struct error *err)
     if (!preparation->jobs || !preparation->builds)
         return error_set(err, EXIT_CODE_FAILED, "%s: out of memory", manifest->path);
     for (int i = 0; i < manifest->count; i++) {
-        const int width = (int)strlen(path_name(manifest->rows[i].slide));
+        const int width = (int)strlen(SHOWN(path_name(manifest->rows[i].slide)));
         preparation->jobs[i].row = &manifest->rows[i];
         if (width > preparation->name_width) preparation->name_width = width;
     }

@@ -3,21 +3,26 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "micromet/base/log.h"
+#include "micromet/base/output.h"
 
-enum { METRICS_BYTES_MAX = 1 << 30 };
+enum { METRICS_BYTES_MAX = 1 << 30, CHECKPOINTS_PATH_MAX = PATH_MAX_BYTES - 40 };
+static const char metrics_name[] = "metrics.jsonl";
+static const char remedy[] = "train as the folder's owner, or elsewhere with train.run=FOLDER";
 
+/* Lock the folder, and remove the incomplete files of a killed run. */
 static bool lock(struct run_folder *folder, struct error *err)
 {
     char path[PATH_MAX_BYTES], holder[LOCK_HOLDER_BYTES];
     enum lock_state state;
     if (!path_join(path, folder->path, "lock", err) ||
         !lock_file_take(&folder->lock, path, &state, holder, err))
-        return false;
+        return error_append(err, "; %s", remedy);
     if (state == LOCK_OF_OTHERS)
         return error_set(err, EXIT_CODE_FAILED,
                          "%s: another training works in this folder (%s); stop it or wait for its "
@@ -27,6 +32,8 @@ static bool lock(struct run_folder *folder, struct error *err)
         log_warning("%s: this file system has no locks; see to it that no other training works in "
                     "this folder",
                     folder->path);
+    atomic_files_clean(folder->path, NULL);
+    atomic_files_clean(folder->checkpoints, NULL);
     return true;
 }
 
@@ -36,6 +43,18 @@ bool run_folder_init(struct run_folder *folder, const struct config *config, str
     return path_join(folder->path, config->train.run, config->name, err) &&
            path_join(folder->checkpoints, folder->path, "checkpoints", err) &&
            (!file_exists(folder->path) || lock(folder, err));
+}
+
+bool run_folder_check(const struct run_folder *folder, struct error *err)
+{
+    char path[PATH_MAX_BYTES];
+    run_folder_checkpoint_path(folder, 0, path);
+    if (!output_check(path, remedy, err) || !path_join(path, folder->path, metrics_name, err) ||
+        !output_check(path, remedy, err))
+        return false;
+    return faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) == 0 || errno == ENOENT ||
+           error_set(err, EXIT_CODE_FAILED, "%s: cannot be written: %s; %s", path, strerror(errno),
+                     remedy);
 }
 
 /* Create the folder, and lock it unless run_folder_init() did. Another
@@ -114,10 +133,8 @@ bool run_folder_start(struct run_folder *folder, const struct config *config,
 {
     char path[PATH_MAX_BYTES];
     if (!make_and_lock(folder, err)) return false;
-    atomic_files_clean(folder->path, NULL);
-    atomic_files_clean(folder->checkpoints, NULL);
-    if (!write_config(folder, config, err) ||
-        !path_join(path, folder->path, "metrics.jsonl", err) || !drop_later_lines(path, state, err))
+    if (!write_config(folder, config, err) || !path_join(path, folder->path, metrics_name, err) ||
+        !drop_later_lines(path, state, err))
         return false;
     folder->metrics = fopen(path, state->step == 0 ? "w" : "a");
     if (!folder->metrics)
@@ -151,8 +168,9 @@ bool run_folder_log(struct run_folder *folder, const char *group, int64_t step, 
 void run_folder_checkpoint_path(const struct run_folder *folder, int64_t step,
                                 char path[PATH_MAX_BYTES])
 {
-    snprintf(path, PATH_MAX_BYTES, "%.900s/step-%09lld.safetensors", folder->checkpoints,
-             (long long)step);
+    /* run_folder_check() refuses a folder whose path leaves no room for this. */
+    snprintf(path, PATH_MAX_BYTES, "%.*s/step-%09lld.safetensors", CHECKPOINTS_PATH_MAX,
+             folder->checkpoints, (long long)step);
 }
 
 /* The step of "step-000000123.safetensors", else -1. */
@@ -209,6 +227,27 @@ bool run_folder_latest(const struct run_folder *folder, char path[PATH_MAX_BYTES
     return ok;
 }
 
+/* As a file of its own, where the file system has no hard links. */
+static bool copy_checkpoint(const char *best, const char *path, struct error *err)
+{
+    enum { CHUNK_BYTES = 1 << 20 };
+    struct atomic_file file = { 0 };
+    char *chunk = malloc(CHUNK_BYTES);
+    FILE *from = fopen(path, "rbe");
+    bool ok = (chunk && from) ||
+              error_set(err, EXIT_CODE_FAILED, "%s: cannot be read: %s", path, strerror(errno));
+    ok = ok && atomic_file_open(&file, best, err);
+    for (size_t got; ok && (got = fread(chunk, 1, CHUNK_BYTES, from)) > 0;)
+        fwrite(chunk, 1, got, file.stream); /* atomic_file_commit() checks the stream */
+    ok = ok && (!ferror(from) ||
+                error_set(err, EXIT_CODE_FAILED, "%s: cannot be read: %s", path, strerror(errno)));
+    ok = ok && atomic_file_commit(&file, err);
+    atomic_file_release(&file);
+    if (from) fclose(from);
+    free(chunk);
+    return ok;
+}
+
 bool run_folder_mark_best(const struct run_folder *folder, const char *path, struct error *err)
 {
     char best[PATH_MAX_BYTES], temporary[PATH_MAX_BYTES];
@@ -216,12 +255,9 @@ bool run_folder_mark_best(const struct run_folder *folder, const char *path, str
         !path_join(temporary, folder->checkpoints, ".best.safetensors", err))
         return false;
     unlink(temporary);
-    if (link(path, temporary) == 0 && rename(temporary, best) == 0) {
-        unlink(temporary); /* rename() does nothing if both are links to one file */
-        return true;
-    }
-    return error_set(err, EXIT_CODE_FAILED, "%s: cannot be linked to %s: %s", best, path,
-                     strerror(errno));
+    const bool linked = link(path, temporary) == 0 && rename(temporary, best) == 0;
+    unlink(temporary); /* rename() does nothing if both are links to one file */
+    return linked || copy_checkpoint(best, path, err);
 }
 
 bool run_folder_prune(const struct run_folder *folder, int keep, struct error *err)

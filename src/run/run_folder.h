@@ -17,12 +17,14 @@ struct run_folder {
 };
 
 /* Determine the run's folder without creating it. An existing one is locked until
- * run_folder_release(); if another training is using it, that is an error. */
+ * run_folder_release(), and incomplete files of a killed run are removed from it; if another
+ * training is using it, that is an error. */
 bool run_folder_init(struct run_folder *folder, const struct config *config, struct error *err);
 void run_folder_release(struct run_folder *folder);
+/* Whether the run's files can be written, without writing them. */
+bool run_folder_check(const struct run_folder *folder, struct error *err);
 /* Create and lock the folder, write config.yaml, open metrics.jsonl and the event file.
- * Lines logged after `state`, which the run will write again, are dropped, and incomplete
- * files of a killed run removed. */
+ * Lines logged after `state`, which the run will write again, are dropped. */
 bool run_folder_start(struct run_folder *folder, const struct config *config,
                       const struct training_state *state, struct error *err);
 /* Append one object to metrics.jsonl and its numbers to TensorBoard, with tags "<group>/<key>".
@@ -35,7 +37,7 @@ bool run_folder_latest(const struct run_folder *folder, char path[PATH_MAX_BYTES
                        struct error *err);
 void run_folder_checkpoint_path(const struct run_folder *folder, int64_t step,
                                 char path[PATH_MAX_BYTES]);
-/* Make best.safetensors a hard link to `path`. */
+/* Make best.safetensors a hard link to `path`, or a copy where there are no links. */
 bool run_folder_mark_best(const struct run_folder *folder, const char *path, struct error *err);
 /* Remove all but the newest `keep` step checkpoints. */
 bool run_folder_prune(const struct run_folder *folder, int keep, struct error *err);

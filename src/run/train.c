@@ -214,17 +214,10 @@ static bool finish_epoch(struct trainer *t, bool *enough, struct error *err)
     char path[PATH_MAX_BYTES];
     if (!validate(t, &auc, &loss, err)) return false;
     const double train_loss = t->state.loss_sum / (double)t->steps_per_epoch;
-    const bool better = isnan(t->state.best_auc) ||
-                        auc > t->state.best_auc + config->train.early_stop.min_delta;
     schedule_epoch_end(&t->state.schedule, config, loss);
-    t->state.epoch++;
     t->state.examples = 0;
     t->state.loss_sum = 0;
-    t->state.stale_epochs = better ? 0 : t->state.stale_epochs + 1;
-    if (better) {
-        t->state.best_auc = auc;
-        t->state.best_epoch = t->state.epoch;
-    }
+    const bool better = training_state_judge(&t->state, auc, config->train.early_stop.min_delta);
     json_t *line = json_pack("{s:I, s:f, s:f, s:f, s:f}", "epoch", (json_int_t)t->state.epoch,
                              "train_loss", train_loss, "loss", loss, "auc", auc, "threshold",
                              t->state.threshold);
@@ -241,10 +234,34 @@ static bool finish_epoch(struct trainer *t, bool *enough, struct error *err)
     return !better || run_folder_mark_best(&t->folder, path, err);
 }
 
+/* Nothing of a finished run is written again. */
+static bool is_finished(const struct trainer *t)
+{
+    const struct config_train *train = &t->config->train;
+    const int patience = train->early_stop.patience;
+    if (t->state.epoch >= train->epochs)
+        log_info("nothing to train: %lld epochs are done; train.epochs=%lld would go on",
+                 (long long)t->state.epoch, (long long)t->state.epoch + 1);
+    else if (patience > 0 && t->state.stale_epochs >= patience)
+        log_info("nothing to train: the last %lld epochs brought no gain, and "
+                 "train.early_stop.patience is %d",
+                 (long long)t->state.stale_epochs, patience);
+    else
+        return false;
+    return true;
+}
+
 static bool train_all(struct trainer *t, struct train_result *result, struct error *err)
 {
-    const int patience = t->config->train.early_stop.patience;
-    bool enough = patience > 0 && t->state.stale_epochs >= patience;
+    bool enough = false;
+    if (is_finished(t)) return true;
+    if (t->resumed && stop_signal) {
+        log_info("stopped by %s before the first step: the run is as it was",
+                 strsignal(stop_signal));
+        result->code = EXIT_CODE_INTERRUPTED;
+        return true;
+    }
+    if (!trainer_begin(t, err)) return false;
     while (!enough && t->state.epoch < t->config->train.epochs) {
         bool stopped;
         if (!train_epoch(t, &stopped, err)) return false;

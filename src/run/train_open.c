@@ -115,6 +115,7 @@ void trainer_release(struct trainer *t)
     for (int k = 0; k < TOWERS_MAX; k++) free(t->draws[k]);
     free(t->slides);
     run_folder_release(&t->folder);
+    json_decref(t->changes);
     checkpoint_release(&t->start);
     sampler_release(&t->sampler);
     dataset_release(&t->train);
@@ -125,7 +126,7 @@ void trainer_release(struct trainer *t)
 
 bool trainer_open(struct trainer *t, const struct train_options *options, struct error *err)
 {
-    t->state = (struct training_state) { .best_auc = NAN, .threshold = NAN };
+    t->state = (struct training_state) { .best_auc = NAN, .patience_auc = NAN, .threshold = NAN };
     schedule_init(&t->state.schedule, t->config);
     if (!options->dry_run && !trainer_find_start(t, options->resume, err)) return false;
     if (!session_init(&t->session, &t->config->compute, t->config->data.level_count,
@@ -139,8 +140,7 @@ bool trainer_open(struct trainer *t, const struct train_options *options, struct
     memory_plan_print(&t->memory);
     if (!memory_plan_check(&t->memory, err) || !allocate(t, err)) return false;
     if (options->dry_run) return true;
-    return (!t->resumed || trainer_resume(t, err)) &&
-           run_folder_start(&t->folder, t->config, &t->state, err);
+    return !t->resumed || trainer_resume(t, err);
 }
 
 void trainer_advise_batch(const struct trainer *t, struct error *err)

@@ -27,6 +27,7 @@ struct trainer {
     char *slides;            /* owner of input.slides */
     struct checkpoint start; /* the checkpoint to resume from, if `resumed` */
     bool resumed;
+    json_t *changes; /* what a resumed run changes: {key: [before, now]} */
     struct loader_batch *slots;
     struct augment_draw *draws[TOWERS_MAX]; /* (batch) */
     int64_t steps_per_epoch;
@@ -56,5 +57,7 @@ bool trainer_find_start(struct trainer *trainer, bool required, struct error *er
 bool trainer_check_data(struct trainer *trainer, struct error *err);
 /* Restore the state and the model's arrays from `start`, and close it. */
 bool trainer_resume(struct trainer *trainer, struct error *err);
+/* Write config.yaml and begin or continue the logs: from here on, the run is trained. */
+bool trainer_begin(struct trainer *trainer, struct error *err);
 
 #endif

@@ -18,31 +18,54 @@ static const char *const changeable[] = {
     "compute.",
 };
 
-static bool may_change(const char *key)
+/* Of these, the keys that checkpoints do not hold. */
+static const char *const not_held[] = { "train.run", "train.resume" };
+
+static bool begins_with_one_of(const char *key, const char *const *beginnings, size_t count)
 {
-    for (size_t i = 0; i < COUNT_OF(changeable); i++)
-        if (strncmp(key, changeable[i], strlen(changeable[i])) == 0) return true;
+    for (size_t i = 0; i < count; i++)
+        if (strncmp(key, beginnings[i], strlen(beginnings[i])) == 0) return true;
     return false;
 }
 
 static bool check_same_run(const struct checkpoint *checkpoint, const struct config *config,
                            struct error *err)
 {
+    char had[CONFIG_VALUE_MAX], has[CONFIG_VALUE_MAX];
     const char *key;
-    for (int at = 0; (key = config_difference(&checkpoint->config, config, &at)) != NULL;)
-        if (!may_change(key))
-            return error_set(err, EXIT_CODE_USAGE,
-                             "%s: was trained with another %s; set it back to resume, or give "
-                             "another name=... to train anew",
-                             checkpoint->path, key);
+    for (int at = 0; (key = config_difference(&checkpoint->config, config, &at)) != NULL;) {
+        if (begins_with_one_of(key, changeable, COUNT_OF(changeable))) continue;
+        config_value(&checkpoint->config, key, had);
+        config_value(config, key, has);
+        return error_set(err, EXIT_CODE_USAGE,
+                         "%s: was trained with another %s (%.100s; now %.100s); set it back to "
+                         "resume, or give another name=... to train anew",
+                         checkpoint->path, key, had, has);
+    }
     return true;
+}
+
+/* Say which keys a resumed run changes, and keep it for the run's log. */
+static void tell_changes(struct trainer *t)
+{
+    char had[CONFIG_VALUE_MAX], has[CONFIG_VALUE_MAX];
+    const char *key;
+    t->changes = json_object();
+    for (int at = 0; (key = config_difference(&t->start.config, t->config, &at)) != NULL;) {
+        if (begins_with_one_of(key, not_held, COUNT_OF(not_held))) continue;
+        config_value(&t->start.config, key, had);
+        config_value(t->config, key, has);
+        log_info("changed: %s: %s -> %s", key, had, has);
+        json_object_set_new(t->changes, key, json_pack("[s, s]", had, has));
+    }
 }
 
 bool trainer_find_start(struct trainer *t, bool required, struct error *err)
 {
     const bool go_on = required || t->config->train.resume == RESUME_AUTO;
     char path[PATH_MAX_BYTES];
-    if (!run_folder_init(&t->folder, t->config, err) || !run_folder_latest(&t->folder, path, err))
+    if (!run_folder_init(&t->folder, t->config, err) || !run_folder_check(&t->folder, err) ||
+        !run_folder_latest(&t->folder, path, err))
         return false;
     if (required && !path[0])
         return error_set(err, EXIT_CODE_FAILED,
@@ -91,8 +114,18 @@ bool trainer_resume(struct trainer *t, struct error *err)
     checkpoint_release(&t->start); /* so that its file can be deleted */
     if (!applied) return false;
     log_info("resuming from %s", t->start.path);
+    tell_changes(t);
     /* The run may have been killed after writing its best checkpoint, but before marking it. */
     const bool best = t->state.examples == 0 && t->state.epoch > 0 &&
                       t->state.best_epoch == t->state.epoch;
     return !best || run_folder_mark_best(&t->folder, t->start.path, err);
+}
+
+bool trainer_begin(struct trainer *t, struct error *err)
+{
+    if (!run_folder_start(&t->folder, t->config, &t->state, err)) return false;
+    if (json_object_size(t->changes) == 0) return true;
+    json_t *line = json_pack("{s:I, s:O}", "epoch", (json_int_t)t->state.epoch, "changed",
+                             t->changes);
+    return run_folder_log(&t->folder, "resume", t->state.step, line, err);
 }

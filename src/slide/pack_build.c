@@ -26,17 +26,9 @@ static bool scratch_init(struct scratch *scratch, const struct pack_header *head
     scratch->towers = header->tower_count;
     scratch->slot_bytes = (size_t)pack_window_bytes(header);
     scratch->tower_bytes = scratch->slot_bytes / (size_t)header->tower_count;
-    const int length = snprintf(scratch->path, sizeof scratch->path, "%s.partial-XXXXXX",
-                                pack_path);
-    if (length < 0 || (size_t)length >= sizeof scratch->path)
-        return error_set(err, EXIT_CODE_FAILED, "%s: the path is too long", pack_path);
-    scratch->file = mkstemp(scratch->path);
-    if (scratch->file < 0)
-        return error_set(err, EXIT_CODE_FAILED, "%s: cannot be created: %s", scratch->path,
-                         strerror(errno));
-    unlink(scratch->path);
     snprintf(scratch->path, sizeof scratch->path, "%s", pack_path);
-    return true;
+    scratch->file = scratch_file_open(pack_path, err);
+    return scratch->file >= 0;
 }
 
 static void scratch_release(struct scratch *scratch)

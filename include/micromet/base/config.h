@@ -147,6 +147,10 @@ bool config_override(struct config *config, int count, char *const *overrides, s
  * and sets *index to where to continue; NULL if there is none. */
 const char *config_difference(const struct config *a, const struct config *b, int *index);
 
+/* The value of a key as YAML. */
+enum { CONFIG_VALUE_MAX = 12 * PATH_MAX_BYTES };
+void config_value(const struct config *config, const char *key, char text[CONFIG_VALUE_MAX]);
+
 /* Parse from memory, as for the configuration stored in a checkpoint; `name` appears in errors. */
 bool config_parse(struct config *config, const char *yaml, size_t size, const char *name,
                   struct error *err);

@@ -9,7 +9,7 @@
 
 #include "micromet/base/error.h"
 
-enum { PATH_MAX_BYTES = 1024 };
+enum { PATH_MAX_BYTES = 1024, NAME_BYTES_MAX = 255 };
 
 /* A file being written. `stream` writes to a temporary file in the target's folder, which stays
  * locked until commit or release. Several processes may write the same target at once; the last to
@@ -20,6 +20,9 @@ struct atomic_file {
     char temporary[PATH_MAX_BYTES];
 };
 
+/* What is added to a file's name while it is written. A name too long for that is shortened. */
+enum { TEMPORARY_SUFFIX_BYTES = 25 };
+
 /* Also removes temporary files that killed writers of the same target left behind. */
 bool atomic_file_open(struct atomic_file *file, const char *path, struct error *err);
 /* Rename the file to its target name. Full disks and write errors are reported here. */
@@ -29,6 +32,10 @@ void atomic_file_release(struct atomic_file *file);
 /* Remove temporary files in `folder` whose writers are dead: those of the target `name`, or
  * all if it is NULL. */
 void atomic_files_clean(const char *folder, const char *name);
+
+/* A file without a name, in the folder of `path`, that is gone when its descriptor is closed;
+ * returns that, or -1. */
+int scratch_file_open(const char *path, struct error *err);
 
 bool file_write_atomic(const char *path, const void *bytes, size_t size, struct error *err);
 /* Read a whole file into malloc'ed memory, with a NUL after its `size` bytes. Refuses files larger
@@ -46,5 +53,7 @@ void path_folder(char out[PATH_MAX_BYTES], const char *path);
 void path_stem(char out[PATH_MAX_BYTES], const char *path);
 /* The file's name without its folder. */
 const char *path_name(const char *path);
+/* The longest name that a file in the folder may have, in bytes. */
+size_t file_name_bytes_max(const char *folder);
 
 #endif

@@ -1,4 +1,6 @@
-/* Messages while the program works: lines on stderr, and a progress bar if stderr is a terminal. */
+/* Messages while the program works: lines on stderr, and a progress bar if stderr is a terminal.
+ * Control characters in a message are shown as text_shown() does, so that no name of a file sends
+ * escape sequences to the terminal. */
 #ifndef MICROMET_BASE_LOG_H
 #define MICROMET_BASE_LOG_H
 
@@ -6,6 +8,8 @@
 
 void log_info(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_warning(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* The error that ends the program; for main(). */
+void log_error(const char *message);
 
 /* Progress of a long task. On a terminal: one line, redrawn at most five times a second, with rate
  * and time left. Elsewhere: one line, printed by progress_end(). Thread-safe. */

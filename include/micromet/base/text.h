@@ -1,6 +1,39 @@
-/* The nearest of several names by edit distance, for "did you mean ...?". */
+/* Texts: names of any bytes made fit for terminals, JSON and CSV, and the nearest of several names
+ * for "did you mean ...?". */
 #ifndef MICROMET_BASE_TEXT_H
 #define MICROMET_BASE_TEXT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+/* --- names of files, and strings in files ------------------------------------------------------
+ * They may hold any bytes but 0. Where a byte cannot stand as it is, \n, \t, \xNN or \uNNNN stands
+ * for it. */
+
+/* Decode the UTF-8 code point at *text and advance; -1 if the bytes are not valid UTF-8. */
+int32_t text_utf8_next(const char **text);
+
+bool text_is_utf8(const char *text);
+
+enum { TEXT_SHOWN_MAX = 6 * 1024 };
+/* A copy fit for a terminal: valid UTF-8 in one line, without control characters (which could move
+ * the cursor or change colours and titles) and without marks that turn the direction of writing.
+ * Cut if it is too long. Returns `out`. */
+const char *text_shown(char out[TEXT_SHOWN_MAX], const char *text);
+/* The copy as an argument of printf(); it lives as long as the enclosing block. */
+#define SHOWN(text) text_shown((char[TEXT_SHOWN_MAX]) { 0 }, text)
+/* Print any length of text as text_shown() shows it. */
+void text_print_shown(FILE *stream, const char *text);
+
+/* A copy that is valid UTF-8, as JSON needs it. Returns `out`. */
+const char *text_utf8(char out[TEXT_SHOWN_MAX], const char *text);
+/* Print a field of CSV, quoted if necessary (RFC 4180). Line ends and tabs stay, within quotes;
+ * other control characters are printed as text_shown() does. */
+void text_print_csv(FILE *stream, const char *text);
+
+/* --- the nearest name -------------------------------------------------------------------------*/
 
 /* Edit distance: insertions, deletions, replacements and swaps of neighbours (optimal string
  * alignment). Only the first 64 bytes of each text are compared. */

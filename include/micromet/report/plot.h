@@ -28,7 +28,8 @@ struct plot_heatmap {
     double step_level0;                      /* between cells */
     const uint8_t *tumor_share; /* (height, width) 0..255 as annotation_draw(), or NULL */
     double mpp;                 /* µm per level-0 px, 0 = unknown */
-    double score, threshold;    /* NaN = leave out */
+    double score;               /* of the slide; NaN = it has none */
+    double threshold;           /* of a window, marked at the colours; NaN = leave out */
 };
 bool plot_heatmap(const char *path, const struct plot_heatmap *heatmap, struct error *err);
 

@@ -22,12 +22,17 @@ struct training_state {
     int64_t epoch;    /* epochs completed */
     int64_t examples; /* done in the current epoch */
     int64_t best_epoch;
-    int64_t stale_epochs; /* since the best one, for early stopping */
+    int64_t stale_epochs; /* since the last gain of train.early_stop.min_delta, for patience */
     double best_auc;      /* on validation; NaN before the first */
+    double patience_auc;  /* at that last gain, from which the next one is counted */
     double threshold;     /* chosen on validation after the last epoch; NaN before */
     double loss_sum;      /* over the current epoch's steps */
     struct schedule_state schedule;
 };
+
+/* Count an epoch that ended with this validation AUC. True if the AUC is the best so far; whether
+ * it rose by at least min_delta decides on stale_epochs alone. */
+bool training_state_judge(struct training_state *state, double auc, double min_delta);
 
 /* The input that the model was trained on, checked before it is applied to other data. */
 struct checkpoint_input {

@@ -26,7 +26,7 @@ struct evaluation_slide {
     int label;             /* as in the manifest */
     int64_t first, count;  /* its windows in the evaluation's arrays */
     int64_t background[2]; /* windows not shown to the model, by label */
-    double score;          /* the largest probability; 0 without windows */
+    double score;          /* the largest probability; NaN without windows */
     struct evaluation_row windows;
     struct evaluation_row with_background; /* background windows count as probability 0 */
 };
@@ -42,7 +42,10 @@ struct evaluation {
     uint8_t *labels;
     int64_t count; /* windows of all slides */
     struct evaluation_row overall, overall_with_background;
-    double slide_auc; /* of the slides' scores; NaN unless there are slides of both labels */
+    int unscored_slides; /* without a window; not part of any figure but their own */
+    double slide_auc;    /* of the slides' scores; NaN unless there are slides of both labels */
+    /* Best for the scores of whole slides; NaN unless chosen on validation. */
+    double slide_threshold;
 };
 
 /* threshold: the checkpoint's; NaN = it has none. */
@@ -55,6 +58,8 @@ bool evaluation_add(struct evaluation *evaluation, const char *path, int label,
                     const int64_t background[2], struct error *err);
 /* Compute the metrics, once all slides are added. */
 bool evaluation_finish(struct evaluation *evaluation, struct error *err);
+/* Choose slide_threshold, of whole slides of validation; NaN if their scores cannot tell. */
+bool evaluation_choose_slide_threshold(struct evaluation *evaluation, struct error *err);
 
 struct evaluate_options {
     enum split split;
@@ -76,6 +81,12 @@ bool evaluation_configure(struct config *config, int count, char *const *overrid
  * split's slides do not match what the model was trained on. */
 bool evaluate_run(struct evaluation *evaluation, struct checkpoint *checkpoint,
                   const struct evaluate_options *options, struct error *err);
+
+/* Whether evaluation_write() can write to the folder, without writing over the evaluation of
+ * another checkpoint, manifest, split or kind of windows. */
+bool evaluation_check_outputs(const struct checkpoint *checkpoint,
+                              const struct evaluate_options *options, const char *folder,
+                              struct error *err);
 
 /* Print a human-readable table. */
 void evaluation_print(const struct evaluation *evaluation, const struct checkpoint *checkpoint,

@@ -20,7 +20,7 @@ struct heatmap {
     struct grid grid;
     float *probabilities; /* (grid.rows, grid.columns); NaN = not tissue */
     int64_t windows;      /* that have a probability */
-    double score;         /* the largest; 0 if there is none */
+    double score;         /* of the slide: the largest; NaN if there is none */
 };
 
 /* Refuses a slide whose levels do not match those of training (downsample by more than 1 %,
@@ -34,10 +34,26 @@ void heatmap_release(struct heatmap *heatmap);
 /* Count the windows and find the score from the probabilities. */
 void heatmap_summarise(struct heatmap *heatmap);
 
-/* Write <folder>/<stem>.heatmap.tif (float, one pixel per window), .heatmap.png (overlay;
- * `annotation` may be NULL) and .heatmap.json (score, geometry). */
+/* The files of a slide's map: <folder>/<stem>.heatmap.tif and so on. */
+struct heatmap_files {
+    char tiff[PATH_MAX_BYTES], picture[PATH_MAX_BYTES], json[PATH_MAX_BYTES];
+    char partial[PATH_MAX_BYTES]; /* strips finished so far */
+};
+bool heatmap_files_init(struct heatmap_files *files, const char *folder, const char *slide,
+                        struct error *err);
+/* Whether they can be written, without writing over one of the inputs. */
+bool heatmap_files_check(const struct heatmap_files *files, char *const *inputs, int count,
+                         struct error *err);
+/* Refuse to write over the map of another slide, which has the same name, or by another model.
+ * After checkpoint_model(). */
+bool heatmap_files_check_earlier(const struct heatmap_files *files,
+                                 const struct checkpoint *checkpoint, const struct slide *slide,
+                                 struct error *err);
+
+/* Write the TIFF (float, one pixel per window), the picture (overlay; `annotation` may be NULL) and
+ * the JSON (score, geometry). */
 bool heatmap_write(const struct heatmap *heatmap, const struct checkpoint *checkpoint,
-                   const struct slide *slide, struct annotation *annotation, const char *folder,
-                   struct error *err);
+                   const struct slide *slide, struct annotation *annotation,
+                   const struct heatmap_files *files, struct error *err);
 
 #endif

@@ -13,8 +13,8 @@ struct tissue_rule {
     int32_t gray_max; /* largest grey that is tissue, 0..GRAY_MAX */
 };
 
-/* gray: threshold * GRAY_MAX (the paper's 0.8). otsu: Otsu's threshold (IEEE SMC 9:62, 1979) on the
- * 256-bin grey histogram of a thumbnail of at most 1024 px. */
+/* gray: threshold * GRAY_MAX (the paper's 0.8). otsu: tissue_otsu() of the 256-bin grey histogram
+ * of a thumbnail of at most 1024 px, with the fixed threshold for the glass. */
 bool tissue_rule_init(struct tissue_rule *rule, const struct config_data *data,
                       const struct slide *slide, struct error *err);
 
@@ -27,7 +27,11 @@ static inline int32_t tissue_gray(const uint8_t rgb[3])
 float tissue_share(const struct tissue_rule *rule, const uint8_t *rgb, int width, int height,
                    size_t row_stride);
 
-/* Otsu's threshold of a 256-bin histogram: the last bin of the darker class. */
+/* Otsu's threshold (IEEE SMC 9:62, 1979) of a 256-bin histogram: the last bin of the darker
+ * class. */
 int otsu_threshold(const int64_t histogram[256]);
+/* The same where the histogram has two classes. Where it has one, that is glass, or tissue all
+ * over: what is brighter than bin `glass`, or part of mere noise, is no tissue then. */
+int tissue_otsu(const int64_t histogram[256], int glass);
 
 #endif
