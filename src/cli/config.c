@@ -25,7 +25,8 @@ const struct subcommand command_config = {
         "Reads the YAML file (or the defaults alone), applies the overrides, checks everything and "
         "prints the resolved configuration as YAML. Exit status 2 if something is wrong.\n\n"
         "Relative paths start at the folder of the YAML file, those that it gives and defaults "
-        "alike; paths on the command line start at the current folder.",
+        "alike; paths on the command line start at the current folder. In paths, ~/ is the home "
+        "folder, and $NAME or ${NAME} the environment's variable ($$ is a dollar sign).",
     .examples = "micromet config configs/seed.yaml\n"
                 "micromet config configs/seed.yaml optimizer.learning_rate=1e-4 data.levels=[3,4]\n"
                 "micromet config 'augment={rotate: false, hue: 0}'\n",

@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "cli.h"
+#include "micromet/base/file.h"
+#include "micromet/base/size.h"
 #include "micromet/base/text.h"
 
 const char *const orientation_counts[] = { "1", "4", "8", NULL };
@@ -97,6 +99,24 @@ static bool store_choice(const struct option *option, const char *text, void *fi
                      list, nearest.best[0] ? "; did you mean " : "", nearest.best);
 }
 
+/* In "--out=~/x" no shell has expanded the "~". An expanded path lives as long as argv does. */
+static bool store_path(const struct option *option, const char *text, const char **field,
+                       struct error *err)
+{
+    static char homes[8][PATH_MAX_BYTES];
+    static size_t used;
+    struct error cause = { 0 };
+    *field = text;
+    if (*text != '~') return true;
+    if (used == COUNT_OF(homes))
+        return error_set(err, EXIT_CODE_USAGE, "--%s: too many paths begin with '~'", option->name);
+    char *home = homes[used++];
+    if (!path_expand_home(home, text, &cause))
+        return error_set(err, EXIT_CODE_USAGE, "--%s: %s", option->name, cause.message);
+    *field = home;
+    return true;
+}
+
 static bool store(const struct option *option, const char *text, void *arguments, struct error *err)
 {
     void *field = (char *)arguments + option->offset;
@@ -106,10 +126,11 @@ static bool store(const struct option *option, const char *text, void *arguments
     case OPTION_DOUBLE:
         return store_number(option, text, field, err);
     case OPTION_TEXT:
-    case OPTION_FILE:
-    case OPTION_FOLDER:
         *(const char **)field = text;
         return true;
+    case OPTION_FILE:
+    case OPTION_FOLDER:
+        return store_path(option, text, field, err);
     case OPTION_CHOICE:
         return store_choice(option, text, field, err);
     case OPTION_FLAG:
