@@ -13,7 +13,7 @@ set(fast_tests
     "fixture" # the cases: each a command that must fail with its message
     "fuzz_(checkpoint|onnx|pickle|safetensors|zip)" # the seeds of the fuzzers, once
     "test_(annotation|asap_xml|augment|base|checkpoint|config|dataset|evaluate|image|isa|keras3|keras_hdf5|kernels|loader)"
-    "test_(manifest|metrics|onnx|op|optimizer|pickle|plot|pretrained|reference|safetensors|sampler|sandbox|slide|synth)"
+    "test_(manifest|metrics|onnx|op|optimizer|pickle|plot|preflight|pretrained|reference|safetensors|sampler|sandbox|slide|synth)"
     "test_(tensorboard|tissue|torch_zip|training_ops|weights|weights_memory)"
     "test_(backend|export|grid|initial_weights|model|pack|predict)" # the parts of them that are quick
     "test_simulated.*" # the simulated device itself

@@ -269,10 +269,9 @@ Test(config, rules_between_keys_blame_the_key_that_was_given)
     expect_error(
         "name: a/b",
         "x.yaml:1:7: name: a/b is not a plain folder name: it holds '/' or begins with '.'");
-    expect_error(
-        "model: {freeze: 'keras:312'}",
-        "x.yaml:1:17: model.freeze: keras:312 is none of keras:N (N at most 311), a block such as "
-        "mixed_6d, none and all");
+    expect_error("train: {batch: 8, examples_per_epoch: 7}",
+                 "x.yaml:1:16: train.batch: 8 is more than train.examples_per_epoch, the windows "
+                 "of an epoch; lower it, or raise that");
     expect_error("schedule: {name: cosine, warmup_examples: 200}\ntrain: {epochs: 2, "
                  "examples_per_epoch: 100}",
                  "x.yaml:1:43: schedule.warmup_examples: 200 is not below train.epochs * "

@@ -83,8 +83,7 @@ static void *cuda_symbol(const char *name, struct error *err)
     return symbol;
 }
 
-/* Whether there is a CUDA backend: built with the program, or named in the environment. */
-static bool check_built(struct error *err)
+bool backend_cuda_built(struct error *err)
 {
 #ifndef MICROMET_CUDA_BUILT
     if (!getenv("MICROMET_CUDA_LIBRARY"))
@@ -103,7 +102,7 @@ static bool cuda_backend_open(const struct config_compute *compute, int queues,
                               struct backend **backend, struct error *err)
 {
     *backend = NULL;
-    if (!check_built(err)) return false;
+    if (!backend_cuda_built(err)) return false;
     if (!getenv("MICROMET_CUDA_LIBRARY") && !load(&driver, NULL, RTLD_LAZY, err)) return false;
     void *symbol = cuda_symbol("cuda_backend_open", err);
     if (!symbol) return false;
@@ -119,7 +118,7 @@ bool gpu_planner_open(const struct config_compute *compute, const char *gpu,
                       struct gpu_planner **planner, struct error *err)
 {
     *planner = NULL;
-    if (!check_built(err)) return false;
+    if (!backend_cuda_built(err)) return false;
     if (!getenv("MICROMET_CUDA_LIBRARY") && !load(&no_driver, NULL, RTLD_NOW | RTLD_GLOBAL, err))
         return false;
     void *symbol = cuda_symbol("cuda_planner_open", err);
