@@ -383,7 +383,6 @@ Test(evaluate, overrides_of_what_the_model_is_or_sees_are_refused)
           "data.window: cannot be overridden here: the model knows its input" },
         { "model.dropout=0.5", "model.dropout: cannot be overridden here: the model is what it" },
         { "model={pool_padding: include}", "model.pool_padding: cannot be overridden here" },
-        { "compute.precision=bf16", "compute.precision: cannot be overridden here" },
         { "train.batch=3", "train.batch: cannot be overridden here: an evaluation does not train" },
         { "augment.hue=0.1", "augment.hue: cannot be overridden here: an evaluation does not aug" },
         { "data.wndow=80", "data.wndow: unknown key; did you mean data.window?" },

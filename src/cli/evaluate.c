@@ -102,7 +102,7 @@ static enum exit_code run(void *arguments, int count, char **operands, struct er
         !checkpoint_open(&checkpoint, operands[0], err))
         return err->code;
     snprintf(folder, sizeof folder, "%s", a->out);
-    session_accept_any_backend(&checkpoint.config.compute, a->threads);
+    session_accept_any_backend(&checkpoint.config.compute, checkpoint.precision, a->threads);
     options.folder = folder;
     if (*folder || default_folder(operands[0], &options, folder, err))
         evaluate(&checkpoint, &options, count - 1, operands + 1, folder, err);
@@ -122,7 +122,8 @@ const struct subcommand command_evaluate = {
         "the threshold that training chose on validation. A slide's score is the largest "
         "probability of its windows; where there are slides of both kinds, it is given an AUC.\n\n"
         "The configuration is the checkpoint's own. Its data can be replaced by key=value, but not "
-        "what the model is or sees (data.levels, data.window, model.*).",
+        "what the model is or sees (data.levels, data.window, model.*). It computes in the "
+        "precision that the model was trained in, unless compute.precision says otherwise.",
     .options = option_rows,
     ARGUMENTS(.out = "", .split = SPLIT_TEST, .orientations = 1, .batch = 32),
     .notes =

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cli.h"
+#include "micromet/base/config.h"
 #include "micromet/base/file.h"
 #include "micromet/base/size.h"
 #include "micromet/base/text.h"
@@ -199,5 +200,37 @@ bool options_parse(const struct subcommand *command, void *arguments, int argc, 
         else if (!read_option(command, arguments, argv, argc, &i, err))
             return false;
     }
+    return true;
+}
+
+/* Whether this is a key of the configuration and '=': not a file, then. */
+static bool is_override(const char *operand)
+{
+    struct config_key_facts key;
+    const char *equals = strchr(operand, '=');
+    for (int i = 0; equals && config_key_describe(i, &key); i++)
+        if (strlen(key.name) == (size_t)(equals - operand) &&
+            strncmp(key.name, operand, strlen(key.name)) == 0)
+            return true;
+    return equals && strncmp(operand, "compute.", 8) == 0; /* a key that is spelt wrong */
+}
+
+bool operands_configure(struct config *config, int *operand_count, char **operands,
+                        struct error *err)
+{
+    int kept = 0;
+    for (int i = 0; i < *operand_count; i++) {
+        if (!is_override(operands[i])) {
+            operands[kept++] = operands[i];
+        } else if (strncmp(operands[i], "compute.", 8) != 0) {
+            return error_set(err, EXIT_CODE_USAGE,
+                             "%.200s: only keys of the section compute can be set here; the "
+                             "others are the model's own",
+                             operands[i]);
+        } else if (!config_override(config, 1, &operands[i], err)) {
+            return false;
+        }
+    }
+    *operand_count = kept;
     return true;
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "export_parts.h"
+#include "micromet/run/session.h"
 
 static void add_fact(struct export_facts *facts, const char *key, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -81,7 +82,10 @@ bool export_facts_collect(struct export_facts *facts, const struct checkpoint *c
     add_fact(facts, "window", "%d", c->config.data.window);
     add_fact(facts, "preprocessing", "%s", MODEL_PREPROCESSING);
     add_fact(facts, "class_names", "%s", MODEL_CLASS_NAMES);
-    if (!isnan(c->state.threshold)) add_fact(facts, "threshold", "%.17g", c->state.threshold);
+    if (!isnan(c->state.threshold)) {
+        add_fact(facts, "threshold", "%.17g", c->state.threshold);
+        add_fact(facts, "threshold_precision", "%s", precision_name(c->threshold_precision));
+    }
     add_fact(facts, "gamma", "%s", c->gamma && !graph ? "true" : "false");
     add_fact(facts, "precision", "%s", graph && options->half ? "fp16" : "fp32");
     if (graph)

@@ -8,7 +8,7 @@
 #include "micromet/nn/inception_v3.h"
 #include "micromet/run/single_window.h"
 
-enum { EXPORT_KEYS_MAX = 20, EXPORT_TEXT_BYTES = 8192 };
+enum { EXPORT_KEYS_MAX = 32, EXPORT_TEXT_BYTES = 8192 };
 
 /* What a model is and expects, as key-value pairs of text. Values are stored in `text`. */
 struct export_facts {

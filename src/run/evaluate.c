@@ -20,7 +20,6 @@ static const struct {
     { "data.levels", "the model knows its input and was trained on other levels" },
     { "data.window", "the model knows its input and was trained on another window" },
     { "model.", "the model is what it was trained as" },
-    { "compute.precision", "the checkpoint says in which precision the model was trained" },
     { "augment.", "an evaluation does not augment" },
     { "optimizer.", "an evaluation does not train" },
     { "schedule.", "an evaluation does not train" },
@@ -206,12 +205,22 @@ static bool evaluate_slides(struct evaluator *e, struct error *err)
 
 /* --- both ------------------------------------------------------------------------------------- */
 
+/* What computes is known once the session is open: tf32 is fp32 where there is no GPU. */
+static bool adopt_precision(struct evaluator *e)
+{
+    e->checkpoint->config.compute.precision = e->session.precision;
+    session_compare_precision(&e->session, e->checkpoint->state.threshold,
+                              e->checkpoint->threshold_precision);
+    return true;
+}
+
 static bool run(struct evaluator *e, struct error *err)
 {
     const struct config *config = &e->checkpoint->config;
     return manifest_load(&e->manifest, config->data.manifest, err) &&
            session_init(&e->session, &config->compute, config->data.level_count,
                         config->data.reader_threads, err) &&
+           adopt_precision(e) &&
            checkpoint_model(e->checkpoint, e->session.backend, e->options->batch, &e->model, err) &&
            (e->options->whole_slides ? evaluate_slides(e, err) : evaluate_windows(e, err)) &&
            evaluation_finish(e->evaluation, err);

@@ -10,6 +10,7 @@
 #include "micromet/base/size.h"
 #include "micromet/report/plot.h"
 #include "micromet/run/evaluate.h"
+#include "micromet/run/session.h"
 
 static const struct figure {
     const char *name, *column; /* key in JSON; heading in the table, NULL = not shown */
@@ -151,6 +152,10 @@ static void describe(json_t *object, const struct evaluation *e,
                                                                         : "slides"));
     json_object_set_new(object, "stride", json_integer(stride));
     json_object_set_new(object, "orientations", json_integer(options->orientations));
+    json_object_set_new(object, "precision",
+                        json_string(precision_name(checkpoint->config.compute.precision)));
+    json_object_set_new(object, "threshold_precision",
+                        json_string(precision_name(checkpoint->threshold_precision)));
     json_object_set_new(object, "threshold", number(e->threshold));
     json_object_set_new(object, "threshold_from",
                         json_string(e->threshold_stored ? "validation" : "default"));

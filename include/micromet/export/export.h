@@ -38,7 +38,8 @@ bool export_write(struct checkpoint *checkpoint, const struct export_options *op
 /* Read an ONNX file made by export_write() with any options; other ONNX files are refused. Batch
  * norms are already folded into its convolutions, and float16 weights stay rounded. */
 bool export_open(struct checkpoint *checkpoint, const char *path, struct error *err);
-/* Build a fixed inference model from what export_open() read, planned for `batch` windows. */
+/* Build a fixed inference model from what export_open() read, planned for `batch` windows, in
+ * config.compute.precision (auto: fp32). */
 bool export_model(struct checkpoint *checkpoint, struct backend *backend, int batch,
                   struct model **model, struct error *err);
 
