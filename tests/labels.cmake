@@ -28,7 +28,7 @@ set(standard_tests
     "memory_plan" # four trainings
     # Several trainings each, or a whole network on the simulated device.
     "case_(pack_damaged_pixels|resume_without_the_weights|fused_kernels_refused|export_levels_without_an_integer_ratio)"
-    "case_(predict_as_evaluate|disk_full_while_writing_a_checkpoint|train_twice_in_one_folder|import_and_train)"
+    "case_(evaluate_single_input|predict_as_evaluate|disk_full_while_writing_a_checkpoint|train_twice_in_one_folder|import_and_train)"
     "test_cuda_(failures|memory_plan|step)" # whole networks on the simulated device
     "test_(backend|training_ops|optimizer|model|train_step|predict)_simulated" # each op in two orders of the device's work
     "predict_orders_1" # a slot that is used too early is found in most orders

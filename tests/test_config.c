@@ -45,6 +45,8 @@ Test(config, values_of_a_wrong_type_are_named_with_place)
                  "x.yaml:1:17: augment.flip: expected true or false, got 'y'");
     expect_error("seed: 1.5", "x.yaml:1:7: seed: expected an integer, got '1.5'");
     expect_error("data: 5", "x.yaml:1:7: data: expected a section of keys, got '5'");
+    expect_error("optimizer: adam", "x.yaml:1:12: optimizer: expected a section of keys such as "
+                                    "{name: adam}, got 'adam'");
     expect_error("data: [5]", "x.yaml:1:7: data: expected a section of keys, got a list");
     expect_error("[1, 2]", "x.yaml:1:1: the file: expected a section of keys, got a list");
     expect_error("name: [a]", "x.yaml:1:7: name: expected a text, got a list");

@@ -84,6 +84,26 @@ Test(evaluate, overall_pools_the_windows_of_all_slides)
     evaluation_release(&e);
 }
 
+Test(evaluate, a_single_input_is_compared_window_by_window)
+{
+    static const float single[] = { 0.8f, 0.6f, 0.45f, 0.1f, 0.2f, 0.9f, 0.3f };
+    struct evaluation e = two_slides(0.5, no_background);
+    struct error err = { 0 };
+    cr_assert(evaluation_compare_single(&e, single, 160, true, &err), "%s", err.message);
+    const struct single_comparison *s = &e.single;
+    cr_expect(s->measured && s->side == 160);
+    cr_expect_eq(s->flipped, 2); /* 0.4 to 0.6, and 0.6 to 0.45 */
+    cr_expect_float_eq(s->mean_difference, (0.1 + 0.2 + 0.15 + 0.2) / 7, 1e-7);
+    cr_expect_float_eq(s->max_difference, 0.2, 1e-7);
+    cr_expect_float_eq(s->row.auc, 8.0 / 10, 1e-12); /* both beat all but 0.9 */
+    expect_confusion(&s->row, 2, 1, 4, 0);
+    cr_expect_eq(s->own.at.threshold, 0.6f); /* finds both tumour windows, and 0.9 */
+    expect_confusion(&s->own, 2, 1, 4, 0);
+    cr_assert(evaluation_compare_single(&e, single, 160, false, &err), "%s", err.message);
+    cr_expect(isnan(e.single.own.at.threshold), "only validation chooses a threshold");
+    evaluation_release(&e);
+}
+
 Test(evaluate, background_counts_as_probability_zero)
 {
     struct evaluation e = two_slides(0.5, (const int64_t[]) { 3, 1 });

@@ -196,7 +196,11 @@ static bool read_entry(struct walk *walk, const char *name, const struct node *v
     if (index >= 0) return read_key(walk, index, value, err);
     if (value->type == YAML_MAPPING_START_EVENT) return read_section(walk, name, err);
     if (value->nothing) return true;
-    return fail_kind(walk, name, "a section of keys", value, err);
+    char chooser[KEY_MAX + 8], wants[256] = "a section of keys"; /* "optimizer: adam" */
+    snprintf(chooser, sizeof chooser, "%s.name", name);
+    if (value->type == YAML_SCALAR_EVENT && config_key_find(chooser) >= 0)
+        snprintf(wants, sizeof wants, "a section of keys such as {name: %.80s}", value->text);
+    return fail_kind(walk, name, wants, value, err);
 }
 
 /* Read a section's keys ("" = the top level) up to its end. */

@@ -9,7 +9,7 @@
 struct arguments {
     const char *out;
     int split;
-    bool whole_slides;
+    bool whole_slides, single_input;
     int orientations, batch, threads, stride;
 };
 
@@ -25,6 +25,13 @@ static const struct option option_rows[] = {
       FIELD(whole_slides),
       .help = "every tissue window of each slide, not the windows of the packs; gives all figures "
               "again with background as probability 0" },
+    { .name = "single-input",
+      .kind = OPTION_FLAG,
+      FIELD(single_input),
+      .help =
+          "compare with what `micromet export --single-input` and WSInfer compute, whose towers "
+          "see the finest level shrunk; with --split validation, choose a threshold for it. "
+          "The slides are needed" },
     { OPTION_STRIDE, .help = "whole slides: between windows, px of the finest tower's level" },
     { .name = "out",
       .kind = OPTION_FOLDER,
@@ -44,10 +51,15 @@ static bool read_options(const struct arguments *a, struct evaluate_options *opt
     *options = (struct evaluate_options) {
         .split = (enum split)a->split,
         .whole_slides = a->whole_slides,
+        .single_input = a->single_input,
         .orientations = a->orientations,
         .batch = a->batch,
         .stride = a->stride,
     };
+    if (a->single_input && (a->whole_slides || a->orientations > 1))
+        return error_set(err, EXIT_CODE_USAGE,
+                         "--single-input: compares the windows of packs, in one orientation as "
+                         "exported models see them; leave out --whole-slides and --orientations");
     if (!a->stride || a->whole_slides) return true;
     return error_set(err, EXIT_CODE_USAGE,
                      "--stride: belongs to --whole-slides; packs have the stride that they were "
