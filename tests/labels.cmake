@@ -8,7 +8,7 @@
 # configuration: give a new test a row. Only cases without a row are fast. What is without a reason is fast because it
 # takes a second or two.
 set(fast_tests
-    "rooms" "rooms_finds" # src, include and cuda keep their order
+    "rooms" # src, include and cuda keep their order
     "format" "manual" "completion" # the sources' form; what is made of the commands' option tables
     "fixture" # the cases: each a command that must fail with its message
     "fuzz_(checkpoint|onnx|pickle|safetensors|zip)" # the seeds of the fuzzers, once
@@ -26,7 +26,10 @@ set(standard_tests
     "test_(backend|training_ops|optimizer)_on_.+" # each op on each class of processor that this one can be
     "fuzz_hdf5" # libhdf5 takes long to refuse what is forged, in a process of its own
     "memory_plan" # four trainings
-    # Several trainings each, or a whole network on the simulated device.
+    "rooms_finds" # a build for each violation that `rooms` must find
+    # A training or several each, or a whole network on the simulated device.
+    "case_(batch_larger_than_epoch|disk_full_while_drawing_a_heatmap|pack_cut_short|pack_damaged_header|pack_missing)"
+    "case_(pack_of_an_earlier_version|predict_picture_of_another_size|resume_on_other_data|validation_of_one_class)"
     "case_(pack_damaged_pixels|resume_without_the_weights|fused_kernels_refused|export_levels_without_an_integer_ratio)"
     "case_(evaluate_single_input|predict_as_evaluate|disk_full_while_writing_a_checkpoint|train_twice_in_one_folder|import_and_train)"
     "test_cuda_(failures|memory_plan|step)" # whole networks on the simulated device

@@ -103,14 +103,26 @@ int64_t memory_limit_bytes(void)
     return (int64_t)limit;
 }
 
-int64_t memory_peak_bytes(void)
+/* A figure of /proc/self/status, which gives KiB; 0 if it is not there. */
+static int64_t memory_status_bytes(const char *name)
 {
     FILE *stream = fopen("/proc/self/status", "re");
     if (!stream) return 0;
-    char line[256];
+    char line[256], pattern[32];
     long long kibibytes = 0;
-    while (fgets(line, sizeof(line), stream) && sscanf(line, "VmHWM: %lld", &kibibytes) != 1) {
+    snprintf(pattern, sizeof pattern, "%s: %%lld", name);
+    while (fgets(line, sizeof(line), stream) && sscanf(line, pattern, &kibibytes) != 1) {
     }
     fclose(stream);
     return kibibytes * 1024;
+}
+
+int64_t memory_peak_bytes(void)
+{
+    return memory_status_bytes("VmHWM");
+}
+
+int64_t memory_resident_bytes(void)
+{
+    return memory_status_bytes("VmRSS");
 }

@@ -1,4 +1,4 @@
-/* Augmentation (augment.inc): images shared out among the queue's threads. */
+/* Augmentation (augment.inc): the images of a batch, spread over the queue's threads. */
 #include "isa.h"
 #include "plan.h"
 

@@ -1,4 +1,4 @@
-/* The CPU backend: memory, queues, and the table of planners. Kernels stand in the other files of
+/* The CPU backend: memory, queues, and the table of planners. The kernels are in the other files of
  * this folder. */
 #include <omp.h>
 #include <stdlib.h>
@@ -124,7 +124,7 @@ static bool (*const planners[OP_KIND_COUNT])(struct plan *, struct error *) = {
     [OP_OPTIMIZER] = plan_optimizer,
 };
 
-/* What op_check() lets pass and this backend cannot do. */
+/* What op_check() accepts but this backend does not support. */
 static bool backend_takes(const struct op *op, struct error *err)
 {
     if (op->x.c > ROW_CHANNELS_MAX || op->y.c > ROW_CHANNELS_MAX)

@@ -1,5 +1,5 @@
-/* Batch norm with ReLU, forward and backward (batch_norm.inc). Channels are cut into blocks, one
- * thread a block, so every sum is taken in the same order whatever the number of threads. */
+/* Batch norm with ReLU, forward and backward (batch_norm.inc). Each block of channels is computed
+ * by one thread, so every sum is taken in the same order whatever the number of threads. */
 #include "isa.h"
 #include "micromet/base/size.h"
 #include "plan.h"

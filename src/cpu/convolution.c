@@ -1,10 +1,10 @@
-/* Chooses how a convolution is computed, and lends float32 to bfloat16 tensors on processors
- * without bf16 arithmetic. */
+/* Chooses how a convolution is computed. On processors without bf16 arithmetic, bf16 tensors are
+ * converted, and the convolution is computed in fp32. */
 #include "convolution.h"
 
 #include <stdlib.h>
 
-/* A float32 plan between dense copies of bfloat16 tensors. */
+/* bf16 emulated: an fp32 plan between dense fp32 copies of bf16 tensors. */
 struct widened {
     struct plan inner;
     void *x, *y; /* dense float32 copies */

@@ -79,7 +79,7 @@ static dnnl_status_t describe_bias(memory_desc *md, const struct op *op)
     return dnnl_memory_desc_create_with_tag(md, 1, dims, dnnl_f32, dnnl_a);
 }
 
-/* A convolution as oneDNN is told of it. Where there is no bias, its descriptors are NULL. */
+/* A convolution as described to oneDNN. Where there is no bias, its descriptors are NULL. */
 struct description {
     memory_desc ours[ROLE_COUNT];   /* as the op's tensors lie in memory */
     memory_desc wanted[ROLE_COUNT]; /* as the primitive may see them */

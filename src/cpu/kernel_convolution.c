@@ -1,5 +1,5 @@
-/* Convolutions through our own kernels: weights packed when their version changes, the queue's
- * threads take the parts. */
+/* Convolutions through our own kernels. Weights are packed when their version changes; each thread
+ * of the queue computes one part. */
 #include <omp.h>
 #include <stdlib.h>
 

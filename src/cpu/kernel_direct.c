@@ -32,7 +32,8 @@ struct direct {
     struct kernel_plan plan;
     const struct isa *isa;
     struct conv_view view;
-    /* The box of taps [r0, r1) x [s0, s1) that some output pixel sees: only these are packed. */
+    /* The taps [r0, r1) x [s0, s1) that meet the input for at least one output pixel; only these
+     * are packed. */
     int r0, r1, s0, s1;
     size_t panel; /* floats of a packed panel */
     int group_count;
@@ -51,8 +52,8 @@ static void taps_seen(const struct axis *axis, int *first, int *end)
     }
 }
 
-/* Where the group's taps stand; taps side by side in memory and in the weights become one longer
- * run. */
+/* Offsets of the group's taps. Taps that are neighbours both in the input and in the weights are
+ * joined into one longer run. */
 static void group_init(struct group *g, const struct direct *d)
 {
     const struct conv_view *v = &d->view;
@@ -164,8 +165,8 @@ static void block_fill(struct block *b, const struct conv_view *v, const struct 
     }
 }
 
-/* Start to fetch the rows of the tile after this one: the first panel is where a block's rows come
- * from memory. */
+/* Prefetch the rows of the next tile. Only for the first panel: it is the first to touch a block's
+ * rows; the later panels find them in the cache. */
 static void prefetch_rows(const struct block *b, const struct group *g, int first, int count)
 {
     enum { LINE_FLOATS = 16 };
@@ -176,7 +177,7 @@ static void prefetch_rows(const struct block *b, const struct group *g, int firs
 }
 
 /* The output channels of this part for one block of rows; each tile fetches its share of the next
- * panel. Tiles are of nearly equal height, so that none is left with a row or two. */
+ * panel. Tiles are of nearly equal height, so that the last one is not left with a row or two. */
 static void block_run(const struct job *job, struct block *b, const struct group *g)
 {
     const struct direct *d = job->direct;

@@ -1,4 +1,4 @@
-/* Memory of plans: what all files of the CPU backend take theirs from. */
+/* Allocates the memory of plans, for all files of the CPU backend. */
 #include <stdlib.h>
 
 #include "kernels.h"

@@ -1,5 +1,5 @@
-/* Parameter updates over one contiguous buffer (optimizer.inc), in blocks shared out among the
- * queue's threads. */
+/* Parameter updates over one contiguous buffer (optimizer.inc), in blocks spread over the queue's
+ * threads. */
 #include "isa.h"
 #include "micromet/base/size.h"
 #include "plan.h"

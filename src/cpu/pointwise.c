@@ -1,4 +1,4 @@
-/* Element by element: ReLU gradient, dropout, and the loss. */
+/* Ops that compute each element by itself: ReLU's gradient, dropout, and the loss. */
 #include <math.h>
 #include <stdlib.h>
 

@@ -1,5 +1,5 @@
-/* Maximum and average pools, forward and backward: rows of output pixels, or images, shared out
- * among the queue's threads. */
+/* Maximum and average pools, forward and backward: rows of output pixels, or images, spread over
+ * the queue's threads. */
 #include <omp.h>
 #include <stdlib.h>
 

@@ -1,4 +1,4 @@
-/* The weights' side of the Toom-Cook algorithms, computed once in double precision; see toom.h. */
+/* Weight transforms of the Toom-Cook algorithms, in double precision; see toom.h. */
 #include "toom.h"
 #include <string.h>
 

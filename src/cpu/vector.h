@@ -2,7 +2,7 @@
  * AVX2, 4 elsewhere.
  *
  * Arithmetic, comparisons and conversions are the compiler's own vector operators; only what they
- * cannot say has a function of the instruction set. Any VECTOR_FLOATS works everywhere, since the
+ * cannot express uses intrinsics. Any VECTOR_FLOATS works everywhere, since the
  * compiler splits vectors that are too wide: so 16 can be tested without AVX-512. */
 #ifndef MICROMET_CPU_VECTOR_H
 #define MICROMET_CPU_VECTOR_H

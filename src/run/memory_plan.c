@@ -5,6 +5,7 @@
 
 #include "micromet/base/log.h"
 #include "micromet/base/size.h"
+#include "micromet/base/thread.h"
 #include "micromet/run/checkpoint.h"
 #include "micromet/run/session.h"
 
@@ -190,12 +191,26 @@ bool memory_plan_make(struct memory_plan *plan, const struct config *config,
     return ok;
 }
 
+/* What is resident beside the model: the program with its libraries, the kernels that they compiled
+ * for this processor, whose size no formula gives, and what is known of the slides. Too low where
+ * the model has memory that it has not written yet. */
+static size_t measured_libraries(const struct memory_plan *plan)
+{
+    const struct memory_use *use = &plan->use;
+    const size_t resident = (size_t)memory_resident_bytes();
+    const size_t model = use->parameters + use->gradients + use->optimizer + use->folded +
+                         use->plans;
+    return resident > model ? resident - model : 0;
+}
+
 bool memory_plan_complete(struct memory_plan *plan, const struct config *config,
                           const struct model *model, size_t cached_bytes, struct error *err)
 {
     plan->use.cached = cached_bytes;
     plan->use.plans = model_memory(model).plans;
     use_model(plan, config, model);
+    const size_t libraries = plan->own_memory ? 0 : measured_libraries(plan);
+    if (libraries > plan->use.libraries) plan->use.libraries = libraries;
     plan->all = sum_of(plan);
     return find_batch_max(plan, config, err);
 }

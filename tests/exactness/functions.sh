@@ -19,7 +19,7 @@ train() {
     "$MICROMET" train "$config" train.run="$runs" "$@"
 }
 
-# train_behind RUNS_FOLDER ARGUMENTS...: the same behind the script, as $process, told in $work/log.
+# train_behind RUNS_FOLDER ARGUMENTS...: the same in the background, as $process, with its log in $work/log.
 train_behind() {
     local runs=$1
     shift

@@ -1,7 +1,7 @@
-/* Keras' HDF5. The readers' code runs in a child, which is replaced when it dies, for libhdf5 may
- * crash on forged files: that is no finding, since the product runs it in a child as well
- * (src/format/sandbox.h). What ends the child in our own code is one: then libhdf5 is not on the
- * stack (but for the few lines that it calls back, which the ordinary tests cover). */
+/* Keras' HDF5 files. The reader runs in a child process, which is replaced when it dies. libhdf5
+ * may crash on forged files; that is no finding, since the program runs it in a child as well
+ * (src/format/sandbox.h). A crash in our own code is a finding: libhdf5 is then not on the stack
+ * (except for the few lines of ours that libhdf5 calls back, which the ordinary tests cover). */
 #include <dlfcn.h>
 #include <errno.h>
 #include <execinfo.h>
@@ -49,7 +49,8 @@ static void take_over(void)
     fuzz_counters_copy(exchange->counters, false);
 }
 
-/* libhdf5 asks for whatever a forged file says: as in the product's child, it does not get it. */
+/* libhdf5 allocates whatever size a forged file names; here, as in the program's child process, it
+ * is refused. */
 const char *__asan_default_options(void);
 const char *__asan_default_options(void)
 {
@@ -92,7 +93,7 @@ static void read_here(const uint8_t *bytes, size_t size)
     if (H5Fget_obj_count(H5F_OBJ_ALL, H5F_OBJ_ALL) > 0) abort(); /* something was left open */
 }
 
-/* libFuzzer would report what ends the child, and write its input down. */
+/* libFuzzer's own callback would report each death of a child as a finding. */
 extern void __asan_init(void) __attribute__((weak));
 extern void __sanitizer_set_death_callback(void (*callback)(void)) __attribute__((weak));
 
@@ -100,7 +101,7 @@ static void die_quietly(void)
 {
 }
 
-/* Out of time (libhdf5 also runs in circles), or dying where no sanitizer would say so. */
+/* For timeouts (libhdf5 can loop for ever) and signals that no sanitizer handles. */
 static void end_here(int number)
 {
     (void)number;
@@ -118,7 +119,7 @@ static void serve(int orders, int answers)
     for (size_t i = 0; i < COUNT_OF(crashes) && !__asan_init; i++) signal(crashes[i], end_here);
     while (TEMP_FAILURE_RETRY(read(orders, &byte, 1)) == 1) {
         const size_t size = exchange->size;
-        uint8_t *exact = malloc(size + !size); /* a step beyond the end is seen */
+        uint8_t *exact = malloc(size + !size); /* so that a read beyond the end is detected */
         if (!exact) abort();
         memcpy(exact, exchange->input, size);
         take_over();

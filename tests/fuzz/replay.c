@@ -23,7 +23,7 @@ static int replay(const char *folder)
                 fprintf(stderr, "%s\n", err.message);
                 exit(EXIT_FAILURE);
             }
-            /* A copy without the NUL that file_read() puts behind: a step too far is seen. */
+            /* A copy without file_read()'s final NUL, so that a read beyond the end is detected. */
             uint8_t *exact = malloc(size ? size : 1);
             for (size_t b = 0; exact && b < size; b++) exact[b] = (uint8_t)bytes[b];
             printf("%s\n", path);

@@ -18,7 +18,7 @@ TestSuite(planner, .init = temporary_begin, .fini = temporary_end);
 
 enum { STAND_IN_VERSION = 13000 };
 
-/* What a library gets that asks for the driver by its name. */
+/* The driver that a library finds by its name. */
 static int driver_version(void)
 {
     void *driver = dlopen("libcuda.so.1", RTLD_LAZY | RTLD_NOLOAD);

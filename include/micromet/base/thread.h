@@ -14,9 +14,10 @@ bool parallel_for(int threads, int64_t items, void *context,
                   bool (*work)(void *context, int64_t item, int worker, struct error *err),
                   struct error *err);
 
-int thread_count_default(void);   /* processors this process may run on */
-double clock_seconds(void);       /* monotonic */
-int64_t memory_peak_bytes(void);  /* peak resident size of this process (VmHWM) */
-int64_t memory_limit_bytes(void); /* cgroup limit, or physical memory */
+int thread_count_default(void);      /* processors this process may run on */
+double clock_seconds(void);          /* monotonic */
+int64_t memory_peak_bytes(void);     /* peak resident size of this process (VmHWM) */
+int64_t memory_resident_bytes(void); /* resident size of this process now (VmRSS) */
+int64_t memory_limit_bytes(void);    /* cgroup limit, or physical memory */
 
 #endif
