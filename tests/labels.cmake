@@ -31,7 +31,8 @@ set(standard_tests
     "case_(batch_larger_than_epoch|disk_full_while_drawing_a_heatmap|pack_cut_short|pack_damaged_header|pack_missing)"
     "case_(pack_of_an_earlier_version|predict_picture_of_another_size|resume_on_other_data|validation_of_one_class)"
     "case_(pack_damaged_pixels|resume_without_the_weights|fused_kernels_refused|export_levels_without_an_integer_ratio)"
-    "case_(evaluate_single_input|predict_as_evaluate|disk_full_while_writing_a_checkpoint|train_twice_in_one_folder|import_and_train)"
+    "case_(evaluate_in_another_precision|evaluate_single_input|predict_onnx_says_what_computes)"
+    "case_(predict_as_evaluate|disk_full_while_writing_a_checkpoint|train_twice_in_one_folder|import_and_train)"
     "test_cuda_(failures|memory_plan|step)" # whole networks on the simulated device
     "test_(backend|training_ops|optimizer|model|train_step|predict)_simulated" # each op in two orders of the device's work
     "predict_orders_1" # a slot that is used too early is found in most orders

@@ -76,6 +76,7 @@ static bool all_slides(struct checkpoint *checkpoint, const struct session *sess
 {
     struct model *model = NULL;
     struct predictor predictor = { 0 };
+    checkpoint->config.compute.precision = session->precision;
     bool ok = folder_create(a->out, err) &&
               checkpoint_model(checkpoint, session->backend, a->batch, &model, err) &&
               predictor_init(&predictor, model, a->orientations, err);

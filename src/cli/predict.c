@@ -37,6 +37,7 @@ static bool predict(struct checkpoint *checkpoint, const struct session *session
 {
     const struct predict_files_options options = { a->orientations, session->reader_threads };
     struct model *model = NULL;
+    checkpoint->config.compute.precision = session->precision;
     const bool onnx = checkpoint->weights.format == WEIGHTS_ONNX;
     if (onnx)
         log_info("%s: its weights, stored in %s, in this program's own network, computed in %s; no "
