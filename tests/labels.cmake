@@ -13,8 +13,9 @@ set(fast_tests
     "fixture" # the cases: each a command that must fail with its message
     "fuzz_(annotation|checkpoint|onnx|pickle|safetensors|zip)" # the seeds of the fuzzers, once
     "test_(annotation|asap_xml|augment|base|checkpoint|config|dataset|evaluate|image|isa|keras3|keras_hdf5|kernels|loader)"
-    "test_(manifest|mask|metrics|onnx|op|optimizer|output|pickle|plot|pretrained|reference|safetensors|sampler)"
-    "test_(sandbox|slide|slide_levels|synth|tensorboard|text|tissue|torch_zip|training_ops|weights|weights_memory)"
+    "test_(manifest|mask|metrics|onnx|op|optimizer|output|pickle|plot|preflight|pretrained|reference|safetensors)"
+    "test_(sampler|sandbox|slide|slide_levels|synth|tensorboard|text|tissue|torch_zip|training_ops|weights)"
+    "test_(weights_memory)"
     "test_(backend|export|grid|initial_weights|model|pack|predict)" # the parts of them that are quick
     "test_simulated.*" # the simulated device itself
     "test_cuda_(core|kernels|plans)" # the CUDA backend on it: what only it can be made to do
@@ -33,6 +34,7 @@ set(standard_tests
     "case_(names_of_any_bytes|stopped_before_the_first_validation|resume_with_changed_keys)"
     "case_(heatmap_over_the_map_of_another_slide|evaluate_over_another_evaluation)"
     "case_(pack_damaged_pixels|resume_without_the_weights|fused_kernels_refused|export_levels_without_an_integer_ratio)"
+    "case_(evaluate_in_another_precision|evaluate_single_input|predict_onnx_says_what_computes)"
     "case_(predict_as_evaluate|disk_full_while_writing_a_checkpoint|train_twice_in_one_folder|import_and_train)"
     "test_cuda_(failures|memory_plan|step)" # whole networks on the simulated device
     "test_(backend|training_ops|optimizer|model|train_step|predict)_simulated" # each op in two orders of the device's work

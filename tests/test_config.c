@@ -33,7 +33,7 @@ Test(config, values_of_a_wrong_type_are_named_with_place)
                  "x.yaml:2:11: data.window: expected an integer, got 'abc'");
     expect_error("data: {window: 80.5}",
                  "x.yaml:1:16: data.window: expected an integer, got '80.5'");
-    expect_error("data: {window: }", "x.yaml:1:16: data.window: expected an integer, got ''");
+    expect_error("data: {window: \"\"}", "x.yaml:1:16: data.window: expected an integer, got ''");
     expect_error("data: {window: [80]}",
                  "x.yaml:1:16: data.window: expected an integer, got a list");
     expect_error("data: {window: {a: 1}}",
@@ -41,10 +41,12 @@ Test(config, values_of_a_wrong_type_are_named_with_place)
     expect_error("data: {mpp: .nan}", "x.yaml:1:13: data.mpp: expected a number, got '.nan'");
     expect_error("data: {mpp: nan}", "x.yaml:1:13: data.mpp: expected a number, got 'nan'");
     expect_error("data: {mpp: 0x10}", "x.yaml:1:13: data.mpp: expected a number, got '0x10'");
-    expect_error("augment: {flip: yes}",
-                 "x.yaml:1:17: augment.flip: expected true or false, got 'yes'");
+    expect_error("augment: {flip: y}",
+                 "x.yaml:1:17: augment.flip: expected true or false, got 'y'");
     expect_error("seed: 1.5", "x.yaml:1:7: seed: expected an integer, got '1.5'");
     expect_error("data: 5", "x.yaml:1:7: data: expected a section of keys, got '5'");
+    expect_error("optimizer: adam", "x.yaml:1:12: optimizer: expected a section of keys such as "
+                                    "{name: adam}, got 'adam'");
     expect_error("data: [5]", "x.yaml:1:7: data: expected a section of keys, got a list");
     expect_error("[1, 2]", "x.yaml:1:1: the file: expected a section of keys, got a list");
     expect_error("name: [a]", "x.yaml:1:7: name: expected a text, got a list");
@@ -106,6 +108,92 @@ Test(config, unknown_keys_suggest_the_nearest)
     expect_error("data: {quux: 1}",
                  "x.yaml:1:8: data.quux: unknown key; `micromet config --help` lists all keys");
     expect_error("\"\": 1", "x.yaml:1:1: : unknown key; `micromet config --help` lists all keys");
+}
+
+Test(config, unknown_keys_of_other_programs_suggest_ours)
+{
+    static const char *const pairs[][2] = {
+        { "optimizer: {lr: 1}", "did you mean optimizer.learning_rate?" },
+        { "train: {batch_size: 1}", "did you mean train.batch?" },
+        { "train: {batchSize: 1}", "did you mean train.batch?" },
+        { "max_epochs: 1", "did you mean train.epochs?" },
+        { "num_workers: 1", "did you mean data.reader_threads?" },
+        { "model: {pretrained: true}", "did you mean model.weights?" },
+        { "data: {csv: a}", "did you mean data.manifest?" },
+        { "data: {patch-size: 1}", "did you mean data.window?" },
+        { "model: {name: a}", "the network is always InceptionV3; see the section model" },
+        { "trainer: {max_epochs: 1}", "did you mean train?" },
+        /* the right name in the wrong section, of keys and of sections */
+        { "optimizer: {epochs: 1}", "did you mean train.epochs?" },
+        { "batch: 1", "did you mean train.batch?" },
+        { "tissue: {method: otsu}", "did you mean data.tissue?" },
+        { "train: {patience: 1}", "did you mean train.early_stop.patience?" },
+        { "patience: 1", "did you mean schedule.patience or train.early_stop.patience?" },
+        { "<<: {seed: 1}", "merge keys are not supported; write the values out" },
+    };
+    for (size_t i = 0; i < COUNT_OF(pairs); i++) {
+        struct config config;
+        struct error err = { 0 };
+        cr_expect_not(config_parse(&config, pairs[i][0], strlen(pairs[i][0]), "x.yaml", &err));
+        cr_expect(strstr(err.message, ": unknown key; ") && strstr(err.message, pairs[i][1]),
+                  "%s: %s", pairs[i][0], err.message);
+    }
+}
+
+Test(config, every_spelling_of_a_boolean_is_one)
+{
+    static const char *const words[2][10] = {
+        { "false", "False", "FALSE", "no", "No", "NO", "off", "Off", "OFF", "'false'" },
+        { "true", "True", "TRUE", "yes", "Yes", "YES", "on", "On", "ON", "\"True\"" },
+    };
+    for (int truth = 0; truth < 2; truth++)
+        for (size_t i = 0; i < COUNT_OF(words[truth]); i++) {
+            char yaml[64];
+            snprintf(yaml, sizeof yaml, "augment: {flip: %s, per_tower: %s}", words[truth][i],
+                     words[truth][i]);
+            const struct config config = parse(yaml);
+            cr_expect_eq(config.augment.flip, truth, "%s", yaml);
+            cr_expect_eq(config.augment.per_tower, truth, "%s", yaml);
+        }
+}
+
+Test(config, nothing_stands_for_no_value)
+{
+    static const char *const nothings[] = { "", "~", "null", "Null", "NULL", "None" };
+    for (size_t i = 0; i < COUNT_OF(nothings); i++) {
+        char yaml[64], message[256];
+        snprintf(yaml, sizeof yaml, "data:\n  pack: %s\n", nothings[i]);
+        snprintf(message, sizeof message,
+                 "x.yaml:2:%d: data.pack: expected a path, got nothing; leave it out for the "
+                 "default, packs",
+                 *nothings[i] ? 9 : 8);
+        expect_error(yaml, message);
+        snprintf(yaml, sizeof yaml, "name: %s\ncompute: {plan_cache: %s}\ndata: %s\n", nothings[i],
+                 nothings[i], nothings[i]);
+        cr_expect_str_eq(parse(yaml).name, "x", "%s", yaml); /* as their default is empty, too */
+    }
+    expect_error("data: {window: }", "x.yaml:1:16: data.window: expected an integer, got nothing; "
+                                     "leave it out for the default, 80");
+    expect_error("data: {levels: ~}",
+                 "x.yaml:1:16: data.levels: expected a list of integers such as [2, 3], got "
+                 "nothing; leave it out for the default, [2, 3]");
+    cr_expect_str_eq(parse("name: 'null'").name, "null");
+}
+
+Test(config, numbers_are_decimal)
+{
+    cr_expect_eq(parse("optimizer: {learning_rate: 1e-4}").optimizer.learning_rate, 1e-4);
+    cr_expect_eq(parse("optimizer: {learning_rate: .5}").optimizer.learning_rate, 0.5);
+    cr_expect_eq(parse("optimizer: {learning_rate: 1.}").optimizer.learning_rate, 1);
+    cr_expect_eq(parse("train: {batch: +8}").train.batch, 8);
+    expect_error("train: {batch: 1_000}",
+                 "x.yaml:1:16: train.batch: expected an integer, got '1_000'");
+    expect_error("train: {batch: 0x10}",
+                 "x.yaml:1:16: train.batch: expected an integer, got '0x10'");
+    expect_error("train: {batch: 010}", "x.yaml:1:16: train.batch: 010 begins with 0, which some "
+                                        "read as octal; leave the 0 out");
+    expect_error("optimizer: {learning_rate: '0,1'}",
+                 "x.yaml:1:28: optimizer.learning_rate: expected a number, got '0,1'");
 }
 
 Test(config, nothing_is_given_twice)
@@ -183,10 +271,9 @@ Test(config, rules_between_keys_blame_the_key_that_was_given)
     expect_error(
         "name: a/b",
         "x.yaml:1:7: name: a/b is not a plain folder name: it holds '/' or begins with '.'");
-    expect_error(
-        "model: {freeze: 'keras:312'}",
-        "x.yaml:1:17: model.freeze: keras:312 is none of keras:N (N at most 311), a block such as "
-        "mixed_6d, none and all");
+    expect_error("train: {batch: 8, examples_per_epoch: 7}",
+                 "x.yaml:1:16: train.batch: 8 is more than train.examples_per_epoch, the windows "
+                 "of an epoch; lower it, or raise that");
     expect_error("schedule: {name: cosine, warmup_examples: 200}\ntrain: {epochs: 2, "
                  "examples_per_epoch: 100}",
                  "x.yaml:1:43: schedule.warmup_examples: 200 is not below train.epochs * "
@@ -376,7 +463,64 @@ Test(config_file, relative_paths_start_where_they_were_written)
     cr_assert_str_eq(config.name, "try");
     cr_assert_str_eq(load("model: {weights: random}", 0, NULL).model.weights, "random");
     cr_assert_str_eq(load("data: {manifest: /a/b}", 0, NULL).data.manifest, "/a/b");
-    cr_assert_str_eq(load("data: {manifest: }", 0, NULL).data.manifest, "");
+}
+
+static void expect_refused(char *override, const char *message)
+{
+    struct config config;
+    struct error err = { 0 };
+    cr_expect_not(config_load(&config, NULL, 1, &override, &err), "%s", override);
+    cr_expect_str_eq(err.message, message, "got: %s", err.message);
+    cr_expect_eq(err.code, EXIT_CODE_USAGE);
+}
+
+Test(config_file, home_and_variables_in_paths_are_expanded)
+{
+    setenv("HOME", "/home/of", 1);
+    setenv("SCRATCH", "/scratch/x", 1);
+    unsetenv("UNSET");
+    char *overrides[] = { "data.pack=$SCRATCH/packs", "train.run=a/${SCRATCH}b" };
+    const struct config config = load(
+        "data: {manifest: ~/slides.csv}\nmodel: {weights: \"./~/w$$1.h5\"}\n", 2, overrides);
+    cr_expect_str_eq(config.data.manifest, "/home/of/slides.csv");
+    cr_expect_str_eq(config.data.pack, "/scratch/x/packs");
+    expect_path(config.train.run, "a//scratch/xb");
+    expect_path(config.model.weights, "configs/~/w$1.h5");
+    cr_expect_str_eq(load("data: {pack: '~'}", 0, NULL).data.pack, "/home/of");
+
+    char *text = write_out(&config); /* a dollar sign is written so that it is read back */
+    cr_expect_str_eq(load(text, 0, NULL).model.weights, config.model.weights);
+    cr_expect_str_eq(parse(text).model.weights, config.model.weights);
+    free(text);
+
+    expect_refused("data.pack=~other/x",
+                   "command line: data.pack: '~other/x': only ~/ is expanded, to $HOME; write the "
+                   "folder out, or ./~other/x for a file of that name");
+    expect_refused("data.pack=$UNSET/x",
+                   "command line: data.pack: '$UNSET/x': UNSET is not set in the environment; set "
+                   "it or write the path out ($$ is a dollar sign)");
+    expect_refused("data.pack=${UNSET:-a}/x",
+                   "command line: data.pack: '${UNSET:-a}/x': ${...} holds no plain name of a "
+                   "variable; write $$ for a dollar sign");
+    unsetenv("HOME");
+    expect_refused("data.pack=~/x", "command line: data.pack: '~/x': HOME is not set in the "
+                                    "environment; write the folder out");
+}
+
+Test(config_file, what_is_no_path_is_refused)
+{
+    expect_refused("data.pack=", "command line: data.pack: expected a path, got nothing; leave it "
+                                 "out for the default, packs");
+    expect_refused("data.pack=null", "command line: data.pack: expected a path, got nothing; leave "
+                                     "it out for the default, packs");
+    expect_refused("data={pack: 'null'}", "command line: data.pack: 'null' is no path; for a file "
+                                          "or folder of that name write ./null");
+    expect_refused("data={pack: ''}", "command line: data.pack: '' is no path");
+    expect_refused("train.run=s3://bucket/runs",
+                   "command line: train.run: 's3://bucket/runs' is no path of this machine");
+    expect_refused("train.run=C:\\runs",
+                   "command line: train.run: 'C:\\runs' is no path of this machine");
+    expect_path(load("data: {pack: ./null}", 0, NULL).data.pack, "configs/null");
 }
 
 Test(config_file, relative_paths_start_here_without_a_file)

@@ -84,6 +84,26 @@ Test(evaluate, overall_pools_the_windows_of_all_slides)
     evaluation_release(&e);
 }
 
+Test(evaluate, a_single_input_is_compared_window_by_window)
+{
+    static const float single[] = { 0.8f, 0.6f, 0.45f, 0.1f, 0.2f, 0.9f, 0.3f };
+    struct evaluation e = two_slides(0.5, no_background);
+    struct error err = { 0 };
+    cr_assert(evaluation_compare_single(&e, single, 160, true, &err), "%s", err.message);
+    const struct single_comparison *s = &e.single;
+    cr_expect(s->measured && s->side == 160);
+    cr_expect_eq(s->flipped, 2); /* 0.4 to 0.6, and 0.6 to 0.45 */
+    cr_expect_float_eq(s->mean_difference, (0.1 + 0.2 + 0.15 + 0.2) / 7, 1e-7);
+    cr_expect_float_eq(s->max_difference, 0.2, 1e-7);
+    cr_expect_float_eq(s->row.auc, 8.0 / 10, 1e-12); /* both beat all but 0.9 */
+    expect_confusion(&s->row, 2, 1, 4, 0);
+    cr_expect_eq(s->own.at.threshold, 0.6f); /* finds both tumour windows, and 0.9 */
+    expect_confusion(&s->own, 2, 1, 4, 0);
+    cr_assert(evaluation_compare_single(&e, single, 160, false, &err), "%s", err.message);
+    cr_expect(isnan(e.single.own.at.threshold), "only validation chooses a threshold");
+    evaluation_release(&e);
+}
+
 Test(evaluate, background_counts_as_probability_zero)
 {
     struct evaluation e = two_slides(0.5, (const int64_t[]) { 3, 1 });
@@ -465,7 +485,6 @@ Test(evaluate, overrides_of_what_the_model_is_or_sees_are_refused)
           "data.window: cannot be overridden here: the model knows its input" },
         { "model.dropout=0.5", "model.dropout: cannot be overridden here: the model is what it" },
         { "model={pool_padding: include}", "model.pool_padding: cannot be overridden here" },
-        { "compute.precision=bf16", "compute.precision: cannot be overridden here" },
         { "train.batch=3", "train.batch: cannot be overridden here: an evaluation does not train" },
         { "augment.hue=0.1", "augment.hue: cannot be overridden here: an evaluation does not aug" },
         { "data.wndow=80", "data.wndow: unknown key; did you mean data.window?" },

@@ -305,6 +305,31 @@ Test(export, one_larger_window_holds_those_of_all_towers)
     expect_concentric(299, thirds, 1);
 }
 
+/* A tower's pixels are the means of the squares that they stand for, one half rounded up. */
+Test(export, a_cut_window_holds_rounded_means)
+{
+    enum { CUT = 5, SQUARE = 24 };
+    static uint8_t rgb[SQUARE][SQUARE][3], out[CUT][CUT][3];
+    const struct single_window single = { .side = SQUARE,
+                                          .ratios = { 1, 2, 4 },
+                                          .corners = { 10, 8, 4 } };
+    for (int i = 0; i < SQUARE * SQUARE * 3; i++) (&rgb[0][0][0])[i] = (uint8_t)(i * 7919 >> 4);
+    for (int t = 0; t < 3; t++) {
+        const int ratio = single.ratios[t], corner = single.corners[t];
+        single_window_cut(&single, CUT, t, &rgb[0][0][0], &out[0][0][0]);
+        for (int y = 0; y < CUT; y++)
+            for (int x = 0; x < CUT; x++)
+                for (int c = 0; c < 3; c++) {
+                    double sum = 0;
+                    for (int k = 0; k < ratio * ratio; k++)
+                        sum +=
+                            rgb[corner + y * ratio + k / ratio][corner + x * ratio + k % ratio][c];
+                    cr_expect_eq(out[y][x][c], (int)floor(sum / (ratio * ratio) + 0.5),
+                                 "tower %d, row %d, column %d", t, y, x);
+                }
+    }
+}
+
 Test(export, levels_without_an_integer_ratio_are_refused)
 {
     struct error err = { 0 };

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "micromet/base/size.h"
 #include "micromet/nn/pretrained.h"
 #include "nn/pretrained_parts.h"
 #include "support.h"
@@ -146,7 +147,7 @@ Test(pretrained, torchvision_names_behind_any_prefix)
     }
 }
 
-Test(pretrained, numbered_prefixes_are_towers_and_averages_are_not)
+Test(pretrained, numbered_prefixes_are_towers)
 {
     struct pretrained towers = { .weights.format = WEIGHTS_SAFETENSORS };
     add_torch(&towers.weights, "tower1.", torch_parts, 5); /* in whatever order */
@@ -156,16 +157,76 @@ Test(pretrained, numbered_prefixes_are_towers_and_averages_are_not)
     cr_expect_str_eq(name_at(&towers, 1, 93, UNIT_BETA), "tower1.Mixed_7c.branch_pool.bn.bias");
     cr_expect_str_eq(name_at(&towers, 0, 0, UNIT_WEIGHT), "tower0.Conv2d_1a_3x3.conv.weight");
     pretrained_release(&towers);
+}
 
-    struct pretrained averaged = { .weights.format = WEIGHTS_TORCH_ZIP };
-    add_torch(&averaged.weights, "model.", torch_parts, 5);
-    add_torch(&averaged.weights, "model_ema.", torch_parts, 5);
-    take(&averaged);
-    cr_expect_eq(averaged.towers, 1);
-    cr_expect_str_eq(name_at(&averaged, 0, 0, UNIT_WEIGHT), "model.Conv2d_1a_3x3.conv.weight");
-    cr_expect_eq(averaged.uses[USE_OTHER], 5 * INCEPTION_CONVOLUTIONS);
-    cr_expect_str_eq(averaged.other, "model_ema.Conv2d_1a_3x3.conv.weight");
-    pretrained_release(&averaged);
+/* Take from a file with two prefixes, of which `sets` chooses; NULL = none is chosen. */
+static void take_of_two(struct pretrained *p, const char *one, const char *other, const char *sets,
+                        const char *reason)
+{
+    *p = (struct pretrained) { .sets = sets, .weights.format = WEIGHTS_TORCH_ZIP };
+    add_torch(&p->weights, one, torch_parts, 5);
+    add_torch(&p->weights, other, torch_parts, 5);
+    if (reason)
+        expect_refused(p, reason);
+    else
+        take(p);
+}
+
+Test(pretrained, of_several_sets_of_weights_one_is_chosen)
+{
+    static const struct {
+        const char *one, *other, *listed;
+    } pairs[] = {
+        { "model.", "model_ema.", "holds 2 sets of weights: model, model_ema; choose" },
+        { "", "ema.module.", "holds 2 sets of weights: ., ema.module; choose" },
+        { "models.0.", "models.1.", "holds 2 sets of weights: models.0, models.1; choose" },
+        { "state_dict.tower0.", "state_dict_ema.tower0.",
+          "holds 2 sets of weights: state_dict, state_dict_ema; choose" },
+    };
+    struct pretrained p;
+    for (size_t i = 0; i < COUNT_OF(pairs); i++)
+        take_of_two(&p, pairs[i].one, pairs[i].other, NULL, pairs[i].listed);
+
+    take_of_two(&p, "model.", "model_ema.", "model_ema", NULL);
+    cr_expect_eq(p.towers, 1);
+    cr_expect_str_eq(name_at(&p, 0, 0, UNIT_WEIGHT), "model_ema.Conv2d_1a_3x3.conv.weight");
+    cr_expect_eq(p.uses[USE_UNCHOSEN], 5 * INCEPTION_CONVOLUTIONS);
+    cr_expect_eq(p.uses[USE_OTHER], 0);
+    pretrained_release(&p);
+
+    take_of_two(&p, "ema.", "", ".", NULL);
+    cr_expect_str_eq(name_at(&p, 0, 0, UNIT_WEIGHT), "Conv2d_1a_3x3.conv.weight");
+    pretrained_release(&p);
+
+    take_of_two(&p, "models.0.", "models.1.", "models.1,models.0", NULL);
+    cr_expect_eq(p.towers, 2);
+    cr_expect_str_eq(name_at(&p, 0, 0, UNIT_WEIGHT), "models.1.Conv2d_1a_3x3.conv.weight");
+    pretrained_release(&p);
+
+    take_of_two(&p, "ema.tower1.", "ema.tower0.", NULL, NULL);
+    cr_expect_eq(p.towers, 2);
+    cr_expect_str_eq(name_at(&p, 0, 0, UNIT_WEIGHT), "ema.tower0.Conv2d_1a_3x3.conv.weight");
+    pretrained_release(&p);
+
+    take_of_two(
+        &p, "model.", "ema.", "emma",
+        "--set: 'emma' is none of its sets; it holds 2 sets of weights: model, ema; choose");
+}
+
+Test(pretrained, a_copy_under_changed_names_is_no_reason_to_guess)
+{
+    struct pretrained p = { .weights.format = WEIGHTS_SAFETENSORS };
+    add_torch(&p.weights, "model.", torch_parts, 5);
+    add_torch(&p.weights, "model_ema.", torch_parts, 1);
+    for (int i = 0; i < p.weights.count; i++) { /* as LitEma names its copies */
+        char *name = p.weights.arrays[i].name, *out = name + strlen("model_ema.");
+        if (strncmp(name, "model_ema.", 10) != 0) continue;
+        for (const char *in = out; *in; in++)
+            if (*in != '.') *out++ = *in;
+        *out = '\0';
+    }
+    expect_refused(&p, "holds 2 sets of weights: model, and one that cannot be read "
+                       "('model_ema.Conv2d_1a_3x3convweight'); choose");
 }
 
 static void check_keras(int units, int first, int first_norm)
@@ -388,4 +449,46 @@ Test(pretrained, a_bias_before_batch_norm_and_another_epsilon_are_made_up_for)
     p.weights.metadata[1] = strdup("mixed");
     memset(p.units, 0, sizeof p.units);
     expect_refused(&p, "its batch norms add different epsilons");
+}
+
+/* --- impossible values --- */
+
+/* The file's array of that name holds `value` at one place, or everywhere for at = -1. */
+static void expect_value_refused(const char *name, int64_t at, float value, const char *reason)
+{
+    struct pretrained p = { .weights.format = WEIGHTS_SAFETENSORS };
+    add_torch(&p.weights, "", torch_parts, 5);
+    struct weight_array *array = NULL;
+    for (int i = 0; i < p.weights.count; i++)
+        if (strcmp(p.weights.arrays[i].name, name) == 0) array = &p.weights.arrays[i];
+    cr_assert(array);
+    float *values = malloc((size_t)array->count * sizeof *values);
+    for (int64_t i = 0; i < array->count; i++)
+        values[i] = at < 0 || i == at ? value : ((const float *)array->data)[i];
+    array->data = values;
+    if (reason) {
+        expect_refused(&p, reason);
+    } else {
+        take(&p);
+        pretrained_release(&p);
+    }
+    free(values);
+}
+
+Test(pretrained, values_that_no_network_has_are_named_with_array_and_index)
+{
+    static const char weight[] = "Conv2d_2a_3x3.conv.weight"; /* 32x32x3x3 */
+    static const char variance[] = "Mixed_6c.branch7x7_2.bn.running_var";
+    const int64_t at = ((5 * 32 + 7) * 3 + 1) * 3 + 2;
+    expect_value_refused(weight, at, NAN,
+                         "file: 'Conv2d_2a_3x3.conv.weight' holds nan at [5, 7, 1, 2], no number");
+    expect_value_refused(weight, at, -INFINITY, "holds -inf at [5, 7, 1, 2], no number");
+    expect_value_refused(weight, at, 1e20f, "holds 1e+20 at [5, 7, 1, 2], larger than any");
+    expect_value_refused(weight, -1, 0, "'Conv2d_2a_3x3.conv.weight' holds nothing but zeros");
+    expect_value_refused(weight, at, 0, NULL);
+    expect_value_refused(variance, 9, -1e-4f, "holds -0.0001 at [9], a negative variance");
+    expect_value_refused(variance, -1, 0, "running_var' holds nothing but zeros");
+    expect_value_refused(variance, 9, 0, NULL);
+    expect_value_refused("Mixed_5b.branch1x1.bn.bias", -1, 0, NULL);
+    expect_value_refused("Mixed_5b.branch1x1.bn.running_mean", 3, -5, NULL);
 }

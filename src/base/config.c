@@ -32,14 +32,26 @@ void config_defaults(struct config *config)
     config_resolve(config, NULL);
 }
 
-static bool finish(struct config_reader *reader, const char *path, struct error *err)
+/* Put the place of key number `key`, or at least the file, before an error. */
+static bool fail_key(const struct config_reader *reader, int key, const char *path,
+                     struct error *err)
 {
-    int key = 0;
-    config_resolve(reader->config, path);
-    if (config_check(reader->config, &key, err)) return true;
     const struct config_place place = reader->places[key];
     if (path && place.line) return error_prefix(err, "%s:%d:%d", path, place.line, place.column);
     return path ? error_prefix(err, "%s", path) : error_prefix(err, "configuration");
+}
+
+static bool finish(struct config_reader *reader, const char *path, config_checker check,
+                   struct error *err)
+{
+    int key = 0;
+    const char *name = NULL;
+    config_resolve(reader->config, path);
+    if (!config_check(reader->config, &key, err)) return fail_key(reader, key, path, err);
+    if (!check || check(reader->config, &name, err)) return true;
+    key = config_key_find(name);
+    CHECK(key >= 0);
+    return fail_key(reader, key, path, err);
 }
 
 static bool read_file(struct config_reader *reader, const char *path, struct error *err)
@@ -71,6 +83,12 @@ static bool find_folder(char folder[PATH_MAX_BYTES], const char *path, const cha
 bool config_load(struct config *config, const char *path, int override_count,
                  char *const *overrides, struct error *err)
 {
+    return config_load_checked(config, path, override_count, overrides, NULL, err);
+}
+
+bool config_load_checked(struct config *config, const char *path, int override_count,
+                         char *const *overrides, config_checker check, struct error *err)
+{
     char current[PATH_MAX_BYTES], folder[PATH_MAX_BYTES];
     if (!getcwd(current, sizeof(current)))
         return error_set(err, EXIT_CODE_USAGE, "cannot tell the current folder: %s",
@@ -85,7 +103,7 @@ bool config_load(struct config *config, const char *path, int override_count,
     reader.folder = current;
     for (int i = 0; i < override_count; i++)
         if (!config_read_override(&reader, overrides[i], err)) return false;
-    return finish(&reader, path, err);
+    return finish(&reader, path, check, err);
 }
 
 bool config_override(struct config *config, int count, char *const *overrides, struct error *err)
@@ -97,7 +115,7 @@ bool config_override(struct config *config, int count, char *const *overrides, s
     struct config_reader reader = { .config = config, .folder = current };
     for (int i = 0; i < count; i++)
         if (!config_read_override(&reader, overrides[i], err)) return false;
-    return finish(&reader, NULL, err);
+    return finish(&reader, NULL, NULL, err);
 }
 
 const char *config_difference(const struct config *a, const struct config *b, int *index)
@@ -125,7 +143,7 @@ bool config_parse(struct config *config, const char *yaml, size_t size, const ch
     struct config_reader reader = { .config = config, .folder = "" };
     if (!store_defaults(&reader, err)) return false;
     reader.name = name;
-    return config_read_yaml(&reader, yaml, size, err) && finish(&reader, name, err);
+    return config_read_yaml(&reader, yaml, size, err) && finish(&reader, name, NULL, err);
 }
 
 /* Number of leading bytes of `name` that are whole sections shared with `previous`. */

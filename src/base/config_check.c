@@ -44,14 +44,10 @@ static bool center_fits(const struct config *config)
     return config->data.center <= config->data.window;
 }
 
-static bool freeze_is_known(const struct config *config)
+static bool batch_fits(const struct config *config)
 {
-    const char *freeze = config->model.freeze;
-    if (strncmp(freeze, "keras:", 6) == 0) {
-        const size_t digits = strspn(freeze + 6, "0123456789");
-        return digits >= 1 && digits <= 3 && freeze[6 + digits] == '\0' && atoi(freeze + 6) <= 311;
-    }
-    return *freeze && freeze[strspn(freeze, "abcdefghijklmnopqrstuvwxyz0123456789_")] == '\0';
+    const int64_t per_epoch = config->train.examples_per_epoch;
+    return per_epoch == 0 || config->train.batch <= per_epoch;
 }
 
 static bool min_is_below_rate(const struct config *config)
@@ -79,8 +75,8 @@ static const struct rule rules[] = {
     { "data.levels", levels_exist, "is empty: a model has at least one tower" },
     { "data.levels", levels_ascend, "is not ascending; list distinct levels, finest first" },
     { "data.center", center_fits, "is above data.window" },
-    { "model.freeze", freeze_is_known,
-      "is none of keras:N (N at most 311), a block such as mixed_6d, none and all" },
+    { "train.batch", batch_fits,
+      "is more than train.examples_per_epoch, the windows of an epoch; lower it, or raise that" },
     { "schedule.min", min_is_below_rate, "is above optimizer.learning_rate" },
     { "schedule.warmup_examples", warmup_ends,
       "is not below train.epochs * train.examples_per_epoch: the run would end in the warm-up" },

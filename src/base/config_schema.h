@@ -38,8 +38,14 @@ int config_key_find(const char *name);
 
 bool config_key_is_list(const struct config_key *key);
 
-/* Parse `text` into a scalar key's field. Relative paths are joined to `folder`, unless that is "".
- * Errors begin with the key's name. */
+/* Whether a plain scalar stands for no value: empty, ~, null, or Python's None. */
+bool config_is_nothing(const char *text);
+/* Store no value: an error, except where the default is empty, too. */
+bool config_store_nothing(struct config *config, const struct config_key *key, struct error *err);
+
+/* Parse `text` into a scalar key's field. In paths, ~ and variables are expanded and relative ones
+ * joined to `folder`; with "" the path was written by config_write(). Errors begin with the key's
+ * name. */
 bool config_store(struct config *config, const struct config_key *key, const char *text,
                   const char *folder, struct error *err);
 /* The same for item `index` of a list key. */
@@ -65,6 +71,11 @@ struct config_place {
 void config_resolve(struct config *config, const char *path);
 /* Check the rules between keys. On failure *key is the index of the key to report. */
 bool config_check(const struct config *config, int *key, struct error *err);
+
+/* What the user may have meant by an unknown key, as "optimizer.learning_rate", "a or b", or a
+ * sentence on why there is no such key; "" = no idea. */
+enum { SUGGESTION_MAX = 256 };
+void config_suggest(const char *name, char suggestion[SUGGESTION_MAX]);
 
 /* Parses YAML text and overrides on top of the values in *config. */
 struct config_reader {

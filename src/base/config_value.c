@@ -5,7 +5,9 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
+#include "micromet/base/size.h"
 #include "micromet/base/text.h"
 
 const char *config_kind_wants(const struct config_key *key)
@@ -23,6 +25,23 @@ const char *config_kind_wants(const struct config_key *key)
         [CONFIG_INT64_PAIR] = "a list of two integers such as [0, 0]",
     };
     return wants[key->kind];
+}
+
+bool config_is_nothing(const char *text)
+{
+    static const char *const words[] = { "", "~", "null", "Null", "NULL", "None" };
+    for (size_t i = 0; i < COUNT_OF(words); i++)
+        if (strcmp(text, words[i]) == 0) return true;
+    return false;
+}
+
+bool config_store_nothing(struct config *config, const struct config_key *key, struct error *err)
+{
+    const bool text = key->kind == CONFIG_TEXT || key->kind == CONFIG_PATH;
+    if (text && !*key->initial) return config_store(config, key, "", "", err);
+    return error_set(err, EXIT_CODE_USAGE,
+                     "%s: expected %s, got nothing; leave it out for the default, %s", key->name,
+                     config_kind_wants(key), key->initial);
 }
 
 static bool wrong_kind(const char *wants, const struct config_key *key, const char *text,
@@ -49,10 +68,21 @@ static bool is_integer(const char *text)
     return *text && text[strspn(text, "0123456789")] == '\0';
 }
 
+/* YAML 1.1 reads 010 as octal, 8, and YAML 1.2 as 10: whoever writes it may mean either. */
+static bool check_zeros(const struct config_key *key, const char *text, struct error *err)
+{
+    const char *digits = text + (*text == '-' || *text == '+');
+    return digits[0] != '0' || digits[1] == '\0' || !is_integer(text) ||
+           error_set(err, EXIT_CODE_USAGE,
+                     "%s: %.80s begins with 0, which some read as octal; leave the 0 out",
+                     key->name, text);
+}
+
 static bool read_integer(const struct config_key *key, const char *text, int64_t *value,
                          struct error *err)
 {
     if (!is_integer(text)) return wrong_kind("an integer", key, text, err);
+    if (!check_zeros(key, text, err)) return false;
     *value = strtoll(text, NULL, 10); /* saturates on overflow, which is outside every range */
     return check_range(key, (double)*value, text, err);
 }
@@ -63,6 +93,7 @@ static bool read_unsigned(const struct config_key *key, const char *text, uint64
     if (!is_integer(text)) return wrong_kind("an integer", key, text, err);
     if (*text == '-')
         return error_set(err, EXIT_CODE_USAGE, "%s: %.80s is below 0", key->name, text);
+    if (!check_zeros(key, text, err)) return false;
     errno = 0;
     *value = strtoull(text, NULL, 10);
     if (errno == ERANGE)
@@ -78,15 +109,24 @@ static bool read_number(const struct config_key *key, const char *text, double *
     *value = strtod(text, &end);
     const bool decimal = text[strspn(text, "+-.0123456789eE")] == '\0';
     if (!decimal || end == text || *end) return wrong_kind("a number", key, text, err);
-    return check_range(key, *value, text, err);
+    return check_zeros(key, text, err) && check_range(key, *value, text, err);
 }
 
+/* The words that YAML 1.1 and 1.2 have for the two, in each one's three spellings. */
 static bool read_bool(const struct config_key *key, const char *text, bool *value,
                       struct error *err)
 {
-    *value = strcmp(text, "true") == 0;
-    if (!*value && strcmp(text, "false") != 0) return wrong_kind("true or false", key, text, err);
-    return true;
+    static const char *const words[2][9] = {
+        { "false", "False", "FALSE", "no", "No", "NO", "off", "Off", "OFF" },
+        { "true", "True", "TRUE", "yes", "Yes", "YES", "on", "On", "ON" },
+    };
+    for (int truth = 0; truth < 2; truth++)
+        for (size_t i = 0; i < COUNT_OF(words[truth]); i++)
+            if (strcmp(text, words[truth][i]) == 0) {
+                *value = truth;
+                return true;
+            }
+    return wrong_kind("true or false", key, text, err);
 }
 
 static bool read_choice(const struct config_key *key, const char *text, int *value,
@@ -121,17 +161,48 @@ static bool read_text(const struct config_key *key, const char *text, char *valu
     return true;
 }
 
+/* A path as config_write() wrote it: absolute, with each dollar sign doubled. */
+static bool read_written_path(const struct config_key *key, const char *text, char *value,
+                              struct error *err)
+{
+    char path[PATH_MAX_BYTES];
+    size_t length = 0;
+    for (const char *p = text; *p && length < sizeof(path) - 1; p++) {
+        path[length++] = *p;
+        if (p[0] == '$' && p[1] == '$') p++;
+    }
+    path[length] = '\0';
+    return read_text(key, strlen(text) < sizeof(path) ? path : text, value, err);
+}
+
+/* Refuse what would become a folder of that name: an address, a path of Windows, a null. */
+static bool check_path(const struct config_key *key, const char *text, struct error *err)
+{
+    const bool drive = text[0] && text[1] == ':' && text[2] == '\\';
+    if (strstr(text, "://") || drive)
+        return error_set(err, EXIT_CODE_USAGE, "%s: '%.200s' is no path of this machine", key->name,
+                         text);
+    if (!config_is_nothing(text) || *text == '~') return true;
+    return error_set(err, EXIT_CODE_USAGE, "%s: '%s' is no path%s%s", key->name, text,
+                     *text ? "; for a file or folder of that name write ./" : "", text);
+}
+
 static bool read_path(const struct config_key *key, const char *text, const char *folder,
                       char *value, struct error *err)
 {
     for (int i = 0; key->choices && key->choices[i]; i++)
-        if (strcmp(key->choices[i], text) == 0) folder = "";
-    while (*folder && strncmp(text, "./", 2) == 0) text += 2;
+        if (strcmp(key->choices[i], text) == 0) return read_text(key, text, value, err);
+    if (!*folder) return read_written_path(key, text, value, err);
+    if (!*text && !*key->initial) return read_text(key, text, value, err);
+    if (!check_path(key, text, err)) return false;
 
-    char path[PATH_MAX_BYTES];
-    struct error join = { 0 };
-    if (!path_join(path, *text ? folder : "", text, &join))
-        return error_set(err, EXIT_CODE_USAGE, "%s: %.900s", key->name, join.message);
+    char path[PATH_MAX_BYTES], expanded[PATH_MAX_BYTES];
+    struct error cause = { 0 };
+    const char *name = expanded;
+    bool ok = path_expand(expanded, text, &cause);
+    while (ok && strncmp(name, "./", 2) == 0 && name[2]) name += 2;
+    ok = ok && path_join(path, folder, name, &cause);
+    if (!ok) return error_set(err, EXIT_CODE_USAGE, "%s: %.900s", key->name, cause.message);
     return read_text(key, path, value, err);
 }
 
@@ -196,6 +267,18 @@ bool config_store_count(struct config *config, const struct config_key *key, int
     return true;
 }
 
+/* Whether some YAML parser reads the word as something other than a text. */
+static bool means_something(const char *text)
+{
+    static const char *const words[] = {
+        "null", "true", "false", "yes", "no", "on", "off", "y", "n"
+    };
+    if (config_is_nothing(text)) return true;
+    for (size_t i = 0; i < COUNT_OF(words); i++)
+        if (strcasecmp(text, words[i]) == 0) return true;
+    return false;
+}
+
 /* Plain where every YAML parser reads it as a string, otherwise double-quoted with escapes. */
 static void format_text(const char *text, char out[CONFIG_TEXT_MAX])
 {
@@ -204,7 +287,7 @@ static void format_text(const char *text, char out[CONFIG_TEXT_MAX])
     size_t plain = 0;
     while (text[plain] && (strchr(letters, text[plain]) || strchr(others, text[plain]))) plain++;
     if (text[0] && text[plain] == '\0' && (text[0] == '/' || strchr(letters, text[0])) &&
-        text[plain - 1] != ':') {
+        text[plain - 1] != ':' && !means_something(text)) {
         snprintf(out, CONFIG_TEXT_MAX, "%s", text);
         return;
     }
@@ -229,6 +312,19 @@ static void format_text(const char *text, char out[CONFIG_TEXT_MAX])
     }
     out[length++] = '"';
     out[length] = '\0';
+}
+
+/* With each dollar sign doubled, since reading expands variables. */
+static void format_path(const char *path, char out[CONFIG_TEXT_MAX])
+{
+    char doubled[2 * PATH_MAX_BYTES];
+    size_t length = 0;
+    for (const char *p = path; *p; p++) {
+        if (*p == '$') doubled[length++] = '$';
+        doubled[length++] = *p;
+    }
+    doubled[length] = '\0';
+    format_text(doubled, out);
 }
 
 /* The shortest decimal that reads back as the same number. */
@@ -259,8 +355,10 @@ void config_format(const struct config *config, const struct config_key *key,
     const void *field = (const char *)config + key->offset;
     switch (key->kind) {
     case CONFIG_TEXT:
-    case CONFIG_PATH:
         format_text(field, text);
+        break;
+    case CONFIG_PATH:
+        format_path(field, text);
         break;
     case CONFIG_BOOL:
         snprintf(text, CONFIG_TEXT_MAX, "%s", *(const bool *)field ? "true" : "false");

@@ -7,15 +7,13 @@
 #include <string.h>
 #include <yaml.h>
 
-#include "micromet/base/text.h"
-
 enum { KEY_MAX = 128 };
 
 /* A copy of one libyaml event, so that error paths have nothing to free. */
 struct node {
     yaml_event_type_t type;
     int line, column;
-    bool empty; /* a plain scalar without text, as in `data:` */
+    bool nothing; /* a plain scalar that stands for no value, as in `data:` */
     char text[PATH_MAX_BYTES];
 };
 
@@ -62,7 +60,7 @@ static bool copy_scalar(const struct walk *walk, const yaml_event_t *event, stru
     if (strlen(text) != length)
         return fail_at(walk->reader, node->line, node->column, err, "a value with a NUL byte");
     memcpy(node->text, text, length + 1);
-    node->empty = length == 0 && event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
+    node->nothing = event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE && config_is_nothing(text);
     return true;
 }
 
@@ -116,7 +114,7 @@ static const char *node_describe(const struct node *node, char text[128])
 {
     if (node->type == YAML_SEQUENCE_START_EVENT) return "a list";
     if (node->type == YAML_MAPPING_START_EVENT) return "a section of keys";
-    if (node->empty) return "nothing";
+    if (node->nothing) return "nothing";
     snprintf(text, 128, "'%.80s'", node->text);
     return text;
 }
@@ -131,51 +129,13 @@ static int section_find(const char *name)
     return -1;
 }
 
-static const char *last_part(const char *name)
-{
-    const char *dot = strrchr(name, '.');
-    return dot ? dot + 1 : name;
-}
-
-/* The most similar name in the same section. */
-static struct text_nearest suggest_neighbour(const char *name)
-{
-    const size_t section = (size_t)(last_part(name) - name);
-    struct text_nearest nearest = text_nearest_init(last_part(name));
-    for (int i = 0; i < config_key_count; i++) {
-        const char *key = config_keys[i].name;
-        if (strncmp(key, name, section) != 0) continue;
-        char child[NEAREST_MAX]; /* the key, or its subsection at the level of `name` */
-        const size_t length = section + strcspn(key + section, ".");
-        snprintf(child, sizeof(child), "%.*s", (int)length, key);
-        const int distance = text_distance(nearest.word, child + section);
-        if (distance >= nearest.distance) continue;
-        nearest.distance = distance;
-        memcpy(nearest.best, child, sizeof(child));
-    }
-    return nearest;
-}
-
-/* A key in another section whose last part is nearly that of `name`. */
-static struct text_nearest suggest_elsewhere(const char *name)
-{
-    struct text_nearest nearest = { .word = name, .distance = KEY_MAX };
-    for (int i = 0; i < config_key_count; i++)
-        if (text_distance(last_part(name), last_part(config_keys[i].name)) <= 1)
-            text_nearest_offer(&nearest, config_keys[i].name);
-    return nearest;
-}
-
 static bool fail_unknown(const struct walk *walk, const char *name, const struct node *node,
                          struct error *err)
 {
-    struct text_nearest nearest = suggest_neighbour(name);
-    if (!nearest.best[0]) nearest = suggest_elsewhere(name);
-    if (nearest.best[0])
-        return fail_at(walk->reader, node->line, node->column, err,
-                       "%.100s: unknown key; did you mean %s?", name, nearest.best);
-    return fail_at(walk->reader, node->line, node->column, err,
-                   "%.100s: unknown key; `micromet config --help` lists all keys", name);
+    char suggestion[SUGGESTION_MAX];
+    config_suggest(name, suggestion);
+    return fail_at(walk->reader, node->line, node->column, err, "%.100s: unknown key; %s", name,
+                   *suggestion ? suggestion : "`micromet config --help` lists all keys");
 }
 
 /* Add the place to an error of config_store*(), which knows only the key. */
@@ -217,6 +177,8 @@ static bool read_key(struct walk *walk, int index, const struct node *value, str
     if (reader->name) reader->places[index] = (struct config_place) { value->line, value->column };
 
     const bool list = config_key_is_list(key);
+    if (value->nothing)
+        return config_store_nothing(reader->config, key, err) || fail_value(walk, value, err);
     if (list && value->type == YAML_SEQUENCE_START_EVENT) return read_list(walk, key, value, err);
     if (list || value->type != YAML_SCALAR_EVENT)
         return fail_kind(walk, key->name, config_kind_wants(key), value, err);
@@ -233,8 +195,12 @@ static bool read_entry(struct walk *walk, const char *name, const struct node *v
     const int index = config_key_find(name);
     if (index >= 0) return read_key(walk, index, value, err);
     if (value->type == YAML_MAPPING_START_EVENT) return read_section(walk, name, err);
-    if (value->empty) return true;
-    return fail_kind(walk, name, "a section of keys", value, err);
+    if (value->nothing) return true;
+    char chooser[KEY_MAX + 8], wants[256] = "a section of keys"; /* "optimizer: adam" */
+    snprintf(chooser, sizeof chooser, "%s.name", name);
+    if (value->type == YAML_SCALAR_EVENT && config_key_find(chooser) >= 0)
+        snprintf(wants, sizeof wants, "a section of keys such as {name: %.80s}", value->text);
+    return fail_kind(walk, name, wants, value, err);
 }
 
 /* Read a section's keys ("" = the top level) up to its end. */
@@ -284,7 +250,7 @@ static bool read_document(struct walk *walk, const char *name, struct error *err
         if (!read_entry(walk, name, &node, err)) return false;
     } else if (node.type == YAML_MAPPING_START_EVENT) {
         if (!read_section(walk, "", err)) return false;
-    } else if (!node.empty) {
+    } else if (!node.nothing) {
         return fail_kind(walk, "the file", "a section of keys", &node, err);
     }
     return expect(walk, YAML_DOCUMENT_END_EVENT, "not valid YAML", err) &&
@@ -326,6 +292,9 @@ bool config_read_override(struct config_reader *reader, const char *override, st
         return read_text(reader, equals + 1, strlen(equals + 1), name, err);
 
     reader->places[index] = (struct config_place) { 0 };
-    return config_store(reader->config, &config_keys[index], equals + 1, reader->folder, err) ||
+    const struct config_key *key = &config_keys[index];
+    const bool nothing = config_is_nothing(equals + 1);
+    return (nothing ? config_store_nothing(reader->config, key, err)
+                    : config_store(reader->config, key, equals + 1, reader->folder, err)) ||
            error_prefix(err, "command line");
 }

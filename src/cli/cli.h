@@ -101,6 +101,13 @@ extern const struct subcommand command_synth, command_inspect, command_import, c
 bool options_parse(const struct subcommand *command, void *arguments, int argc, char **argv,
                    int *operand_count, struct error *err);
 
+struct config;
+/* Apply operands of the form "compute.KEY=value" to a checkpoint's configuration, and move the
+ * other operands to the front; *operand_count becomes their number. Those of other keys are errors.
+ */
+bool operands_configure(struct config *config, int *operand_count, char **operands,
+                        struct error *err);
+
 /* The option as the help shows it: "--out FOLDER", "-o, --out FILE". With choice >= 0, for that one
  * of its choices: "--format onnx". */
 enum { OPTION_HEAD_MAX = 80 };

@@ -10,7 +10,7 @@
 struct arguments {
     const char *out;
     int split;
-    bool whole_slides;
+    bool whole_slides, single_input;
     int orientations, batch, threads, stride;
 };
 
@@ -26,6 +26,13 @@ static const struct option option_rows[] = {
       FIELD(whole_slides),
       .help = "every tissue window of each slide, not the windows of the packs; gives all figures "
               "again with background as probability 0" },
+    { .name = "single-input",
+      .kind = OPTION_FLAG,
+      FIELD(single_input),
+      .help =
+          "compare with what `micromet export --single-input` and WSInfer compute, whose towers "
+          "see the finest level shrunk; with --split validation, choose a threshold for it. "
+          "The slides are needed" },
     { OPTION_STRIDE, .help = "whole slides: between windows, px of the finest tower's level" },
     { .name = "out",
       .kind = OPTION_FOLDER,
@@ -45,10 +52,15 @@ static bool read_options(const struct arguments *a, struct evaluate_options *opt
     *options = (struct evaluate_options) {
         .split = (enum split)a->split,
         .whole_slides = a->whole_slides,
+        .single_input = a->single_input,
         .orientations = a->orientations,
         .batch = a->batch,
         .stride = a->stride,
     };
+    if (a->single_input && (a->whole_slides || a->orientations > 1))
+        return error_set(err, EXIT_CODE_USAGE,
+                         "--single-input: compares the windows of packs, in one orientation as "
+                         "exported models see them; leave out --whole-slides and --orientations");
     if (!a->stride || a->whole_slides) return true;
     return error_set(err, EXIT_CODE_USAGE,
                      "--stride: belongs to --whole-slides; packs have the stride that they were "
@@ -103,7 +115,7 @@ static enum exit_code run(void *arguments, int count, char **operands, struct er
         !checkpoint_open(&checkpoint, operands[0], err))
         return err->code;
     snprintf(folder, sizeof folder, "%s", a->out);
-    session_accept_any_backend(&checkpoint.config.compute, a->threads);
+    session_accept_any_backend(&checkpoint.config.compute, checkpoint.precision, a->threads);
     options.folder = folder;
     if (*folder || default_folder(operands[0], &options, folder, err))
         evaluate(&checkpoint, &options, count - 1, operands + 1, folder, err);
@@ -126,7 +138,8 @@ const struct subcommand command_evaluate = {
         "given an AUC, and on whole slides of validation a threshold of their own. A slide without "
         "tissue has no score.\n\n"
         "The configuration is the checkpoint's own. Its data can be replaced by key=value, but not "
-        "what the model is or sees (data.levels, data.window, model.*).",
+        "what the model is or sees (data.levels, data.window, model.*). It computes in the "
+        "precision that the model was trained in, unless compute.precision says otherwise.",
     .options = option_rows,
     ARGUMENTS(.out = "", .split = SPLIT_TEST, .orientations = 1, .batch = 32),
     .notes =

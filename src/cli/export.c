@@ -6,7 +6,7 @@
 #include "micromet/export/export.h"
 
 struct arguments {
-    const char *out;
+    const char *out, *evaluation;
     int format, input, precision; /* format: -1 = not chosen */
     bool single_input, force;
     double mpp;
@@ -45,6 +45,13 @@ static const struct option option_rows[] = {
       .help = "file (onnx, safetensors) or folder (wsinfer, triton)" },
     { .name = "force", .kind = OPTION_FLAG, FIELD(force), .help = "write over what is there" },
     { OPTION_MPP, .help = "µm per level-0 pixel, where the training slides did not say" },
+    { .name = "evaluation",
+      .kind = OPTION_FILE,
+      FIELD(evaluation),
+      .value = "FOLDER",
+      .absent = "not measured",
+      .help = "of `micromet evaluate --single-input --split validation`: for an export that takes "
+              "one window for all towers (--single-input, wsinfer), its own threshold" },
     { .name = "input",
       .kind = OPTION_CHOICE,
       FIELD(input),
@@ -55,7 +62,8 @@ static const struct option option_rows[] = {
       .kind = OPTION_FLAG,
       FIELD(single_input),
       .help = "one larger window at the finest level; the graph cuts and shrinks each tower's "
-              "window out of its centre. Levels must shrink by an integer against the finest one" },
+              "window out of its centre. Levels must shrink by an integer against the finest one. "
+              "This is another model than the checkpoint's, see --evaluation" },
     { .name = "precision",
       .kind = OPTION_CHOICE,
       FIELD(precision),
@@ -76,6 +84,10 @@ static bool read_options(const struct arguments *a, struct export_options *optio
         return error_set(err, EXIT_CODE_USAGE,
                          "--input, --precision and --single-input belong to the formats onnx and "
                          "triton");
+    if (a->evaluation && graph && !a->single_input)
+        return error_set(err, EXIT_CODE_USAGE,
+                         "--evaluation: belongs to exports with one window for all towers; add "
+                         "--single-input");
     *options = (struct export_options) {
         .format = (enum export_format)a->format,
         .input = (enum export_input)a->input,
@@ -83,6 +95,7 @@ static bool read_options(const struct arguments *a, struct export_options *optio
         .single_input = a->single_input,
         .mpp = a->mpp,
         .force = a->force,
+        .evaluation = a->evaluation,
     };
     return true;
 }
@@ -114,12 +127,15 @@ const struct subcommand command_export = {
         "expects: levels, µm/px, window, preprocessing, pool rule, class names and threshold.",
     .options = option_rows,
     ARGUMENTS(.out = "", .format = -1),
-    .examples = "micromet export best.safetensors --format onnx -o model.onnx\n"
-                "micromet export best.safetensors --format onnx --single-input --precision fp16 -o "
-                "viewer.onnx\n"
-                "micromet export best.safetensors --format safetensors -o tumor.safetensors\n"
-                "micromet export best.safetensors --format wsinfer -o wsinfer/ && python "
-                "wsinfer/make_torchscript.py\n"
-                "micromet export best.safetensors --format triton -o /srv/models\n",
+    .examples =
+        "micromet export best.safetensors --format onnx -o model.onnx\n"
+        "micromet export best.safetensors --format onnx --single-input --precision fp16 -o "
+        "viewer.onnx\n"
+        "micromet evaluate best.safetensors --single-input --split validation --out single\n"
+        "micromet export best.safetensors --format wsinfer --evaluation single -o wsinfer\n"
+        "micromet export best.safetensors --format safetensors -o tumor.safetensors\n"
+        "micromet export best.safetensors --format wsinfer -o wsinfer/ && python "
+        "wsinfer/make_torchscript.py\n"
+        "micromet export best.safetensors --format triton -o /srv/models\n",
     .run = run,
 };

@@ -124,9 +124,13 @@ static bool all_slides(struct checkpoint *checkpoint, const struct session *sess
 {
     struct model *model = NULL;
     struct predictor predictor = { 0 };
+    checkpoint->config.compute.precision = session->precision;
     bool ok = check_outputs(a, checkpoint->path, count, paths, err) && folder_create(a->out, err) &&
               checkpoint_model(checkpoint, session->backend, a->batch, &model, err) &&
               predictor_init(&predictor, model, a->orientations, err);
+    if (ok)
+        session_compare_precision(session, checkpoint->state.threshold,
+                                  checkpoint->threshold_precision);
     if (ok)
         memory_note(model, HEATMAP_BATCHES,
                     grid_walk_cache_bytes(session->reader_threads) + SLIDE_OPENSLIDE_BYTES);
@@ -148,9 +152,9 @@ static bool all_slides(struct checkpoint *checkpoint, const struct session *sess
 static enum exit_code run(void *arguments, int count, char **operands, struct error *err)
 {
     const struct arguments *a = arguments;
-    int bad = 0;
+    int bad = 0, slides = count - 1;
     struct checkpoint checkpoint;
-    struct session session;
+    struct session session = { 0 };
     if (count < 2) {
         error_set(
             err, EXIT_CODE_USAGE,
@@ -158,28 +162,26 @@ static enum exit_code run(void *arguments, int count, char **operands, struct er
         return err->code;
     }
     if (!checkpoint_open(&checkpoint, operands[0], err)) return err->code;
-    if (!mask_values_set(&checkpoint.config, a->mask_values, err)) {
-        checkpoint_release(&checkpoint);
-        return err->code;
-    }
-    session_accept_any_backend(&checkpoint.config.compute, a->threads);
-    const bool ok = session_init(&session, &checkpoint.config.compute,
+    session_accept_any_backend(&checkpoint.config.compute, checkpoint.precision, a->threads);
+    const bool ok = operands_configure(&checkpoint.config, &slides, operands + 1, err) &&
+                    mask_values_set(&checkpoint.config, a->mask_values, err) &&
+                    session_init(&session, &checkpoint.config.compute,
                                  checkpoint.config.data.level_count, 0, err) &&
-                    all_slides(&checkpoint, &session, a, count - 1, operands + 1, &bad, err);
+                    all_slides(&checkpoint, &session, a, slides, operands + 1, &bad, err);
     session_release(&session);
     checkpoint_release(&checkpoint);
     if (!ok) return err->code;
     if (bad == 0) return EXIT_CODE_OK;
     if (err->code == EXIT_CODE_OK)
-        error_set(err, bad == count - 1 ? EXIT_CODE_FAILED : EXIT_CODE_PARTIAL,
-                  "%d of %d slides failed; the reasons stand above", bad, count - 1);
+        error_set(err, bad == slides ? EXIT_CODE_FAILED : EXIT_CODE_PARTIAL,
+                  "%d of %d slides failed; the reasons stand above", bad, slides);
     return err->code;
 }
 
 const struct subcommand command_heatmap = {
     .name = "heatmap",
     .summary = "draw the tumour probability of every tissue window of a slide",
-    .operands = "CHECKPOINT SLIDE...",
+    .operands = "CHECKPOINT SLIDE... [compute.KEY=value ...]",
     .operand_kind = OPTION_FILE,
     .description =
         "Computes the tumour probability of every tissue window of each SLIDE with the model's own "
@@ -188,7 +190,9 @@ const struct subcommand command_heatmap = {
         "and geometry). Interrupted maps go on where they stopped.\n\n"
         "Memory does not grow with the slide: with two towers about 300 MiB on two processors, and "
         "up to 32 MiB more for each further processor up to eight. What to expect is printed "
-        "first.",
+        "first.\n\n"
+        "The model computes in the precision that it was trained in, unless compute.precision says "
+        "otherwise.",
     .options = option_rows,
     ARGUMENTS(.out = ".", .annotation = "", .mask_values = "", .batch = 32, .orientations = 1,
               .min_tissue = -1),

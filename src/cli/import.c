@@ -8,7 +8,7 @@
 #include "micromet/nn/pretrained.h"
 
 struct arguments {
-    const char *out, *from;
+    const char *out, *from, *set;
     int towers; /* 0 = as many as the file has */
     bool strict;
 };
@@ -34,6 +34,13 @@ static const struct option option_rows[] = {
       FIELD(from),
       .value = "K,...",
       .help = "FILE's towers for towers 0, 1, ... (the last K for the rest)" },
+    { .name = "set",
+      .kind = OPTION_TEXT,
+      FIELD(set),
+      .value = "NAME,...",
+      .absent = "the only one",
+      .help = "of several sets of weights in FILE (a model and its moving average, an ensemble) "
+              "the one to take, or those for towers 0, 1, ...; without it they are listed" },
     { .name = "strict",
       .kind = OPTION_FLAG,
       FIELD(strict),
@@ -68,7 +75,7 @@ static enum exit_code run(void *arguments, int count, char **operands, struct er
     struct pretrained pretrained;
     if (!output_check(a->out, "name another --out", err) ||
         !output_check_inputs(a->out, operands, 1, err) ||
-        !pretrained_open(&pretrained, operands[0], err))
+        !pretrained_open_sets(&pretrained, operands[0], a->set, err))
         return err->code;
     const bool ok = import(a, &pretrained, err);
     pretrained_release(&pretrained);
@@ -92,6 +99,7 @@ const struct subcommand command_import = {
     ARGUMENTS(0),
     .examples =
         "micromet import inception_v3_google-0cc3c7bd.pth -o inception_v3.safetensors\n"
+        "micromet import timm-checkpoint.pth.tar --set state_dict_ema -o averaged.safetensors\n"
         "micromet import inception.weights.h5 --towers 2 -o two-towers.safetensors --strict\n"
         "micromet import runs/seed/checkpoints/best.safetensors --from-tower 1 --towers 1 -o "
         "coarse.safetensors\n",

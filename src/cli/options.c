@@ -5,6 +5,9 @@
 #include <string.h>
 
 #include "cli.h"
+#include "micromet/base/config.h"
+#include "micromet/base/file.h"
+#include "micromet/base/size.h"
 #include "micromet/base/text.h"
 
 const char *const orientation_counts[] = { "1", "4", "8", NULL };
@@ -97,6 +100,24 @@ static bool store_choice(const struct option *option, const char *text, void *fi
                      list, nearest.best[0] ? "; did you mean " : "", nearest.best);
 }
 
+/* In "--out=~/x" no shell has expanded the "~". An expanded path lives as long as argv does. */
+static bool store_path(const struct option *option, const char *text, const char **field,
+                       struct error *err)
+{
+    static char homes[8][PATH_MAX_BYTES];
+    static size_t used;
+    struct error cause = { 0 };
+    *field = text;
+    if (*text != '~') return true;
+    if (used == COUNT_OF(homes))
+        return error_set(err, EXIT_CODE_USAGE, "--%s: too many paths begin with '~'", option->name);
+    char *home = homes[used++];
+    if (!path_expand_home(home, text, &cause))
+        return error_set(err, EXIT_CODE_USAGE, "--%s: %s", option->name, cause.message);
+    *field = home;
+    return true;
+}
+
 static bool store(const struct option *option, const char *text, void *arguments, struct error *err)
 {
     void *field = (char *)arguments + option->offset;
@@ -106,10 +127,11 @@ static bool store(const struct option *option, const char *text, void *arguments
     case OPTION_DOUBLE:
         return store_number(option, text, field, err);
     case OPTION_TEXT:
-    case OPTION_FILE:
-    case OPTION_FOLDER:
         *(const char **)field = text;
         return true;
+    case OPTION_FILE:
+    case OPTION_FOLDER:
+        return store_path(option, text, field, err);
     case OPTION_CHOICE:
         return store_choice(option, text, field, err);
     case OPTION_FLAG:
@@ -178,5 +200,37 @@ bool options_parse(const struct subcommand *command, void *arguments, int argc, 
         else if (!read_option(command, arguments, argv, argc, &i, err))
             return false;
     }
+    return true;
+}
+
+/* Whether this is a key of the configuration and '=': not a file, then. */
+static bool is_override(const char *operand)
+{
+    struct config_key_facts key;
+    const char *equals = strchr(operand, '=');
+    for (int i = 0; equals && config_key_describe(i, &key); i++)
+        if (strlen(key.name) == (size_t)(equals - operand) &&
+            strncmp(key.name, operand, strlen(key.name)) == 0)
+            return true;
+    return equals && strncmp(operand, "compute.", 8) == 0; /* a key that is spelt wrong */
+}
+
+bool operands_configure(struct config *config, int *operand_count, char **operands,
+                        struct error *err)
+{
+    int kept = 0;
+    for (int i = 0; i < *operand_count; i++) {
+        if (!is_override(operands[i])) {
+            operands[kept++] = operands[i];
+        } else if (strncmp(operands[i], "compute.", 8) != 0) {
+            return error_set(err, EXIT_CODE_USAGE,
+                             "%.200s: only keys of the section compute can be set here; the "
+                             "others are the model's own",
+                             operands[i]);
+        } else if (!config_override(config, 1, &operands[i], err)) {
+            return false;
+        }
+    }
+    *operand_count = kept;
     return true;
 }

@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "cli.h"
+#include "micromet/base/log.h"
 #include "micromet/base/output.h"
 #include "micromet/export/export.h"
 #include "micromet/run/predict_files.h"
@@ -37,7 +38,13 @@ static bool predict(struct checkpoint *checkpoint, const struct session *session
 {
     const struct predict_files_options options = { a->orientations, session->reader_threads };
     struct model *model = NULL;
+    checkpoint->config.compute.precision = session->precision;
     const bool onnx = checkpoint->weights.format == WEIGHTS_ONNX;
+    if (onnx)
+        log_info("%s: its weights, stored in %s, in this program's own network, computed in %s; no "
+                 "ONNX runtime takes part",
+                 checkpoint->path, weights_metadata(&checkpoint->weights, "precision"),
+                 precision_name(session->precision));
     const bool done = (onnx ? export_model : checkpoint_model)(checkpoint, session->backend,
                                                                a->batch, &model, err) &&
                       predict_files(checkpoint, model, paths, count, &options, csv, err);
@@ -68,7 +75,7 @@ static enum exit_code run(void *arguments, int count, char **operands, struct er
 {
     const struct arguments *a = arguments;
     struct checkpoint checkpoint;
-    struct session session;
+    struct session session = { 0 };
     if (count < 1 || !*a->model)
         error_set(err, EXIT_CODE_USAGE,
                   "predict: give packs or pictures, and --model; see `micromet predict --help`");
@@ -79,8 +86,9 @@ static enum exit_code run(void *arguments, int count, char **operands, struct er
          !output_check_inputs(a->out, model, 1, err)))
         return err->code;
     if (err->code || !open_model(&checkpoint, a->model, err)) return err->code;
-    session_accept_any_backend(&checkpoint.config.compute, a->threads);
-    if (session_init(&session, &checkpoint.config.compute, checkpoint.config.data.level_count, 0,
+    session_accept_any_backend(&checkpoint.config.compute, checkpoint.precision, a->threads);
+    if (operands_configure(&checkpoint.config, &count, operands, err) &&
+        session_init(&session, &checkpoint.config.compute, checkpoint.config.data.level_count, 0,
                      err))
         predict_to(&checkpoint, &session, a, count, operands, err);
     session_release(&session);
@@ -91,13 +99,15 @@ static enum exit_code run(void *arguments, int count, char **operands, struct er
 const struct subcommand command_predict = {
     .name = "predict",
     .summary = "print the tumour probability of windows in packs and pictures",
-    .operands = "FILE... --model MODEL",
+    .operands = "FILE... --model MODEL [compute.KEY=value ...]",
     .operand_kind = OPTION_FILE,
     .description =
         "Prints the tumour probability of windows: what this program computes, to compare an "
         "exported model in another runtime with. A FILE is a pack of `micromet prepare`, or PNG "
         "pictures of windows: one for each tower, finest first, one after another, or one larger "
-        "as the models of `micromet export --single-input` take it.",
+        "as the models of `micromet export --single-input` take it.\n\n"
+        "It computes in the precision that the model was trained in, and ONNX files in fp32, "
+        "unless compute.precision says otherwise.",
     .options = option_rows,
     ARGUMENTS(.model = "", .out = "", .orientations = 1, .batch = 32),
     .notes = "The lines read file,window,x_level0,y_level0,probability; pictures have no "

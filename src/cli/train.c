@@ -4,6 +4,7 @@
 
 #include "cli.h"
 #include "micromet/base/text.h"
+#include "micromet/run/preflight.h"
 #include "micromet/run/train.h"
 
 struct arguments {
@@ -36,7 +37,9 @@ static enum exit_code run(void *arguments, int count, char **operands, struct er
         error_set(err, EXIT_CODE_USAGE, "train: which configuration? See `micromet train --help`");
         return err->code;
     }
-    if (!config_load(&config, operands[0], count - 1, operands + 1, err)) return err->code;
+    if (!config_load_checked(&config, operands[0], count - 1, operands + 1, preflight_training,
+                             err))
+        return err->code;
     if (!train_run(&config, &options, &result, err)) return err->code;
     if (a->dry_run) return result.code;
     if (isnan(result.best_auc))

@@ -228,6 +228,22 @@ static bool make_room(const struct job *job, bool force, struct error *err)
     return true;
 }
 
+static void warn_of_single(const struct checkpoint *checkpoint, const struct export_facts *facts)
+{
+    const struct export_measured *m = &facts->measured;
+    if (!facts->is_single) return;
+    if (m->known)
+        log_info("one input for all towers: another model than %s; on validation AUC %.4f against "
+                 "%.4f, its own threshold is %.4f",
+                 checkpoint->path, m->auc, m->auc_of_towers, m->threshold);
+    else
+        log_warning("one input for all towers: coarser ones see means of the finest level, and the "
+                    "model was trained on the slide's own levels. This is another model, whose "
+                    "threshold is not known: `micromet evaluate %s --single-input --split "
+                    "validation` measures it, and `micromet export --evaluation` stores it",
+                    checkpoint->path);
+}
+
 bool export_write(struct checkpoint *checkpoint, const struct export_options *options,
                   const char *path, char written[2 * PATH_MAX_BYTES], struct error *err)
 {
@@ -243,6 +259,7 @@ bool export_write(struct checkpoint *checkpoint, const struct export_options *op
     int at = snprintf(written, 2 * PATH_MAX_BYTES, "written:");
     for (int i = 0; i < job.path_count && at < PATH_MAX_BYTES; i++)
         at += snprintf(written + at, 2 * PATH_MAX_BYTES - (size_t)at, " %s", job.paths[i]);
+    warn_of_single(checkpoint, &facts);
     if (isnan(checkpoint->state.threshold))
         log_warning("%s: training has chosen no threshold yet; the export names none",
                     checkpoint->path);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "export_parts.h"
+#include "micromet/run/session.h"
 
 static void add_fact(struct export_facts *facts, const char *key, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -55,6 +56,40 @@ static void add_single(struct export_facts *facts, int towers)
     add_fact(facts, "single_input_ratios", "%s", ratios);
 }
 
+/* The threshold, in which precision it was chosen, and on which input. */
+static void add_threshold(struct export_facts *facts, const struct checkpoint *c)
+{
+    const struct export_measured *m = &facts->measured;
+    const bool own = facts->is_single && m->known;
+    const double threshold = own ? m->threshold : c->state.threshold;
+    if (isnan(threshold)) return;
+    add_fact(facts, "threshold", "%.17g", threshold);
+    add_fact(facts, "threshold_precision", "%s",
+             own ? m->precision : precision_name(c->threshold_precision));
+    if (!facts->is_single) return;
+    add_fact(facts, "threshold_input", "%s",
+             own ? "single window, on validation" : "each tower's own level: not this input");
+    if (own && !isnan(c->state.threshold))
+        add_fact(facts, "threshold_of_towers", "%.17g", c->state.threshold);
+}
+
+/* How the model with one input differs from the one that was trained. */
+static void add_difference(struct export_facts *facts)
+{
+    static const char what[] = "towers beyond the first see means of the finest level; the model "
+                               "was trained on the slide's own levels";
+    const struct export_measured *m = &facts->measured;
+    if (!facts->is_single) return;
+    if (!m->known)
+        add_fact(facts, "single_input", "%s; how far apart they are was not measured", what);
+    else
+        add_fact(facts, "single_input",
+                 "%s; on %lld validation windows: AUC %.4f against %.4f, probabilities %.4f apart "
+                 "in the mean and %.4f at most, %lld decisions differ",
+                 what, (long long)m->count, m->auc, m->auc_of_towers, m->mean_difference,
+                 m->max_difference, (long long)m->flipped);
+}
+
 static bool is_graph(const struct export_options *options)
 {
     return options->format == EXPORT_ONNX || options->format == EXPORT_TRITON;
@@ -68,6 +103,9 @@ bool export_facts_collect(struct export_facts *facts, const struct checkpoint *c
     const bool needs_single = options->single_input || options->format == EXPORT_WSINFER;
     facts->has_single = single_window_of(c, &facts->single, needs_single ? err : &ignored);
     if (needs_single && !facts->has_single) return false;
+    facts->is_single = needs_single && c->config.data.level_count > 1;
+    if (options->evaluation && !export_measured_read(&facts->measured, c, options->evaluation, err))
+        return false;
     char *towers = checkpoint_towers_text(&c->config, &c->input);
     if (!towers) return error_set(err, EXIT_CODE_FAILED, "no memory for metadata");
     add_fact(facts, "format", "micromet model");
@@ -81,7 +119,8 @@ bool export_facts_collect(struct export_facts *facts, const struct checkpoint *c
     add_fact(facts, "window", "%d", c->config.data.window);
     add_fact(facts, "preprocessing", "%s", MODEL_PREPROCESSING);
     add_fact(facts, "class_names", "%s", MODEL_CLASS_NAMES);
-    if (!isnan(c->state.threshold)) add_fact(facts, "threshold", "%.17g", c->state.threshold);
+    add_threshold(facts, c);
+    add_difference(facts);
     add_fact(facts, "gamma", "%s", c->gamma && !graph ? "true" : "false");
     add_fact(facts, "precision", "%s", graph && options->half ? "fp16" : "fp32");
     if (graph)

@@ -8,7 +8,19 @@
 #include "micromet/nn/inception_v3.h"
 #include "micromet/run/single_window.h"
 
-enum { EXPORT_KEYS_MAX = 20, EXPORT_TEXT_BYTES = 8192 };
+enum { EXPORT_KEYS_MAX = 32, EXPORT_TEXT_BYTES = 8192 };
+
+/* What an evaluation says of the model with a single input. */
+struct export_measured {
+    bool known;
+    double threshold, auc, auc_of_towers, mean_difference, max_difference;
+    int64_t count, flipped;
+    char precision[8];
+};
+/* Read a folder's evaluation.json, or the file. Refuses the evaluation of another checkpoint, of
+ * another split than validation, and one without --single-input. */
+bool export_measured_read(struct export_measured *measured, const struct checkpoint *checkpoint,
+                          const char *path, struct error *err);
 
 /* What a model is and expects, as key-value pairs of text. Values are stored in `text`. */
 struct export_facts {
@@ -18,6 +30,8 @@ struct export_facts {
     size_t used;
     bool has_single; /* one window can be cut for all towers */
     struct single_window single;
+    bool is_single; /* takes one window for all of several towers, and so is another model */
+    struct export_measured measured;
 };
 bool export_facts_collect(struct export_facts *facts, const struct checkpoint *checkpoint,
                           const struct export_options *options, struct error *err);

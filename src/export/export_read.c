@@ -87,7 +87,9 @@ static bool write_parameter(struct checkpoint *c, struct model *model, int index
 bool export_model(struct checkpoint *checkpoint, struct backend *backend, int batch,
                   struct model **model, struct error *err)
 {
-    struct model_spec spec = model_spec_from_config(&checkpoint->config, DTYPE_F32, false, false);
+    const bool bf16 = checkpoint->config.compute.precision == PRECISION_BF16;
+    struct model_spec spec = model_spec_from_config(&checkpoint->config,
+                                                    bf16 ? DTYPE_BF16 : DTYPE_F32, false, false);
     spec.batch = batch;
     spec.fixed = true;
     bool done = model_init(model, backend, &spec, err);

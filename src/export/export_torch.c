@@ -88,6 +88,11 @@ static void put_figures(FILE *stream, const struct checkpoint *c, const struct e
         fprintf(stream, "THRESHOLD = None  # training chose none\n");
     else
         fprintf(stream, "THRESHOLD = %.9g  # chosen on validation\n", c->state.threshold);
+    if (facts->measured.known)
+        fprintf(stream, "SPLIT_THRESHOLD = %.9g  # for split(), chosen on validation\n",
+                facts->measured.threshold);
+    else
+        fprintf(stream, "SPLIT_THRESHOLD = None  # for split(); not measured\n");
     fprintf(stream, "TOWERS = %d\nWINDOW = %d  # px\n", towers, config->data.window);
     put_tuple(stream, "LEVELS", config->data.levels, towers);
     put_numbers(stream, "DOWNSAMPLES", c->input.downsamples, towers, "of the levels, to level 0");

@@ -16,10 +16,12 @@ enum {
     ALIGNMENT = 64,
     COPIES_MAX = 16, /* limit on views and their storages, as a multiple of the file's size */
     NAME_BYTES_MAX = 1024,
+    STATES_MAX = 8,
+    NETWORK_MIN = 90, /* tensors of a network's state dict: InceptionV3 has 94 convolutions */
 };
 static const char pickle_entry[] = "/data.pkl";
 
-/* A tensor of the state dict, and the offset of its values in weights->storage. */
+/* A tensor of a state dict, and the offset of its values in weights->storage. */
 struct found {
     const struct pickle_tensor *tensor;
     uint64_t at;
@@ -86,25 +88,41 @@ static bool check_order(struct reader *reader)
 
 /* --- Finding the tensors ---------------------------------------------------------------------- */
 
-static bool has_tensors(const struct pickle_value *value)
+static int count_tensors(const struct pickle_value *value)
 {
-    if (!value || value->kind != PICKLE_DICT) return false;
-    for (int i = 0; i + 1 < value->list.count; i += 2)
-        if (value->list.items[i]->kind == PICKLE_STRING &&
-            value->list.items[i + 1]->kind == PICKLE_TENSOR)
-            return true;
-    return false;
+    int tensors = 0;
+    for (int i = 0; value && value->kind == PICKLE_DICT && i + 1 < value->list.count; i += 2)
+        tensors += value->list.items[i]->kind == PICKLE_STRING &&
+                   value->list.items[i + 1]->kind == PICKLE_TENSOR;
+    return tensors;
 }
 
-/* Checkpoints of Lightning, timm and others keep the state dict beside that of the optimizer. */
-static const struct pickle_value *find_state(const struct pickle_value *root)
+/* A state dict of the file, and the key under which it stands; the key's length is 0 for the file
+ * itself. */
+struct state {
+    const struct pickle_value *dict;
+    struct pickle_text key;
+};
+
+/* Checkpoints of Lightning, timm and others keep the state dict beside that of the optimizer, and
+ * perhaps its moving average under a key of its own. Returns the number of networks' state dicts:
+ * those with many tensors; or, if there is none, the first with any. */
+static int find_states(const struct pickle_value *root, struct state states[STATES_MAX])
 {
     static const char *const keys[] = { "state_dict", "model_state_dict", "model" };
-    for (size_t i = 0; i < COUNT_OF(keys); i++) {
-        const struct pickle_value *state = pickle_get(root, keys[i]);
-        if (has_tensors(state)) return state;
+    int count = 0;
+    if (count_tensors(root) >= NETWORK_MIN) states[count++] = (struct state) { .dict = root };
+    for (int i = 0; root->kind == PICKLE_DICT && i + 1 < root->list.count; i += 2) {
+        const struct pickle_value *key = root->list.items[i], *value = root->list.items[i + 1];
+        if (count < STATES_MAX && key->kind == PICKLE_STRING && count_tensors(value) >= NETWORK_MIN)
+            states[count++] = (struct state) { value, key->text };
     }
-    return has_tensors(root) ? root : NULL;
+    for (size_t i = 0; i < COUNT_OF(keys) && count == 0; i++) {
+        const struct pickle_value *value = pickle_get(root, keys[i]);
+        if (count_tensors(value)) states[count++] = (struct state) { .dict = value };
+    }
+    if (count == 0 && count_tensors(root)) states[count++] = (struct state) { .dict = root };
+    return count;
 }
 
 /* Number of values from the first to the last, inclusive; false if it does not fit in 64 bits. */
@@ -195,39 +213,50 @@ static const char *take_place(struct reader *reader, const struct weight_array *
                : NULL;
 }
 
-static bool survey_tensor(struct reader *reader, struct pickle_text name,
+/* key: of its state dict, which goes before the name if it is not empty. */
+static bool survey_tensor(struct reader *reader, struct pickle_text key, struct pickle_text name,
                           const struct pickle_tensor *tensor)
 {
     struct weights *weights = reader->weights;
     struct weight_array *array = &weights->arrays[weights->count];
     struct found *found = &reader->found[weights->count];
+    const size_t before = key.length ? key.length + 1 : 0;
     found->tensor = tensor;
-    array->name = strndup(name.bytes, name.length);
+    array->name = calloc(before + name.length + 1, 1);
     if (!array->name) return refuse(reader, "data.pkl", "no memory");
+    if (before) memcpy(array->name, key.bytes, key.length);
+    if (before) array->name[key.length] = '.';
+    memcpy(array->name + before, name.bytes, name.length);
     weights->count++;
-    const char *wrong = weights_plain_name(array->name) && strlen(array->name) == name.length
-                            ? take_shape(array, tensor)
-                            : "has an empty or unprintable name";
+    const bool plain = strlen(array->name) == before + name.length &&
+                       weights_plain_name(array->name);
+    const char *wrong = plain ? take_shape(array, tensor) : "has an empty or unprintable name";
     if (!wrong) wrong = take_place(reader, array, tensor, found);
     return !wrong || refuse(reader, array->name, wrong);
 }
 
-/* List the state dict's tensors as arrays, without their values yet. */
-static bool survey(struct reader *reader, const struct pickle_value *state)
+/* List the state dicts' tensors as arrays, without their values yet. Of several state dicts, each
+ * name begins with the key. */
+static bool survey(struct reader *reader, const struct state *states, int count)
 {
     struct weights *weights = reader->weights;
-    const size_t pairs = (size_t)state->list.count / 2;
+    size_t pairs = 0;
+    for (int s = 0; s < count; s++) pairs += (size_t)states[s].dict->list.count / 2;
     weights->arrays = calloc(pairs + 1, sizeof *weights->arrays);
     reader->found = calloc(pairs + 1, sizeof *reader->found);
     reader->places = calloc((size_t)reader->archive->count, sizeof *reader->places);
     if (!weights->arrays || !reader->found || !reader->places || pairs > TENSORS_MAX)
         return refuse(reader, "data.pkl", "is too large");
-    for (size_t i = 0; i < pairs; i++) {
-        const struct pickle_value *const *pair =
-            (const struct pickle_value *const *)state->list.items + 2 * i;
-        if (pair[0]->kind == PICKLE_STRING && pair[1]->kind == PICKLE_TENSOR &&
-            !survey_tensor(reader, pair[0]->text, pair[1]->tensor))
-            return false;
+    for (int s = 0; s < count; s++) {
+        const struct pickle_value *dict = states[s].dict;
+        const struct pickle_text key = count > 1 ? states[s].key : (struct pickle_text) { 0 };
+        for (int i = 0; i + 1 < dict->list.count; i += 2) {
+            const struct pickle_value *name = dict->list.items[i],
+                                      *tensor = dict->list.items[i + 1];
+            if (name->kind == PICKLE_STRING && tensor->kind == PICKLE_TENSOR &&
+                !survey_tensor(reader, key, name->text, tensor->tensor))
+                return false;
+        }
     }
     return weights_check_names(weights, reader->archive->path, reader->err);
 }
@@ -313,13 +342,14 @@ static bool place_arrays(struct reader *reader)
 
 static bool read_state(struct reader *reader, const struct pickle_value *root)
 {
-    const struct pickle_value *state = find_state(root);
-    if (!state)
+    struct state states[STATES_MAX];
+    const int count = find_states(root, states);
+    if (count == 0)
         return refuse(
             reader, "data.pkl",
             "is no state dict, nor has it one as state_dict, model_state_dict or model; save "
             "model.state_dict()");
-    return survey(reader, state) && read_storages(reader) && place_arrays(reader);
+    return survey(reader, states, count) && read_storages(reader) && place_arrays(reader);
 }
 
 bool torch_zip_read(struct weights *weights, const struct archive *archive, struct error *err)

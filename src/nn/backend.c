@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "micromet/base/log.h"
 #include "micromet/nn/gpu_plan.h"
@@ -83,8 +84,7 @@ static void *cuda_symbol(const char *name, struct error *err)
     return symbol;
 }
 
-/* Whether there is a CUDA backend: built with the program, or named in the environment. */
-static bool check_built(struct error *err)
+bool backend_cuda_built(struct error *err)
 {
 #ifndef MICROMET_CUDA_BUILT
     if (!getenv("MICROMET_CUDA_LIBRARY"))
@@ -103,7 +103,7 @@ static bool cuda_backend_open(const struct config_compute *compute, int queues,
                               struct backend **backend, struct error *err)
 {
     *backend = NULL;
-    if (!check_built(err)) return false;
+    if (!backend_cuda_built(err)) return false;
     if (!getenv("MICROMET_CUDA_LIBRARY") && !load(&driver, NULL, RTLD_LAZY, err)) return false;
     void *symbol = cuda_symbol("cuda_backend_open", err);
     if (!symbol) return false;
@@ -119,7 +119,7 @@ bool gpu_planner_open(const struct config_compute *compute, const char *gpu,
                       struct gpu_planner **planner, struct error *err)
 {
     *planner = NULL;
-    if (!check_built(err)) return false;
+    if (!backend_cuda_built(err)) return false;
     if (!getenv("MICROMET_CUDA_LIBRARY") && !load(&no_driver, NULL, RTLD_NOW | RTLD_GLOBAL, err))
         return false;
     void *symbol = cuda_symbol("cuda_planner_open", err);
@@ -134,14 +134,17 @@ void gpu_planner_close(struct gpu_planner *planner)
     if (planner) planner->ops->close(planner);
 }
 
+/* Whether someone counts on CUDA: a library was named, or NVIDIA's driver has a GPU here. */
+static bool cuda_is_expected(void)
+{
+    return getenv("MICROMET_CUDA_LIBRARY") || access("/dev/nvidiactl", F_OK) == 0;
+}
+
 bool backend_open(const struct config_compute *compute, int queues, struct backend **backend,
                   char why_not[256], struct error *err)
 {
     why_not[0] = '\0';
-    if (compute->backend == BACKEND_CPU) {
-        snprintf(why_not, 256, "compute.backend is cpu");
-        return cpu_backend_open(compute, queues, backend, err);
-    }
+    if (compute->backend == BACKEND_CPU) return cpu_backend_open(compute, queues, backend, err);
     struct error cuda = { 0 };
     if (cuda_backend_open(compute, queues, backend, &cuda)) return true;
     if (compute->backend == BACKEND_CUDA)
@@ -151,7 +154,7 @@ bool backend_open(const struct config_compute *compute, int queues, struct backe
     /* Warn, as an existing GPU is meant to be used: on the CPU, hours of training become weeks. */
     if (cuda.code != EXIT_CODE_USAGE)
         log_warning("a GPU is there, but cannot be used: %s", cuda.message);
-    snprintf(why_not, 256, "%.250s", cuda.message);
+    if (cuda_is_expected()) snprintf(why_not, 256, "%.250s", cuda.message);
     return cpu_backend_open(compute, queues, backend, err);
 }
 

@@ -2,8 +2,10 @@
  * type is a macro. */
 #include "micromet/nn/inception_v3.h"
 
+#include <limits.h>
 #include <math.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -176,4 +178,39 @@ int inception_block_end(const char *block)
     for (unsigned i = 0; i < COUNT_OF(blocks); i++)
         if (strcasecmp(blocks[i].name, block) == 0) return blocks[i].concat + 1;
     return -1;
+}
+
+bool inception_first_trained(const char *freeze, int *first_trained, struct error *err)
+{
+    int consumed = 0;
+    *first_trained = 0;
+    if (strcmp(freeze, "none") == 0) return true;
+    *first_trained = INT_MAX;
+    if (strcmp(freeze, "all") == 0) return true;
+    if (sscanf(freeze, "keras:%d%n", first_trained, &consumed) == 1 && !freeze[consumed] &&
+        *first_trained >= 0 && *first_trained <= 311)
+        return true;
+    *first_trained = inception_block_end(freeze);
+    if (*first_trained >= 0) return true;
+    return error_set(err, EXIT_CODE_USAGE,
+                     "model.freeze: '%s' is none of keras:0 … keras:311, mixed_5b … mixed_7c, "
+                     "none, all",
+                     freeze);
+}
+
+int inception_output_side(const struct inception_layer *layer, int input_side, int kernel)
+{
+    return layer->same ? input_side : (input_side - kernel) / layer->stride + 1;
+}
+
+int inception_map_side(const char *tensor, int window)
+{
+    if (strcmp(tensor, "input") == 0) return window;
+    for (int i = 0; i < INCEPTION_LAYERS; i++) {
+        const struct inception_layer *l = &inception_v3[i];
+        if (strcmp(l->name, tensor) == 0 || (l->into && strcmp(l->into, tensor) == 0))
+            return inception_output_side(l, inception_map_side(l->from, window), l->kernel_h);
+    }
+    CHECK(!"a tensor of the table");
+    return 0;
 }

@@ -99,6 +99,18 @@ static bool check_units(struct pretrained *p, struct error *err)
     return true;
 }
 
+/* Whether the name, behind any prefix, is of a tower's array. */
+static bool is_of_tower(const char *name)
+{
+    int unit;
+    enum unit_part part;
+    for (const char *at = name; at; at = strchr(at, '.')) {
+        at += *at == '.';
+        if (unit_find(at, &unit, &part)) return true;
+    }
+    return false;
+}
+
 /* Enter the arrays in their places. If two claim one place, the second counts as unknown. */
 static void take_places(struct pretrained *p, const struct array_place *places)
 {
@@ -107,6 +119,8 @@ static void take_places(struct pretrained *p, const struct array_place *places)
         const struct weight_array **at = &p->units[place->tower][place->unit].parts[place->part];
         enum array_use use = place->use;
         if (use == USE_TOWER && *at) use = USE_OTHER;
+        if (use == USE_OTHER && p->sets && is_of_tower(p->weights.arrays[i].name))
+            use = USE_UNCHOSEN;
         if (use == USE_TOWER) *at = &p->weights.arrays[i];
         if (use == USE_OTHER && !p->other) p->other = p->weights.arrays[i].name;
         p->uses[use]++;
@@ -151,7 +165,9 @@ bool pretrained_take(struct pretrained *p, struct error *err)
     const size_t count = (size_t)p->weights.count + 1;
     struct array_place *places = calloc(count, sizeof *places);
     if (!places) return error_set(err, EXIT_CODE_FAILED, "%s: no memory for its names", p->path);
-    const bool ok = pretrained_match(p, places, err);
+    struct prefixes prefixes;
+    const bool ok = pretrained_find_prefixes(p, &prefixes, err) &&
+                    pretrained_match(p, &prefixes, places, err);
     if (ok) take_places(p, places);
     free(places);
     if (!ok || !check_units(p, err)) return false;
@@ -159,12 +175,18 @@ bool pretrained_take(struct pretrained *p, struct error *err)
     const char *format = weights_metadata(&p->weights, "format");
     p->ours = format && strncmp(format, "micromet ", 9) == 0;
     p->pool_padding = pool_padding_of(p);
-    return find_epsilon(p, err) && check_preprocessing(p, err);
+    return find_epsilon(p, err) && check_preprocessing(p, err) && pretrained_check_values(p, err);
 }
 
 bool pretrained_open(struct pretrained *pretrained, const char *path, struct error *err)
 {
-    *pretrained = (struct pretrained) { 0 };
+    return pretrained_open_sets(pretrained, path, NULL, err);
+}
+
+bool pretrained_open_sets(struct pretrained *pretrained, const char *path, const char *sets,
+                          struct error *err)
+{
+    *pretrained = (struct pretrained) { .sets = sets };
     snprintf(pretrained->path, sizeof pretrained->path, "%s", path);
     bool ok = weights_read(&pretrained->weights, path, err);
     ok = ok && pretrained_take(pretrained, err);

@@ -37,8 +37,6 @@ static const char *const folded_names[UNIT_PARTS] = {
     [UNIT_WEIGHT] = "weight", [UNIT_BIAS] = "bias"
 };
 
-static const char *const first_weights[] = { "Conv2d_1a_3x3.conv.weight", "Conv2d_1a_3x3.weight" };
-
 static bool starts_with(const char *text, const char *start)
 {
     return strncmp(text, start, strlen(start)) == 0;
@@ -50,7 +48,7 @@ static bool ends_with(const char *text, const char *end)
     return length >= wanted && strcmp(text + length - wanted, end) == 0;
 }
 
-static enum array_use known_use(const char *name)
+enum array_use pretrained_known_use(const char *name)
 {
     for (size_t i = 0; i < COUNT_OF(known_uses); i++)
         if (starts_with(name, known_uses[i].start) && ends_with(name, known_uses[i].end))
@@ -84,57 +82,13 @@ bool unit_find(const char *name, int *unit, enum unit_part *part)
 
 /* --- torchvision's names ---------------------------------------------------------------------- */
 
-struct prefixes {
-    const char *names[TOWERS_MAX]; /* array names, whose first `lengths` bytes are the prefix */
-    size_t lengths[TOWERS_MAX];
-    int count;
-};
-
-/* Whether a prefix ends in a number: "tower1.", "towers.1." */
-static bool is_numbered(const char *prefix, size_t length)
-{
-    return length >= 2 && prefix[length - 1] == '.' && strchr("0123456789", prefix[length - 2]);
-}
-
-/* Length of the prefix if this is a tower's first array, else -1. */
-static long prefix_length(const char *name)
-{
-    for (size_t i = 0; i < COUNT_OF(first_weights); i++)
-        if (ends_with(name, first_weights[i]))
-            return (long)(strlen(name) - strlen(first_weights[i]));
-    return -1;
-}
-
-/* Find the towers by the prefixes of their first arrays: several only if the prefixes are numbered,
- * since a second set of weights may otherwise be the moving average of the first. */
-static struct prefixes find_prefixes(const struct weights *weights)
-{
-    struct prefixes found = { 0 };
-    for (int i = 0; i < weights->count && found.count < TOWERS_MAX; i++) {
-        const char *name = weights->arrays[i].name;
-        if (prefix_length(name) < 0 || known_use(name) != USE_OTHER) continue;
-        const size_t length = (size_t)prefix_length(name);
-        if (found.count > 0 &&
-            !(is_numbered(found.names[0], found.lengths[0]) && is_numbered(name, length)))
-            continue;
-        int at = found.count++;
-        for (; at > 0 && strcmp(name, found.names[at - 1]) < 0; at--) {
-            found.names[at] = found.names[at - 1];
-            found.lengths[at] = found.lengths[at - 1];
-        }
-        found.names[at] = name;
-        found.lengths[at] = length;
-    }
-    return found;
-}
-
 static struct array_place place_by_name(const struct prefixes *prefixes, const char *name)
 {
-    struct array_place place = { .use = known_use(name) };
+    struct array_place place = { .use = pretrained_known_use(name) };
     for (int t = 0; t < prefixes->count; t++) {
         if (strncmp(name, prefixes->names[t], prefixes->lengths[t]) != 0) continue;
         const char *bare = name + prefixes->lengths[t];
-        const enum array_use use = known_use(bare);
+        const enum array_use use = pretrained_known_use(bare);
         if (unit_find(bare, &place.unit, &place.part))
             return (struct array_place) { USE_TOWER, t, place.unit, place.part };
         if (use != USE_OTHER) place.use = use;
@@ -207,7 +161,7 @@ static int match_numbers(const struct weights *weights, struct array_place *plac
 {
     const int towers = towers_of(sorted_numbers(weights, UNIT_WEIGHT, numbers));
     for (int i = 0; i < weights->count; i++)
-        places[i] = (struct array_place) { .use = known_use(weights->arrays[i].name) };
+        places[i] = (struct array_place) { .use = pretrained_known_use(weights->arrays[i].name) };
     for (int p = 0; p < UNIT_PARTS; p++) {
         const enum unit_part part = (enum unit_part)p;
         const enum unit_part everywhere = part <= UNIT_BIAS ? UNIT_WEIGHT : UNIT_BETA;
@@ -275,18 +229,18 @@ static bool refuse(const struct pretrained *p, struct error *err)
                                                  : "");
 }
 
-bool pretrained_match(struct pretrained *p, struct array_place *places, struct error *err)
+bool pretrained_match(struct pretrained *p, const struct prefixes *prefixes,
+                      struct array_place *places, struct error *err)
 {
     long *numbers = calloc((size_t)p->weights.count + 1, sizeof *numbers);
     if (!numbers) return error_set(err, EXIT_CODE_FAILED, "%s: no memory for its names", p->path);
     const struct weights *weights = &p->weights;
-    const struct prefixes prefixes = find_prefixes(weights);
     p->matching = MATCHING_NAMES;
     if (weights->format == WEIGHTS_ONNX) {
-        if (prefixes.count == 0) p->matching = MATCHING_ORDER;
-        p->towers = match_graph(weights, &prefixes, places);
-    } else if (prefixes.count > 0) {
-        p->towers = match_names(weights, &prefixes, places);
+        if (prefixes->count == 0) p->matching = MATCHING_ORDER;
+        p->towers = match_graph(weights, prefixes, places);
+    } else if (prefixes->count > 0) {
+        p->towers = match_names(weights, prefixes, places);
     } else if (weights_are_keras(weights)) {
         p->matching = MATCHING_NUMBERS;
         p->towers = match_numbers(weights, places, numbers);

@@ -11,6 +11,7 @@ static const char *const use_names[USES] = {
     [USE_AUXILIARY] = "of the auxiliary classifier",
     [USE_COUNTER] = "counters of batches",
     [USE_OPTIMIZER] = "of the optimizer's state",
+    [USE_UNCHOSEN] = "of sets that were not chosen",
 };
 
 static const char *origin(const struct pretrained *p)

@@ -2,32 +2,10 @@
  * convolutions. */
 #include "tower.h"
 
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "micromet/base/size.h"
-
-/* First trained Keras layer, from "keras:N", a block's name (the layer after it), "none" (0) or
- * "all" (INT_MAX). */
-static bool freeze_parse(const char *freeze, int *first_trained, struct error *err)
-{
-    int consumed = 0;
-    *first_trained = 0;
-    if (strcmp(freeze, "none") == 0) return true;
-    *first_trained = INT_MAX;
-    if (strcmp(freeze, "all") == 0) return true;
-    if (sscanf(freeze, "keras:%d%n", first_trained, &consumed) == 1 && !freeze[consumed] &&
-        *first_trained >= 0 && *first_trained <= 311)
-        return true;
-    *first_trained = inception_block_end(freeze);
-    if (*first_trained >= 0) return true;
-    return error_set(
-        err, EXIT_CODE_USAGE,
-        "model.freeze: '%s' is none of keras:0 … keras:311, mixed_5b … mixed_7c, none, "
-        "all",
-        freeze);
-}
 
 static bool unit_register(struct unit *u, int tower, int queue, const struct model_spec *spec,
                           struct parameters *parameters, struct error *err)
@@ -72,7 +50,7 @@ bool tower_register(struct tower *tower, int index, int queue, const struct mode
 {
     *tower = (struct tower) { .index = index, .queue = queue, .parameters = parameters };
     int first_trained;
-    if (!freeze_parse(spec->model.freeze, &first_trained, err)) return false;
+    if (!inception_first_trained(spec->model.freeze, &first_trained, err)) return false;
     int count = 0;
     for (int i = 0; i < INCEPTION_LAYERS; i++) {
         const struct inception_layer *l = &inception_v3[i];

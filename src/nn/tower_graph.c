@@ -57,11 +57,6 @@ void tape_release(struct tape *tape)
     free(tape);
 }
 
-static int out_size(const struct inception_layer *l, int in, int kernel)
-{
-    return l->same ? in : (in - kernel) / l->stride + 1;
-}
-
 /* Number of channels that all rows together write into `name`. */
 static int node_channels(const struct tape *tape, const char *name)
 {
@@ -85,7 +80,8 @@ static int node_for_output(struct tape *tape, struct program *program, int batch
     *node = (struct node) { .name = name, .gradient = view_none() };
     const bool inside = tape->images < batch && strcmp(name, chunked_block) != 0;
     node->value = program_tensor(program, in->dtype, inside ? tape->images : batch,
-                                 out_size(l, in->h, l->kernel_h), out_size(l, in->w, l->kernel_w),
+                                 inception_output_side(l, in->h, l->kernel_h),
+                                 inception_output_side(l, in->w, l->kernel_w),
                                  node_channels(tape, name), NULL);
     if (inside && node->value.buffer >= 0) program->buffers[node->value.buffer].per_chunk = true;
     return tape->node_count++;

@@ -283,6 +283,11 @@ void checkpoint_release(struct checkpoint *checkpoint)
     checkpoint->input.slides = NULL; /* it pointed into the file */
 }
 
+static enum precision precision_of(const char *text)
+{
+    return strcmp(text, "bf16") == 0 ? PRECISION_BF16 : PRECISION_FP32;
+}
+
 bool checkpoint_parse_model(struct checkpoint *c, struct error *err)
 {
     static const char *const needed[] = { "format",        "version",   "program",
@@ -301,8 +306,11 @@ bool checkpoint_parse_model(struct checkpoint *c, struct error *err)
                          c->version, CHECKPOINT_VERSION);
     const char *yaml = weights_metadata(&c->weights, "config");
     c->gamma = strcmp(weights_metadata(&c->weights, "gamma"), "true") == 0;
-    c->precision = strcmp(weights_metadata(&c->weights, "precision"), "bf16") == 0 ? PRECISION_BF16
-                                                                                   : PRECISION_FP32;
+    c->precision = precision_of(weights_metadata(&c->weights, "precision"));
+    /* Training chooses the threshold in its own precision; an export says in which that was. */
+    const char *chosen_in = weights_metadata(&c->weights, "threshold_precision");
+    if (chosen_in) c->threshold_precision = precision_of(chosen_in);
+    if (!chosen_in && weights_metadata(&c->weights, "state")) c->threshold_precision = c->precision;
     c->input.slides = weights_metadata(&c->weights, "slides");
     snprintf(c->program, sizeof c->program, "%s", weights_metadata(&c->weights, "program"));
     config_defaults(&c->config);
@@ -419,13 +427,21 @@ bool checkpoint_check_scale(const struct checkpoint *checkpoint, const char *sli
 bool checkpoint_model(struct checkpoint *checkpoint, struct backend *backend, int batch,
                       struct model **model, struct error *err)
 {
+    const enum precision asked = checkpoint->config.compute.precision;
+    const enum precision precision = asked == PRECISION_AUTO ? checkpoint->precision : asked;
     struct model_spec spec = model_spec_from_config(
-        &checkpoint->config, checkpoint->precision == PRECISION_BF16 ? DTYPE_BF16 : DTYPE_F32,
+        &checkpoint->config, precision == PRECISION_BF16 ? DTYPE_BF16 : DTYPE_F32,
         checkpoint->gamma, false);
     spec.batch = batch;
     spec.fixed = true;
     if (!model_init(model, backend, &spec, err)) return false;
-    if (checkpoint_apply(checkpoint, *model, false, err)) return true;
+    if (checkpoint_apply(checkpoint, *model, false, err)) {
+        /* What was computed in another precision is another model's. */
+        if (precision != checkpoint->precision)
+            checkpoint->identity = XXH3_64bits_withSeed(&precision, sizeof precision,
+                                                        checkpoint->identity);
+        return true;
+    }
     model_release(*model);
     *model = NULL;
     return false;

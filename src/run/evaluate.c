@@ -12,6 +12,7 @@
 #include "micromet/run/heatmap.h"
 #include "micromet/run/predict.h"
 #include "micromet/run/session.h"
+#include "single_source.h"
 
 /* Keys that must not be overridden, by prefix, and why. */
 static const struct {
@@ -20,7 +21,6 @@ static const struct {
     { "data.levels", "the model knows its input and was trained on other levels" },
     { "data.window", "the model knows its input and was trained on another window" },
     { "model.", "the model is what it was trained as" },
-    { "compute.precision", "the checkpoint says in which precision the model was trained" },
     { "augment.", "an evaluation does not augment" },
     { "optimizer.", "an evaluation does not train" },
     { "schedule.", "an evaluation does not train" },
@@ -50,9 +50,32 @@ struct evaluator {
     struct manifest manifest;
     struct session session;
     struct model *model;
+    struct predictions single; /* options->single_input */
+    int single_side;
 };
 
 /* --- windows of a dataset --------------------------------------------------------------------- */
+
+/* Keep the probabilities of the same windows as a single input gives them. */
+static bool predict_single(struct evaluator *e, const struct dataset *dataset, struct error *err)
+{
+    struct single_source source;
+    if (!single_source_init(&source, e->checkpoint, dataset, err)) return false;
+    const struct loader_source windows = loader_source_single(&source);
+    const bool ok = predict_source(e->model, dataset, &windows, e->options->orientations,
+                                   e->session.reader_threads, dataset->data.ring, "single input",
+                                   &e->single, err);
+    e->single_side = source.window.side;
+    single_source_release(&source);
+    return ok;
+}
+
+static bool compare_single(struct evaluator *e, struct error *err)
+{
+    return !e->options->single_input ||
+           evaluation_compare_single(e->evaluation, e->single.probabilities, e->single_side,
+                                     e->options->split == SPLIT_VALIDATION, err);
+}
 
 static bool evaluate_dataset(struct evaluator *e, const struct dataset *dataset, struct error *err)
 {
@@ -68,7 +91,7 @@ static bool evaluate_dataset(struct evaluator *e, const struct dataset *dataset,
                          dataset->data.ring, "evaluate", &predictions, err))
         return false;
     const float *probabilities = predictions.probabilities;
-    bool ok = true;
+    bool ok = !e->options->single_input || predict_single(e, dataset, err);
     for (int i = 0; ok && i < dataset->slide_count; i++) {
         const struct dataset_slide *slide = &dataset->slides[i];
         ok = evaluation_add(e->evaluation, slide->row.slide, slide->row.label, slide->windows,
@@ -207,17 +230,28 @@ static bool evaluate_slides(struct evaluator *e, struct error *err)
 
 /* --- both ------------------------------------------------------------------------------------- */
 
+/* What computes is known once the session is open: tf32 is fp32 where there is no GPU. */
+static bool adopt_precision(struct evaluator *e)
+{
+    e->checkpoint->config.compute.precision = e->session.precision;
+    session_compare_precision(&e->session, e->checkpoint->state.threshold,
+                              e->checkpoint->threshold_precision);
+    return true;
+}
+
 static bool run(struct evaluator *e, struct error *err)
 {
     const struct config *config = &e->checkpoint->config;
     return manifest_load(&e->manifest, config->data.manifest, err) &&
            session_init(&e->session, &config->compute, config->data.level_count,
                         config->data.reader_threads, err) &&
+           adopt_precision(e) &&
            checkpoint_model(e->checkpoint, e->session.backend, e->options->batch, &e->model, err) &&
            (e->options->whole_slides ? evaluate_slides(e, err) : evaluate_windows(e, err)) &&
            evaluation_finish(e->evaluation, err) &&
            (!e->options->whole_slides || e->options->split != SPLIT_VALIDATION ||
-            evaluation_choose_slide_threshold(e->evaluation, err));
+            evaluation_choose_slide_threshold(e->evaluation, err)) &&
+           compare_single(e, err);
 }
 
 bool evaluate_run(struct evaluation *evaluation, struct checkpoint *checkpoint,
@@ -226,6 +260,7 @@ bool evaluate_run(struct evaluation *evaluation, struct checkpoint *checkpoint,
     struct evaluator e = { .checkpoint = checkpoint, .options = options, .evaluation = evaluation };
     evaluation_init(evaluation, checkpoint->state.threshold);
     const bool ok = run(&e, err);
+    predictions_release(&e.single);
     model_release(e.model);
     session_release(&e.session);
     manifest_release(&e.manifest);

@@ -169,3 +169,23 @@ bool evaluation_finish(struct evaluation *evaluation, struct error *err)
                        &e->overall_with_background, err) &&
            measure_scores(e, err);
 }
+
+bool evaluation_compare_single(struct evaluation *e, const float *probabilities, int side,
+                               bool choose, struct error *err)
+{
+    struct single_comparison *single = &e->single;
+    double threshold = NAN, sum = 0;
+    *single = (struct single_comparison) { .measured = true, .side = side };
+    for (int64_t i = 0; i < e->count; i++) {
+        const double difference = fabs((double)probabilities[i] - (double)e->probabilities[i]);
+        sum += difference;
+        if (difference > single->max_difference) single->max_difference = difference;
+        single->flipped += (probabilities[i] >= e->threshold) !=
+                           (e->probabilities[i] >= e->threshold);
+    }
+    single->mean_difference = e->count ? sum / (double)e->count : NAN;
+    return measure(probabilities, e->labels, e->count, e->threshold, &single->row, err) &&
+           (!choose ||
+            metrics_choose_threshold(probabilities, e->labels, e->count, &threshold, err)) &&
+           measure(probabilities, e->labels, e->count, threshold, &single->own, err);
+}

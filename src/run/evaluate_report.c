@@ -12,6 +12,7 @@
 #include "micromet/format/json.h"
 #include "micromet/report/plot.h"
 #include "micromet/run/evaluate.h"
+#include "micromet/run/session.h"
 
 static const struct figure {
     const char *name, *column; /* key in JSON; heading in the table, NULL = not shown */
@@ -105,6 +106,25 @@ static void print_scores(const struct evaluation *e, bool whole_slides, FILE *st
                 e->unscored_slides, e->unscored_slides > 1 ? "s" : "");
 }
 
+static void print_single(const struct evaluation *e, FILE *stream)
+{
+    const struct single_comparison *s = &e->single;
+    const struct operating_point *own = &s->own.at;
+    fprintf(
+        stream,
+        "single input of %d px: AUC %.4f, against %.4f with each tower's own level; "
+        "probabilities differ by %.4f in the mean, at most %.4f; %lld of %lld decisions differ\n",
+        s->side, s->row.auc, e->overall.auc, s->mean_difference, s->max_difference,
+        (long long)s->flipped, (long long)e->count);
+    if (isnan(own->threshold))
+        fprintf(stream, "single input: --split validation chooses a threshold for it\n");
+    else
+        fprintf(stream,
+                "single input: threshold %.4f, chosen here (sens. %.4f, spec. %.4f); `micromet "
+                "export --evaluation` stores it\n",
+                own->threshold, own->sensitivity, own->specificity);
+}
+
 void evaluation_print(const struct evaluation *evaluation, const struct checkpoint *checkpoint,
                       const struct evaluate_options *options, FILE *stream)
 {
@@ -123,6 +143,7 @@ void evaluation_print(const struct evaluation *evaluation, const struct checkpoi
     if (options->whole_slides)
         print_confusion(stream, "with background", &e->overall_with_background.at.confusion);
     print_scores(e, options->whole_slides, stream);
+    if (e->single.measured) print_single(e, stream);
     if (e->bad_slides) fprintf(stream, "%d slides could not be used\n", e->bad_slides);
 }
 
@@ -181,11 +202,34 @@ static void describe(json_t *object, const struct evaluation *e,
     json_object_set_new(object, "epoch", json_integer(checkpoint->state.epoch));
     json_object_set_new(object, "stride", json_integer(stride));
     json_object_set_new(object, "orientations", json_integer(options->orientations));
+    json_object_set_new(object, "precision",
+                        json_string(precision_name(checkpoint->config.compute.precision)));
+    json_object_set_new(object, "threshold_precision",
+                        json_string(precision_name(checkpoint->threshold_precision)));
     json_object_set_new(object, "threshold", json_number(e->threshold));
     json_object_set_new(object, "threshold_from",
                         json_string(e->threshold_stored ? "validation" : "default"));
     json_object_set_new(object, "bad_slides", json_integer(e->bad_slides));
     json_object_set_new(object, "slides_without_windows", json_integer(e->unscored_slides));
+}
+
+/* What export_measured.c reads. */
+static json_t *single_object(const struct evaluation *e, const struct checkpoint *checkpoint)
+{
+    const struct single_comparison *s = &e->single;
+    const char *content = weights_metadata(&checkpoint->weights, "micromet.xxh3");
+    json_t *object = json_pack("{s:s, s:i, s:I, s:I}", "checkpoint", content ? content : "",
+                               "side_px", s->side, "count", (json_int_t)e->count,
+                               "decisions_differ", (json_int_t)s->flipped);
+    json_object_set_new(object, "threshold", json_number(s->own.at.threshold));
+    json_object_set_new(object, "auc", json_number(s->row.auc));
+    json_object_set_new(object, "auc_of_towers", json_number(e->overall.auc));
+    json_object_set_new(object, "mean_difference", json_number(s->mean_difference));
+    json_object_set_new(object, "max_difference", json_number(s->max_difference));
+    json_object_set_new(object, "windows", row_object(&s->row));
+    if (!isnan(s->own.at.threshold))
+        json_object_set_new(object, "windows_at_own_threshold", row_object(&s->own));
+    return object;
 }
 
 char *evaluation_json(const struct evaluation *evaluation, const struct checkpoint *checkpoint,
@@ -200,6 +244,8 @@ char *evaluation_json(const struct evaluation *evaluation, const struct checkpoi
     json_object_set_new(object, "windows", row_object(&e->overall));
     if (options->whole_slides)
         json_object_set_new(object, "with_background", row_object(&e->overall_with_background));
+    if (e->single.measured)
+        json_object_set_new(object, "single_input", single_object(e, checkpoint));
     for (int i = 0; i < e->slide_count; i++)
         json_array_append_new(slides, slide_object(&e->slides[i], options->whole_slides));
     json_object_set_new(object, "slides", slides);

@@ -190,12 +190,19 @@ bool predict_dataset(struct model *model, const struct dataset *dataset, int ori
                      int threads, int ring, const char *title, struct predictions *out,
                      struct error *err)
 {
+    const struct loader_source source = loader_source_dataset(dataset);
+    return predict_source(model, dataset, &source, orientations, threads, ring, title, out, err);
+}
+
+bool predict_source(struct model *model, const struct dataset *dataset,
+                    const struct loader_source *source, int orientations, int threads, int ring,
+                    const char *title, struct predictions *out, struct error *err)
+{
     const struct model_spec *spec = model_spec(model);
     struct predictor predictor = { 0 };
     struct loader_batch *slots = NULL;
     struct progress progress = { 0 };
     struct collector collector = { .progress = title ? &progress : NULL, .predictions = out };
-    const struct loader_source source = loader_source_dataset(dataset);
     struct sample *order = every_window(dataset);
     const size_t n = (size_t)dataset->count;
     *out = (struct predictions) { .probabilities = malloc(n * sizeof(float)),
@@ -214,7 +221,7 @@ bool predict_dataset(struct model *model, const struct dataset *dataset, int ori
                                             .slot_count = ring,
                                             .threads = threads,
                                             .cache_bytes = (size_t)64 << 20 };
-    ok = ok && loader_init(&collector.loader, &source, &options, err);
+    ok = ok && loader_init(&collector.loader, source, &options, err);
     if (title) progress_begin(&progress, title, "windows", dataset->count);
     ok = ok && predict_all(&predictor, &collector, err);
     if (title) progress_end(&progress);

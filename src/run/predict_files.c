@@ -110,24 +110,6 @@ static size_t window_bytes(const struct job *job)
     return window * window * 3;
 }
 
-/* Downsample by the rounded mean of each ratio×ratio square. */
-static void shrink(const struct job *job, const uint8_t *rgb, int tower, uint8_t *out)
-{
-    const int side = job->single.side, ratio = job->single.ratios[tower];
-    const int corner = job->single.corners[tower], window = job->checkpoint->config.data.window;
-    const unsigned area = (unsigned)(ratio * ratio);
-    for (int y = 0; y < window; y++)
-        for (int x = 0; x < 3 * window; x++) {
-            unsigned sum = area / 2;
-            for (int j = 0; j < ratio; j++)
-                for (int i = 0; i < ratio; i++) {
-                    const int row = corner + y * ratio + j, column = corner + x / 3 * ratio + i;
-                    sum += rgb[((size_t)row * (size_t)side + (size_t)column) * 3 + (size_t)(x % 3)];
-                }
-            out[y * 3 * window + x] = (uint8_t)(sum / area);
-        }
-}
-
 static bool take_picture(struct job *job, const char *path, const uint8_t *rgb, int width,
                          int height)
 {
@@ -139,7 +121,8 @@ static bool take_picture(struct job *job, const char *path, const uint8_t *rgb, 
         memcpy(job->batch.pixels[job->tower] + at, rgb, window_bytes(job));
         job->tower = (job->tower + 1) % towers;
     } else if (job->has_single && !job->tower && width == side && height == side) {
-        for (int t = 0; t < towers; t++) shrink(job, rgb, t, job->batch.pixels[t] + at);
+        for (int t = 0; t < towers; t++)
+            single_window_cut(&job->single, window, t, rgb, job->batch.pixels[t] + at);
     } else {
         char single[80] = "";
         if (job->has_single && side != window)

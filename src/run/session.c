@@ -1,6 +1,7 @@
 /* Opens the backend and logs what computes, with how many threads and at which precision. */
 #include "micromet/run/session.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "micromet/base/log.h"
@@ -20,9 +21,28 @@ static enum precision resolve(enum precision asked, const struct backend *backen
     return backend->facts.native_bf16 ? PRECISION_BF16 : PRECISION_FP32;
 }
 
-void session_accept_any_backend(struct config_compute *compute, int threads)
+const char *precision_name(enum precision precision)
+{
+    static const char *const names[] = { [PRECISION_AUTO] = "unknown",
+                                         [PRECISION_FP32] = "fp32",
+                                         [PRECISION_TF32] = "tf32",
+                                         [PRECISION_BF16] = "bf16" };
+    return names[precision];
+}
+
+void session_compare_precision(const struct session *session, double threshold,
+                               enum precision chosen_in)
+{
+    if (isnan(threshold) || chosen_in == PRECISION_AUTO || chosen_in == session->precision) return;
+    log_warning("probabilities are computed in %s here, and the threshold %.4f was chosen in %s: "
+                "those near it may fall on its other side",
+                precision_name(session->precision), threshold, precision_name(chosen_in));
+}
+
+void session_accept_any_backend(struct config_compute *compute, enum precision trained, int threads)
 {
     if (compute->backend == BACKEND_CUDA) compute->backend = BACKEND_AUTO;
+    if (compute->precision == PRECISION_AUTO) compute->precision = trained;
     if (threads > 0) compute->threads = threads;
 }
 
@@ -36,10 +56,7 @@ bool session_init(struct session *session, const struct config_compute *compute,
     session->activations = session->precision == PRECISION_BF16 ? DTYPE_BF16 : DTYPE_F32;
     session->reader_threads = reader_threads > 0 ? reader_threads : facts->threads;
     log_info("micromet %s · backend %s (%s) · %d threads · %s%s%s%s", MICROMET_VERSION, facts->name,
-             facts->description, facts->threads,
-             session->precision == PRECISION_BF16   ? "bf16"
-             : session->precision == PRECISION_TF32 ? "tf32"
-                                                    : "fp32",
+             facts->description, facts->threads, precision_name(session->precision),
              session->precision == PRECISION_BF16 && !facts->native_bf16 ? " (emulated, slow)" : "",
              session->why_not_cuda[0] ? " · CUDA not used: " : "", session->why_not_cuda);
     return true;

@@ -26,3 +26,21 @@ bool single_window_of(const struct checkpoint *checkpoint, struct single_window 
         single->corners[t] = single->side / 2 - data->window / 2 * single->ratios[t];
     return true;
 }
+
+void single_window_cut(const struct single_window *single, int window, int tower,
+                       const uint8_t *rgb, uint8_t *out)
+{
+    const size_t side = (size_t)single->side;
+    const int ratio = single->ratios[tower], corner = single->corners[tower];
+    const unsigned area = (unsigned)(ratio * ratio);
+    for (int y = 0; y < window; y++)
+        for (int x = 0; x < 3 * window; x++) {
+            unsigned sum = area / 2;
+            for (int j = 0; j < ratio; j++)
+                for (int i = 0; i < ratio; i++) {
+                    const int row = corner + y * ratio + j, column = corner + x / 3 * ratio + i;
+                    sum += rgb[((size_t)row * side + (size_t)column) * 3 + (size_t)(x % 3)];
+                }
+            out[y * 3 * window + x] = (uint8_t)(sum / area);
+        }
+}

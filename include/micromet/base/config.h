@@ -140,6 +140,11 @@ void config_defaults(struct config *config);
 bool config_load(struct config *config, const char *path, int override_count,
                  char *const *overrides, struct error *err);
 
+/* The same with a check of the caller's, whose error gets the file, line and column of *key. */
+typedef bool (*config_checker)(const struct config *config, const char **key, struct error *err);
+bool config_load_checked(struct config *config, const char *path, int override_count,
+                         char *const *overrides, config_checker check, struct error *err);
+
 /* Apply overrides to a configuration that is already loaded, such as a checkpoint's. */
 bool config_override(struct config *config, int count, char *const *overrides, struct error *err);
 

@@ -47,6 +47,12 @@ bool folder_create(const char *path, struct error *err);
 
 /* Join with one '/'. `name` alone if it is absolute or `folder` is empty. */
 bool path_join(char out[PATH_MAX_BYTES], const char *folder, const char *name, struct error *err);
+/* Expand a leading "~" or "~/" to $HOME, as shells do; other text is copied. "~name" is
+ * an error. */
+bool path_expand_home(char out[PATH_MAX_BYTES], const char *text, struct error *err);
+/* The same, and $NAME or ${NAME} to the variable of the environment; "$$" is a dollar sign. A
+ * variable that is not set is an error, as a folder would be named after it. */
+bool path_expand(char out[PATH_MAX_BYTES], const char *text, struct error *err);
 /* path_folder: the folder part ("." if there is none). path_stem: the name without folder and
  * last extension. */
 void path_folder(char out[PATH_MAX_BYTES], const char *path);

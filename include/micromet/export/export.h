@@ -4,7 +4,9 @@
  * dropout and optimizer. Every format describes the expected input in its metadata: name, program,
  * exporter, config (YAML), towers (JSON: level, downsample, um_per_px; 0 = unknown), preprocessing,
  * pool_padding, class_names, threshold (absent if training chose none), gamma, precision, input,
- * and for a single input its side and the towers' ratios. */
+ * and for a single input its side and the towers' ratios. What takes one window for all towers is
+ * another model than the checkpoint's, since it sees coarser levels as means of the finest one:
+ * "threshold" is then its own where it was measured, and "single_input" says how far it is off. */
 #ifndef MICROMET_EXPORT_EXPORT_H
 #define MICROMET_EXPORT_EXPORT_H
 
@@ -27,6 +29,9 @@ struct export_options {
     bool single_input;       /* ONNX and Triton: one window at the finest tower's level */
     double mpp;              /* µm per level-0 px if the checkpoint has none; 0 = unknown */
     bool force;              /* overwrite existing files */
+    /* What `micromet evaluate --single-input --split validation` wrote: its folder or
+     * evaluation.json; NULL = not measured. For exports that take one window for all towers. */
+    const char *evaluation;
 };
 
 /* `path` is the file for ONNX and safetensors, the model's folder for WSInfer, and for Triton the
@@ -38,7 +43,8 @@ bool export_write(struct checkpoint *checkpoint, const struct export_options *op
 /* Read an ONNX file made by export_write() with any options; other ONNX files are refused. Batch
  * norms are already folded into its convolutions, and float16 weights stay rounded. */
 bool export_open(struct checkpoint *checkpoint, const char *path, struct error *err);
-/* Build a fixed inference model from what export_open() read, planned for `batch` windows. */
+/* Build a fixed inference model from what export_open() read, planned for `batch` windows, in
+ * config.compute.precision (auto: fp32). */
 bool export_model(struct checkpoint *checkpoint, struct backend *backend, int batch,
                   struct model **model, struct error *err);
 

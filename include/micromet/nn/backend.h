@@ -169,10 +169,14 @@ struct backend {
 
 /* Open the backend that the configuration asks for, with up to `queues` queues (one per tower);
  * facts.queues is the actual number. auto chooses CUDA if it works, else the CPU, and `why_not`
- * then gives the reason. compute.backend: cuda without a usable GPU is an error. */
+ * then gives the reason where a GPU is there ("" elsewhere). compute.backend: cuda without a usable
+ * GPU is an error. */
 bool backend_open(const struct config_compute *compute, int queues, struct backend **backend,
                   char why_not[256], struct error *err);
 void backend_close(struct backend *backend);
+/* Whether there is a CUDA backend, built with the program or named in the environment; an error
+ * says how to get one. Whether it works is known only once it is opened. */
+bool backend_cuda_built(struct error *err);
 
 void backend_range_push(struct backend *backend, const char *name);
 void backend_range_pop(struct backend *backend);

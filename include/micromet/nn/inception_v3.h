@@ -11,6 +11,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "micromet/base/error.h"
+
 enum inception_kind { INCEPTION_CONVOLUTION, INCEPTION_MAX_POOL, INCEPTION_AVERAGE_POOL };
 
 struct inception_layer {
@@ -48,5 +50,13 @@ double inception_fold_scale(float gamma, float variance);
 /* Index in model.layers of the first layer after a block ("mixed_6d"): `freeze: mixed_6d` freezes
  * everything before it. -1 if there is no such block. */
 int inception_block_end(const char *block);
+
+/* Index in model.layers of the first layer that trains: of model.freeze "keras:N", a block's name,
+ * "none" (0) or "all" (INT_MAX). */
+bool inception_first_trained(const char *freeze, int *first_trained, struct error *err);
+
+/* Sides of the square maps that layers read and write, where the input is `window` px. */
+int inception_output_side(const struct inception_layer *layer, int input_side, int kernel);
+int inception_map_side(const char *tensor, int window);
 
 #endif

@@ -1,7 +1,8 @@
 /* Initial weights from other libraries, or from micromet: any file that weights_read() opens. Its
  * arrays are matched to the table of InceptionV3 on opening; later steps only copy.
  *
- * Arrays are matched by torchvision's names, behind any prefix ("tower1.", "module."); in Keras'
+ * Arrays are matched by torchvision's names, behind any prefix ("tower1.", "module."), of which a
+ * choice is asked for where there are several that are no towers; in Keras'
  * files by the rank of the layer's number; in ONNX graphs without these names by the order of the
  * convolutions. Shapes are checked. Where batch norm was folded into the convolution's bias, a
  * batch norm that leaves w and b unchanged takes its place. */
@@ -34,6 +35,7 @@ enum array_use {
     USE_AUXILIARY,
     USE_COUNTER,
     USE_OPTIMIZER,
+    USE_UNCHOSEN, /* of a set of weights that was not chosen */
     USES
 };
 
@@ -43,6 +45,8 @@ struct unit_arrays {
 
 struct pretrained {
     char path[PATH_MAX_BYTES];
+    const char
+        *sets; /* chosen sets of weights, "ema" or "models.0,models.1"; NULL = the only one */
     struct weights weights;
     enum matching matching;
     bool ours;                      /* written by micromet, according to its metadata */
@@ -60,6 +64,11 @@ struct pretrained {
 /* Read and match. Refuses an incomplete InceptionV3, naming what is missing or has
  * the wrong shape. */
 bool pretrained_open(struct pretrained *pretrained, const char *path, struct error *err);
+/* The same of a file that holds several sets of weights, such as a model and its moving average:
+ * those named, separated by commas, become towers 0, 1 …; "." is the one without a prefix. NULL =
+ * the only one. `sets` must outlive *pretrained. */
+bool pretrained_open_sets(struct pretrained *pretrained, const char *path, const char *sets,
+                          struct error *err);
 void pretrained_release(struct pretrained *pretrained);
 
 /* Choose towers of the file, for example "1,0", for towers 0, 1, … of a model; the last one also

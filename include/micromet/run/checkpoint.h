@@ -48,10 +48,11 @@ struct checkpoint {
     struct training_state state;
     struct checkpoint_input input;
     bool gamma;
-    enum precision precision; /* fp32 or bf16 */
-    char program[64];         /* git version of the program that wrote it */
-    char preprocessing[64];   /* MODEL_PREPROCESSING */
-    char class_names[2][32];  /* of probability 0 and 1 */
+    enum precision precision;           /* fp32 or bf16 */
+    enum precision threshold_precision; /* that its threshold was chosen in; AUTO = unknown */
+    char program[64];                   /* git version of the program that wrote it */
+    char preprocessing[64];             /* MODEL_PREPROCESSING */
+    char class_names[2][32];            /* of probability 0 and 1 */
     int version;
     uint64_t identity; /* hash of the header and of the arrays that checkpoint_apply() copied */
 };
@@ -83,7 +84,8 @@ void checkpoint_release(struct checkpoint *checkpoint);
 bool checkpoint_check_scale(const struct checkpoint *checkpoint, const char *slide,
                             const double downsamples[TOWERS_MAX], double mpp, struct error *err);
 
-/* Build a fixed inference model from a checkpoint, planned for `batch` windows. */
+/* Build a fixed inference model from a checkpoint, planned for `batch` windows, in
+ * config.compute.precision (auto: as it was trained). */
 bool checkpoint_model(struct checkpoint *checkpoint, struct backend *backend, int batch,
                       struct model **model, struct error *err);
 

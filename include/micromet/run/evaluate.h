@@ -31,6 +31,17 @@ struct evaluation_slide {
     struct evaluation_row with_background; /* background windows count as probability 0 */
 };
 
+/* The same windows as a model with a single input gets them (`micromet export --single-input`, and
+ * WSInfer): all towers' windows shrunk from the finest level. */
+struct single_comparison {
+    bool measured;
+    int side;                  /* px of the square at the finest level */
+    struct evaluation_row row; /* at the evaluation's threshold */
+    struct evaluation_row own; /* at its own, chosen here if the split is validation, else NaN */
+    double mean_difference, max_difference; /* between the probabilities */
+    int64_t flipped; /* decisions that differ at the evaluation's threshold */
+};
+
 struct evaluation {
     double threshold;
     bool threshold_stored; /* else 0.5, as the checkpoint holds none */
@@ -46,6 +57,7 @@ struct evaluation {
     double slide_auc;    /* of the slides' scores; NaN unless there are slides of both labels */
     /* Best for the scores of whole slides; NaN unless chosen on validation. */
     double slide_threshold;
+    struct single_comparison single;
 };
 
 /* threshold: the checkpoint's; NaN = it has none. */
@@ -60,11 +72,16 @@ bool evaluation_add(struct evaluation *evaluation, const char *path, int label,
 bool evaluation_finish(struct evaluation *evaluation, struct error *err);
 /* Choose slide_threshold, of whole slides of validation; NaN if their scores cannot tell. */
 bool evaluation_choose_slide_threshold(struct evaluation *evaluation, struct error *err);
+/* Compare with the probabilities of the same windows, in the same order, from a single input of
+ * `side` px. choose: also choose a threshold for them, as training does on validation. */
+bool evaluation_compare_single(struct evaluation *evaluation, const float *probabilities, int side,
+                               bool choose, struct error *err);
 
 struct evaluate_options {
     enum split split;
     bool whole_slides;
-    int orientations; /* 1, 4 or 8 */
+    bool single_input; /* windows of the dataset: also as a model with a single input gets them */
+    int orientations;  /* 1, 4 or 8 */
     int batch;
     int stride; /* whole slides: px of the finest tower's level; 0 = as trained */
     /* Whole slides: where finished slides are kept so that an interrupted evaluation can continue,

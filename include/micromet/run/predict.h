@@ -6,6 +6,7 @@
 #include "micromet/nn/model.h"
 
 struct loader_batch;
+struct loader_source;
 
 /* Receives the probabilities, (batch->count), of a finished batch; they are valid
  * during the call. */
@@ -53,6 +54,10 @@ struct predictions {
 bool predict_dataset(struct model *model, const struct dataset *dataset, int orientations,
                      int threads, int ring, const char *title, struct predictions *predictions,
                      struct error *err);
+/* The same with pixels from another source than the dataset's own. */
+bool predict_source(struct model *model, const struct dataset *dataset,
+                    const struct loader_source *source, int orientations, int threads, int ring,
+                    const char *title, struct predictions *predictions, struct error *err);
 void predictions_release(struct predictions *predictions);
 
 /* Allocate slots for a loader, in memory from which the backend can copy. */

@@ -14,8 +14,16 @@ struct session {
 };
 
 /* Relax a trained model's settings before it is used: any machine will do, so a backend=cuda from
- * training becomes a preference. threads: 0 = as trained. */
-void session_accept_any_backend(struct config_compute *compute, int threads);
+ * training becomes a preference, and the precision is what the model was trained in (fp32 or bf16)
+ * unless compute.precision says otherwise afterwards. threads: 0 = as trained. */
+void session_accept_any_backend(struct config_compute *compute, enum precision trained,
+                                int threads);
+
+const char *precision_name(enum precision precision); /* "bf16", … */
+/* Warn if probabilities of this precision will be compared with a threshold that was chosen in
+ * another one (PRECISION_AUTO = unknown) or is NaN, none. */
+void session_compare_precision(const struct session *session, double threshold,
+                               enum precision chosen_in);
 
 /* reader_threads: 0 = as many as compute threads. Prints the banner. */
 bool session_init(struct session *session, const struct config_compute *compute, int towers,

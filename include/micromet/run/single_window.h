@@ -14,4 +14,9 @@ struct single_window {
 bool single_window_of(const struct checkpoint *checkpoint, struct single_window *single,
                       struct error *err);
 
+/* The window×window px of a tower, cut out of the square `rgb`, (side, side, 3): the mean of each
+ * ratio×ratio pixels, as the exported graph takes it, but rounded to a whole value. */
+void single_window_cut(const struct single_window *single, int window, int tower,
+                       const uint8_t *rgb, uint8_t *out);
+
 #endif
