@@ -12,8 +12,8 @@ set(fast_tests
     "format" "manual" "completion" # the sources' form; what is made of the commands' option tables
     "fixture" # the cases: each a command that must fail with its message
     "fuzz_(checkpoint|onnx|pickle|safetensors|zip)" # the seeds of the fuzzers, once
-    "test_(annotation|asap_xml|augment|base|checkpoint|config|dataset|evaluate|image|isa|keras3|keras_hdf5|kernels|loader)"
-    "test_(manifest|metrics|onnx|op|optimizer|pickle|plot|pretrained|reference|safetensors|sampler|sandbox|slide|synth)"
+    "test_(annotation|asap_xml|augment|base|checkpoint|config|dataset|evaluate|fingerprint|identity|image|isa|keras3|keras_hdf5|kernels|loader)"
+    "test_(manifest|metrics|onnx|op|optimizer|pickle|plot|pretrained|reference|safetensors|sampler|sandbox|slide|survey|synth)"
     "test_(tensorboard|tissue|torch_zip|training_ops|weights|weights_memory)"
     "test_(backend|export|grid|initial_weights|model|pack|predict)" # the parts of them that are quick
     "test_simulated.*" # the simulated device itself
@@ -30,6 +30,7 @@ set(standard_tests
     # A training or several each, or a whole network on the simulated device.
     "case_(batch_larger_than_epoch|disk_full_while_drawing_a_heatmap|pack_cut_short|pack_damaged_header|pack_missing)"
     "case_(pack_of_an_earlier_version|predict_picture_of_another_size|resume_on_other_data|validation_of_one_class)"
+    "case_(packs_of_edited_slides|slide_copied_into_another_split|slide_without_scale|slides_of_two_scales)"
     "case_(pack_damaged_pixels|resume_without_the_weights|fused_kernels_refused|export_levels_without_an_integer_ratio)"
     "case_(predict_as_evaluate|disk_full_while_writing_a_checkpoint|train_twice_in_one_folder|import_and_train)"
     "test_cuda_(failures|memory_plan|step)" # whole networks on the simulated device

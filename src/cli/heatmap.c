@@ -7,6 +7,7 @@
 #include "micromet/base/log.h"
 #include "micromet/run/heatmap.h"
 #include "micromet/run/session.h"
+#include "micromet/slide/scale.h"
 
 struct arguments {
     const char *out, *annotation;
@@ -36,7 +37,7 @@ static const struct option option_rows[] = {
       FIELD(annotation),
       .value = "FILE",
       .help = "mask TIFF or ASAP XML, drawn as an outline (with one SLIDE)" },
-    { OPTION_MPP, .help = "µm per level-0 pixel where the slide does not say" },
+    { OPTION_MPP, .help = "µm per level-0 pixel, whatever the slides say" },
     { OPTION_THREADS, .absent = "all" },
     { 0 },
 };
@@ -53,11 +54,11 @@ static bool one_slide(const struct checkpoint *checkpoint, struct predictor *pre
     const struct heatmap_options options = {
         .stride = a->stride, .min_tissue = a->min_tissue, .threads = threads, .partial = partial
     };
-    const bool ok = path_join(partial, a->out, name, err) &&
-                    slide_open(&slide, path, a->mpp, err) &&
-                    annotation_open(&annotation, a->annotation, &slide, err) &&
-                    heatmap_compute(&heatmap, checkpoint, predictor, &slide, &options, err) &&
-                    heatmap_write(&heatmap, checkpoint, &slide, annotation, a->out, err);
+    bool ok = path_join(partial, a->out, name, err) && slide_open(&slide, path, a->mpp, err);
+    if (ok) scale_log(&slide);
+    ok = ok && annotation_open(&annotation, a->annotation, &slide, err) &&
+         heatmap_compute(&heatmap, checkpoint, predictor, &slide, &options, err) &&
+         heatmap_write(&heatmap, checkpoint, &slide, annotation, a->out, err);
     if (ok) {
         unlink(partial);
         printf("%s: score %.4f, %lld windows, %s/%s.heatmap.png\n", path, heatmap.score,

@@ -103,9 +103,9 @@ static void print_header(const struct pack *pack)
     printf("pack          %s\n", pack->path);
     printf("checksum      correct (XXH3-128 of the table %016llx%016llx)\n",
            (unsigned long long)header->table_hash[1], (unsigned long long)header->table_hash[0]);
-    printf("slide         %s, %s, %llu bytes, quickhash %s\n", header->slide_name,
-           header->label ? "tumor" : "normal", (unsigned long long)header->slide_bytes,
-           header->slide_hash);
+    printf("slide         %s, %s, %llu bytes, content %016llx%016llx\n", header->slide_name,
+           header->label ? "tumor" : "normal", (unsigned long long)header->slide.bytes,
+           (unsigned long long)header->slide.hash[1], (unsigned long long)header->slide.hash[0]);
     printf("annotation    %s\n", *header->annotation_name ? header->annotation_name : "none");
     for (int tower = 0; tower < header->tower_count; tower++) {
         printf("tower %d       level %d, downsample %.9g", tower, header->levels[tower],
