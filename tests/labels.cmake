@@ -11,11 +11,11 @@ set(fast_tests
     "rooms" # src, include and cuda keep their order
     "format" "manual" "completion" # the sources' form; what is made of the commands' option tables
     "fixture" # the cases: each a command that must fail with its message
-    "fuzz_(annotation|checkpoint|onnx|pickle|safetensors|zip)" # the seeds of the fuzzers, once
-    "test_(annotation|asap_xml|augment|base|checkpoint|config|dataset|evaluate|image|isa|keras3|keras_hdf5|kernels|loader)"
-    "test_(manifest|mask|metrics|onnx|op|optimizer|output|pickle|plot|preflight|pretrained|reference|safetensors)"
-    "test_(sampler|sandbox|slide|slide_levels|synth|tensorboard|text|tissue|torch_zip|training_ops|weights)"
-    "test_(weights_memory)"
+    "fuzz_(annotation|checkpoint|onnx|pickle|safetensors|zip)"
+    "test_(annotation|asap_xml|augment|base|checkpoint|config|dataset|evaluate|fingerprint|identity|image|isa|keras3)"
+    "test_(keras_hdf5|kernels|loader|manifest|mask|metrics|onnx|op|optimizer|output|pickle|plot|preflight|pretrained)"
+    "test_(reference|safetensors|sampler|sandbox|slide|slide_levels|survey|synth|tensorboard|text|tissue|torch_zip)"
+    "test_(training_ops|weights|weights_memory)"
     "test_(backend|export|grid|initial_weights|model|pack|predict)" # the parts of them that are quick
     "test_simulated.*" # the simulated device itself
     "test_cuda_(core|kernels|plans)" # the CUDA backend on it: what only it can be made to do
@@ -31,8 +31,9 @@ set(standard_tests
     # A training or several each, or a whole network on the simulated device.
     "case_(batch_larger_than_epoch|disk_full_while_drawing_a_heatmap|pack_cut_short|pack_damaged_header|pack_missing)"
     "case_(pack_of_an_earlier_version|predict_picture_of_another_size|resume_on_other_data|validation_of_one_class)"
-    "case_(names_of_any_bytes|stopped_before_the_first_validation|resume_with_changed_keys)"
-    "case_(heatmap_over_the_map_of_another_slide|evaluate_over_another_evaluation)"
+    "case_(evaluate_over_another_evaluation|heatmap_over_the_map_of_another_slide|names_of_any_bytes)"
+    "case_(packs_of_edited_slides|resume_with_changed_keys|slide_copied_into_another_split|slide_without_scale)"
+    "case_(slides_of_two_scales|stopped_before_the_first_validation)"
     "case_(pack_damaged_pixels|resume_without_the_weights|fused_kernels_refused|export_levels_without_an_integer_ratio)"
     "case_(evaluate_in_another_precision|evaluate_single_input|predict_onnx_says_what_computes)"
     "case_(predict_as_evaluate|disk_full_while_writing_a_checkpoint|train_twice_in_one_folder|import_and_train)"

@@ -343,6 +343,7 @@ static const char everything[] =
     "  manifest: \"/m\\xFCller/\\u2028\\u00e4/x y.csv\"\n"
     "  levels:\n  - 0\n  - 4\n  - 7\n"
     "  window: 299\n  center: 128\n  stride: 7\n  origin: [0, 1000000000]\n  mpp: 0.2431\n"
+    "  mpp_override: 0.5\n"
     "  tissue: {method: otsu, threshold: 0.1, min_normal: 0.3333333333333333}\n"
     "  mask_values: [2, 65535]\n  pack: ''\n  source: slides\n  sampling: shuffle\n  "
     "normals_per_tumor: 2.5\n"

@@ -116,7 +116,7 @@ Test(dataset, packs_and_slides_give_the_same_windows_in_the_same_order, FOLDER)
         cr_assert_eq(a->count, b->count);
         cr_assert_eq(memcmp(a->windows, b->windows, (size_t)a->count * sizeof *a->windows), 0);
         cr_assert_eq(memcmp(a->downsamples, b->downsamples, sizeof a->downsamples), 0);
-        cr_assert_eq(a->mpp_x, b->mpp_x);
+        cr_assert_eq(a->mpp[0], b->mpp[0]);
         for (int64_t k = 1; k < a->count; k++) /* raster order */
             cr_assert(a->windows[k - 1].y_level0 < a->windows[k].y_level0 ||
                       (a->windows[k - 1].y_level0 == a->windows[k].y_level0 &&

@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "micromet/run/evaluate.h"
+#include "micromet/run/heatmap.h"
 #include "temporary.h"
 #include "tiny_slide.h"
 
@@ -185,6 +186,113 @@ Test(evaluate_run, whole_slides_go_on_behind_those_that_an_earlier_try_finished)
     evaluation_release(&first);
     evaluation_release(&second);
     evaluation_release(&other);
+    checkpoint_release(&checkpoint);
+}
+
+static const struct tiny_level two_sizes[] = { { WIDTH, HEIGHT }, { WIDTH / 4, HEIGHT / 4 } };
+
+/* `context`: whether a pixel of level 0 is another. OpenSlide hashes the smallest level. */
+static void half_tissue_edited(const void *context, int level, int x, int y, uint8_t *pixel)
+{
+    half_tissue(NULL, level, x, y, pixel);
+    if (*(const bool *)context && level == 0 && x == 50 && y == 50) pixel[1] ^= 1;
+}
+
+static void write_n(bool edited)
+{
+    tiny_write(temporary_path("n.tif"), two_sizes, 2, 3, half_tissue_edited, &edited);
+}
+
+Test(evaluate_run, the_kept_map_of_a_slide_that_was_edited_is_computed_again)
+{
+    struct checkpoint checkpoint;
+    struct error err = { 0 };
+    struct evaluate_options options = {
+        .split = SPLIT_TEST, .whole_slides = true, .orientations = 1, .batch = 4
+    };
+    char folder[PATH_MAX_BYTES], map[PATH_MAX_BYTES];
+    struct evaluation e;
+    write_slides();
+    write_n(false);
+    write_checkpoint(temporary_path("c.safetensors"), 1);
+    test_path(folder, temporary_folder, "out");
+    test_path(map, folder, "finished/n.map.safetensors");
+    options.folder = folder;
+    cr_assert(checkpoint_open(&checkpoint, temporary_path("c.safetensors"), &err), "%s",
+              err.message);
+    for (int edited = 0; edited < 2; edited++) {
+        cr_assert(evaluate_run(&e, &checkpoint, &options, &err), "%s", err.message);
+        cr_expect_neq(e.slides[1].score, 0.75);
+        evaluation_release(&e);
+        forge_finished_map(map); /* to see that it is used */
+        cr_assert(evaluate_run(&e, &checkpoint, &options, &err), "%s", err.message);
+        cr_expect_eq(e.slides[1].score, 0.75);
+        evaluation_release(&e);
+        write_n(!edited);
+    }
+    checkpoint_release(&checkpoint);
+}
+
+/* The score of n.tif, with finished rows in n.partial. */
+static double draw(const struct checkpoint *checkpoint, struct predictor *predictor)
+{
+    const struct heatmap_options options = { .min_tissue = -1,
+                                             .threads = 1,
+                                             .partial = temporary_path("n.partial") };
+    struct slide slide;
+    struct heatmap heatmap;
+    struct error err = { 0 };
+    cr_assert(slide_open(&slide, temporary_path("n.tif"), 0, &err), "%s", err.message);
+    cr_assert(heatmap_compute(&heatmap, checkpoint, predictor, &slide, &options, &err), "%s",
+              err.message);
+    const double score = heatmap.score;
+    heatmap_release(&heatmap);
+    slide_release(&slide);
+    return score;
+}
+
+/* Make every probability of n.partial 0.75. */
+static void forge_partial(void)
+{
+    char *bytes;
+    size_t length;
+    struct error err = { 0 };
+    const float forged = 0.75f;
+    cr_assert(file_read(temporary_path("n.partial"), 1 << 20, &bytes, &length, &err));
+    const size_t rows = strcspn(bytes, "\n") + 1;
+    cr_assert_gt(length, rows);
+    for (size_t at = rows; at < length; at += sizeof forged)
+        memcpy(bytes + at, &forged, sizeof forged);
+    temporary_write("n.partial", bytes, length);
+    free(bytes);
+}
+
+Test(evaluate_run, an_interrupted_map_goes_on_only_on_the_same_slide)
+{
+    struct checkpoint checkpoint;
+    struct config config;
+    struct backend *backend;
+    struct model *model;
+    struct predictor predictor;
+    struct error err = { 0 };
+    configure(&config);
+    write_n(false);
+    write_checkpoint(temporary_path("c.safetensors"), 1);
+    cr_assert(checkpoint_open(&checkpoint, temporary_path("c.safetensors"), &err), "%s",
+              err.message);
+    cr_assert(cpu_backend_open(&config.compute, 1, &backend, &err), "%s", err.message);
+    cr_assert(checkpoint_model(&checkpoint, backend, 4, &model, &err), "%s", err.message);
+    cr_assert(predictor_init(&predictor, model, 1, &err), "%s", err.message);
+
+    const double score = draw(&checkpoint, &predictor);
+    cr_expect_neq(score, 0.75);
+    forge_partial(); /* to see that it is used */
+    cr_expect_eq(draw(&checkpoint, &predictor), 0.75);
+    write_n(true);
+    cr_expect_neq(draw(&checkpoint, &predictor), 0.75);
+    predictor_release(&predictor);
+    model_release(model);
+    backend_close(backend);
     checkpoint_release(&checkpoint);
 }
 

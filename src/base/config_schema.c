@@ -45,7 +45,7 @@ const struct config_key config_keys[] = {
     TEXT(name, "", "the run's folder below train.run; empty = the YAML file's name"),
     { "seed", CONFIG_UINT64, FIELD(seed), 0, 0, 0, 0x1p64, NULL, "1", "of every random draw" },
 
-    PATH(data.manifest, "slides.csv", "CSV: slide,annotation,label,split"),
+    PATH(data.manifest, "slides.csv", "CSV: slide,annotation,label,split[,mpp,patient]"),
     INTS(data.levels, data.level_count, 0, 30, "[2, 3]", "one tower per slide level, finest first"),
     INT(data.window, 75, 4096, "80", "side of the square that a tower sees, pixels of its level"),
     INT(data.center, 1, 4096, "50",
@@ -55,6 +55,8 @@ const struct config_key config_keys[] = {
         "centre of the first window, level-0 pixels; -1 = half the finest window"),
     NUMBER(data.mpp, 0, 100, "0",
         "micrometres per level-0 pixel where the slide does not say; 0 = from the slide"),
+    NUMBER(data.mpp_override, 0, 100, "0",
+        "micrometres per level-0 pixel, whatever the slides say; 0 = as they say"),
     CHOICE(data.tissue.method, tissue_methods, "gray",
         "fixed grey threshold, or Otsu's of the slide"),
     NUMBER(data.tissue.threshold, 0, 1, "0.8",

@@ -9,6 +9,7 @@
 #include "micromet/base/text.h"
 #include "micromet/run/heatmap.h"
 #include "micromet/run/session.h"
+#include "micromet/slide/scale.h"
 
 struct arguments {
     const char *out, *annotation, *mask_values;
@@ -40,7 +41,7 @@ static const struct option option_rows[] = {
       .help = "mask TIFF or ASAP XML, drawn as an outline (with one SLIDE)" },
     { OPTION_MASK_VALUES, .absent = "as trained",
       .help = "of the annotation's mask that are tumor, such as 1 or 1,2" },
-    { OPTION_MPP, .help = "µm per level-0 pixel where the slide does not say" },
+    { OPTION_MPP, .help = "µm per level-0 pixel, whatever the slides say" },
     { OPTION_THREADS, .absent = "all" },
     { 0 },
 };
@@ -86,13 +87,13 @@ static bool one_slide(const struct checkpoint *checkpoint, struct predictor *pre
                                              .min_tissue = a->min_tissue,
                                              .threads = threads,
                                              .partial = files.partial };
-    const bool ok = heatmap_files_init(&files, a->out, path, err) &&
-                    slide_open(&slide, path, a->mpp, err) &&
-                    heatmap_files_check_earlier(&files, checkpoint, &slide, err) &&
-                    open_annotation(&annotation, a->annotation, &slide, &checkpoint->config.data,
-                                    err) &&
-                    heatmap_compute(&heatmap, checkpoint, predictor, &slide, &options, err) &&
-                    heatmap_write(&heatmap, checkpoint, &slide, annotation, &files, err);
+    bool ok = heatmap_files_init(&files, a->out, path, err) &&
+              slide_open(&slide, path, a->mpp, err);
+    if (ok) scale_log(&slide);
+    ok = ok && heatmap_files_check_earlier(&files, checkpoint, &slide, err) &&
+         open_annotation(&annotation, a->annotation, &slide, &checkpoint->config.data, err) &&
+         heatmap_compute(&heatmap, checkpoint, predictor, &slide, &options, err) &&
+         heatmap_write(&heatmap, checkpoint, &slide, annotation, &files, err);
     if (ok) {
         unlink(files.partial);
         print_score(&heatmap, path, &files);

@@ -13,6 +13,7 @@
 #include "micromet/base/text.h"
 #include "micromet/report/plot.h"
 #include "micromet/slide/annotation.h"
+#include "micromet/slide/scale.h"
 #include "micromet/slide/tissue.h"
 
 enum { THUMBNAIL_SIDE_MAX = 1600 };
@@ -61,8 +62,15 @@ static void print_slide(const struct slide *slide)
     if (*slide->remark) warn(slide->remark);
     if (slide->mpp_x > 0)
         printf("pixel size    %.4g×%.4g µm\n", slide->mpp_x, slide->mpp_y);
+    else if (slide->mpp_absurd != 0)
+        printf("pixel size    unknown: it says %.4g µm, which no microscope has; give --mpp\n",
+               slide->mpp_absurd);
     else
         printf("pixel size    unknown: give --mpp\n");
+    if (slide->mpp_x != slide->mpp_own[0] && slide->mpp_own[0] > 0)
+        printf("it says       %.4g×%.4g µm\n", slide->mpp_own[0], slide->mpp_own[1]);
+    if (!scale_is_square(slide->mpp_x, slide->mpp_y))
+        warn("its pixels are not square; no model takes it unless told otherwise by --mpp");
     printf("background    #%02x%02x%02x\n", slide->background[0], slide->background[1],
            slide->background[2]);
 }

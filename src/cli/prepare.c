@@ -58,7 +58,10 @@ const struct subcommand command_prepare = {
         "Reads the slides of data.manifest, labels a grid of windows from their annotations, keeps "
         "all tumour windows and a seeded choice of normal ones with enough tissue, and writes one "
         "pack a slide into data.pack, for training, validation and test alike. A pack that was "
-        "made from the same files with the same parameters is used again.\n\n"
+        "made from the same files with the same parameters is used again; files are the same if "
+        "their content is, whatever their time.\n\n"
+        "Refused before any work: slides of different µm/px, the same slide twice, and a patient "
+        "in two splits.\n\n"
         "A slide that cannot be prepared is reported with its reason and the others are finished; "
         "the exit status is then 3 (1 when no slide could be prepared).",
     .options = option_rows,

@@ -7,6 +7,7 @@
 
 #include "micromet/base/log.h"
 #include "micromet/base/thread.h"
+#include "micromet/slide/scale.h"
 
 static bool open_pack(struct dataset_slide *slide, const struct config *config, bool *fatal,
                       struct error *err)
@@ -34,8 +35,8 @@ static bool open_pack(struct dataset_slide *slide, const struct config *config, 
     slide->count = header->count;
     slide->tumor_count = header->tumor_count;
     slide->slide_hash = header->slide_hash;
-    slide->mpp_x = header->mpp_x;
-    slide->mpp_y = header->mpp_y;
+    slide->identity = header->slide;
+    scale_of_row(slide->mpp, &slide->row, &config->data, header->mpp_own);
     memcpy(slide->downsamples, header->downsamples, sizeof slide->downsamples);
     return true;
 }
@@ -50,8 +51,10 @@ static bool open_slide(struct dataset_slide *slide, const struct config *config,
     };
 
     *fatal = false;
-    if (!slide_open(&slide->slide, slide->row.slide, data->mpp, err)) return false;
-    const bool ok = annotation_open(&annotation, slide->row.annotation, &slide->slide, data, err) &&
+    if (!slide_open_row(&slide->slide, &slide->row, data, err)) return false;
+    scale_log(&slide->slide);
+    const bool ok = identity_of_slide(&slide->identity, slide->row.slide, err) &&
+                    annotation_open(&annotation, slide->row.annotation, &slide->slide, data, err) &&
                     windows_select(&slide->slide, annotation, slide->row.label, config, &options,
                                    &slide->list, err);
     annotation_release(annotation);
@@ -60,8 +63,8 @@ static bool open_slide(struct dataset_slide *slide, const struct config *config,
     slide->count = slide->list.count;
     slide->tumor_count = slide->list.tumor_count;
     slide->slide_hash = slide->slide.quickhash;
-    slide->mpp_x = slide->slide.mpp_x;
-    slide->mpp_y = slide->slide.mpp_y;
+    slide->mpp[0] = slide->slide.mpp_x;
+    slide->mpp[1] = slide->slide.mpp_y;
     for (int tower = 0; tower < data->level_count; tower++)
         slide->downsamples[tower] = slide->slide.levels[data->levels[tower]].downsample;
     return true;

@@ -11,6 +11,7 @@
 #include <xxhash.h>
 
 #include "micromet/base/size.h"
+#include "micromet/slide/scale.h"
 
 /* Fields of the training state, for writing and reading. */
 struct state_field {
@@ -403,22 +404,49 @@ struct model_spec model_spec_from_config(const struct config *config, enum dtype
                                  .optimizer = config->optimizer };
 }
 
-bool checkpoint_check_scale(const struct checkpoint *checkpoint, const char *slide,
-                            const double downsamples[TOWERS_MAX], double mpp, struct error *err)
+/* How a user says what holds. */
+#define TELL_SCALE                                                                                 \
+    "--mpp of heatmap, the manifest's column mpp, or data.mpp_override of prepare and evaluate"
+
+static bool check_known(const struct checkpoint *checkpoint, const char *slide, const double mpp[2],
+                        double absurd, struct error *err)
 {
+    const double wants_um = checkpoint->input.um_per_px[0];
+    char says[64] = "does not say how many µm a pixel has";
+    if (mpp[0] > 0 && !scale_is_square(mpp[0], mpp[1]))
+        return error_set(
+            err, EXIT_CODE_FAILED,
+            "%s: has %.4g x %.4g µm/px, so its pixels are not square; if that is wrong, "
+            "say what holds: " TELL_SCALE,
+            slide, mpp[0], mpp[1]);
+    if (mpp[0] > 0 || !(wants_um > 0)) return true;
+    if (absurd != 0)
+        snprintf(says, sizeof says, "says %.4g µm/px, which no microscope has", absurd);
+    return error_set(
+        err, EXIT_CODE_FAILED,
+        "%s: %s; the model was trained on %.4g µm/px at level %d; say what holds for the "
+        "slide's level 0: " TELL_SCALE ", or data.mpp",
+        slide, says, wants_um, checkpoint->config.data.levels[0]);
+}
+
+bool checkpoint_check_scale(const struct checkpoint *checkpoint, const char *slide,
+                            const double downsamples[TOWERS_MAX], const double mpp[2],
+                            double absurd, struct error *err)
+{
+    if (!check_known(checkpoint, slide, mpp, absurd, err)) return false;
     for (int t = 0; t < checkpoint->config.data.level_count; t++) {
         const int level = checkpoint->config.data.levels[t];
         const double has = downsamples[t], wants = checkpoint->input.downsamples[t];
-        const double has_um = mpp * has, wants_um = checkpoint->input.um_per_px[t];
-        if (fabs(has / wants - 1) > 0.01)
+        const double has_um = mpp[0] * has, wants_um = checkpoint->input.um_per_px[t];
+        const bool comparable = has_um > 0 && wants_um > 0;
+        if (!comparable && fabs(has / wants - 1) > 0.01)
             return error_set(err, EXIT_CODE_FAILED,
                              "%s: level %d is downsampled by %g; the model was trained on %g",
                              slide, level, has, wants);
-        if (has_um > 0 && wants_um > 0 && fabs(has_um / wants_um - 1) > 0.1)
+        if (comparable && fabs(has_um / wants_um - 1) > 0.1)
             return error_set(err, EXIT_CODE_FAILED,
                              "%s: level %d has %.4g µm/px; the model was trained on %.4g µm/px "
-                             "(where the slide is wrong, data.mpp of evaluate or --mpp of heatmap "
-                             "overrides it)",
+                             "(where the slide is wrong, say what holds: " TELL_SCALE ")",
                              slide, level, has_um, wants_um);
     }
     return true;

@@ -6,12 +6,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dataset_fingerprint.h"
 #include "finished_maps.h"
 #include "micromet/base/log.h"
 #include "micromet/base/size.h"
+#include "micromet/data/survey.h"
 #include "micromet/run/heatmap.h"
 #include "micromet/run/predict.h"
 #include "micromet/run/session.h"
+#include "micromet/slide/scale.h"
 #include "single_source.h"
 
 /* Keys that must not be overridden, by prefix, and why. */
@@ -54,6 +57,21 @@ struct evaluator {
     int single_side;
 };
 
+/* Tell of a slide that the model has seen before, perhaps under another name: what it does there
+ * says little of other slides. */
+static void warn_if_seen(const struct evaluator *e, const char *path,
+                         const struct file_identity *identity)
+{
+    static const struct {
+        enum split split;
+        const char *how;
+    } seen[] = { { SPLIT_TRAIN, "trained" }, { SPLIT_VALIDATION, "chosen" } };
+    const char *slides = e->checkpoint->input.slides;
+    for (size_t i = 0; slides && i < COUNT_OF(seen) && seen[i].split < e->options->split; i++)
+        if (dataset_fingerprint_holds(slides, seen[i].split, identity))
+            log_warning("%s: the model was %s on this slide", path, seen[i].how);
+}
+
 /* --- windows of a dataset --------------------------------------------------------------------- */
 
 /* Keep the probabilities of the same windows as a single input gives them. */
@@ -83,9 +101,10 @@ static bool evaluate_dataset(struct evaluator *e, const struct dataset *dataset,
     struct predictions predictions;
     for (int i = 0; i < dataset->slide_count; i++) {
         const struct dataset_slide *slide = &dataset->slides[i];
-        if (!checkpoint_check_scale(e->checkpoint, slide->row.slide, slide->downsamples,
-                                    slide->mpp_x, err))
+        if (!checkpoint_check_scale(e->checkpoint, slide->row.slide, slide->downsamples, slide->mpp,
+                                    slide->slide.mpp_absurd, err))
             return false;
+        warn_if_seen(e, slide->row.slide, &slide->identity);
     }
     if (!predict_dataset(e->model, dataset, e->options->orientations, e->session.reader_threads,
                          dataset->data.ring, "evaluate", &predictions, err))
@@ -105,7 +124,8 @@ static bool evaluate_dataset(struct evaluator *e, const struct dataset *dataset,
 static bool evaluate_windows(struct evaluator *e, struct error *err)
 {
     struct dataset dataset;
-    if (!dataset_init(&dataset, &e->checkpoint->config, &e->manifest, e->options->split,
+    if (!survey_packs(&e->manifest, &e->checkpoint->config, e->options->split, err) ||
+        !dataset_init(&dataset, &e->checkpoint->config, &e->manifest, e->options->split,
                       &e->evaluation->bad_slides, err))
         return false;
     const bool ok = evaluate_dataset(e, &dataset, err);
@@ -162,7 +182,8 @@ static bool check_label(const struct manifest_row *row, const struct slide *slid
 
 /* Compute the heat map, or load it if an interrupted evaluation has left it. */
 static bool map_slide(struct evaluator *e, struct predictor *predictor, const struct slide *slide,
-                      const struct grid *grid, struct heatmap *heatmap, struct error *err)
+                      const struct file_identity *identity, const struct grid *grid,
+                      struct heatmap *heatmap, struct error *err)
 {
     const struct heatmap_options options = { .stride = e->options->stride,
                                              .min_tissue = -1,
@@ -170,7 +191,8 @@ static bool map_slide(struct evaluator *e, struct predictor *predictor, const st
     const char *folder = e->options->folder;
     struct finished_map kept;
     struct error unsaved = { 0 };
-    if (folder && !finished_map_init(&kept, folder, e->checkpoint, slide, grid,
+    warn_if_seen(e, slide->path, identity);
+    if (folder && !finished_map_init(&kept, folder, e->checkpoint, slide, identity, grid,
                                      e->options->orientations, err))
         return false;
     if (folder && finished_map_load(&kept, grid, heatmap)) {
@@ -192,12 +214,14 @@ static bool evaluate_slide(struct evaluator *e, struct predictor *predictor,
     struct heatmap heatmap = { 0 };
     struct grid grid;
     uint8_t *labels = NULL;
-    const bool ok = slide_open(&slide, row->slide, data->mpp, err) &&
+    struct file_identity identity;
+    const bool ok = slide_open_row(&slide, row, data, err) &&
                     annotation_open(&annotation, row->annotation, &slide, data, err) &&
                     check_label(row, &slide, annotation, err) &&
                     grid_init(&grid, &slide, data, e->options->stride, err) &&
                     grid_label(&grid, &slide, data, annotation, &labels, err) &&
-                    map_slide(e, predictor, &slide, &grid, &heatmap, err) &&
+                    identity_of_slide(&identity, row->slide, err) &&
+                    map_slide(e, predictor, &slide, &identity, &grid, &heatmap, err) &&
                     add_map(e->evaluation, row, &heatmap, labels, err);
     free(labels);
     heatmap_release(&heatmap);

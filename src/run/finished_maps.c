@@ -15,16 +15,19 @@ static bool kept_folder(char path[PATH_MAX_BYTES], const char *folder, struct er
 
 bool finished_map_init(struct finished_map *kept, const char *folder,
                        const struct checkpoint *checkpoint, const struct slide *slide,
-                       const struct grid *grid, int orientations, struct error *err)
+                       const struct file_identity *identity, const struct grid *grid,
+                       int orientations, struct error *err)
 {
     const struct config_data *data = &checkpoint->config.data;
     char stem[PATH_MAX_BYTES], name[PATH_MAX_BYTES + sizeof ending];
+    char content[IDENTITY_TEXT_BYTES];
+    identity_print(identity, content);
     path_stem(stem, slide->path);
     snprintf(name, sizeof name, "%s%s", stem, ending);
     snprintf(kept->identity, sizeof kept->identity,
-             "slide %.80s model %016llx by %s, grid %lldx%lld %lld,%lld %.17g, %d orientations, "
+             "slide %s model %016llx by %s, grid %lldx%lld %lld,%lld %.17g, %d orientations, "
              "tissue %d %.17g %.17g",
-             slide->quickhash, (unsigned long long)checkpoint->identity, MICROMET_GIT,
+             content, (unsigned long long)checkpoint->identity, MICROMET_GIT,
              (long long)grid->columns, (long long)grid->rows, (long long)grid->origin_x,
              (long long)grid->origin_y, grid->step, orientations, (int)data->tissue.method,
              data->tissue.threshold, data->tissue.min_normal);

@@ -4,15 +4,18 @@
 #define MICROMET_RUN_FINISHED_MAPS_H
 
 #include "micromet/run/heatmap.h"
+#include "micromet/slide/identity.h"
 
 struct finished_map {
     char folder[PATH_MAX_BYTES], path[PATH_MAX_BYTES];
     char identity[512]; /* everything that the probabilities depend on */
 };
 
+/* identity: of the slide. */
 bool finished_map_init(struct finished_map *kept, const char *folder,
                        const struct checkpoint *checkpoint, const struct slide *slide,
-                       const struct grid *grid, int orientations, struct error *err);
+                       const struct file_identity *identity, const struct grid *grid,
+                       int orientations, struct error *err);
 /* False, with nothing to release, if there is no map with this identity. */
 bool finished_map_load(const struct finished_map *kept, const struct grid *grid,
                        struct heatmap *heatmap);

@@ -14,6 +14,7 @@
 #include "micromet/base/lock.h"
 #include "micromet/base/log.h"
 #include "micromet/data/loader.h"
+#include "micromet/slide/identity.h"
 #include "micromet/slide/tissue.h"
 
 enum { STRIP_PX = 8192 }; /* height of a strip, px of the finest tower's level */
@@ -174,7 +175,9 @@ static bool input_check(const struct checkpoint *checkpoint, const struct slide 
                              slide->path, slide->level_count - 1, level);
         downsamples[t] = slide->levels[level].downsample;
     }
-    return checkpoint_check_scale(checkpoint, slide->path, downsamples, slide->mpp_x, err);
+    const double mpp[2] = { slide->mpp_x, slide->mpp_y };
+    return checkpoint_check_scale(checkpoint, slide->path, downsamples, mpp, slide->mpp_absurd,
+                                  err);
 }
 
 /* --- finished strips on disk ------------------------------------------------------------------ */
@@ -195,12 +198,16 @@ static bool partial_open(struct partial *partial, const struct heatmap_options *
     if (!options->partial) return true;
     char found[sizeof partial->identity] = "";
     const struct grid *grid = &heatmap->grid;
-    snprintf(partial->identity, sizeof partial->identity,
-             "micromet partial heat map 1 %.80s model %016llx %.100s %lldx%lld %lld,%lld %.17g %d "
-             "%.17g\n",
-             slide->quickhash, (unsigned long long)checkpoint->identity, checkpoint->program,
-             (long long)grid->columns, (long long)grid->rows, (long long)grid->origin_x,
-             (long long)grid->origin_y, grid->step, orientations, min_tissue);
+    struct file_identity of_slide;
+    char content[IDENTITY_TEXT_BYTES];
+    if (!identity_of_slide(&of_slide, slide->path, err)) return false;
+    identity_print(&of_slide, content);
+    snprintf(
+        partial->identity, sizeof partial->identity,
+        "micromet partial heat map 2 %s model %016llx %.100s %lldx%lld %lld,%lld %.17g %d %.17g\n",
+        content, (unsigned long long)checkpoint->identity, checkpoint->program,
+        (long long)grid->columns, (long long)grid->rows, (long long)grid->origin_x,
+        (long long)grid->origin_y, grid->step, orientations, min_tissue);
     partial->stream = fopen(options->partial, "r+b");
     if (partial->stream && lock_try(fileno(partial->stream)) == LOCK_OF_OTHERS)
         return error_set(err, EXIT_CODE_FAILED,

@@ -61,15 +61,17 @@ static bool is_of_another(const json_t *map, const char *path_key, const char *p
     return other;
 }
 
-bool heatmap_files_check_earlier(const struct heatmap_files *files,
-                                 const struct checkpoint *checkpoint, const struct slide *slide,
-                                 struct error *err)
+bool heatmap_files_check_earlier(struct heatmap_files *files, const struct checkpoint *checkpoint,
+                                 const struct slide *slide, struct error *err)
 {
-    json_t *map = json_read_object(files->json);
     char hash[17];
+    struct file_identity identity;
+    if (!identity_of_slide(&identity, slide->path, err)) return false;
+    identity_print(&identity, files->content);
+    json_t *map = json_read_object(files->json);
     checkpoint_hash(hash, checkpoint);
-    const bool slide_differs = is_of_another(map, "slide_path", slide->path, "slide_hash",
-                                             slide->quickhash);
+    const bool slide_differs = is_of_another(map, "slide_path", slide->path, "slide_content",
+                                             files->content);
     const bool model_differs = is_of_another(map, "checkpoint", checkpoint->path, "checkpoint_hash",
                                              hash);
     if (slide_differs || model_differs)
@@ -85,22 +87,23 @@ bool heatmap_files_check_earlier(const struct heatmap_files *files,
 /* Geometry to overlay the map on the slide: the pixel (column, row) is the window centred at
  * (origin + column*step, origin + row*step) in level-0 pixels. */
 static json_t *facts(const struct heatmap *heatmap, const struct checkpoint *checkpoint,
-                     const struct slide *slide)
+                     const struct slide *slide, const struct heatmap_files *files)
 {
     const struct grid *grid = &heatmap->grid;
     char stem[PATH_MAX_BYTES], hash[17];
     path_stem(stem, slide->path);
     checkpoint_hash(hash, checkpoint);
     return json_pack(
-        "{s:o, s:o, s:s, s:o, s:s, s:I, s:o, s:o, s:o, s:I, s:{s:I, s:I}, s:{s:I, s:I}, s:f, s:f}",
+        "{s:o, s:o, s:s, s:s, s:o, s:s, s:I, s:o, s:o, s:o, s:I, s:{s:I, s:I}, s:{s:I, s:I}, s:f, "
+        "s:f}",
         "slide", json_name(stem), "slide_path", json_path(slide->path), "slide_hash",
-        slide->quickhash, "checkpoint", json_path(checkpoint->path), "checkpoint_hash", hash,
-        "checkpoint_step", (json_int_t)checkpoint->state.step, "program",
-        json_name(checkpoint->program), "score", json_number(heatmap->score), "window_threshold",
-        json_number(checkpoint->state.threshold), "windows", (json_int_t)heatmap->windows,
-        "origin_level0", "x", (json_int_t)grid->origin_x, "y", (json_int_t)grid->origin_y, "size",
-        "columns", (json_int_t)grid->columns, "rows", (json_int_t)grid->rows, "step_level0",
-        grid->step, "um_per_level0_px", slide->mpp_x);
+        slide->quickhash, "slide_content", files->content, "checkpoint",
+        json_path(checkpoint->path), "checkpoint_hash", hash, "checkpoint_step",
+        (json_int_t)checkpoint->state.step, "program", json_name(checkpoint->program), "score",
+        json_number(heatmap->score), "window_threshold", json_number(checkpoint->state.threshold),
+        "windows", (json_int_t)heatmap->windows, "origin_level0", "x", (json_int_t)grid->origin_x,
+        "y", (json_int_t)grid->origin_y, "size", "columns", (json_int_t)grid->columns, "rows",
+        (json_int_t)grid->rows, "step_level0", grid->step, "um_per_level0_px", slide->mpp_x);
 }
 
 static bool write_tiff(const struct heatmap *heatmap, const struct slide *slide, const char *path,
@@ -160,7 +163,7 @@ bool heatmap_write(const struct heatmap *heatmap, const struct checkpoint *check
     char folder[PATH_MAX_BYTES];
     path_folder(folder, files->json);
     if (!folder_create(folder, err)) return false;
-    json_t *object = facts(heatmap, checkpoint, slide);
+    json_t *object = facts(heatmap, checkpoint, slide, files);
     char *text = object ? json_dumps(object, JSON_INDENT(2) | JSON_REAL_PRECISION(9) |
                                                  JSON_ENSURE_ASCII) /* TIFF's texts are ASCII */
                         : NULL;

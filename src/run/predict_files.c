@@ -50,7 +50,8 @@ static bool check_pack(const struct job *job, const struct pack *pack)
                          "%s: holds windows of %d px for %d towers; the model takes %d px for %d",
                          pack->path, header->window, header->tower_count, data->window,
                          data->level_count);
-    return checkpoint_check_scale(job->checkpoint, pack->path, header->downsamples, header->mpp_x,
+    const double mpp[2] = { header->mpp_x, header->mpp_y };
+    return checkpoint_check_scale(job->checkpoint, pack->path, header->downsamples, mpp, 0,
                                   job->err);
 }
 

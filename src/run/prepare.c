@@ -10,7 +10,7 @@
 #include "micromet/base/size.h"
 #include "micromet/base/text.h"
 #include "micromet/base/thread.h"
-#include "micromet/slide/pack.h"
+#include "micromet/data/survey.h"
 
 enum job_state { JOB_PLANNED, JOB_REUSED, JOB_BUILT, JOB_FAILED };
 
@@ -18,8 +18,7 @@ struct job {
     const struct manifest_row *row;
     enum job_state state;
     struct error err;
-    struct pack_header header;
-    int64_t grid_windows;
+    struct pack_state pack; /* header: of the pack, once it is made */
     double seconds;
 };
 
@@ -43,7 +42,7 @@ static double pack_bytes(const struct pack_header *header)
 
 static void report(const struct preparation *preparation, const struct job *job)
 {
-    const struct pack_header *header = &job->header;
+    const struct pack_header *header = &job->pack.header;
 
     if (job->state == JOB_FAILED) {
         log_warning("%s:%d: %s", preparation->manifest.path, job->row->line, job->err.message);
@@ -76,18 +75,51 @@ static bool plan_job(void *context, int64_t item, int worker, struct error *err)
     struct preparation *preparation = context;
     struct job *job = &preparation->jobs[item];
     const double started_s = clock_seconds();
-    bool current = false;
     (void)worker;
     (void)err;
 
-    bool ok = pack_current(job->row, preparation->config, &current, &job->header,
-                           &job->grid_windows, &job->err);
-    const bool build = ok && (!current || preparation->force);
+    bool ok = pack_current(job->row, preparation->config, &job->pack, &job->err);
+    const bool build = ok && (!job->pack.current || preparation->force);
     if (build) ok = check_output(preparation, job);
     if (build && ok) return true;
     job->state = JOB_REUSED;
     finish(preparation, job, ok, started_s);
     return true;
+}
+
+/* Refuse slides that must not be in one training. */
+static bool compare_slides(const struct preparation *preparation, struct error *err)
+{
+    const struct manifest *manifest = &preparation->manifest;
+    struct pack_header *facts = calloc((size_t)manifest->count, sizeof *facts);
+    bool *known = calloc((size_t)manifest->count, sizeof *known);
+    bool ok = (facts && known) ||
+              error_set(err, EXIT_CODE_FAILED, "%s: out of memory", manifest->path);
+    for (int i = 0; ok && i < manifest->count; i++) {
+        known[i] = preparation->jobs[i].state != JOB_FAILED;
+        facts[i] = preparation->jobs[i].pack.header;
+    }
+    ok = ok && survey_compare(manifest, preparation->config, facts, known, err);
+    free(facts);
+    free(known);
+    return ok;
+}
+
+/* Say why packs are made again, and which are taken for current though that is not certain. */
+static void explain(const struct preparation *preparation)
+{
+    int doubtful = 0, first = -1;
+    for (int i = 0; i < preparation->manifest.count; i++) {
+        const struct job *job = &preparation->jobs[i];
+        if (job->state == JOB_PLANNED && *job->pack.reason)
+            log_info("made again: %s", job->pack.reason);
+        if (job->state == JOB_REUSED && job->pack.doubtful && !doubtful++) first = i;
+    }
+    if (doubtful)
+        log_warning(
+            "%s%s: changed since its pack was made, but what was compared of it did not; if "
+            "it was edited rather than copied, use --force",
+            preparation->jobs[first].row->slide, doubtful > 1 ? " and others" : "");
 }
 
 static bool build_job(void *context, int64_t item, int worker, struct error *err)
@@ -98,8 +130,8 @@ static bool build_job(void *context, int64_t item, int worker, struct error *err
     (void)worker;
     (void)err;
 
-    const bool ok = pack_build(job->row, preparation->config, &preparation->options, &job->header,
-                               &job->err);
+    const bool ok = pack_build(job->row, preparation->config, &preparation->options,
+                               &job->pack.header, &job->err);
     job->state = JOB_BUILT;
     finish(preparation, job, ok, started_s);
     return true;
@@ -113,7 +145,7 @@ static bool build_all(struct preparation *preparation, int threads, struct error
     for (int i = 0; i < preparation->manifest.count; i++) {
         if (preparation->jobs[i].state != JOB_PLANNED) continue;
         preparation->builds[preparation->build_count++] = &preparation->jobs[i];
-        windows += preparation->jobs[i].grid_windows;
+        windows += preparation->jobs[i].pack.grid_windows;
     }
     if (!preparation->build_count) return true;
 
@@ -146,8 +178,11 @@ static bool prepare_all(struct preparation *preparation, struct error *err)
     }
     if (!folder_create(folder, err)) return false;
     atomic_files_clean(folder, NULL);
-    return parallel_for(threads, manifest->count, preparation, plan_job, err) &&
-           build_all(preparation, threads, err);
+    if (!parallel_for(threads, manifest->count, preparation, plan_job, err) ||
+        !compare_slides(preparation, err))
+        return false;
+    explain(preparation);
+    return build_all(preparation, threads, err);
 }
 
 static void sum_up(const struct preparation *preparation, struct prepare_result *result)
@@ -159,9 +194,9 @@ static void sum_up(const struct preparation *preparation, struct prepare_result 
         result->reused += job->state == JOB_REUSED;
         result->failed += job->state == JOB_FAILED;
         if (job->state == JOB_FAILED) continue;
-        result->windows += job->header.count;
-        result->tumor_windows += job->header.tumor_count;
-        result->pack_bytes += pack_bytes(&job->header);
+        result->windows += job->pack.header.count;
+        result->tumor_windows += job->pack.header.tumor_count;
+        result->pack_bytes += pack_bytes(&job->pack.header);
     }
 }
 

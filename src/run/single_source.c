@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "micromet/slide/scale.h"
+
 struct reader {
     const struct single_source *source;
     struct slide_cache *cache; /* of slide number `slide`; NULL = none */
@@ -24,8 +26,11 @@ static bool open_slide(const struct dataset *dataset, int index, struct slide *s
                        struct error *err)
 {
     const struct dataset_slide *known = &dataset->slides[index];
-    if (!slide_open(slide, known->row.slide, dataset->data.mpp, err)) return false;
-    return !known->slide_hash || strcmp(slide->quickhash, known->slide_hash) == 0 ||
+    struct file_identity identity;
+    if (!slide_open_row(slide, &known->row, &dataset->data, err) ||
+        !identity_of_slide(&identity, known->row.slide, err))
+        return false;
+    return identity_same(&identity, &known->identity) ||
            error_set(err, EXIT_CODE_FAILED,
                      "%s: is not the slide that its pack was made from; run `micromet prepare`",
                      known->row.slide);

@@ -7,6 +7,7 @@
 #include "initial_weights.h"
 #include "micromet/base/log.h"
 #include "micromet/data/loader.h"
+#include "micromet/data/survey.h"
 #include "micromet/run/predict.h"
 #include "train_parts.h"
 
@@ -25,7 +26,8 @@ static bool open_data(struct trainer *t, struct error *err)
 {
     const struct config *config = t->config;
     int bad_train = 0, bad_validation = 0;
-    if (!dataset_init(&t->train, config, &t->manifest, SPLIT_TRAIN, &bad_train, err) ||
+    if (!survey_training(&t->manifest, config, err) ||
+        !dataset_init(&t->train, config, &t->manifest, SPLIT_TRAIN, &bad_train, err) ||
         !dataset_init(&t->validation, config, &t->manifest, SPLIT_VALIDATION, &bad_validation,
                       err) ||
         !check_classes(&t->train, &t->manifest, SPLIT_TRAIN, err) ||
@@ -44,7 +46,7 @@ static bool open_data(struct trainer *t, struct error *err)
                          config->train.batch, (long long)t->sampler.examples_per_epoch);
     for (int i = 0; i < config->data.level_count; i++) {
         t->input.downsamples[i] = t->train.slides[0].downsamples[i];
-        t->input.um_per_px[i] = t->train.slides[0].mpp_x * t->input.downsamples[i];
+        t->input.um_per_px[i] = t->train.slides[0].mpp[0] * t->input.downsamples[i];
     }
     log_info("train: %lld windows (%lld tumour) of %d slides; validation: %lld windows (%lld "
              "tumour) of %d slides",

@@ -3,139 +3,159 @@
 #include "micromet/slide/manifest.h"
 
 #include <limits.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
+#include "manifest_text.h"
+#include "micromet/base/log.h"
 #include "micromet/base/size.h"
+#include "micromet/base/text.h"
+#include "micromet/slide/slide.h"
 
-enum { MANIFEST_BYTES_MAX = 64 << 20, FIELDS_MAX = 16 };
+enum { ROWS_MAX = 1 << 20 };
 
-enum column { COLUMN_SLIDE, COLUMN_ANNOTATION, COLUMN_LABEL, COLUMN_SPLIT, COLUMN_COUNT };
-static const char *const column_names[COLUMN_COUNT] = { "slide", "annotation", "label", "split" };
+enum column {
+    COLUMN_SLIDE,
+    COLUMN_ANNOTATION,
+    COLUMN_LABEL,
+    COLUMN_SPLIT,
+    COLUMN_REQUIRED, /* those before it */
+    COLUMN_MPP = COLUMN_REQUIRED,
+    COLUMN_PATIENT,
+    COLUMN_COUNT,
+    COLUMN_IGNORED = COLUMN_COUNT, /* has another name */
+    COLUMN_NAMELESS,
+};
+static const char *const column_names[COLUMN_COUNT] = { "slide", "annotation", "label",
+                                                        "split", "mpp",        "patient" };
 
 static const struct {
     const char *name;
     int label;
 } label_names[] = {
-    { "normal", 0 }, { "0", 0 }, { "tumor", 1 }, { "tumour", 1 }, { "1", 1 },
+    { "normal", 0 }, { "0", 0 }, { "0.0", 0 }, { "negative", 0 }, { "tumor", 1 },
+    { "tumour", 1 }, { "1", 1 }, { "1.0", 1 }, { "positive", 1 },
 };
 const char *const split_names[SPLIT_COUNT + 1] = {
     [SPLIT_TRAIN] = "train",
     [SPLIT_VALIDATION] = "validation",
     [SPLIT_TEST] = "test",
 };
+static const struct {
+    const char *name;
+    enum split split;
+} split_synonyms[] = {
+    { "training", SPLIT_TRAIN },
+    { "val", SPLIT_VALIDATION },
+    { "valid", SPLIT_VALIDATION },
+    { "testing", SPLIT_TEST },
+};
+/* What programs write for a cell without a value. */
+static const char *const blank_words[] = { "nan", "na", "n/a", "null", "none", "-" };
 
 const char *split_name(enum split split)
 {
     return split_names[split];
 }
 
-/* The text being parsed; fields are terminated in place. */
-struct csv {
-    const char *path;
-    char *at;
-    int line; /* line number at `at` */
-};
-
-struct record {
-    char *fields[FIELDS_MAX];
+/* What the header says of each field. */
+struct columns {
+    int of_field[MANIFEST_FIELDS_MAX];
     int count;
-    int line; /* line number of its start */
 };
 
-static char *trim(char *text)
+/* --- The header ------------------------------------------------------------------------------- */
+
+static bool same_word(const char *a, const char *b)
 {
-    while (*text == ' ' || *text == '\t') text++;
-    char *end = text + strlen(text);
-    while (end > text && (end[-1] == ' ' || end[-1] == '\t' || end[-1] == '\r')) *--end = 0;
-    return text;
+    return strcasecmp(a, b) == 0;
 }
 
-/* Read a quoted field, in which "" means one quote. Advances csv->at past the closing quote and
- * following blanks. */
-static bool read_quoted(struct csv *csv, char **field, struct error *err)
+static int find_column(const char *name)
 {
-    const int line = csv->line;
-    char *out = ++csv->at;
+    int column = 0;
+    while (column < COLUMN_COUNT && !same_word(name, column_names[column])) column++;
+    return *name ? column : COLUMN_NAMELESS;
+}
 
-    *field = out;
-    for (; *csv->at; csv->at++) {
-        if (*csv->at == '\n') csv->line++;
-        if (*csv->at == '"' && *++csv->at != '"') {
-            while (*csv->at == ' ' || *csv->at == '\t' || *csv->at == '\r') csv->at++;
-            if (*csv->at && *csv->at != ',' && *csv->at != '\n')
-                return error_set(err, EXIT_CODE_USAGE, "%s:%d: text behind a closing quote",
-                                 csv->path, csv->line);
-            *out = 0;
-            return true;
-        }
-        *out++ = *csv->at;
+static void lower_case(char *to, size_t size, const char *from)
+{
+    size_t i = 0;
+    for (; from[i] && i + 1 < size; i++)
+        to[i] = from[i] >= 'A' && from[i] <= 'Z' ? (char)(from[i] - 'A' + 'a') : from[i];
+    to[i] = 0;
+}
+
+/* The column that an unknown name may be meant for: a typing error, or a longer name of a column
+ * that may be missing, such as patient_id; NULL if none. */
+static const char *column_meant(const char *name)
+{
+    char word[NEAREST_MAX];
+    lower_case(word, sizeof word, name);
+    for (int i = 0; i < COLUMN_COUNT; i++) {
+        const int letters = (int)strlen(column_names[i]);
+        const int near = letters / 3 < 2 ? 1 : 2;
+        if (text_distance(word, column_names[i]) <= near) return column_names[i];
+        if (i >= COLUMN_REQUIRED && strstr(word, column_names[i])) return column_names[i];
     }
-    return error_set(err, EXIT_CODE_USAGE, "%s:%d: a quote is never closed", csv->path, line);
+    return NULL;
 }
 
-/* Read the next record; record->count is 0 at the end of the text. Blank lines are skipped. */
-static bool read_record(struct csv *csv, struct record *record, struct error *err)
+static bool refuse_missing(const struct manifest_text *text, int line, int column,
+                           const struct manifest_record *header, struct error *err)
 {
-    while (*csv->at && strchr(" \t\r\n", *csv->at))
-        if (*csv->at++ == '\n') csv->line++;
-    *record = (struct record) { .line = csv->line };
-
-    for (bool more = *csv->at != 0; more;) {
-        if (record->count == FIELDS_MAX)
-            return error_set(err, EXIT_CODE_USAGE, "%s:%d: more than %d fields", csv->path,
-                             record->line, FIELDS_MAX);
-        char **field = &record->fields[record->count++];
-        csv->at += strspn(csv->at, " \t");
-        const bool quoted = *csv->at == '"';
-        *field = csv->at;
-        if (quoted && !read_quoted(csv, field, err)) return false;
-        if (!quoted) csv->at += strcspn(csv->at, ",\n");
-        const char separator = *csv->at;
-        more = separator == ',';
-        *csv->at = 0;
-        if (separator) csv->at++;
-        if (separator == '\n') csv->line++;
-        if (!quoted) *field = trim(*field);
-    }
-    return true;
+    error_set(err, EXIT_CODE_USAGE,
+              "%s:%d: column '%s' is missing; the first line is slide,annotation,label,split, and "
+              "here ",
+              text->path, line, column_names[column]);
+    for (int i = 0; i < header->count && i < 12; i++)
+        error_append(err, "%s'%.40s'", i ? ", " : "", header->fields[i]);
+    return error_append(err, header->count ? "" : "there is none");
 }
 
-/* Read the header: order[i] is the column of a row's field i. */
-static bool read_header(struct csv *csv, int order[FIELDS_MAX], int *count, struct error *err)
+static bool read_header(struct manifest_text *text, struct columns *columns, struct error *err)
 {
-    struct record record;
+    struct manifest_record record;
     bool seen[COLUMN_COUNT] = { false };
+    char ignored[256] = "";
 
-    if (strncmp(csv->at, "\xef\xbb\xbf", 3) == 0) csv->at += 3; /* byte order mark */
-    if (!read_record(csv, &record, err)) return false;
-    *count = record.count;
+    if (!manifest_text_record(text, &record, err)) return false;
+    columns->count = record.count;
     for (int i = 0; i < record.count; i++) {
-        int column = 0;
-        while (column < COLUMN_COUNT && strcasecmp(record.fields[i], column_names[column]) != 0)
-            column++;
-        if (column == COLUMN_COUNT || seen[column])
-            return error_set(err, EXIT_CODE_USAGE,
-                             "%s:%d: column '%s' %s; the columns are slide,annotation,label,split",
-                             csv->path, record.line, record.fields[i],
-                             column == COLUMN_COUNT ? "is unknown" : "stands twice");
-        seen[column] = true;
-        order[i] = column;
+        const char *name = record.fields[i];
+        const int column = columns->of_field[i] = find_column(name);
+        if (column < COLUMN_COUNT && seen[column])
+            return error_set(err, EXIT_CODE_USAGE, "%s:%d: column '%s' stands twice", text->path,
+                             record.line, name);
+        if (column < COLUMN_COUNT) seen[column] = true;
+        if (column == COLUMN_IGNORED) {
+            const size_t at = strlen(ignored);
+            snprintf(ignored + at, sizeof ignored - at, "%s%s", at ? ", " : "", name);
+        }
     }
-    for (int column = 0; column < COLUMN_COUNT; column++)
-        if (!seen[column])
+    for (int i = 0; i < record.count; i++) {
+        const char *meant = columns->of_field[i] == COLUMN_IGNORED ? column_meant(record.fields[i])
+                                                                   : NULL;
+        if (meant)
             return error_set(err, EXIT_CODE_USAGE,
-                             "%s:1: column '%s' is missing; the first line is "
-                             "slide,annotation,label,split",
-                             csv->path, column_names[column]);
+                             "%s:%d: column '%s' is unknown; is '%s' meant? Rename it, or leave it "
+                             "out",
+                             text->path, record.line, record.fields[i], meant);
+    }
+    for (int column = 0; column < COLUMN_REQUIRED; column++)
+        if (!seen[column]) return refuse_missing(text, record.line, column, &record, err);
+    if (*ignored) log_warning("%s:%d: columns not read: %s", text->path, record.line, ignored);
     return true;
 }
+
+/* --- Rows ------------------------------------------------------------------------------------- */
 
 static bool find_label(const char *name, int *label)
 {
     for (size_t i = 0; i < COUNT_OF(label_names); i++)
-        if (strcasecmp(label_names[i].name, name) == 0) {
+        if (same_word(label_names[i].name, name)) {
             *label = label_names[i].label;
             return true;
         }
@@ -145,36 +165,124 @@ static bool find_label(const char *name, int *label)
 static bool find_split(const char *name, enum split *split)
 {
     for (int i = 0; i < SPLIT_COUNT; i++)
-        if (strcasecmp(split_names[i], name) == 0) {
+        if (same_word(split_names[i], name)) {
             *split = (enum split)i;
+            return true;
+        }
+    for (size_t i = 0; i < COUNT_OF(split_synonyms); i++)
+        if (same_word(split_synonyms[i].name, name)) {
+            *split = split_synonyms[i].split;
             return true;
         }
     return false;
 }
 
-static bool fill_row(struct manifest_row *row, const struct csv *csv, const struct record *record,
-                     const int *order, const char *folder, struct error *err)
+static bool is_blank(const char *text)
 {
-    const char *text[COLUMN_COUNT] = { "", "", "", "" };
+    for (size_t i = 0; i < COUNT_OF(blank_words); i++)
+        if (same_word(text, blank_words[i])) return true;
+    return !*text;
+}
 
-    for (int i = 0; i < record->count; i++) text[order[i]] = record->fields[i];
-    *row = (struct manifest_row) { .line = record->line };
-    if (!*text[COLUMN_SLIDE])
-        return error_set(err, EXIT_CODE_USAGE, "%s:%d: slide is empty", csv->path, row->line);
-    if (!find_label(text[COLUMN_LABEL], &row->label))
+/* The path of a file that a row names. Backslashes become slashes unless there is such a file. */
+static bool resolve(char path[PATH_MAX_BYTES], const struct manifest_text *text, const char *name,
+                    struct error *err)
+{
+    const bool drive = ((name[0] | 0x20) >= 'a' && (name[0] | 0x20) <= 'z') && name[1] == ':' &&
+                       (name[2] == '\\' || name[2] == '/');
+    if (!path_join(path, text->folder, name, err)) return false;
+    if (file_exists(path)) return true;
+    if (drive || strncmp(name, "\\\\", 2) == 0)
         return error_set(err, EXIT_CODE_USAGE,
-                         "%s:%d: label '%s' is none of tumor, tumour, 1, normal, 0", csv->path,
-                         row->line, text[COLUMN_LABEL]);
-    if (!find_split(text[COLUMN_SPLIT], &row->split))
-        return error_set(err, EXIT_CODE_USAGE,
-                         "%s:%d: split '%s' is none of train, validation, test", csv->path,
-                         row->line, text[COLUMN_SPLIT]);
-    if (!path_join(row->slide, folder, text[COLUMN_SLIDE], err) ||
-        (*text[COLUMN_ANNOTATION] &&
-         !path_join(row->annotation, folder, text[COLUMN_ANNOTATION], err)))
-        return error_prefix(err, "%s:%d", csv->path, row->line);
+                         "%s is a path of Windows; write it as this machine sees the file", name);
+    for (char *c = path + strlen(path) - strlen(name); *c; c++)
+        if (*c == '\\') *c = '/';
     return true;
 }
+
+/* A number as people write µm/px, with a decimal comma where commas do not separate. */
+static bool read_mpp(double *mpp, const char *text, char separator)
+{
+    char number[32], *end;
+    if (strlen(text) >= sizeof number || text[strspn(text, "0123456789.,eE+-")]) return false;
+    snprintf(number, sizeof number, "%s", text);
+    char *comma = strchr(number, ',');
+    if (comma && separator != ',') *comma = '.';
+    *mpp = strtod(number, &end);
+    return !*end && slide_mpp_plausible(*mpp);
+}
+
+/* The cells of a record by column; those without a value are empty. Refuses values without a
+ * column, except for the numbers that pandas writes before each row. */
+static bool sort_fields(const struct manifest_text *text, const struct manifest_record *record,
+                        const struct columns *columns, const char *cells[COLUMN_COUNT],
+                        struct error *err)
+{
+    for (int i = 0; i < COLUMN_COUNT; i++) cells[i] = "";
+    for (int i = 0; i < record->count; i++) {
+        const char *value = record->fields[i];
+        const int column = i < columns->count ? columns->of_field[i] : COLUMN_NAMELESS;
+        const bool is_index = i == 0 && !value[strspn(value, "0123456789")];
+        if (column < COLUMN_COUNT) cells[column] = value;
+        if (column != COLUMN_NAMELESS || !*value || is_index) continue;
+        if (i < columns->count)
+            return error_set(err, EXIT_CODE_USAGE,
+                             "%s:%d: '%s' stands in a column to which the header gives no name",
+                             text->path, record->line, value);
+        return error_set(err, EXIT_CODE_USAGE,
+                         "%s:%d: has %d fields, the header has %d; is '%s' behind a comma that "
+                         "should stand in quotes?",
+                         text->path, record->line, record->count, columns->count, value);
+    }
+    for (int i = record->count; i < columns->count; i++)
+        if (columns->of_field[i] < COLUMN_REQUIRED)
+            return error_set(err, EXIT_CODE_USAGE, "%s:%d: has %d fields, the header has %d",
+                             text->path, record->line, record->count, columns->count);
+    return true;
+}
+
+static bool fill_optional(struct manifest_row *row, const struct manifest_text *text,
+                          const char *const cells[COLUMN_COUNT], struct error *err)
+{
+    const char *mpp = cells[COLUMN_MPP], *patient = cells[COLUMN_PATIENT];
+    if (!is_blank(mpp) && !read_mpp(&row->mpp, mpp, text->separator))
+        return error_set(err, EXIT_CODE_USAGE,
+                         "%s:%d: mpp '%s' is no number of micrometres per pixel from %g to %g",
+                         text->path, row->line, mpp, SLIDE_MPP_MIN, SLIDE_MPP_MAX);
+    if (strlen(patient) >= sizeof row->patient)
+        return error_set(err, EXIT_CODE_USAGE, "%s:%d: patient is longer than %zu bytes",
+                         text->path, row->line, sizeof row->patient - 1);
+    if (!is_blank(patient)) snprintf(row->patient, sizeof row->patient, "%s", patient);
+    return true;
+}
+
+static bool fill_row(struct manifest_row *row, const struct manifest_text *text,
+                     const struct manifest_record *record, const struct columns *columns,
+                     struct error *err)
+{
+    const char *cells[COLUMN_COUNT];
+
+    *row = (struct manifest_row) { .line = record->line };
+    if (!sort_fields(text, record, columns, cells, err)) return false;
+    if (!*cells[COLUMN_SLIDE])
+        return error_set(err, EXIT_CODE_USAGE, "%s:%d: slide is empty", text->path, row->line);
+    if (!find_label(cells[COLUMN_LABEL], &row->label))
+        return error_set(err, EXIT_CODE_USAGE,
+                         "%s:%d: label '%s' is none of tumor, tumour, 1, normal, 0", text->path,
+                         row->line, cells[COLUMN_LABEL]);
+    if (!find_split(cells[COLUMN_SPLIT], &row->split))
+        return error_set(err, EXIT_CODE_USAGE,
+                         "%s:%d: split '%s' is none of train, validation, test", text->path,
+                         row->line, cells[COLUMN_SPLIT]);
+    if (!resolve(row->slide, text, cells[COLUMN_SLIDE], err) ||
+        (*cells[COLUMN_ANNOTATION] &&
+         !resolve(row->annotation, text, cells[COLUMN_ANNOTATION], err)))
+        return error_prefix(err, "%s:%d", text->path, row->line);
+    if (is_blank(cells[COLUMN_ANNOTATION]) && !file_exists(row->annotation)) *row->annotation = 0;
+    return fill_optional(row, text, cells, err);
+}
+
+/* --- Between rows ----------------------------------------------------------------------------- */
 
 /* What identifies a slide: its resolved path, and the name of its pack. */
 struct slide_key {
@@ -247,10 +355,41 @@ static bool check_twins(const struct manifest *manifest, struct error *err)
     return ok;
 }
 
+static int compare_patients(const void *a, const void *b)
+{
+    const struct manifest_row *const *left = a, *const *right = b;
+    const int order = strcasecmp((*left)->patient, (*right)->patient);
+    return order ? order : ((*left)->line > (*right)->line) - ((*left)->line < (*right)->line);
+}
+
+/* Refuse a patient who is in two splits. */
+static bool check_patients(const struct manifest *manifest, struct error *err)
+{
+    const struct manifest_row **rows = calloc((size_t)manifest->count, sizeof *rows);
+    bool ok = rows || error_set(err, EXIT_CODE_FAILED, "%s: out of memory", manifest->path);
+    for (int i = 0; ok && i < manifest->count; i++) rows[i] = &manifest->rows[i];
+    if (ok) qsort(rows, (size_t)manifest->count, sizeof *rows, compare_patients);
+    for (int i = 1; ok && i < manifest->count; i++) {
+        const struct manifest_row *a = rows[i - 1], *b = rows[i];
+        if (!*a->patient || strcasecmp(a->patient, b->patient) != 0 || a->split == b->split)
+            continue;
+        ok = error_set(err, EXIT_CODE_USAGE,
+                       "%s: lines %d (%s) and %d (%s) put patient '%s' into two splits; keep all "
+                       "slides of a patient in one",
+                       manifest->path, a->line, split_name(a->split), b->line, split_name(b->split),
+                       a->patient);
+    }
+    free(rows);
+    return ok;
+}
+
 static bool append_row(struct manifest *manifest, const struct manifest_row *row, int *capacity,
                        struct error *err)
 {
     if (manifest->count == *capacity) {
+        if (manifest->count >= ROWS_MAX)
+            return error_set(err, EXIT_CODE_USAGE, "%s: more than %d slides", manifest->path,
+                             ROWS_MAX);
         const int larger = *capacity ? 2 * *capacity : 16;
         void *rows = realloc(manifest->rows, (size_t)larger * sizeof *manifest->rows);
         if (!rows) return error_set(err, EXIT_CODE_FAILED, "%s: out of memory", manifest->path);
@@ -261,45 +400,38 @@ static bool append_row(struct manifest *manifest, const struct manifest_row *row
     return true;
 }
 
-static bool read_rows(struct manifest *manifest, struct csv *csv, struct error *err)
+static bool read_rows(struct manifest *manifest, struct manifest_text *text, struct error *err)
 {
-    char folder[PATH_MAX_BYTES];
-    int order[FIELDS_MAX], field_count, capacity = 0;
-    struct record record;
+    struct columns columns;
+    struct manifest_record record;
     struct manifest_row row;
+    int capacity = 0;
 
-    path_folder(folder, manifest->path);
-    if (!read_header(csv, order, &field_count, err)) return false;
+    if (!read_header(text, &columns, err)) return false;
     for (;;) {
-        if (!read_record(csv, &record, err)) return false;
+        if (!manifest_text_record(text, &record, err)) return false;
         if (!record.count) break;
-        if (record.count != field_count)
-            return error_set(err, EXIT_CODE_USAGE, "%s:%d: has %d fields, the header has %d",
-                             csv->path, record.line, record.count, field_count);
-        if (!fill_row(&row, csv, &record, order, folder, err) ||
+        if (!fill_row(&row, text, &record, &columns, err) ||
             !append_row(manifest, &row, &capacity, err))
             return false;
     }
-    if (!manifest->count) return error_set(err, EXIT_CODE_USAGE, "%s: names no slide", csv->path);
-    return check_twins(manifest, err);
+    if (!manifest->count)
+        return error_set(err, EXIT_CODE_USAGE, "%s: names no slide", manifest->path);
+    return check_twins(manifest, err) && check_patients(manifest, err);
 }
 
 bool manifest_load(struct manifest *manifest, const char *path, struct error *err)
 {
-    char *text = NULL;
-    size_t size;
+    struct manifest_text text;
 
     *manifest = (struct manifest) { 0 };
     if (!*path)
         return error_set(err, EXIT_CODE_USAGE,
                          "data.manifest: names no file; give a CSV of slides");
-    if (!path_join(manifest->path, "", path, err)) return false;
-    if (!file_read(path, MANIFEST_BYTES_MAX, &text, &size, err)) return false;
-    struct csv csv = { .path = manifest->path, .at = text, .line = 1 };
-    bool ok = !memchr(text, 0, size) ||
-              error_set(err, EXIT_CODE_USAGE, "%s: holds a zero byte, so it is no CSV", path);
-    ok = ok && read_rows(manifest, &csv, err);
-    free(text);
+    if (!manifest_text_open(&text, path, err)) return false;
+    memcpy(manifest->path, text.path, sizeof manifest->path);
+    const bool ok = read_rows(manifest, &text, err);
+    manifest_text_release(&text);
     if (!ok) manifest_release(manifest);
     return ok;
 }

@@ -15,7 +15,7 @@
 #include "micromet/base/size.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "packs are little endian");
-_Static_assert(sizeof(struct pack_header) == 872, "the layout on disk has no gaps");
+_Static_assert(sizeof(struct pack_header) == 936, "the layout on disk has no gaps");
 _Static_assert(sizeof(struct window) == 16, "the layout on disk has no gaps");
 
 const char pack_magic[8] = { 'M', 'M', 'P', 'A', 'C', 'K', '\r', '\n' };

@@ -12,6 +12,8 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include "micromet/slide/scale.h"
+
 /* The scratch file: slot k is at offset k * slot_bytes. */
 struct scratch {
     int file;
@@ -196,8 +198,7 @@ bool pack_build(const struct manifest_row *row, const struct config *config,
     if (config->data.window > PACK_WINDOW_MAX)
         return error_set(err, EXIT_CODE_FAILED,
                          "data.window: a pack holds windows of at most %d px", PACK_WINDOW_MAX);
-    if (!pack_path(path, row, config, err) ||
-        !slide_open(&slide, row->slide, config->data.mpp, err))
+    if (!pack_path(path, row, config, err) || !slide_open_row(&slide, row, &config->data, err))
         return false;
     const bool ok = folder_create(config->data.pack, err) &&
                     pack_header_expected(row, config, &slide, header, err) &&
@@ -208,36 +209,45 @@ bool pack_build(const struct manifest_row *row, const struct config *config,
     return ok;
 }
 
-/* Whether the file at `path` is the pack described by `want`; if so, *header becomes its header. */
-static bool matches(const char *path, const struct pack_header *want, struct pack_header *header)
+/* Compare the file at `path` with the pack that state->header describes. */
+static void compare(const char *path, struct pack_state *state)
 {
     struct pack pack;
-    struct error ignored = { 0 }; /* an unreadable pack is rebuilt */
+    struct error unreadable = { 0 }; /* such a pack is rebuilt */
 
-    if (!file_exists(path) || !pack_open(&pack, path, false, &ignored)) return false;
-    const bool same = !pack_difference(&pack.header, want);
-    if (same) *header = pack.header;
+    if (!file_exists(path)) return;
+    if (!pack_open(&pack, path, false, &unreadable)) {
+        snprintf(state->reason, sizeof state->reason, "%.500s", unreadable.message);
+        return;
+    }
+    const char *difference = pack_difference(&pack.header, &state->header);
+    state->current = !difference;
+    if (difference) {
+        snprintf(state->reason, sizeof state->reason, "%.400s: %s has changed", path, difference);
+    } else {
+        state->doubtful = identity_doubtful(&pack.header.slide, &state->header.slide) ||
+                          identity_doubtful(&pack.header.annotation, &state->header.annotation);
+        state->header = pack.header;
+    }
     pack_release(&pack);
-    return same;
 }
 
-bool pack_current(const struct manifest_row *row, const struct config *config, bool *current,
-                  struct pack_header *header, int64_t *grid_windows, struct error *err)
+bool pack_current(const struct manifest_row *row, const struct config *config,
+                  struct pack_state *state, struct error *err)
 {
     char path[PATH_MAX_BYTES];
     struct slide slide = { 0 };
-    struct pack_header want;
     struct grid grid;
 
-    if (!pack_path(path, row, config, err) ||
-        !slide_open(&slide, row->slide, config->data.mpp, err))
+    *state = (struct pack_state) { 0 };
+    if (!pack_path(path, row, config, err) || !slide_open_row(&slide, row, &config->data, err))
         return false;
     const bool ok = grid_init(&grid, &slide, &config->data, 0, err) &&
-                    pack_header_expected(row, config, &slide, &want, err);
+                    pack_header_expected(row, config, &slide, &state->header, err);
     if (ok) {
-        *header = want;
-        *current = matches(path, &want, header);
-        *grid_windows = grid.columns * grid.rows;
+        scale_log(&slide);
+        compare(path, state);
+        state->grid_windows = grid.columns * grid.rows;
     }
     slide_release(&slide);
     return ok;

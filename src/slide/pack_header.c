@@ -1,10 +1,7 @@
 /* What a pack was made from, as stored in its header: filled in from the configuration and the
  * slide, and compared with an existing pack. */
-#include <errno.h>
 #include <stddef.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <xxhash.h>
 
 #include "micromet/base/size.h"
@@ -21,10 +18,11 @@ struct header_field {
 static const struct header_field header_fields[] = {
     { FIELD("the version of the format", version, false) },
     { FIELD("the slide's name", slide_name, false) },
-    { FIELD("the slide's content", slide_hash, true) },
-    { FIELD("the slide's size", slide_bytes, true) },
+    { FIELD("the slide's size", slide.bytes, true) },
+    { FIELD("the slide's content", slide.hash, true) },
     { FIELD("the annotation's name", annotation_name, false) },
-    { FIELD("the annotation's content", annotation_hash, true) },
+    { FIELD("the annotation's size", annotation.bytes, true) },
+    { FIELD("the annotation's content", annotation.hash, true) },
     { FIELD("the slide's µm/px", mpp_x, true) },
     { FIELD("the slide's µm/px", mpp_y, true) },
     { FIELD("the slide's downsamples", downsamples, true) },
@@ -35,7 +33,6 @@ static const struct header_field header_fields[] = {
     { FIELD("data.stride", stride, false) },
     { FIELD("data.origin", origin_x, false) },
     { FIELD("data.origin", origin_y, false) },
-    { FIELD("data.mpp", mpp, false) },
     { FIELD("data.tissue.method", tissue_method, false) },
     { FIELD("data.tissue.threshold", tissue_threshold, false) },
     { FIELD("data.tissue.min_normal", min_normal, false) },
@@ -60,35 +57,6 @@ const char *pack_difference(const struct pack_header *have, const struct pack_he
     return NULL;
 }
 
-static bool hash_file(const char *path, uint64_t *hash, struct error *err)
-{
-    enum { CHUNK_BYTES = 1 << 20 };
-    FILE *stream = fopen(path, "rb");
-    XXH3_state_t *state = XXH3_createState();
-    uint8_t *chunk = malloc(CHUNK_BYTES);
-    bool ok = false;
-
-    if (!stream) {
-        error_set(err, EXIT_CODE_FAILED, "%s: cannot be opened: %s", path, strerror(errno));
-        goto done;
-    }
-    if (!state || !chunk) {
-        error_set(err, EXIT_CODE_FAILED, "%s: out of memory", path);
-        goto done;
-    }
-    XXH3_64bits_reset(state);
-    for (size_t got; (got = fread(chunk, 1, CHUNK_BYTES, stream)) > 0;)
-        XXH3_64bits_update(state, chunk, got);
-    ok = !ferror(stream) ||
-         error_set(err, EXIT_CODE_FAILED, "%s: cannot be read: %s", path, strerror(errno));
-    *hash = XXH3_64bits_digest(state);
-done:
-    if (stream) fclose(stream);
-    XXH3_freeState(state);
-    free(chunk);
-    return ok;
-}
-
 static bool copy_name(char *to, size_t size, const char *path, struct error *err)
 {
     const char *name = path_name(path);
@@ -102,13 +70,9 @@ static bool copy_name(char *to, size_t size, const char *path, struct error *err
 static bool fill_of_files(struct pack_header *header, const struct manifest_row *row,
                           const struct slide *slide, struct error *err)
 {
-    struct stat facts;
-
-    if (stat(row->slide, &facts) != 0)
-        return error_set(err, EXIT_CODE_FAILED, "%s: %s", row->slide, strerror(errno));
-    header->slide_bytes = (uint64_t)facts.st_size;
     memcpy(header->slide_hash, slide->quickhash,
            strnlen(slide->quickhash, sizeof header->slide_hash - 1));
+    memcpy(header->mpp_own, slide->mpp_own, sizeof header->mpp_own);
     header->mpp_x = slide->mpp_x;
     header->mpp_y = slide->mpp_y;
     for (int tower = 0; tower < header->tower_count; tower++) {
@@ -116,7 +80,9 @@ static bool fill_of_files(struct pack_header *header, const struct manifest_row 
         if (level < slide->level_count)
             header->downsamples[tower] = slide->levels[level].downsample;
     }
-    return !*row->annotation || hash_file(row->annotation, &header->annotation_hash, err);
+    return identity_of_slide(&header->slide, row->slide, err) &&
+           identity_of_picture(&header->picture_hash, slide, err) &&
+           identity_of_annotation(&header->annotation, row->annotation, err);
 }
 
 /* Of data.mask_values; 0 if it says nothing. */
@@ -140,7 +106,6 @@ bool pack_header_expected(const struct manifest_row *row, const struct config *c
         .stride = data->stride,
         .origin_x = data->origin[0],
         .origin_y = data->origin[1],
-        .mpp = data->mpp,
         .tissue_method = (int32_t)data->tissue.method,
         .tissue_threshold = data->tissue.threshold,
         .min_normal = data->tissue.min_normal,

@@ -121,37 +121,45 @@ static bool read_levels(struct slide *slide, struct error *err)
     return true;
 }
 
-/* µm per pixel if it is plausible for a microscope, else 0: screen and printer resolutions (72 dpi
- * is 353 µm) are not. */
-static double plausible_mpp(double mpp)
+bool slide_mpp_plausible(double mpp)
 {
-    return mpp >= 0.02 && mpp <= 20 ? mpp : 0;
+    return mpp >= SLIDE_MPP_MIN && mpp <= SLIDE_MPP_MAX;
 }
 
-static double mpp_of(const struct slide *slide, const char *name, const char *tiff_resolution)
+/* What is stated for one side, if it is plausible; else 0, and slide->mpp_absurd is what is
+ * stated. */
+static double plausible_mpp(struct slide *slide, double mpp)
+{
+    if (slide_mpp_plausible(mpp)) return mpp;
+    if (mpp != 0) slide->mpp_absurd = mpp;
+    return 0;
+}
+
+static double mpp_of(struct slide *slide, const char *name, const char *tiff_resolution)
 {
     static const struct {
         const char *name;
         double um;
     } units[] = { { "centimeter", 1e4 }, { "inch", 25400 } };
 
-    const double mpp = plausible_mpp(property_number(slide, name));
+    const double mpp = plausible_mpp(slide, property_number(slide, name));
     const double resolution = property_number(slide, tiff_resolution);
     const char *unit = openslide_get_property_value(slide->handle, "tiff.ResolutionUnit");
     if (mpp > 0 || resolution <= 0 || !unit) return mpp;
     for (size_t i = 0; i < COUNT_OF(units); i++)
-        if (!strcmp(unit, units[i].name)) return plausible_mpp(units[i].um / resolution);
+        if (!strcmp(unit, units[i].name)) return plausible_mpp(slide, units[i].um / resolution);
     return 0;
 }
 
 static void read_mpp(struct slide *slide, double mpp)
 {
-    slide->mpp_x = mpp, slide->mpp_y = mpp;
-    if (mpp > 0) return;
-    slide->mpp_x = mpp_of(slide, OPENSLIDE_PROPERTY_NAME_MPP_X, "tiff.XResolution");
-    slide->mpp_y = mpp_of(slide, OPENSLIDE_PROPERTY_NAME_MPP_Y, "tiff.YResolution");
-    if (!(slide->mpp_x > 0)) slide->mpp_x = slide->mpp_y;
-    if (!(slide->mpp_y > 0)) slide->mpp_y = slide->mpp_x;
+    double *own = slide->mpp_own;
+    own[0] = mpp_of(slide, OPENSLIDE_PROPERTY_NAME_MPP_X, "tiff.XResolution");
+    own[1] = mpp_of(slide, OPENSLIDE_PROPERTY_NAME_MPP_Y, "tiff.YResolution");
+    if (!(own[0] > 0)) own[0] = own[1];
+    if (!(own[1] > 0)) own[1] = own[0];
+    slide->mpp_x = mpp > 0 ? mpp : own[0];
+    slide->mpp_y = mpp > 0 ? mpp : own[1];
 }
 
 static bool read_background(struct slide *slide)

@@ -29,7 +29,7 @@ enum precision { PRECISION_AUTO, PRECISION_FP32, PRECISION_TF32, PRECISION_BF16 
 enum batch_norm_mode { BATCH_NORM_BATCH, BATCH_NORM_FROZEN };
 
 struct config_data {
-    /* CSV: slide,annotation,label,split; paths relative to the CSV */
+    /* CSV: slide,annotation,label,split[,mpp,patient]; paths relative to the CSV */
     char manifest[PATH_MAX_BYTES];
     int levels[TOWERS_MAX]; /* one tower per level, finest first */
     int level_count;
@@ -38,6 +38,7 @@ struct config_data {
     int stride;        /* px of the finest tower's level */
     int64_t origin[2]; /* centre of the first window, level-0 px; -1 = half the finest window */
     double mpp;        /* µm per level-0 px for slides that do not state it; 0 = from the slide */
+    double mpp_override; /* the same, whatever the slides state; 0 = none */
     struct {
         enum tissue_method method;
         /* gray: largest grey (0 black .. 1 white) that counts as tissue */

@@ -13,9 +13,10 @@ struct dataset_slide {
     struct window_list list;      /* data.source: slides */
     const struct window *windows; /* (count), whichever source */
     int64_t count, tumor_count;
-    const char *slide_hash; /* hash of its content; see slide.h */
+    const char *slide_hash; /* OpenSlide's; see slide.h */
+    struct file_identity identity;
     double downsamples[TOWERS_MAX];
-    double mpp_x, mpp_y;
+    double mpp[2]; /* x, y */
 };
 
 struct dataset {
@@ -28,8 +29,8 @@ struct dataset {
 /* Open every slide of `split`. Slides that cannot be opened are reported with log_warning and
  * counted in *bad. Fails if none is left, or if a pack is missing, damaged or made with other
  * parameters ("run `micromet prepare`"). Packs are compared with the manifest and the configuration
- * only; whether the slide file has changed since is checked by prepare, so training from packs does
- * not need the slides. Pixels are checked when they are read. */
+ * only, so training from packs does not need the slides; whether those that are there have changed
+ * is for survey.h to find out. Pixels are checked when they are read. */
 bool dataset_init(struct dataset *dataset, const struct config *config,
                   const struct manifest *manifest, enum split split, int *bad, struct error *err);
 void dataset_release(struct dataset *dataset);

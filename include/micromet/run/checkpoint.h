@@ -78,11 +78,13 @@ bool checkpoint_apply(struct checkpoint *checkpoint, struct model *model, bool w
                       struct error *err);
 void checkpoint_release(struct checkpoint *checkpoint);
 
-/* Refuses a slide of another scale than the model was trained on: a tower's downsample differs by
- * more than 1 %, or its µm/px by more than 10 % where both are known (`mpp` is of the slide's level
- * 0; 0 = unknown). */
+/* Refuses a slide of another scale than the model was trained on. A model that knows its µm/px
+ * refuses slides that do not, and those where a tower's differs by more than 10 %; for other
+ * models, a tower's downsample must not differ by more than 1 %. Pixels are square. `mpp` is of the
+ * slide's level 0 (x, y; 0 = unknown); absurd: what the slide says instead, or 0. */
 bool checkpoint_check_scale(const struct checkpoint *checkpoint, const char *slide,
-                            const double downsamples[TOWERS_MAX], double mpp, struct error *err);
+                            const double downsamples[TOWERS_MAX], const double mpp[2],
+                            double absurd, struct error *err);
 
 /* Build a fixed inference model from a checkpoint, planned for `batch` windows, in
  * config.compute.precision (auto: as it was trained). */

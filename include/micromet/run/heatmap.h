@@ -5,6 +5,7 @@
 #include "micromet/run/checkpoint.h"
 #include "micromet/run/predict.h"
 #include "micromet/slide/grid.h"
+#include "micromet/slide/identity.h"
 
 /* Batches of windows in memory: one is filled while the others are in flight. */
 enum { HEATMAP_BATCHES = PASSES_MAX + 1 };
@@ -37,7 +38,8 @@ void heatmap_summarise(struct heatmap *heatmap);
 /* The files of a slide's map: <folder>/<stem>.heatmap.tif and so on. */
 struct heatmap_files {
     char tiff[PATH_MAX_BYTES], picture[PATH_MAX_BYTES], json[PATH_MAX_BYTES];
-    char partial[PATH_MAX_BYTES]; /* strips finished so far */
+    char partial[PATH_MAX_BYTES];      /* strips finished so far */
+    char content[IDENTITY_TEXT_BYTES]; /* of the slide; set by heatmap_files_check_earlier() */
 };
 bool heatmap_files_init(struct heatmap_files *files, const char *folder, const char *slide,
                         struct error *err);
@@ -46,9 +48,8 @@ bool heatmap_files_check(const struct heatmap_files *files, char *const *inputs,
                          struct error *err);
 /* Refuse to write over the map of another slide, which has the same name, or by another model.
  * After checkpoint_model(). */
-bool heatmap_files_check_earlier(const struct heatmap_files *files,
-                                 const struct checkpoint *checkpoint, const struct slide *slide,
-                                 struct error *err);
+bool heatmap_files_check_earlier(struct heatmap_files *files, const struct checkpoint *checkpoint,
+                                 const struct slide *slide, struct error *err);
 
 /* Write the TIFF (float, one pixel per window), the picture (overlay; `annotation` may be NULL) and
  * the JSON (score, geometry). */

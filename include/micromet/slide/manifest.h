@@ -13,6 +13,8 @@ struct manifest_row {
     char annotation[PATH_MAX_BYTES]; /* empty = none */
     int label;                       /* 1 tumour, 0 normal */
     enum split split;
+    double mpp;        /* µm per level-0 px, whatever the slide says; 0 = none given */
+    char patient[128]; /* empty = unknown */
     int line;
 };
 
@@ -22,10 +24,13 @@ struct manifest {
     int count;
 };
 
-/* Read a CSV with the header slide,annotation,label,split, columns in any order, quotes as in RFC
- * 4180. label: tumor|tumour|1 or normal|0. split: train|validation|test. Refuses unknown columns
- * and values, a slide that is listed twice or in two splits, and two slides of the same name, whose
- * packs would be the same file. Errors read `slides.csv:7: …`. */
+/* Read a CSV with the header slide,annotation,label,split and perhaps mpp and patient, columns
+ * in any order; how it may be written, manifest_text.h tells. label: tumor|tumour|1|positive or
+ * normal|0|negative. split: train|validation|test, or what is short or long for them (val,
+ * training). Cells such as `nan` are empty. Other columns are named in a warning and not read;
+ * but one whose name is nearly that of a column above is refused, and so are unknown values, a
+ * slide that is listed twice or in two splits, a patient in two splits, and two slides of the
+ * same name, whose packs would be the same file. Errors read `slides.csv:7: …`. */
 bool manifest_load(struct manifest *manifest, const char *path, struct error *err);
 void manifest_release(struct manifest *manifest);
 

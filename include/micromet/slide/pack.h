@@ -10,6 +10,7 @@
 
 #include "micromet/base/config.h"
 #include "micromet/slide/grid.h"
+#include "micromet/slide/identity.h"
 #include "micromet/slide/manifest.h"
 #include "micromet/slide/select.h"
 
@@ -24,17 +25,17 @@ struct pack_header {
     uint32_t version, header_bytes;
     /* identity of the slide and annotation */
     char slide_name[256]; /* file name without folder */
-    char slide_hash[80];
-    uint64_t slide_bytes;
+    char slide_hash[80];  /* slide->quickhash */
     char annotation_name[256];
-    uint64_t annotation_hash; /* XXH3-64 of its bytes, 0 = none */
-    double mpp_x, mpp_y;
+    struct file_identity slide, annotation;
+    uint64_t picture_hash; /* identity_of_picture() */
+    double mpp_own[2];     /* x, y: as the slide says; 0 = it does not */
+    double mpp_x, mpp_y;   /* as they held when the pack was made; scale.h says what holds */
     double downsamples[TOWERS_MAX];
     /* every parameter that shapes the windows, as configured */
     int32_t tower_count, levels[TOWERS_MAX];
     int32_t window, center, stride;
     int64_t origin_x, origin_y; /* -1 = default */
-    double mpp;                 /* data.mpp, which overrides the slide's; 0 = none */
     double tissue_threshold, min_normal, normals_per_tumor;
     int64_t max_tumor, max_normal;
     uint64_t seed;
@@ -85,17 +86,24 @@ uint64_t pack_window_bytes(const struct pack_header *header);
 bool pack_header_expected(const struct manifest_row *row, const struct config *config,
                           const struct slide *slide, struct pack_header *header, struct error *err);
 /* The name of the first parameter that differs between two headers ("data.stride"), or NULL. Facts
- * of the slide and annotation files are compared only if `want` was filled in with a slide. */
+ * of the slide and annotation files are compared only if `want` was filled in with a slide, and of
+ * these never the times of the files. */
 const char *pack_difference(const struct pack_header *have, const struct pack_header *want);
 
 /* <data.pack>/<slide stem>.pack */
 bool pack_path(char path[PATH_MAX_BYTES], const struct manifest_row *row,
                const struct config *config, struct error *err);
 
-/* Whether the pack on disk is the one that pack_build() would make. Opens the slide. *header is the
- * pack's if so, otherwise the expected one; *grid_windows is the number of candidate windows. */
-bool pack_current(const struct manifest_row *row, const struct config *config, bool *current,
-                  struct pack_header *header, int64_t *grid_windows, struct error *err);
+struct pack_state {
+    bool current;              /* the pack on disk is the one that pack_build() would make */
+    bool doubtful;             /* if so: but see identity_doubtful() */
+    char reason[512];          /* if not: what is another or wrong; empty if there is no pack */
+    struct pack_header header; /* the pack's if current, else the expected one */
+    int64_t grid_windows;      /* number of candidate windows */
+};
+/* What prepare has to do for a row. Opens the slide. */
+bool pack_current(const struct manifest_row *row, const struct config *config,
+                  struct pack_state *state, struct error *err);
 
 /* Make the pack and replace an existing one; options->sink is not used. The bytes do not depend on
  * the number of threads. */

@@ -26,6 +26,11 @@ enum {
     SLIDE_OPENSLIDE_BYTES = 32 << 20, /* decoded tiles that OpenSlide caches for each open slide */
 };
 
+/* µm per level-0 px that a microscope may have: screen and printer resolutions (72 dpi is 353
+ * µm) are outside. */
+#define SLIDE_MPP_MIN 0.02
+#define SLIDE_MPP_MAX 20.0
+
 struct slide_level {
     int64_t width, height;         /* px of this level that show the slide: without padding */
     double downsample;             /* level-0 px per px of this level */
@@ -46,6 +51,8 @@ struct slide {
     int level_count;
     struct slide_level levels[SLIDE_LEVELS_MAX];
     double mpp_x, mpp_y; /* µm per level-0 px; 0 if unknown or implausible */
+    double mpp_own[2];   /* x, y as the slide itself says; 0 if it does not, or implausibly */
+    double mpp_absurd;   /* what it says instead, implausibly; else 0 */
     uint8_t background[3];
     char remark[512]; /* a page that was left out of the levels, and why; "" if there is none */
 };
@@ -55,6 +62,7 @@ struct slide {
  * against the file's size), a TIFF's tags that nobody reads right, levels that do not fit. Reads a
  * bounded number of tiles, for the coarse content of TIFFs' levels. */
 bool slide_open(struct slide *slide, const char *path, double mpp, struct error *err);
+bool slide_mpp_plausible(double mpp);
 void slide_release(struct slide *slide);
 
 /* Cache of one slide's blocks for one thread: at most limit_bytes, but never fewer than
