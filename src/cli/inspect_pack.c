@@ -107,7 +107,7 @@ static void print_header(const struct pack *pack)
     printf("slide         %s, %s, %llu bytes, content %016llx%016llx\n", SHOWN(header->slide_name),
            header->label ? "tumor" : "normal", (unsigned long long)header->slide.bytes,
            (unsigned long long)header->slide.hash[1], (unsigned long long)header->slide.hash[0]);
-    printf("annotation    %s\n", 
+    printf("annotation    %s\n",
            *header->annotation_name ? SHOWN(header->annotation_name) : "none");
     for (int tower = 0; tower < header->tower_count; tower++) {
         printf("tower %d       level %d, downsample %.9g", tower, header->levels[tower],
