@@ -91,13 +91,13 @@ static void one_colour(const void *context, int level, int x, int y, uint8_t *pi
 
 Test(identity, a_picture_is_the_same_with_other_metadata)
 {
-    static const struct tiny_level levels[] = { { 300, 200 }, { 128, 64 } };
-    static uint8_t rgb[128 * 128 * 3];
+    static const struct tiny_level levels[] = { { 300, 200 }, { 150, 100 } };
+    static uint8_t rgb[150 * 150 * 3];
     const int64_t sides[2] = { 300, 200 };
     const XXH64_hash_t seed = XXH3_64bits(sides, sizeof sides);
     tiny_write(temporary_path("a.tif"), levels, 2, 3, tiny_tissue, NULL);
-    tiny_window(tiny_tissue, 1, levels[1], 0, 0, 128, rgb); /* its upper half is the level */
-    cr_expect_eq(of_picture("a.tif"), XXH3_64bits_withSeed(rgb, 128 * 64 * 3, seed));
+    tiny_window(tiny_tissue, 1, levels[1], 0, 0, 150, rgb); /* its first 100 rows are the level */
+    cr_expect_eq(of_picture("a.tif"), XXH3_64bits_withSeed(rgb, 150 * 100 * 3, seed));
 
     tiny_write(temporary_path("b.tif"), levels, 2, 3, tiny_tissue, NULL);
     TIFF *tiff = TIFFOpen(temporary_path("b.tif"), "r+");
