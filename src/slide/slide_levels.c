@@ -54,13 +54,12 @@ static int padded_options(const struct slide_level *level0, const struct tiff_pa
     if (page->width % page->tile_width || page->height % page->tile_height) return 0;
     narrow(level0->width, page->tile_width, page->tiles_across, &low, &high);
     narrow(level0->height, page->tile_height, page->tiles_down, &low, &high);
-    low = ceil(low);
-    if (high - low <= INTEGERS_MAX) {
-        for (double factor = low; factor < high; factor++) options[count++] = factor;
-        return count;
-    }
-    for (double factor = 1; factor < high && count < OPTIONS_MAX; factor *= 2)
-        if (factor >= low) options[count++] = factor;
+    if (low >= high) return 0;
+    const int first = (int)ceil(low), end = (int)ceil(high); /* at most FACTOR_MAX */
+    const bool few = end - first <= INTEGERS_MAX;
+    for (int factor = few ? first : 1; factor < end && count < OPTIONS_MAX;
+         factor = few ? factor + 1 : 2 * factor)
+        if (factor >= first) options[count++] = factor;
     return count;
 }
 
