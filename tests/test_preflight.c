@@ -99,6 +99,9 @@ Test(preflight_files, files_must_be_what_they_are_taken_for_and_slides_need_not_
 {
     char path[PATH_MAX_BYTES];
     test_write(path, folder, "slides.csv",
+               "slide,annotation,label,split\nnot-here.tif,,normal,train\n"
+               "nor-here.tif,,normal,validation\n");
+    test_write(path, folder, "train.csv",
                "slide,annotation,label,split\nnot-here.tif,,normal,train\n");
     test_write(path, folder, "bad.csv", "slide,annotation,label,split\na.tif,,benign,train\n");
     test_write(path, folder, "file", "text\n");
@@ -111,6 +114,7 @@ Test(preflight_files, files_must_be_what_they_are_taken_for_and_slides_need_not_
         { "data: {manifest: none.csv}", "x.yaml:2:18: data.manifest: " },
         { "data: {manifest: .}", "x.yaml:2:18: data.manifest: " },
         { "data: {manifest: bad.csv}", "bad.csv:2: label 'benign'" },
+        { "data: {manifest: train.csv}", "train.csv: names no validation slide" },
         { "data: {pack: file}", "x.yaml:2:14: data.pack: " },
         { "train: {run: file}", "x.yaml:2:14: train.run: " },
         { "compute: {plan_cache: file}", "x.yaml:2:23: compute.plan_cache: " },

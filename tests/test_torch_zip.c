@@ -97,6 +97,52 @@ Test(torch_zip, forged_archive_that_tells_the_truth_is_read)
     weights_release(&weights);
 }
 
+/* A file of networks, each a state dict of 94 tensors w00 … w93 under its key. */
+static void write_networks(const char *name, const char *const *keys, int count)
+{
+    static const char tensor[] = TENSOR("0", "K\x06", "K\x00", ROW("\x06"), ROW("\x01"));
+    char *pickle;
+    size_t size;
+    struct forged_zip zip;
+    FILE *stream = open_memstream(&pickle, &size);
+    fputs("\x80\x02}(", stream);
+    for (int k = 0; k < count; k++) {
+        fprintf(stream, "\x8c%c%s}(", (int)strlen(keys[k]), keys[k]);
+        for (int i = 0; i < 94; i++) {
+            fprintf(stream, "\x8c\x03w%02d", i);
+            fwrite(tensor, 1, sizeof tensor - 1, stream);
+        }
+        fputc('u', stream);
+    }
+    fputs("u.", stream);
+    fclose(stream);
+    begin_archive(&zip, pickle, size);
+    forged_zip_add(&zip, "a/data/0", six, sizeof six);
+    forged_zip_end(&zip);
+    temporary_write(name, zip.bytes, zip.size);
+    forged_zip_release(&zip);
+    free(pickle);
+}
+
+Test(torch_zip, of_several_networks_each_name_begins_with_its_key)
+{
+    static const char *const both[] = { "state_dict", "state_dict_ema" };
+    struct error err = { 0 };
+    struct weights weights;
+    write_networks("both.pth", both, 2);
+    cr_assert(weights_read(&weights, temporary_path("both.pth"), &err), "%s", err.message);
+    cr_expect_eq(weights.count, 188);
+    cr_expect(weights_find(&weights, "state_dict.w00") &&
+              weights_find(&weights, "state_dict_ema.w93"));
+    weights_release(&weights);
+
+    write_networks("one.pth", &both[1], 1); /* under whatever key */
+    cr_assert(weights_read(&weights, temporary_path("one.pth"), &err), "%s", err.message);
+    cr_expect_eq(weights.count, 94);
+    cr_expect(weights_find(&weights, "w00"));
+    weights_release(&weights);
+}
+
 Test(torch_zip, entries_that_lie_are_refused)
 {
     struct forged_zip zip;

@@ -6,6 +6,7 @@
 #include "micromet/base/size.h"
 #include "micromet/base/text.h"
 #include "micromet/run/gpu_plan.h"
+#include "micromet/run/preflight.h"
 
 struct arguments {
     const char *gpu;
@@ -142,7 +143,8 @@ static enum exit_code run(void *arguments, int count, char **operands, struct er
                   a->gpu ? "which configuration" : "--gpu says for which GPU");
         return err->code;
     }
-    if (!config_load(&config, operands[0], count - 1, operands + 1, err)) return err->code;
+    if (!config_load_checked(&config, operands[0], count - 1, operands + 1, preflight_model, err))
+        return err->code;
     if (a->batch) config.train.batch = a->batch;
     if (!gpu_plan_make(&plan, &config, a->gpu, err)) return err->code;
     if (a->json)

@@ -2,6 +2,7 @@
 #include "micromet/run/prepare.h"
 #include "cli.h"
 #include "micromet/base/log.h"
+#include "micromet/run/preflight.h"
 
 struct arguments {
     bool force;
@@ -42,7 +43,7 @@ static enum exit_code run(void *arguments, int count, char **operands, struct er
                   "`micromet prepare configs/seed.yaml`");
         return err->code;
     }
-    if (config_load(&config, operands[0], count - 1, operands + 1, err) &&
+    if (config_load_checked(&config, operands[0], count - 1, operands + 1, preflight_model, err) &&
         prepare_run(&config, a->force, &result, err))
         tell(&config, &result, err);
     return err->code;

@@ -17,7 +17,8 @@ enum {
     COPIES_MAX = 16, /* limit on views and their storages, as a multiple of the file's size */
     NAME_BYTES_MAX = 1024,
     STATES_MAX = 8,
-    NETWORK_MIN = 90, /* tensors of a network's state dict: InceptionV3 has 94 convolutions */
+    KEY_BYTES_MAX = 128, /* of a state dict, as it goes before each of its names */
+    NETWORK_MIN = 90,    /* tensors of a network's state dict: InceptionV3 has 94 convolutions */
 };
 static const char pickle_entry[] = "/data.pkl";
 
@@ -112,9 +113,11 @@ static int find_states(const struct pickle_value *root, struct state states[STAT
     static const char *const keys[] = { "state_dict", "model_state_dict", "model" };
     int count = 0;
     if (count_tensors(root) >= NETWORK_MIN) states[count++] = (struct state) { .dict = root };
-    for (int i = 0; root->kind == PICKLE_DICT && i + 1 < root->list.count; i += 2) {
+    const bool keyed = root && root->kind == PICKLE_DICT;
+    for (int i = 0; keyed && i + 1 < root->list.count && count < STATES_MAX; i += 2) {
         const struct pickle_value *key = root->list.items[i], *value = root->list.items[i + 1];
-        if (count < STATES_MAX && key->kind == PICKLE_STRING && count_tensors(value) >= NETWORK_MIN)
+        if (key->kind == PICKLE_STRING && key->text.length <= KEY_BYTES_MAX &&
+            count_tensors(value) >= NETWORK_MIN)
             states[count++] = (struct state) { value, key->text };
     }
     for (size_t i = 0; i < COUNT_OF(keys) && count == 0; i++) {

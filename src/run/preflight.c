@@ -69,11 +69,22 @@ static bool check_plan_cache(const struct config *config, struct error *err)
     return check_folder("compute.plan_cache", config->compute.plan_cache, err);
 }
 
+static bool check_split(const struct manifest *manifest, enum split split, struct error *err)
+{
+    for (int i = 0; i < manifest->count; i++)
+        if (manifest->rows[i].split == split) return true;
+    return error_set(err, EXIT_CODE_USAGE,
+                     "%s: names no %s slide; a training needs train and validation slides",
+                     manifest->path, split_name(split));
+}
+
 static bool check_manifest(const struct config *config, struct error *err)
 {
     struct manifest manifest = { 0 };
     struct error cause = { 0 };
-    const bool ok = manifest_load(&manifest, config->data.manifest, &cause);
+    const bool ok = manifest_load(&manifest, config->data.manifest, &cause) &&
+                    check_split(&manifest, SPLIT_TRAIN, &cause) &&
+                    check_split(&manifest, SPLIT_VALIDATION, &cause);
     manifest_release(&manifest);
     return ok || error_set(err, EXIT_CODE_USAGE, "data.manifest: %.900s", cause.message);
 }
@@ -96,8 +107,9 @@ static bool check_weights(const struct config *config, struct error *err)
 static const struct check {
     const char *key;
     bool (*passes)(const struct config *config, struct error *err);
-} of_training[] = {
+} of_model[] = {
     { "model.freeze", check_freeze },
+}, of_training[] = {
     { "train.batch", check_batch_norm },
     { "compute.backend", check_backend },
 }, of_files[] = {
@@ -118,9 +130,15 @@ static bool run_checks(const struct check *checks, size_t count, const struct co
     return true;
 }
 
+bool preflight_model(const struct config *config, const char **key, struct error *err)
+{
+    return run_checks(of_model, COUNT_OF(of_model), config, key, err);
+}
+
 bool preflight_training(const struct config *config, const char **key, struct error *err)
 {
-    return run_checks(of_training, COUNT_OF(of_training), config, key, err);
+    return preflight_model(config, key, err) &&
+           run_checks(of_training, COUNT_OF(of_training), config, key, err);
 }
 
 bool preflight_all(const struct config *config, const char **key, struct error *err)
