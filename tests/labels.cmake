@@ -11,7 +11,7 @@ set(fast_tests
     "rooms" # src, include and cuda keep their order
     "format" "manual" "completion" # the sources' form; what is made of the commands' option tables
     "fixture" # the cases: each a command that must fail with its message
-    "fuzz_(annotation|checkpoint|onnx|pickle|safetensors|zip)"
+    "fuzz_(annotation|checkpoint|onnx|pickle|safetensors|zip)" # the seeds of the fuzzers, once
     "test_(annotation|asap_xml|augment|base|checkpoint|config|dataset|evaluate|fingerprint|identity|image|isa|keras3)"
     "test_(keras_hdf5|kernels|loader|manifest|mask|metrics|onnx|op|optimizer|output|pickle|plot|preflight|pretrained)"
     "test_(reference|safetensors|sampler|sandbox|slide|slide_levels|survey|synth|tensorboard|text|tissue|torch_zip)"
@@ -22,7 +22,7 @@ set(fast_tests
     "test_planner" # a login node's driver finds no GPU
 )
 set(standard_tests
-    "test_(backend|export|grid|initial_weights|model|pack|predict)_long" # the other parts: see `long_parts`
+    "test_(backend|export|grid|initial_weights|model|pack|predict|slide)_long" # the other parts: see `long_parts`
     "test_(bench|evaluate_run|train_step)" # whole networks
     "test_(backend|training_ops|optimizer)_on_.+" # each op on each class of processor that this one can be
     "fuzz_hdf5" # libhdf5 takes long to refuse what is forged, in a process of its own
@@ -33,7 +33,8 @@ set(standard_tests
     "case_(pack_of_an_earlier_version|predict_picture_of_another_size|resume_on_other_data|validation_of_one_class)"
     "case_(evaluate_over_another_evaluation|heatmap_over_the_map_of_another_slide|names_of_any_bytes)"
     "case_(packs_of_edited_slides|resume_with_changed_keys|slide_copied_into_another_split|slide_without_scale)"
-    "case_(slides_of_two_scales|stopped_before_the_first_validation)"
+    "case_(slides_of_two_scales|stopped_before_the_first_validation|evaluate_slides_of_the_training)"
+    "case_(cuda_gpu_fails_auto|cuda_library_not_there_auto|cuda_not_built_auto|resume_of_a_finished_run)"
     "case_(pack_damaged_pixels|resume_without_the_weights|fused_kernels_refused|export_levels_without_an_integer_ratio)"
     "case_(evaluate_in_another_precision|evaluate_single_input|predict_onnx_says_what_computes)"
     "case_(predict_as_evaluate|disk_full_while_writing_a_checkpoint|train_twice_in_one_folder|import_and_train)"
@@ -73,12 +74,13 @@ endif()
 # Programs that run in two parts: test_X, and test_X_long with these of its tests (Criterion's patterns).
 set(long_parts
     "test_backend:convolutions_at_*|batch_norms_*|pools_*" # InceptionV3's shapes; the odd ones are quick
-    "test_export:an_exported_graph_*"
+    "test_export:an_exported_graph_*|what_is_not_known_*"
     "test_grid:the_walk_is_right_*"
     "test_initial_weights:a_run_goes_on_from_an_export|towers_go_*"
-    "test_model:gradients_*|bf16_*|activations_*|a_batch_*|a_fixed_*|a_step_*|keras_150_*|folded_*"
+    "test_model:article_*|inference_behind_*|gradients_*|bf16_*|activations_*|a_batch_*|a_fixed_*|a_step_*|keras_150_*|folded_*"
     "test_pack:bytes_do_not_depend_*"
     "test_predict:batches_*|orientations_*"
+    "test_slide:blocks_are_openslides_pixels_where_*|a_pixel_does_not_depend_*"
     "test_cuda_ten_steps:in_bfloat16_*"
 )
 
