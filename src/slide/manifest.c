@@ -241,8 +241,8 @@ static bool sort_fields(const struct manifest_text *text, const struct manifest_
     return true;
 }
 
-/* Without blanks around it, and a whole number in one form: 12 as spreadsheets write it may be 012 or
- * 12.0 elsewhere. */
+/* Without blanks around it, and a whole number in one form: 12 as spreadsheets write it may be 012
+ * or 12.0 elsewhere. */
 static void patient_copy(char *to, size_t size, const char *name)
 {
     static const char blanks[] = " \t\xc2\xa0"; /* and the no-break space, in UTF-8 */
