@@ -6,6 +6,7 @@
 train "$work/runs" --until-epoch 1
 [[ -e $work/runs/exact/checkpoints/step-000000012.safetensors ]] || fail "no checkpoint of epoch 1"
 [[ ! -e $work/runs/exact/checkpoints/step-000000013.safetensors ]] || fail "it went on"
-train "$work/runs" --until-epoch 1 --resume 2>&1 | grep -qF 'nothing to train: 1 epochs are done'
+train "$work/runs" --until-epoch 1 --resume 2>"$work/log"
+grep -qF 'nothing to train: 1 epochs are done' "$work/log" || fail "$(cat "$work/log")"
 train "$work/runs" --resume
 same_bits "$work/runs"
