@@ -61,7 +61,7 @@ static bool read_file(struct config_reader *reader, const char *path, struct err
     size_t size;
     if (!file_read(path, YAML_BYTES_MAX, &yaml, &size, &cause))
         return error_set(err, EXIT_CODE_USAGE, "%s", cause.message);
-    reader->name = path;
+    reader->source.name = path;
     const bool good = config_read_yaml(reader, yaml, size, err);
     free(yaml);
     return good;
@@ -89,6 +89,13 @@ bool config_load(struct config *config, const char *path, int override_count,
 bool config_load_checked(struct config *config, const char *path, int override_count,
                          char *const *overrides, config_checker check, struct error *err)
 {
+    return config_load_from(config, path, NULL, override_count, overrides, check, err);
+}
+
+bool config_load_from(struct config *config, const char *path, const char *overrides_folder,
+                      int override_count, char *const *overrides, config_checker check,
+                      struct error *err)
+{
     char current[PATH_MAX_BYTES], folder[PATH_MAX_BYTES];
     if (!getcwd(current, sizeof(current)))
         return error_set(err, EXIT_CODE_USAGE, "cannot tell the current folder: %s",
@@ -99,8 +106,8 @@ bool config_load_checked(struct config *config, const char *path, int override_c
     snprintf(config->folder, sizeof(config->folder), "%s", folder);
     if (path && !read_file(&reader, path, err)) return false;
 
-    reader.name = NULL;
-    reader.folder = current;
+    reader.source.name = NULL;
+    reader.folder = overrides_folder ? overrides_folder : current;
     for (int i = 0; i < override_count; i++)
         if (!config_read_override(&reader, overrides[i], err)) return false;
     return finish(&reader, path, check, err);
@@ -116,6 +123,23 @@ bool config_override(struct config *config, int count, char *const *overrides, s
     for (int i = 0; i < count; i++)
         if (!config_read_override(&reader, overrides[i], err)) return false;
     return finish(&reader, NULL, NULL, err);
+}
+
+bool config_read_value(const char *override, const char *folder, const char *origin,
+                       char value[CONFIG_VALUE_MAX], struct error *err)
+{
+    struct config config;
+    struct config_reader reader = { .config = &config, .folder = folder };
+    if (!store_defaults(&reader, err)) return false;
+    reader.source.origin = origin;
+    if (!config_read_override(&reader, override, err)) return false;
+    char key[128];
+    snprintf(key, sizeof key, "%.*s", (int)strcspn(override, "="), override);
+    if (config_key_find(key) < 0)
+        return yaml_fail_at(&reader.source, 0, 0, err, "%s: is a section; name one of its keys",
+                            key);
+    config_value(&config, key, value);
+    return true;
 }
 
 const char *config_difference(const struct config *a, const struct config *b, int *index)
@@ -142,7 +166,7 @@ bool config_parse(struct config *config, const char *yaml, size_t size, const ch
 {
     struct config_reader reader = { .config = config, .folder = "" };
     if (!store_defaults(&reader, err)) return false;
-    reader.name = name;
+    reader.source.name = name;
     return config_read_yaml(&reader, yaml, size, err) && finish(&reader, name, NULL, err);
 }
 

@@ -3,6 +3,7 @@
 #define MICROMET_BASE_CONFIG_SCHEMA_H
 
 #include "micromet/base/config.h"
+#include "micromet/base/yaml_tree.h"
 
 enum config_kind {
     CONFIG_TEXT,
@@ -80,7 +81,7 @@ void config_suggest(const char *name, char suggestion[SUGGESTION_MAX]);
 /* Parses YAML text and overrides on top of the values in *config. */
 struct config_reader {
     struct config *config;
-    const char *name; /* the file's, for messages; NULL = an override on the command line */
+    struct yaml_source source; /* the file, or whence the override */
     const char *folder;
     struct config_place places[CONFIG_KEYS_MAX];
 };

@@ -235,11 +235,14 @@ static bool finish_epoch(struct trainer *t, bool *enough, struct error *err)
 }
 
 /* Nothing of a finished run is written again. */
-static bool is_finished(const struct trainer *t)
+static bool is_finished(const struct trainer *t, int last_epoch)
 {
     const struct config_train *train = &t->config->train;
     const int patience = train->early_stop.patience;
-    if (t->state.epoch >= train->epochs)
+    if (t->state.epoch >= last_epoch && last_epoch < train->epochs)
+        log_info("nothing to train: %lld epochs are done, of --until-epoch %d",
+                 (long long)t->state.epoch, last_epoch);
+    else if (t->state.epoch >= train->epochs)
         log_info("nothing to train: %lld epochs are done; train.epochs=%lld would go on",
                  (long long)t->state.epoch, (long long)t->state.epoch + 1);
     else if (patience > 0 && t->state.stale_epochs >= patience)
@@ -251,10 +254,13 @@ static bool is_finished(const struct trainer *t)
     return true;
 }
 
-static bool train_all(struct trainer *t, struct train_result *result, struct error *err)
+static bool train_all(struct trainer *t, int until_epoch, struct train_result *result,
+                      struct error *err)
 {
+    const int epochs = t->config->train.epochs;
+    const int last_epoch = until_epoch > 0 && until_epoch < epochs ? until_epoch : epochs;
     bool enough = false;
-    if (is_finished(t)) return true;
+    if (is_finished(t, last_epoch)) return true;
     if (t->resumed && stop_signal) {
         log_info("stopped by %s before the first step: the run is as it was",
                  strsignal(stop_signal));
@@ -262,7 +268,7 @@ static bool train_all(struct trainer *t, struct train_result *result, struct err
         return true;
     }
     if (!trainer_begin(t, err)) return false;
-    while (!enough && t->state.epoch < t->config->train.epochs) {
+    while (!enough && t->state.epoch < last_epoch) {
         bool stopped;
         if (!train_epoch(t, &stopped, err)) return false;
         if (stopped) {
@@ -287,7 +293,7 @@ bool train_run(const struct config *config, const struct train_options *options,
     catch_signals();
     bool ok = trainer_open(&trainer, options, err);
     if (ok && !options->dry_run) {
-        ok = train_all(&trainer, result, err);
+        ok = train_all(&trainer, options->until_epoch, result, err);
         result->best_auc = trainer.state.best_auc;
         snprintf(result->run_folder, sizeof result->run_folder, "%s", trainer.folder.path);
         ok = ok &&

@@ -9,7 +9,7 @@ set -euo pipefail
 export LC_ALL=C
 
 # Room, and the rooms or single headers that its files may include; their own they may.
-# Order: base <- format <- slide <- synth, data <- nn <- report <- run <- export, bench <- cli. The two backends (cpu, cuda)
+# Order: base <- format <- slide <- synth, data <- nn <- report <- run <- sweep, export, bench <- cli. The two backends (cpu, cuda)
 # see of nn and data what describes an op, and nobody sees them.
 rooms='
 base    -
@@ -20,9 +20,10 @@ data    base slide
 nn      base format data
 report  base format
 run     base format slide data nn report
+sweep   base format run
 export  base format nn run
 bench   base slide data nn run
-cli     base format slide synth data nn report run export bench
+cli     base format slide synth data nn report run sweep export bench
 cpu     base nn/backend.h nn/tensor.h nn/augment_pixel.h nn/optimizer.h data/augment.h data/augment_draw.h
 cuda    base nn/backend.h nn/tensor.h nn/augment_pixel.h nn/gpu.h nn/gpu_plan.h data/augment_draw.h
 '
@@ -43,8 +44,8 @@ png.h                   format
 onnx/onnx.pb-c.h        format
 format/event.pb-c.h     format
 seccomp.h               format
-jansson.h               format run export
-xxhash.h                slide format run cuda
+jansson.h               format run sweep export
+xxhash.h                slide format run sweep cuda
 yaml.h                  base
 jpeglib.h               synth
 zlib.h                  synth

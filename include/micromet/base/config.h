@@ -146,6 +146,11 @@ typedef bool (*config_checker)(const struct config *config, const char **key, st
 bool config_load_checked(struct config *config, const char *path, int override_count,
                          char *const *overrides, config_checker check, struct error *err);
 
+/* The same with overrides that stand in a file: their relative paths start at that one's folder. */
+bool config_load_from(struct config *config, const char *path, const char *overrides_folder,
+                      int override_count, char *const *overrides, config_checker check,
+                      struct error *err);
+
 /* Apply overrides to a configuration that is already loaded, such as a checkpoint's. */
 bool config_override(struct config *config, int count, char *const *overrides, struct error *err);
 
@@ -156,6 +161,11 @@ const char *config_difference(const struct config *a, const struct config *b, in
 /* The value of a key as YAML. */
 enum { CONFIG_VALUE_MAX = 12 * PATH_MAX_BYTES };
 void config_value(const struct config *config, const char *key, char text[CONFIG_VALUE_MAX]);
+
+/* Read "key=value" as an override is read, and give the value as config_value() does, so that two
+ * ways to write one value become the same. `origin` begins errors: "sweep.yaml:5:20". */
+bool config_read_value(const char *override, const char *folder, const char *origin,
+                       char value[CONFIG_VALUE_MAX], struct error *err);
 
 /* Parse from memory, as for the configuration stored in a checkpoint; `name` appears in errors. */
 bool config_parse(struct config *config, const char *yaml, size_t size, const char *name,

@@ -16,6 +16,7 @@ enum random_purpose {
     RANDOM_INIT,  /* initial weights */
     RANDOM_SYNTH, /* synthetic slides */
     RANDOM_TEST,
+    RANDOM_SWEEP, /* values of a sweep's runs */
 };
 
 struct random {

@@ -15,6 +15,9 @@ struct train_options {
     bool resume;  /* --resume: fail if there is no checkpoint to resume from (auto starts anew) */
     bool dry_run; /* print the memory plan and stop */
     bool verbose; /* --verbose: print details of the initial weights */
+    /* --until-epoch: stop behind this epoch, with the checkpoint that it ends with and a schedule
+     * that stays that of train.epochs; 0 = at train.epochs */
+    int until_epoch;
 };
 
 struct train_result {
