@@ -14,7 +14,7 @@ set(fast_tests
     "fuzz_(annotation|checkpoint|onnx|pickle|safetensors|zip)" # the seeds of the fuzzers, once
     "test_(annotation|asap_xml|augment|base|checkpoint|config|dataset|evaluate|fingerprint|identity|image|isa|keras3)"
     "test_(keras_hdf5|kernels|loader|manifest|mask|metrics|onnx|op|optimizer|output|pickle|plot|preflight|pretrained)"
-    "test_(reference|safetensors|sampler|sandbox|slide|slide_levels|survey|synth|tensorboard|text|tissue|torch_zip)"
+    "test_(reference|safetensors|sampler|sandbox|slide|slide_levels|slurm|survey|synth|tensorboard|text|tissue|torch_zip)"
     "test_(training_ops|weights|weights_memory)"
     "test_(backend|export|grid|initial_weights|model|pack|predict)" # the parts of them that are quick
     "test_simulated.*" # the simulated device itself
@@ -38,11 +38,12 @@ set(standard_tests
     "case_(pack_damaged_pixels|resume_without_the_weights|fused_kernels_refused|export_levels_without_an_integer_ratio)"
     "case_(evaluate_in_another_precision|evaluate_single_input|predict_onnx_says_what_computes)"
     "case_(predict_as_evaluate|disk_full_while_writing_a_checkpoint|train_twice_in_one_folder|import_and_train)"
+    "case_(requeue|stopped_while_opening)"
     "test_cuda_(failures|memory_plan|step)" # whole networks on the simulated device
     "test_(backend|training_ops|optimizer|model|train_step|predict)_simulated" # each op in two orders of the device's work
     "predict_orders_1" # a slot that is used too early is found in most orders
     "program_simulated" # train, evaluate and heatmap on the simulated device
-    "reference" "exactness_(same_seed|sigterm)" # trainings that must end in the same bits
+    "reference" "exactness_(same_seed|sigterm|validation)" # trainings that must end in the same bits
     "mutation_(barrier_removed|beta_dropped|descriptor_leaked|wait_removed)" # defects that the device finds, one of a kind
     "plan_h100_tf32" # a plan for each convolution; its kernels come with cuDNN
 )

@@ -358,7 +358,7 @@ static const char everything[] =
     "           warmup_examples: 3}\n"
     "train: {batch: 256, epochs: 3, examples_per_epoch: 999, early_stop: {patience: 0, min_delta: "
     "0.5},\n"
-    "        resume: auto, keep: 5, checkpoint_steps: 10, run: /r}\n"
+    "        resume: auto, requeue: true, keep: 5, checkpoint_steps: 10, run: /r}\n"
     "compute: {backend: cpu, precision: bf16, threads: 7, device: 1, autotune: true, workspace: "
     "64,\n"
     "          plan_cache: /c}\n";

@@ -26,8 +26,8 @@ struct trainer {
     struct checkpoint_input input;
     char *slides;            /* owner of input.slides */
     struct checkpoint start; /* the checkpoint to resume from, if `resumed` */
-    bool resumed;
-    json_t *changes; /* what a resumed run changes: {key: [before, now]} */
+    bool resumed, finished;  /* finished: there is nothing left to train */
+    json_t *changes;         /* what a resumed run changes: {key: [before, now]} */
     struct loader_batch *slots;
     struct augment_draw *draws[TOWERS_MAX]; /* (batch) */
     int64_t steps_per_epoch;
