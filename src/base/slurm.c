@@ -11,8 +11,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "micromet/base/file.h"
-
 extern char **environ;
 
 /* A number of at most ten digits from the environment, else NULL. */
@@ -44,13 +42,10 @@ static bool on_path(const char *program)
 {
     const char *folders = getenv("PATH");
     for (const char *at = folders ? folders : ""; *at;) {
-        char folder[PATH_MAX_BYTES], path[PATH_MAX_BYTES];
-        struct error ignored = { 0 };
+        char path[4096];
         const size_t length = strcspn(at, ":");
-        snprintf(folder, sizeof folder, "%.*s", (int)length, at);
-        if (length < sizeof folder && path_join(path, folder, program, &ignored) &&
-            access(path, X_OK) == 0)
-            return true;
+        const int size = snprintf(path, sizeof path, "%.*s/%s", (int)length, at, program);
+        if (size < (int)sizeof path && access(path, X_OK) == 0) return true;
         at += length + (at[length] == ':');
     }
     return false;
