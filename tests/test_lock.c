@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "micromet/base/file.h"
-#include "micromet/base/lock.h"
+#include "micromet/base/lock_file.h"
 #include "micromet/base/thread.h"
 #include "support.h"
 

@@ -11,8 +11,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-extern char **environ;
-
 /* A number of at most ten digits from the environment, else NULL. */
 static const char *number_of(const char *name)
 {

@@ -7,9 +7,9 @@
 #include <ctype.h>
 #include <string.h>
 
+#include "micromet/base/file.h"
 #include "micromet/base/output.h"
 #include "micromet/base/size.h"
-#include "micromet/base/text.h"
 
 static const char letters_and_digits[] =
     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
@@ -127,10 +127,11 @@ static void write_directive(FILE *stream, const char *option, const char *value)
 /* %j is the job's number, or that of a task of an array. */
 static void write_output(FILE *stream, const struct config *config)
 {
+    char path[PATH_MAX_BYTES] = "";
+    struct error ignored = { 0 }; /* slurm_script_check() has joined them, too */
+    path_join(path, config->train.run, config->name, &ignored);
     fputs("#SBATCH --output=\"", stream);
-    write_for_slurm(stream, config->train.run, true);
-    fputc('/', stream);
-    write_for_slurm(stream, config->name, true);
+    write_for_slurm(stream, path, true);
     fputs("-%j.out\"\n", stream);
 }
 
