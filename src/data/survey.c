@@ -45,27 +45,42 @@ static void key_of_picture(uint64_t key[KEY_WORDS], const struct pack_header *fa
     key[1] = key[2] = 0;
 }
 
-/* What makes two slides one; a key of zeros is unknown. */
-static const struct {
+static void key_of_picture_and_scale(uint64_t key[KEY_WORDS], const struct pack_header *facts)
+{
+    key_of_picture(key, facts);
+    if (key[0]) memcpy(key + 1, facts->mpp_own, sizeof facts->mpp_own);
+}
+
+/* What makes two slides one; a key of zeros is unknown. A picture at two scales is in doubt, since
+ * the scale is all that is known of its origin. */
+static const struct twin {
     void (*key)(uint64_t key[KEY_WORDS], const struct pack_header *facts);
     const char *says;
+    bool doubtful;
 } twins[] = {
-    { key_of_content, "hold the same slide" },
-    { key_of_picture, "are other files, but show the same slide" },
+    { key_of_content, "hold the same slide", false },
+    { key_of_picture_and_scale, "are other files, but show the same slide", false },
+    { key_of_picture, "show the same picture, but say another µm/px", true },
 };
 
 static bool compare_keys(const struct manifest *manifest, struct entry *entries, size_t count,
-                         const char *says, struct error *err)
+                         const struct twin *twin, struct error *err)
 {
     qsort(entries, count, sizeof *entries, compare_entries);
     for (size_t i = 1; i < count; i++) {
         const struct manifest_row *a = entries[i - 1].row, *b = entries[i].row;
         if (memcmp(entries[i - 1].key, entries[i].key, sizeof entries->key) != 0) continue;
-        return error_set(err, EXIT_CODE_USAGE,
-                         "%s: lines %d (%s) and %d (%s): %.200s and %.200s %s%s; leave one out",
-                         manifest->path, a->line, split_name(a->split), b->line,
-                         split_name(b->split), path_name(a->slide), path_name(b->slide), says,
-                         a->split == b->split ? "" : ", in two splits");
+        struct error found = { 0 };
+        error_set(&found, EXIT_CODE_USAGE,
+                  "%s: lines %d (%s) and %d (%s): %.200s and %.200s %s%s; %s", manifest->path,
+                  a->line, split_name(a->split), b->line, split_name(b->split), path_name(a->slide),
+                  path_name(b->slide), twin->says, a->split == b->split ? "" : ", in two splits",
+                  twin->doubtful ? "is one a copy of the other?" : "leave one out");
+        if (!twin->doubtful) {
+            *err = found;
+            return false;
+        }
+        log_warning("%s", found.message);
     }
     return true;
 }
@@ -83,7 +98,7 @@ static bool compare_contents(const struct manifest *manifest, const struct pack_
             twins[t].key(entries[count].key, &facts[i]);
             count += known[i] && memcmp(entries[count].key, unknown, sizeof unknown) != 0;
         }
-        ok = compare_keys(manifest, entries, count, twins[t].says, err);
+        ok = compare_keys(manifest, entries, count, &twins[t], err);
     }
     free(entries);
     return ok;

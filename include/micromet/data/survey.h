@@ -1,7 +1,8 @@
 /* What the slides of a manifest must have in common, and what they must not: found out before
  * any work from the headers of packs and slides, over all splits.
  *
- *   - No two slides have the same content, whatever they are called, nor the same picture.
+ *   - No two slides have the same content, whatever they are called, nor the same picture at the
+ *     same scale; the same picture at another scale is warned of.
  *   - For each tower, all slides have the same µm/px, to 10 %. Where no slide says any, they
  *     have the same downsample, to 1 %. Where some say it and others do not, none can be
  *     compared: refused.
