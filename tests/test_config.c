@@ -119,6 +119,7 @@ Test(config, unknown_keys_of_other_programs_suggest_ours)
         { "max_epochs: 1", "did you mean train.epochs?" },
         { "num_workers: 1", "did you mean data.reader_threads?" },
         { "model: {pretrained: true}", "did you mean model.weights?" },
+        { "train: {auto_requeue: true}", "did you mean train.requeue?" },
         { "data: {csv: a}", "did you mean data.manifest?" },
         { "data: {patch-size: 1}", "did you mean data.window?" },
         { "model: {name: a}", "the network is always InceptionV3; see the section model" },
