@@ -132,7 +132,7 @@ bool trainer_open(struct trainer *t, const struct train_options *options, struct
     t->state = (struct training_state) { .best_auc = NAN, .patience_auc = NAN, .threshold = NAN };
     schedule_init(&t->state.schedule, t->config);
     if (t->config->train.requeue && !slurm_requeue_check(err)) return false;
-    if (!options->dry_run && !trainer_find_start(t, options->resume, err)) return false;
+    if (!options->dry_run && !trainer_find_start(t, options, err)) return false;
     if (t->finished) return true;
     if (!session_init(&t->session, &t->config->compute, t->config->data.level_count,
                       t->config->data.reader_threads, err) ||

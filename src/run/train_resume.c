@@ -96,14 +96,14 @@ static bool mark_best(const struct trainer *t, struct error *err)
     return !best || run_folder_mark_best(&t->folder, t->start.path, err);
 }
 
-bool trainer_find_start(struct trainer *t, bool required, struct error *err)
+bool trainer_find_start(struct trainer *t, const struct train_options *options, struct error *err)
 {
-    const bool go_on = required || t->config->train.resume == RESUME_AUTO;
+    const bool go_on = options->resume || t->config->train.resume == RESUME_AUTO;
     char path[PATH_MAX_BYTES];
     if (!run_folder_init(&t->folder, t->config, err) || !run_folder_check(&t->folder, err) ||
         !run_folder_latest(&t->folder, path, err))
         return false;
-    if (required && !path[0])
+    if (options->resume && !path[0])
         return error_set(err, EXIT_CODE_FAILED,
                          "%s: holds no checkpoint to resume from; leave out --resume to start anew",
                          t->folder.checkpoints);
