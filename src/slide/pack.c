@@ -15,7 +15,10 @@
 #include "micromet/base/size.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "packs are little endian");
-_Static_assert(sizeof(struct pack_header) == 936, "the layout on disk has no gaps");
+_Static_assert(sizeof(struct pack_header) == 960, "the layout on disk has no gaps");
+_Static_assert(offsetof(struct pack_header, downsamples) == 640 &&
+                   offsetof(struct pack_header, count) == 824,
+               "what version 2 had stays where it was");
 _Static_assert(sizeof(struct window) == 16, "the layout on disk has no gaps");
 
 const char pack_magic[8] = { 'M', 'M', 'P', 'A', 'C', 'K', '\r', '\n' };

@@ -26,16 +26,16 @@ struct pack_header {
     /* identity of the slide and annotation */
     char slide_name[256]; /* file name without folder */
     char slide_hash[80];  /* slide->quickhash */
+    uint64_t reserved1;
     char annotation_name[256];
-    struct file_identity slide, annotation;
-    uint64_t picture_hash; /* identity_of_picture() */
-    double mpp_own[2];     /* x, y: as the slide says; 0 = it does not */
-    double mpp_x, mpp_y;   /* as they held when the pack was made; scale.h says what holds */
+    uint64_t reserved2;
+    double mpp_x, mpp_y; /* as they held when the pack was made; scale.h says what holds */
     double downsamples[TOWERS_MAX];
     /* every parameter that shapes the windows, as configured */
     int32_t tower_count, levels[TOWERS_MAX];
     int32_t window, center, stride;
     int64_t origin_x, origin_y; /* -1 = default */
+    uint64_t reserved3;
     double tissue_threshold, min_normal, normals_per_tumor;
     int64_t max_tumor, max_normal;
     uint64_t seed;
@@ -49,7 +49,11 @@ struct pack_header {
     int32_t gray_max;          /* the tissue rule; see tissue.h */
     uint32_t mask_values_hash; /* a parameter: of data.mask_values, 0 = not said */
     uint64_t table_hash[2];    /* low, high */
-    uint64_t header_hash;      /* XXH3-64 of all bytes before it; identifies the whole content */
+    /* since version 3; all above is where version 2 had it, for programs that read packs */
+    struct file_identity slide, annotation;
+    uint64_t picture_hash; /* identity_of_picture() */
+    double mpp_own[2];     /* x, y: as the slide says; 0 = it does not */
+    uint64_t header_hash;  /* XXH3-64 of all bytes before it; identifies the whole content */
 };
 
 /* An open pack, mapped read-only. */
