@@ -257,6 +257,14 @@ Test(manifest, keeps_a_patient_in_one_split, FOLDER)
     refused("slide,annotation,label,split,patient\na.tif,,0,train,p1\nb.tif,,0,train,p2\n"
             "c.tif,,0,train,P1\nd.tif,,0,test,p1\n",
             "slides.csv: lines 4 (train) and 5 (test) put patient 'P1' into two splits");
+    static const char *const same[][2] = { { "\"P1 \"", "P1" }, { "12.0", "12" }, { "007", "7" } };
+    for (size_t i = 0; i < COUNT_OF(same); i++) {
+        char text[128];
+        snprintf(text, sizeof text,
+                 "slide,annotation,label,split,patient\na.tif,,0,train,%s\nb.tif,,0,test,%s\n",
+                 same[i][0], same[i][1]);
+        refused(text, "into two splits");
+    }
     struct manifest manifest;
     struct error err;
     cr_assert(load(&manifest,

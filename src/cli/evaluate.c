@@ -38,7 +38,7 @@ static const struct option option_rows[] = {
       .kind = OPTION_FOLDER,
       FIELD(out),
       .value = "FOLDER",
-      .absent = "evaluation-SPLIT[-whole-slides] beside the folder of the checkpoint",
+      .absent = "evaluation-SPLIT[-whole-slides|-single-input] beside the folder of the checkpoint",
       .help = "where the files go" },
     { OPTION_ORIENTATIONS },
     { OPTION_BATCH },
@@ -77,7 +77,9 @@ static bool default_folder(const char *checkpoint, const struct evaluate_options
     path_folder(run, absolute ? absolute : folder);
     free(absolute);
     snprintf(name, sizeof name, "evaluation-%s%s", split_name(options->split),
-             options->whole_slides ? "-whole-slides" : "");
+             options->whole_slides   ? "-whole-slides"
+             : options->single_input ? "-single-input"
+                                     : "");
     return path_join(out, run, name, err);
 }
 

@@ -76,6 +76,32 @@ static enum split split_of(const struct batch *batch, int64_t index, int64_t cou
                                                 : SPLIT_TRAIN;
 }
 
+/* The slides that CAMELYON16 calls tumor_001.tif, too, are not written over. */
+static bool check_absent(const struct batch *batch, const char *name, struct error *err)
+{
+    char path[PATH_MAX_BYTES];
+    return path_join(path, batch->folder, name, err) &&
+           (!file_exists(path) ||
+            error_set(err, EXIT_CODE_FAILED,
+                      "%s: is there already; remove it, or name another folder", path));
+}
+
+static bool check_all_absent(const struct batch *batch, struct error *err)
+{
+    char name[64];
+    for (int64_t i = 1; i <= batch->wanted->tumor_slides; i++) {
+        snprintf(name, sizeof name, "tumor_%03" PRId64 ".tif", i);
+        if (!check_absent(batch, name, err)) return false;
+        snprintf(name, sizeof name, "tumor_%03" PRId64 "_mask.tif", i);
+        if (!check_absent(batch, name, err)) return false;
+    }
+    for (int64_t i = 1; i <= batch->wanted->normal_slides; i++) {
+        snprintf(name, sizeof name, "normal_%03" PRId64 ".tif", i);
+        if (!check_absent(batch, name, err)) return false;
+    }
+    return check_absent(batch, "slides.csv", err);
+}
+
 static bool write_slide(struct batch *batch, const char *kind, int64_t index, int64_t count,
                         struct error *err)
 {
@@ -114,7 +140,7 @@ static bool write_folder(struct batch *batch, struct error *err)
     double started = clock_seconds();
     int64_t files = 2 * batch->wanted->tumor_slides +
                     batch->wanted->normal_slides; /* slides and masks */
-    if (!path_join(path, batch->folder, "slides.csv", err) ||
+    if (!path_join(path, batch->folder, "slides.csv", err) || !check_all_absent(batch, err) ||
         !output_check(path, "name another folder", err) || !folder_create(batch->folder, err) ||
         !atomic_file_open(&file, path, err))
         return false;

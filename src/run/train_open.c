@@ -32,9 +32,13 @@ static bool open_data(struct trainer *t, struct error *err)
         !dataset_init(&t->validation, config, &t->manifest, SPLIT_VALIDATION, &bad_validation,
                       err) ||
         !check_classes(&t->train, &t->manifest, SPLIT_TRAIN, err) ||
-        !check_classes(&t->validation, &t->manifest, SPLIT_VALIDATION, err) ||
-        !trainer_check_data(t, err))
+        !check_classes(&t->validation, &t->manifest, SPLIT_VALIDATION, err))
         return false;
+    for (int i = 0; i < config->data.level_count; i++) {
+        t->input.downsamples[i] = t->train.slides[0].downsamples[i];
+        t->input.um_per_px[i] = t->train.slides[0].mpp[0] * t->input.downsamples[i];
+    }
+    if (!trainer_check_data(t, err)) return false;
     t->bad_slides = bad_train + bad_validation;
     if (!sampler_init(&t->sampler, &t->train, config->data.sampling, config->seed,
                       config->train.examples_per_epoch, err))
@@ -45,10 +49,6 @@ static bool open_data(struct trainer *t, struct error *err)
                          "train.batch: %d is more than the %lld windows of an epoch; lower it, or "
                          "raise train.examples_per_epoch",
                          config->train.batch, (long long)t->sampler.examples_per_epoch);
-    for (int i = 0; i < config->data.level_count; i++) {
-        t->input.downsamples[i] = t->train.slides[0].downsamples[i];
-        t->input.um_per_px[i] = t->train.slides[0].mpp[0] * t->input.downsamples[i];
-    }
     log_info("train: %lld windows (%lld tumour) of %d slides; validation: %lld windows (%lld "
              "tumour) of %d slides",
              (long long)t->train.count, (long long)t->train.tumor_count, t->train.slide_count,

@@ -1,4 +1,5 @@
 /* Resuming from a checkpoint, and checking what may have changed since it was written. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -125,6 +126,21 @@ bool trainer_find_start(struct trainer *t, const struct train_options *options, 
     return true;
 }
 
+/* The same windows at another scale, by data.mpp_override or the manifest, are other data. */
+static bool check_scale(const struct trainer *t, struct error *err)
+{
+    for (int i = 0; i < t->config->data.level_count; i++) {
+        const double had = t->start.input.um_per_px[i], has = t->input.um_per_px[i];
+        if (fabs(has - had) <= 1e-3 * had) continue;
+        return error_set(err, EXIT_CODE_USAGE,
+                         "%s: was trained on %.4g µm/px at level %d, the slides of %s now have "
+                         "%.4g; set it back to resume, or give another name=... to train anew",
+                         t->start.path, had, t->config->data.levels[i], t->config->data.manifest,
+                         has);
+    }
+    return true;
+}
+
 bool trainer_check_data(struct trainer *t, struct error *err)
 {
     char difference[FINGERPRINT_DIFFERENCE_BYTES];
@@ -135,6 +151,7 @@ bool trainer_check_data(struct trainer *t, struct error *err)
         log_warning("%s: does not say which slides it was trained on (an earlier program wrote "
                     "it): whether they are the same is not checked",
                     start->path);
+    if (t->resumed && !check_scale(t, err)) return false;
     if (!t->resumed || !start->input.slides ||
         dataset_fingerprint_equal(start->input.slides, t->slides, difference))
         return true;

@@ -241,6 +241,24 @@ static bool sort_fields(const struct manifest_text *text, const struct manifest_
     return true;
 }
 
+/* Without blanks around it, and a whole number in one form: 12 as spreadsheets write it may be 012 or
+ * 12.0 elsewhere. */
+static void patient_copy(char *to, size_t size, const char *name)
+{
+    static const char blanks[] = " \t\xc2\xa0"; /* and the no-break space, in UTF-8 */
+    name += strspn(name, blanks);
+    size_t length = strlen(name);
+    while (length && strchr(blanks, name[length - 1])) length--;
+    const size_t digits = strspn(name, "0123456789");
+    size_t end = digits;
+    if (digits && name[end] == '.') end += 1 + strspn(name + end + 1, "0");
+    if (digits && end == length) {
+        length = digits;
+        while (length > 1 && *name == '0') name++, length--;
+    }
+    snprintf(to, size, "%.*s", (int)length, name);
+}
+
 static bool fill_optional(struct manifest_row *row, const struct manifest_text *text,
                           const char *const cells[COLUMN_COUNT], struct error *err)
 {
@@ -252,7 +270,7 @@ static bool fill_optional(struct manifest_row *row, const struct manifest_text *
     if (strlen(patient) >= sizeof row->patient)
         return error_set(err, EXIT_CODE_USAGE, "%s:%d: patient is longer than %zu bytes",
                          text->path, row->line, sizeof row->patient - 1);
-    if (!is_blank(patient)) snprintf(row->patient, sizeof row->patient, "%s", patient);
+    if (!is_blank(patient)) patient_copy(row->patient, sizeof row->patient, patient);
     return true;
 }
 

@@ -74,14 +74,6 @@ static const struct {
     { 34892, "JPEG" },
 };
 
-/* tifffile writes NumPy's booleans as bits of which 1, true, is black by the photometric tag. */
-static bool are_booleans(const struct mask_pixels *pixels, TIFF *tiff)
-{
-    char *software = NULL;
-    return pixels->bits == 1 && TIFFGetField(tiff, TIFFTAG_SOFTWARE, &software) && software &&
-           !strncmp(software, "tifffile", 8);
-}
-
 static const char to_gray[] = "save it as gray, one whole number a pixel (0 = no tumor)";
 
 static bool set_photometric(struct mask_pixels *pixels, TIFF *tiff, struct error *err)
@@ -97,7 +89,15 @@ static bool set_photometric(struct mask_pixels *pixels, TIFF *tiff, struct error
     for (size_t i = 0; i < COUNT_OF(lossy_compressions); i++)
         if (lossy_compressions[i].compression == compression)
             pixels->lossy = lossy_compressions[i].name;
-    pixels->inverted = photometric == PHOTOMETRIC_MINISWHITE && !are_booleans(pixels, tiff);
+    pixels->inverted = photometric == PHOTOMETRIC_MINISWHITE;
+    if (pixels->inverted &&
+        pixels->bits == 1) /* tifffile's for NumPy's true is 1, which is black */
+        return error_set(
+            err, EXIT_CODE_FAILED,
+            "%s: one bit a pixel, of which 0 is white: programs that write this do not "
+            "agree which of the two is tumor; save it as gray of 8 bits (0 = no "
+            "tumor)",
+            pixels->path);
     if (photometric == PHOTOMETRIC_YCBCR) {
         if (compression != COMPRESSION_JPEG)
             return error_set(err, EXIT_CODE_FAILED, "%s: a mask in YCbCr without JPEG; %s",

@@ -7,12 +7,15 @@
 #include <math.h>
 
 #include "annotation_parts.h"
+#include "micromet/base/log.h"
 #include "micromet/base/size.h"
 
 enum { TIMES_MAX = 1 << 16, SLIDE_TILE_MAX = 1024, SLIDE_TILE_MIN = 64 };
 static const double slack_max = 0.015;     /* share of a side that may be missing, or too much */
 static const double padding_max = 0.1;     /* the same, of a slide that was padded to its tiles */
 static const double resolution_max = 0.01; /* by how much resolution tags may be wrong */
+/* um/px of masks; what is above, such as 72 or 300 dpi, is a printer's or a program's default. */
+static const double mask_mpp_max = 40;
 
 struct side {
     double mask, slide; /* px, level-0 px */
@@ -175,7 +178,8 @@ bool mask_scale(double *pixel_level0, const struct mask_form *form, const struct
         { (double)form->width, (double)level0->width, tiles_x ? (double)form->tile_width : 0 },
         { (double)form->height, (double)level0->height, tiles_y ? (double)form->tile_height : 0 },
     };
-    const double hint = slide->mpp_x > 0 ? form->mpp / slide->mpp_x : 0;
+    const double hint = slide->mpp_x > 0 && form->mpp <= mask_mpp_max ? form->mpp / slide->mpp_x
+                                                                      : 0;
 
     *pixel_level0 = same_as_level(form, slide);
     if (*pixel_level0 > 0) return true;
@@ -187,5 +191,10 @@ bool mask_scale(double *pixel_level0, const struct mask_form *form, const struct
     else if (whole > 0 && !shifts(sides, fit.best, whole))
         fit.best = whole;
     *pixel_level0 = fit.best;
-    return fit.best > 0 && !(fit.other > 0) ? true : refuse(form, slide, &fit, path, err);
+    if (!(fit.best > 0) || fit.other > 0) return refuse(form, slide, &fit, path, err);
+    if (!rounded(&sides[0], fit.best) || !rounded(&sides[1], fit.best))
+        log_info("%s: the mask of %lld x %lld px is taken as %.6g times smaller than the slide, "
+                 "and padded or cut",
+                 path, (long long)form->width, (long long)form->height, fit.best);
+    return true;
 }
