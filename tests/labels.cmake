@@ -12,9 +12,10 @@ set(fast_tests
     "format" "manual" "completion" # the sources' form; what is made of the commands' option tables
     "fixture" # the cases: each a command that must fail with its message
     "fuzz_(annotation|checkpoint|onnx|pickle|safetensors|zip)" # the seeds of the fuzzers, once
-    "test_(annotation|asap_xml|augment|base|checkpoint|config|dataset|evaluate|fingerprint|identity|image|isa|keras3)"
+    "test_(annotation|asap_xml|augment|base|checkpoint|config|dataset|evaluate|fingerprint|identity|image|isa|keras3|lock)"
     "test_(keras_hdf5|kernels|loader|manifest|mask|metrics|onnx|op|optimizer|output|pickle|plot|preflight|pretrained)"
-    "test_(reference|safetensors|sampler|sandbox|slide|slide_levels|survey|sweep|synth|tensorboard|text|tissue|torch_zip)"
+    "test_(reference|safetensors|sampler|sandbox|slide|slide_levels|slurm|survey|sweep|synth|tensorboard|text|tissue)"
+    "test_torch_zip"
     "test_(training_ops|weights|weights_memory)"
     "test_(backend|export|grid|initial_weights|model|pack|predict)" # the parts of them that are quick
     "test_simulated.*" # the simulated device itself
@@ -22,7 +23,7 @@ set(fast_tests
     "test_planner" # a login node's driver finds no GPU
 )
 set(standard_tests
-    "test_(backend|export|grid|initial_weights|model|pack|predict|slide)_long" # the other parts: see `long_parts`
+    "test_(backend|export|grid|initial_weights|lock|model|pack|predict|slide)_long" # the other parts: see `long_parts`
     "test_(bench|evaluate_run|train_step)" # whole networks
     "test_(backend|training_ops|optimizer)_on_.+" # each op on each class of processor that this one can be
     "fuzz_hdf5" # libhdf5 takes long to refuse what is forged, in a process of its own
@@ -40,11 +41,12 @@ set(standard_tests
     "case_(evaluate_in_another_precision|evaluate_single_input|predict_onnx_says_what_computes)"
     "case_(sweep_(twice_at_once|run_fails_and_is_retried|changed_since|stopped_and_gone_on)|train_print_metric)"
     "case_(predict_as_evaluate|disk_full_while_writing_a_checkpoint|train_twice_in_one_folder|import_and_train)"
+    "case_(requeue|stopped_while_opening|train_waits_for_its_last_start)"
     "test_cuda_(failures|memory_plan|step)" # whole networks on the simulated device
     "test_(backend|training_ops|optimizer|model|train_step|predict)_simulated" # each op in two orders of the device's work
     "predict_orders_1" # a slot that is used too early is found in most orders
     "program_simulated" # train, evaluate and heatmap on the simulated device
-    "reference" "exactness_(same_seed|sigterm|until_epoch)" "sweep_3_kills" # trainings that must end in the same bits
+    "reference" "exactness_(same_seed|sigterm|validation|until_epoch)" "sweep_3_kills" # must end in the same bits
     "mutation_(barrier_removed|beta_dropped|descriptor_leaked|wait_removed)" # defects that the device finds, one of a kind
     "plan_h100_tf32" # a plan for each convolution; its kernels come with cuDNN
 )
@@ -55,6 +57,8 @@ set(nightly_tests
     "test_cuda_ten_steps(_long)?" # 26 passes through the whole network there, and as many in bfloat16
     "faults_simulated" # a training for each call that can fail
     "gpu_check" # tools/gpu-check as a whole
+    "case_stale_lock" # it waits for a sign of life
+    "slurm" # real jobs on virtual nodes, whose time runs out
     "sweep_20_kills" "exactness_(kills|reader_threads|packs_or_slides)" # the same bits by other ways
     # The other defects.
     "mutation_(barrier_diverges|bounds_unchecked|device_read_on_host|double_free|fence_on_wrong_queue|grid_off_by_one)"
@@ -79,6 +83,7 @@ set(long_parts
     "test_export:an_exported_graph_*|what_is_not_known_*"
     "test_grid:the_walk_is_right_*"
     "test_initial_weights:a_run_goes_on_from_an_export|towers_go_*"
+    "test_lock:its_counter_*"
     "test_model:article_*|inference_behind_*|gradients_*|bf16_*|activations_*|a_batch_*|a_fixed_*|a_step_*|keras_150_*|folded_*"
     "test_pack:bytes_do_not_depend_*"
     "test_predict:batches_*|orientations_*"

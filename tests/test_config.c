@@ -119,6 +119,7 @@ Test(config, unknown_keys_of_other_programs_suggest_ours)
         { "max_epochs: 1", "did you mean train.epochs?" },
         { "num_workers: 1", "did you mean data.reader_threads?" },
         { "model: {pretrained: true}", "did you mean model.weights?" },
+        { "train: {auto_requeue: true}", "did you mean train.requeue?" },
         { "data: {csv: a}", "did you mean data.manifest?" },
         { "data: {patch-size: 1}", "did you mean data.window?" },
         { "model: {name: a}", "the network is always InceptionV3; see the section model" },
@@ -358,7 +359,7 @@ static const char everything[] =
     "           warmup_examples: 3}\n"
     "train: {batch: 256, epochs: 3, examples_per_epoch: 999, early_stop: {patience: 0, min_delta: "
     "0.5},\n"
-    "        resume: auto, keep: 5, checkpoint_steps: 10, run: /r}\n"
+    "        resume: auto, requeue: true, keep: 5, checkpoint_steps: 10, run: /r}\n"
     "compute: {backend: cpu, precision: bf16, threads: 7, device: 1, autotune: true, workspace: "
     "64,\n"
     "          plan_cache: /c}\n";

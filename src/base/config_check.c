@@ -64,6 +64,11 @@ static bool warmup_ends(const struct config *config)
            config->schedule.warmup_examples < per_epoch * config->train.epochs;
 }
 
+static bool requeue_goes_on(const struct config *config)
+{
+    return !config->train.requeue || config->train.resume == RESUME_AUTO;
+}
+
 struct rule {
     const char *key;
     bool (*holds)(const struct config *config);
@@ -80,6 +85,8 @@ static const struct rule rules[] = {
     { "schedule.min", min_is_below_rate, "is above optimizer.learning_rate" },
     { "schedule.warmup_examples", warmup_ends,
       "is not below train.epochs * train.examples_per_epoch: the run would end in the warm-up" },
+    { "train.requeue", requeue_goes_on,
+      "needs train.resume: auto, or the requeued job would not go on" },
 };
 
 bool config_check(const struct config *config, int *key, struct error *err)

@@ -123,6 +123,8 @@ const struct config_key config_keys[] = {
     NUMBER(train.early_stop.min_delta, 0, 1, "0.001",
         "smallest rise of validation AUC that counts"),
     CHOICE(train.resume, resume_modes, "never", "auto: go on from the run's last checkpoint"),
+    BOOL(train.requeue, "false",
+        "on Slurm: SIGUSR1, the job's time being up, has it requeued; with resume: auto"),
     INT(train.keep, 1, 100000, "2", "last checkpoints kept beside the best"),
     INT64(train.checkpoint_steps, 0, 1e12, "0",
         "also write one every so many steps; 0 = at epoch ends only"),

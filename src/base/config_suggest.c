@@ -46,6 +46,7 @@ static const struct {
     { " pretrained pretrainedweights pretrainedpath weightspath checkpoint checkpointpath ckpt "
       "ckptpath initweights initcheckpoint loadfrom modelpath pretrainedmodelnameorpath ",
       "model.weights" },
+    { " autorequeue slurmrequeue requeueonsignal ", "train.requeue" },
     { " resumefrom resumefromcheckpoint resumecheckpoint ", "train.resume (or --resume)" },
     { " csv csvfile csvpath dataset datasetpath datadir datapath dataroot root datafile traincsv "
       "annotations annotationfile splitfile slidescsv manifestpath datalist ",

@@ -93,7 +93,7 @@ extern const struct subcommand *const subcommands[];
 
 extern const struct subcommand command_synth, command_inspect, command_import, command_prepare,
     command_train, command_sweep, command_evaluate, command_heatmap, command_export,
-    command_predict, command_bench, command_plan, command_config, command_completion,
+    command_predict, command_bench, command_plan, command_slurm, command_config, command_completion,
     command_manual;
 
 /* Fill `arguments` from the options in argv after argv[0], the subcommand's name. Moves the

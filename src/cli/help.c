@@ -15,7 +15,7 @@ const struct exit_status exit_statuses[] = {
     { EXIT_CODE_FAILED, "failed" },
     { EXIT_CODE_USAGE, "command line or configuration wrong; nothing was started" },
     { EXIT_CODE_PARTIAL, "good slides are done, but some were bad, and each was reported" },
-    { EXIT_CODE_INTERRUPTED, "stopped by a signal with a checkpoint written" },
+    { EXIT_CODE_INTERRUPTED, "stopped by a signal with all work kept; run again to go on" },
     { -1, NULL },
 };
 

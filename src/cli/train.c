@@ -102,7 +102,7 @@ const struct subcommand command_train = {
     ARGUMENTS(0),
     .notes = "A batch that does not fit into the memory of the GPU or the machine is refused "
              "before any work. SIGINT, SIGTERM and SIGUSR1 finish the step, write a checkpoint "
-             "and exit with status 75.",
+             "and exit with status 75; a validation is repeated.",
     .examples = "micromet train configs/seed.yaml\n"
                 "micromet train configs/seed.yaml optimizer.learning_rate=1e-4 data.levels=[3,4] "
                 "name=levels-3-4\n"

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "micromet/base/log.h"
+#include "micromet/base/stop.h"
 #include "micromet/base/thread.h"
 #include "micromet/slide/scale.h"
 
@@ -116,7 +117,7 @@ bool dataset_init(struct dataset *dataset, const struct config *config,
         return error_set(err, EXIT_CODE_FAILED, "%s: out of memory", manifest->path);
     for (int i = 0; i < manifest->count; i++)
         if (manifest->rows[i].split == split &&
-            !add_slide(dataset, &manifest->rows[i], config, bad, err))
+            (!stop_check(err) || !add_slide(dataset, &manifest->rows[i], config, bad, err)))
             goto fail;
     if (dataset->slide_count) return true;
     error_set(err, EXIT_CODE_FAILED,

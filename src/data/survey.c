@@ -8,6 +8,7 @@
 
 #include "micromet/base/log.h"
 #include "micromet/base/size.h"
+#include "micromet/base/stop.h"
 #include "micromet/base/thread.h"
 #include "micromet/slide/scale.h"
 
@@ -263,6 +264,7 @@ static bool look(void *context, int64_t item, int worker, struct error *err)
     const int i = (int)item;
     const bool packs = survey->config->data.source == DATA_SOURCE_PACKS;
     (void)worker;
+    if (!stop_check(err)) return false;
     if (!survey->all && !survey->checked[survey->manifest->rows[i].split]) return true;
     survey->known[i] = (packs && look_at_pack(survey, i, err)) ||
                        (survey->all && !err->code && look_at_slide(survey, i));

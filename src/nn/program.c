@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "micromet/base/size.h"
+#include "micromet/base/stop.h"
 
 enum { ALIGNMENT = 256 };
 
@@ -175,7 +176,7 @@ bool program_finish(struct program *program, struct error *err)
         if (i->y.buffer >= 0) i->buffers.y = program_address(program, &i->y);
         if (i->dy.buffer >= 0) i->buffers.dy = program_address(program, &i->dy);
         if (i->out.buffer >= 0) i->buffers.out = program_address(program, &i->out);
-        if (!backend->ops->plan(backend, &i->op, &i->plan, err)) return false;
+        if (!stop_check(err) || !backend->ops->plan(backend, &i->op, &i->plan, err)) return false;
     }
     return true;
 }

@@ -111,6 +111,7 @@ static char *config_text(const struct config *config, const struct model_spec *s
     config_defaults(&defaults);
     memcpy(kept.train.run, defaults.train.run, sizeof kept.train.run);
     kept.train.resume = RESUME_NEVER;
+    kept.train.requeue = defaults.train.requeue;
     kept.model.pool_padding = spec->model.pool_padding; /* resolved */
     FILE *stream = open_memstream(&text, &size);
     if (!stream) {

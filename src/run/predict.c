@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "micromet/base/log.h"
+#include "micromet/base/stop.h"
 #include "micromet/data/augment.h"
 #include "micromet/data/loader.h"
 
@@ -180,6 +181,7 @@ static bool predict_all(struct predictor *predictor, struct collector *collector
     struct loader_batch *batch;
     predictor_begin(predictor, collect, collector);
     do {
+        if (!stop_check(err)) return false;
         if (!loader_next(collector->loader, &batch, err)) return false;
         if (batch && !predictor_submit(predictor, batch, err)) return false;
     } while (batch);

@@ -10,24 +10,75 @@
 
 #include "micromet/base/log.h"
 #include "micromet/base/output.h"
+#include "micromet/base/stop.h"
+#include "micromet/base/thread.h"
 
 enum { METRICS_BYTES_MAX = 1 << 30, CHECKPOINTS_PATH_MAX = PATH_MAX_BYTES - 40 };
 static const char metrics_name[] = "metrics.jsonl";
 static const char remedy[] = "train as the folder's owner, or elsewhere with train.run=FOLDER";
 
+/* Slurm starts a job again, perhaps on another host, before the last start's processes have all
+ * ended, or before a file server has noticed that their host went down. */
+enum { LAST_START_WAIT_S = 150, SILENCE_S = 4 * LOCK_BEAT_S };
+
+static bool is_own_last_start(const struct lock_holder *holder)
+{
+    char job[SLURM_JOB_BYTES];
+    return slurm_restarts() > 0 && slurm_job(job) && strcmp(job, holder->job) == 0;
+}
+
+/* Take the lock, waiting for this job's own last start to end. */
+static bool take_lock(struct run_folder *folder, const char *path, enum lock_state *state,
+                      struct lock_holder *holder, struct error *err)
+{
+    const double end_s = clock_seconds() + LAST_START_WAIT_S;
+    bool told = false;
+    while (lock_file_take(&folder->lock, path, state, holder, err)) {
+        if (*state != LOCK_OF_OTHERS || !is_own_last_start(holder) || clock_seconds() > end_s)
+            return true;
+        if (!told)
+            log_info("%s: waiting, %d s at most, for the end of this job's last start (%s)",
+                     folder->path, LAST_START_WAIT_S, holder->text);
+        told = true;
+        usleep(100000);
+        if (!stop_check(err)) return false;
+    }
+    return error_append(err, "; %s", remedy);
+}
+
+static bool refuse(const struct run_folder *folder, const char *path,
+                   const struct lock_holder *holder, struct error *err)
+{
+    switch (lock_file_watch(path, holder, SILENCE_S)) {
+    case LOCK_ENDED:
+        return error_set(err, EXIT_CODE_FAILED,
+                         "%s: its lock is stale: %s, has ended, but a process that it started may "
+                         "still hold it; when nothing trains there any more, remove %s",
+                         folder->path, holder->text, path);
+    case LOCK_SILENT:
+        return error_set(err, EXIT_CODE_FAILED,
+                         "%s: its lock is stale: %s, has given no sign of life for %d s; when it "
+                         "has ended, or its host is down, remove %s",
+                         folder->path, holder->text, SILENCE_S, path);
+    case LOCK_ALIVE:
+        break;
+    }
+    return error_set(err, EXIT_CODE_FAILED,
+                     "%s: another training works in this folder (%s); stop it or wait for its "
+                     "end, or give another name=... to train beside it",
+                     folder->path, holder->text);
+}
+
 /* Lock the folder, and remove the incomplete files of a killed run. */
 static bool lock(struct run_folder *folder, struct error *err)
 {
-    char path[PATH_MAX_BYTES], holder[LOCK_HOLDER_BYTES];
+    char path[PATH_MAX_BYTES];
+    struct lock_holder holder;
     enum lock_state state;
     if (!path_join(path, folder->path, "lock", err) ||
-        !lock_file_take(&folder->lock, path, &state, holder, err))
-        return error_append(err, "; %s", remedy);
-    if (state == LOCK_OF_OTHERS)
-        return error_set(err, EXIT_CODE_FAILED,
-                         "%s: another training works in this folder (%s); stop it or wait for its "
-                         "end, or give another name=... to train beside it",
-                         folder->path, holder);
+        !take_lock(folder, path, &state, &holder, err))
+        return false;
+    if (state == LOCK_OF_OTHERS) return refuse(folder, path, &holder, err);
     if (state == LOCK_UNKNOWN)
         log_warning("%s: this file system has no locks; see to it that no other training works in "
                     "this folder",

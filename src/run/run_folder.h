@@ -5,7 +5,7 @@
 #include <jansson.h>
 
 #include "micromet/base/config.h"
-#include "micromet/base/lock.h"
+#include "micromet/base/lock_file.h"
 #include "micromet/format/tensorboard.h"
 #include "micromet/run/checkpoint.h"
 

@@ -6,6 +6,8 @@
 
 #include "micromet/base/log.h"
 #include "micromet/base/size.h"
+#include "micromet/base/slurm.h"
+#include "micromet/base/stop.h"
 #include "micromet/base/thread.h"
 #include "micromet/data/augment.h"
 #include "micromet/data/loader.h"
@@ -14,21 +16,6 @@
 #include "train_parts.h"
 
 enum { LOG_STEPS = 10 };
-
-static volatile sig_atomic_t stop_signal; /* set by the signal handler, read between steps */
-
-static void on_signal(int number)
-{
-    stop_signal = number;
-}
-
-static void catch_signals(void)
-{
-    static const int signals[] = { SIGINT, SIGTERM, SIGUSR1 };
-    const struct sigaction action = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
-    stop_signal = 0;
-    for (size_t i = 0; i < COUNT_OF(signals); i++) sigaction(signals[i], &action, NULL);
-}
 
 static bool save(struct trainer *t, char path[PATH_MAX_BYTES], struct error *err)
 {
@@ -167,7 +154,7 @@ static bool train_epoch(struct trainer *t, bool *stopped, struct error *err)
     t->started_s = clock_seconds();
     t->logged_step = t->state.step;
     bool ok = true;
-    while (ok && !stop_signal) {
+    while (ok && !stop_signal()) {
         struct loader_batch *slot;
         const double asked_s = clock_seconds();
         backend_range_push(t->session.backend, "read");
@@ -188,7 +175,7 @@ static bool train_epoch(struct trainer *t, bool *stopped, struct error *err)
     }
     ok = ok && collect_steps(t, loader, 0, err);
     loader_release(loader);
-    *stopped = stop_signal != 0;
+    *stopped = stop_signal() != 0;
     return ok;
 }
 
@@ -234,48 +221,18 @@ static bool finish_epoch(struct trainer *t, bool *enough, struct error *err)
     return !better || run_folder_mark_best(&t->folder, path, err);
 }
 
-/* Nothing of a finished run is written again. */
-static bool is_finished(const struct trainer *t, int last_epoch)
+static bool train_all(struct trainer *t, struct train_result *result, struct error *err)
 {
-    const struct config_train *train = &t->config->train;
-    const int patience = train->early_stop.patience;
-    if (t->state.epoch >= last_epoch && last_epoch < train->epochs)
-        log_info("nothing to train: %lld epochs are done, of --until-epoch %d",
-                 (long long)t->state.epoch, last_epoch);
-    else if (t->state.epoch >= train->epochs)
-        log_info("nothing to train: %lld epochs are done; train.epochs=%lld would go on",
-                 (long long)t->state.epoch, (long long)t->state.epoch + 1);
-    else if (patience > 0 && t->state.stale_epochs >= patience)
-        log_info("nothing to train: the last %lld epochs brought no gain, and "
-                 "train.early_stop.patience is %d",
-                 (long long)t->state.stale_epochs, patience);
-    else
-        return false;
-    return true;
-}
-
-static bool train_all(struct trainer *t, int until_epoch, struct train_result *result,
-                      struct error *err)
-{
-    const int epochs = t->config->train.epochs;
-    const int last_epoch = until_epoch > 0 && until_epoch < epochs ? until_epoch : epochs;
     bool enough = false;
-    if (is_finished(t, last_epoch)) return true;
-    if (t->resumed && stop_signal) {
-        log_info("stopped by %s before the first step: the run is as it was",
-                 strsignal(stop_signal));
-        result->code = EXIT_CODE_INTERRUPTED;
-        return true;
-    }
     if (!trainer_begin(t, err)) return false;
-    while (!enough && t->state.epoch < last_epoch) {
+    while (!enough && t->state.epoch < t->last_epoch) {
         bool stopped;
         if (!train_epoch(t, &stopped, err)) return false;
         if (stopped) {
             char path[PATH_MAX_BYTES];
             if (!save(t, path, err)) return false;
             log_info("stopped by %s; go on with: micromet train … --resume (checkpoint %s)",
-                     strsignal(stop_signal), path);
+                     strsignal(stop_signal()), path);
             result->code = EXIT_CODE_INTERRUPTED;
             return true;
         }
@@ -284,28 +241,62 @@ static bool train_all(struct trainer *t, int until_epoch, struct train_result *r
     return true;
 }
 
+/* Whether the error is a request to stop, from where there is nothing to write: while the run was
+ * opened, or within a validation, which has its checkpoint behind it. It is no error then. */
+static bool is_stopped(const struct trainer *t, bool opened, struct error *err)
+{
+    if (err->code != EXIT_CODE_INTERRUPTED) return false;
+    const char *signal = strsignal(stop_signal());
+    if (opened)
+        log_info("stopped by %s during the validation, which will be repeated; go on with: "
+                 "micromet train … --resume (step %lld)",
+                 signal, (long long)t->state.step);
+    else
+        log_info("stopped by %s before the first step: the run is as it was", signal);
+    error_clear(err);
+    return true;
+}
+
+/* A job that must go because its time is up comes back. SIGTERM may mean that nobody wants it any
+ * more (scancel), and jobs that Slurm preempts are requeued by Slurm. */
+static void requeue(const struct config *config)
+{
+    char job[SLURM_JOB_BYTES];
+    struct error err = { 0 };
+    if (!config->train.requeue || stop_signal() != SIGUSR1 || !slurm_job(job)) return;
+    log_info("requeueing Slurm job %s", job);
+    if (!slurm_requeue(job, &err))
+        log_warning("%s; the job is not requeued: submit it again to go on", err.message);
+}
+
 bool train_run(const struct config *config, const struct train_options *options,
                struct train_result *result, struct error *err)
 {
     struct trainer trainer = { .resolved = *config };
     trainer.config = &trainer.resolved;
     *result = (struct train_result) { .code = EXIT_CODE_OK, .best_auc = NAN };
-    catch_signals();
-    bool ok = trainer_open(&trainer, options, err);
+    stop_catch();
+    const bool opened = trainer_open(&trainer, options, err) && stop_check(err);
+    bool ok = opened;
+    if (ok && !options->dry_run && !trainer.finished) ok = train_all(&trainer, result, err);
+    if (!ok && is_stopped(&trainer, opened, err)) {
+        result->code = EXIT_CODE_INTERRUPTED;
+        ok = true;
+    }
     if (ok && !options->dry_run) {
-        ok = train_all(&trainer, options->until_epoch, result, err);
         result->best_auc = trainer.state.best_auc;
         snprintf(result->run_folder, sizeof result->run_folder, "%s", trainer.folder.path);
-        ok = ok &&
-             path_join(result->best_path, trainer.folder.checkpoints, "best.safetensors", err);
+        ok = path_join(result->best_path, trainer.folder.checkpoints, "best.safetensors", err);
     }
     if (!ok) trainer_advise_batch(&trainer, err);
-    if (ok && !options->dry_run) memory_peak_print(&trainer.session, trainer.memory.all);
+    if (ok && trainer.memory.all > 0 && !options->dry_run)
+        memory_peak_print(&trainer.session, trainer.memory.all);
     if (ok && result->code == EXIT_CODE_OK && trainer.bad_slides > 0) {
         result->code = EXIT_CODE_PARTIAL;
         log_warning("%s: %d of its slides could not be used (reasons above)", config->data.manifest,
                     trainer.bad_slides);
     }
     trainer_release(&trainer);
+    if (ok && result->code == EXIT_CODE_INTERRUPTED) requeue(config);
     return ok;
 }

@@ -6,6 +6,7 @@
 
 #include "initial_weights.h"
 #include "micromet/base/log.h"
+#include "micromet/base/slurm.h"
 #include "micromet/data/loader.h"
 #include "micromet/data/survey.h"
 #include "micromet/run/predict.h"
@@ -130,7 +131,12 @@ bool trainer_open(struct trainer *t, const struct train_options *options, struct
 {
     t->state = (struct training_state) { .best_auc = NAN, .patience_auc = NAN, .threshold = NAN };
     schedule_init(&t->state.schedule, t->config);
-    if (!options->dry_run && !trainer_find_start(t, options->resume, err)) return false;
+    t->last_epoch = t->config->train.epochs;
+    if (options->until_epoch > 0 && options->until_epoch < t->last_epoch)
+        t->last_epoch = options->until_epoch;
+    if (t->config->train.requeue && !slurm_requeue_check(err)) return false;
+    if (!options->dry_run && !trainer_find_start(t, options, err)) return false;
+    if (t->finished) return true;
     if (!session_init(&t->session, &t->config->compute, t->config->data.level_count,
                       t->config->data.reader_threads, err) ||
         !manifest_load(&t->manifest, t->config->data.manifest, err) || !plan_memory(t, err) ||

@@ -26,8 +26,9 @@ struct trainer {
     struct checkpoint_input input;
     char *slides;            /* owner of input.slides */
     struct checkpoint start; /* the checkpoint to resume from, if `resumed` */
-    bool resumed;
-    json_t *changes; /* what a resumed run changes: {key: [before, now]} */
+    bool resumed, finished;  /* finished: there is nothing left to train */
+    int last_epoch;          /* train.epochs, or before it --until-epoch */
+    json_t *changes;         /* what a resumed run changes: {key: [before, now]} */
     struct loader_batch *slots;
     struct augment_draw *draws[TOWERS_MAX]; /* (batch) */
     int64_t steps_per_epoch;
@@ -51,8 +52,10 @@ void trainer_advise_batch(const struct trainer *trainer, struct error *err);
 /* Resuming from a checkpoint, in the order of the calls. */
 
 /* Open the run's folder and its newest checkpoint (`start`) if the run is to be resumed; without
- * one it starts anew, unless `required`. Refuses a configuration that would make it another run. */
-bool trainer_find_start(struct trainer *trainer, bool required, struct error *err);
+ * one it starts anew, unless --resume was given. Refuses a configuration that would make it another
+ * run. Of a finished run, nothing more is opened. */
+bool trainer_find_start(struct trainer *trainer, const struct train_options *options,
+                        struct error *err);
 /* Record what the run is trained on; when resuming, refuse anything else than before. */
 bool trainer_check_data(struct trainer *trainer, struct error *err);
 /* Restore the state and the model's arrays from `start`, and close it. */

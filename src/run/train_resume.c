@@ -11,16 +11,27 @@
 /* Keys, or prefixes of keys, that may change when a run is resumed; any
  * other makes it another run. */
 static const char *const changeable[] = {
-    "name",          "data.manifest",           "data.pack",
-    "data.source",   "data.reader_threads",     "data.ring",
-    "model.weights", "optimizer.learning_rate", "schedule.",
-    "train.epochs",  "train.early_stop.",       "train.resume",
-    "train.keep",    "train.checkpoint_steps",  "train.run",
+    "name",
+    "data.manifest",
+    "data.pack",
+    "data.source",
+    "data.reader_threads",
+    "data.ring",
+    "model.weights",
+    "optimizer.learning_rate",
+    "schedule.",
+    "train.epochs",
+    "train.early_stop.",
+    "train.resume",
+    "train.requeue",
+    "train.keep",
+    "train.checkpoint_steps",
+    "train.run",
     "compute.",
 };
 
 /* Of these, the keys that checkpoints do not hold. */
-static const char *const not_held[] = { "train.run", "train.resume" };
+static const char *const not_held[] = { "train.run", "train.resume", "train.requeue" };
 
 static bool begins_with_one_of(const char *key, const char *const *beginnings, size_t count)
 {
@@ -61,14 +72,42 @@ static void tell_changes(struct trainer *t)
     }
 }
 
-bool trainer_find_start(struct trainer *t, bool required, struct error *err)
+/* Whether `start` is the end of the run. Nothing of a finished run is written again. */
+static bool is_finished(const struct trainer *t)
 {
-    const bool go_on = required || t->config->train.resume == RESUME_AUTO;
+    const struct config_train *train = &t->config->train;
+    const int patience = train->early_stop.patience;
+    if (t->state.epoch >= t->last_epoch && t->last_epoch < train->epochs)
+        log_info("nothing to train: %lld epochs are done, of --until-epoch %d",
+                 (long long)t->state.epoch, t->last_epoch);
+    else if (t->state.epoch >= train->epochs)
+        log_info("nothing to train: %lld epochs are done; train.epochs=%lld would go on",
+                 (long long)t->state.epoch, (long long)t->state.epoch + 1);
+    else if (patience > 0 && t->state.stale_epochs >= patience)
+        log_info("nothing to train: the last %lld epochs brought no gain, and "
+                 "train.early_stop.patience is %d",
+                 (long long)t->state.stale_epochs, patience);
+    else
+        return false;
+    return true;
+}
+
+/* The run may have been killed after writing its best checkpoint, but before marking it. */
+static bool mark_best(const struct trainer *t, struct error *err)
+{
+    const bool best = t->state.examples == 0 && t->state.epoch > 0 &&
+                      t->state.best_epoch == t->state.epoch;
+    return !best || run_folder_mark_best(&t->folder, t->start.path, err);
+}
+
+bool trainer_find_start(struct trainer *t, const struct train_options *options, struct error *err)
+{
+    const bool go_on = options->resume || t->config->train.resume == RESUME_AUTO;
     char path[PATH_MAX_BYTES];
     if (!run_folder_init(&t->folder, t->config, err) || !run_folder_check(&t->folder, err) ||
         !run_folder_latest(&t->folder, path, err))
         return false;
-    if (required && !path[0])
+    if (options->resume && !path[0])
         return error_set(err, EXIT_CODE_FAILED,
                          "%s: holds no checkpoint to resume from; leave out --resume to start anew",
                          t->folder.checkpoints);
@@ -83,7 +122,11 @@ bool trainer_find_start(struct trainer *t, bool required, struct error *err)
         return error_prefix(err, "cannot resume (without this file from the one before it)");
     if (t->resolved.model.pool_padding == POOL_PADDING_AUTO)
         t->resolved.model.pool_padding = t->start.config.model.pool_padding;
-    return check_same_run(&t->start, t->config, err);
+    t->state = t->start.state;
+    t->saved_step = t->state.step;
+    if (!check_same_run(&t->start, t->config, err) || !mark_best(t, err)) return false;
+    t->finished = is_finished(t);
+    return true;
 }
 
 /* The same windows at another scale, by data.mpp_override or the manifest, are other data. */
@@ -124,18 +167,13 @@ bool trainer_check_data(struct trainer *t, struct error *err)
 bool trainer_resume(struct trainer *t, struct error *err)
 {
     const double rate = t->config->optimizer.learning_rate;
-    t->state = t->start.state;
-    t->saved_step = t->state.step;
     if (t->start.config.optimizer.learning_rate != rate) t->state.schedule.plateau_rate = rate;
     const bool applied = checkpoint_apply(&t->start, t->model, true, err);
     checkpoint_release(&t->start); /* so that its file can be deleted */
     if (!applied) return false;
     log_info("resuming from %s", t->start.path);
     tell_changes(t);
-    /* The run may have been killed after writing its best checkpoint, but before marking it. */
-    const bool best = t->state.examples == 0 && t->state.epoch > 0 &&
-                      t->state.best_epoch == t->state.epoch;
-    return !best || run_folder_mark_best(&t->folder, t->start.path, err);
+    return true;
 }
 
 bool trainer_begin(struct trainer *t, struct error *err)

@@ -2,7 +2,7 @@
 #ifndef MICROMET_SWEEP_PARTS_H
 #define MICROMET_SWEEP_PARTS_H
 
-#include "micromet/base/lock.h"
+#include "micromet/base/lock_file.h"
 #include "micromet/sweep/folder.h"
 
 /* Take a lock, however long others hold it. */

@@ -9,12 +9,13 @@
 /* Whether somebody holds the run's lock. */
 static bool is_running(const struct sweep_folder *folder, int run)
 {
-    char path[PATH_MAX_BYTES], holder[LOCK_HOLDER_BYTES];
+    char path[PATH_MAX_BYTES];
+    struct lock_holder holder;
     struct lock_file lock;
     enum lock_state state;
     struct error ignored = { 0 };
     if (!sweep_folder_path(folder, "state", run, ".lock", path, &ignored) || !file_exists(path) ||
-        !lock_file_take(&lock, path, &state, holder, &ignored))
+        !lock_file_take(&lock, path, &state, &holder, &ignored))
         return false;
     lock_file_release(&lock);
     return state == LOCK_OF_OTHERS;

@@ -56,13 +56,14 @@ static bool start(struct training *training, const char *config_path, const char
 bool training_begin(struct training *training, const struct sweep_folder *folder, int run,
                     int epochs, int threads, bool *begun, bool *final, struct error *err)
 {
-    char path[PATH_MAX_BYTES], log[PATH_MAX_BYTES], holder[LOCK_HOLDER_BYTES];
+    char path[PATH_MAX_BYTES], log[PATH_MAX_BYTES];
+    struct lock_holder holder;
     struct sweep_outcome outcome;
     enum lock_state state;
     *training = (struct training) { .run = run, .epochs = epochs };
     *begun = *final = false;
     if (!sweep_folder_path(folder, "state", run, ".lock", path, err) ||
-        !lock_file_take(&training->lock, path, &state, holder, err))
+        !lock_file_take(&training->lock, path, &state, &holder, err))
         return false;
     if (state == LOCK_OF_OTHERS) return true;
     bool ok = sweep_outcome_read(folder, run, &outcome, err);

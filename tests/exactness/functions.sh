@@ -27,6 +27,21 @@ train_behind() {
     process=$!
 }
 
+tick_ms=$((1000 / $(getconf CLK_TCK)))
+
+# used_ms PID: the processor time that it has used.
+used_ms() {
+    local stat
+    read -r -a stat 2>/dev/null <"/proc/$1/stat" && [[ ${stat[2]} != Z ]] &&
+        echo $(((stat[13] + stat[14]) * tick_ms))
+}
+
+# until_used PID MS: until the process has used so much processor time or is gone.
+until_used() {
+    local used
+    while used=$(used_ms "$1") && ((used < $2)); do sleep 0.01; done
+}
+
 # The run in this folder ended in the very bits of the reference, whatever happened on the way.
 same_bits() {
     local file

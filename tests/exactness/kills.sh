@@ -7,16 +7,6 @@
 RANDOM=20
 kills=0
 whole_ms=$(tail -n 1 "$REFERENCE/times" | awk -F '[ms ]+' '{ print int(1000 * ($2 + $4)) }')
-tick_ms=$((1000 / $(getconf CLK_TCK)))
-
-# until_used PID MS: until the process has used so much processor time or is gone.
-until_used() {
-    local stat
-    while read -r -a stat 2>/dev/null <"/proc/$1/stat" && [[ ${stat[2]} != Z ]] &&
-        (((stat[13] + stat[14]) * tick_ms < $2)); do
-        sleep 0.01
-    done
-}
 
 # until_writing PID: until a checkpoint that is not complete lies in the run's folder.
 until_writing() {

@@ -66,7 +66,7 @@ simulated_device.h      cuda
 '
 
 # Headers of the C library and of Linux, which belong to everybody.
-system='^((sys|linux)/[a-z]+|assert|ctype|dirent|dlfcn|errno|fcntl|inttypes|limits|malloc|math|pthread|sched|setjmp|signal|'
+system='^((sys|linux)/[a-z]+|assert|ctype|dirent|dlfcn|errno|fcntl|inttypes|limits|malloc|math|pthread|sched|setjmp|signal|spawn|'
 system+='std(arg|atomic|bool|def|int|io|lib)|strings?|time|unistd)[.]h$'
 
 # Files longer than 500 lines, and why they are one file.

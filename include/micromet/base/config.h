@@ -101,6 +101,7 @@ struct config_train {
         double min_delta; /* smallest gain in validation AUC that counts */
     } early_stop;
     enum resume_mode resume;
+    bool requeue;             /* Slurm: requeue the job when SIGUSR1 has stopped it */
     int keep;                 /* latest checkpoints to keep, besides the best */
     int64_t checkpoint_steps; /* steps between additional checkpoints; 0 = only at epoch ends */
     char run[PATH_MAX_BYTES]; /* folder of all runs; this run's is run/name */

@@ -4,7 +4,7 @@
  *     <train.run>/<name>/config.yaml            resolved configuration
  *                       /metrics.jsonl          one object per line: every few steps, every epoch
  *                       /events.out.tfevents.*  the same for TensorBoard
- *                       /lock                   held while a training uses the folder
+ *                       /lock                   held while a training uses the folder; says which
  *                       /checkpoints/step-*.safetensors, best.safetensors */
 #ifndef MICROMET_RUN_TRAIN_H
 #define MICROMET_RUN_TRAIN_H

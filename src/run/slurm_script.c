@@ -1,0 +1,176 @@
+/* Two kinds of quoting: the shell's for the command, and Slurm's own for the #SBATCH lines, which
+ * no shell reads. Within Slurm's double quotes a backslash stands before a quote or a backslash
+ * (tried with Slurm 22.05). In the output's path % begins a pattern, and a backslash, however
+ * quoted, ends the use of patterns. */
+#include "micromet/run/slurm_script.h"
+
+#include <ctype.h>
+#include <string.h>
+
+#include "micromet/base/file.h"
+#include "micromet/base/output.h"
+#include "micromet/base/size.h"
+
+static const char letters_and_digits[] =
+    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+
+/* --- checks ----------------------------------------------------------------------------------- */
+
+static bool has_control_character(const char *text)
+{
+    for (; *text; text++)
+        if (iscntrl((unsigned char)*text)) return true;
+    return false;
+}
+
+/* "90", "90:00", "1:30:00", "2-12", "2-12:00" or "2-12:00:00". */
+static bool is_time(const char *text)
+{
+    const char *const forms[] = { "#", "#:#", "#:#:#", "#-#", "#-#:#", "#-#:#:#" };
+    char form[16] = "";
+    size_t length = 0;
+    while (*text && length + 1 < sizeof form) {
+        const size_t digits = strspn(text, "0123456789");
+        form[length++] = digits > 0 ? '#' : *text;
+        text += digits > 0 ? digits : 1;
+    }
+    form[length] = '\0';
+    for (size_t i = 0; !*text && i < COUNT_OF(forms); i++)
+        if (strcmp(form, forms[i]) == 0) return true;
+    return false;
+}
+
+static bool is_memory(const char *text)
+{
+    const size_t digits = strspn(text, "0123456789");
+    return digits > 0 && (!text[digits] || (strchr("KMGT", text[digits]) && !text[digits + 1]));
+}
+
+/* Of partitions, or an account. */
+static bool is_name(const char *text)
+{
+    if (!*text || !strchr(letters_and_digits, *text)) return false;
+    while (*text && (strchr(letters_and_digits, *text) || strchr("_.,@+-", *text))) text++;
+    return !*text;
+}
+
+bool slurm_script_check(const struct slurm_script *script, const struct config *config,
+                        struct error *err)
+{
+    const struct {
+        const char *option, *value, *form;
+        bool (*is_right)(const char *text);
+    } values[] = {
+        { "--time", script->time, "90 (minutes), 1:30:00 or 2-12:00:00 (days)", is_time },
+        { "--mem", script->memory, "16G or 16000M", is_memory },
+        { "--partition", script->partition, "gpu", is_name },
+        { "--account", script->account, "pathology", is_name },
+    };
+    char output[PATH_MAX_BYTES];
+    for (size_t i = 0; i < COUNT_OF(values); i++)
+        if (values[i].value && !values[i].is_right(values[i].value))
+            return error_set(err, EXIT_CODE_USAGE, "%s: expected the like of %s, got '%.100s'",
+                             values[i].option, values[i].form, values[i].value);
+    if (!path_join(output, config->train.run, config->name, err)) return false;
+    if (strchr(output, '\\') || has_control_character(output))
+        return error_set(err, EXIT_CODE_USAGE,
+                         "%s: Slurm writes no output to a path with a backslash or a line end; "
+                         "give another train.run=... or name=...",
+                         output);
+    if (has_control_character(script->folder))
+        return error_set(err, EXIT_CODE_USAGE,
+                         "%s: Slurm starts no job in a folder with a line end in its name",
+                         script->folder);
+    return folder_create(config->train.run, err) &&
+           path_join(output, config->train.run, "slurm.out", err) &&
+           output_check(output, "give another train.run=FOLDER", err);
+}
+
+/* --- writing ---------------------------------------------------------------------------------- */
+
+static void write_for_shell(FILE *stream, const char *word)
+{
+    size_t plain = 0;
+    while (word[plain] &&
+           (strchr(letters_and_digits, word[plain]) || strchr("_./=:,@%+-", word[plain])))
+        plain++;
+    if (plain > 0 && !word[plain]) {
+        fputs(word, stream);
+        return;
+    }
+    fputc('\'', stream);
+    for (; *word; word++)
+        if (*word == '\'')
+            fputs("'\\''", stream);
+        else
+            fputc(*word, stream);
+    fputc('\'', stream);
+}
+
+static void write_for_slurm(FILE *stream, const char *text, bool is_pattern)
+{
+    for (; *text; text++) {
+        if (*text == '"' || *text == '\\') fputc('\\', stream);
+        if (*text == '%' && is_pattern) fputc('%', stream);
+        fputc(*text, stream);
+    }
+}
+
+static void write_directive(FILE *stream, const char *option, const char *value)
+{
+    if (!value) return;
+    fprintf(stream, "#SBATCH --%s=\"", option);
+    write_for_slurm(stream, value, false);
+    fputs("\"\n", stream);
+}
+
+/* %j is the job's number, or that of a task of an array. */
+static void write_output(FILE *stream, const struct config *config)
+{
+    char path[PATH_MAX_BYTES] = "";
+    struct error ignored = { 0 }; /* slurm_script_check() has joined them, too */
+    path_join(path, config->train.run, config->name, &ignored);
+    fputs("#SBATCH --output=\"", stream);
+    write_for_slurm(stream, path, true);
+    fputs("-%j.out\"\n", stream);
+}
+
+/* The step gets the signal, the batch script does not: so the program is a step. And a step does
+ * not take the number of processors from its job. */
+static void write_command(FILE *stream, const struct slurm_script *script)
+{
+    fprintf(stream, "exec srun --cpus-per-task=%d ", script->cpus);
+    write_for_shell(stream, script->program);
+    fputs(" train", stream);
+    for (int i = 0; i < script->operand_count; i++) {
+        fputc(' ', stream);
+        write_for_shell(stream, script->operands[i]);
+    }
+    fputc('\n', stream);
+}
+
+void slurm_script_write(const struct slurm_script *script, const struct config *config,
+                        FILE *stream)
+{
+    fputs(
+        "#!/bin/sh\n"
+        "# Made by micromet slurm. 90 s before its time is up the training gets SIGUSR1, writes a\n"
+        "# checkpoint and requeues this job, which then goes on from there.\n",
+        stream);
+    write_directive(stream, "job-name", config->name);
+    write_directive(stream, "chdir", script->folder);
+    write_output(stream, config);
+    fputs("#SBATCH --open-mode=append\n"
+          "#SBATCH --requeue\n"
+          "#SBATCH --signal=USR1@90\n"
+          "#SBATCH --nodes=1\n"
+          "#SBATCH --ntasks=1\n",
+          stream);
+    fprintf(stream, "#SBATCH --cpus-per-task=%d\n", script->cpus);
+    if (script->gpus > 0) fprintf(stream, "#SBATCH --gres=gpu:%d\n", script->gpus);
+    write_directive(stream, "mem", script->memory);
+    write_directive(stream, "time", script->time);
+    write_directive(stream, "partition", script->partition);
+    write_directive(stream, "account", script->account);
+    write_command(stream, script);
+}
