@@ -76,6 +76,14 @@ static const struct {
 
 static const char to_gray[] = "save it as gray, one whole number a pixel (0 = no tumor)";
 
+/* In these, 0 is white by the standard. Elsewhere tifffile, for one, writes NumPy's true as 1 under
+ * a tag that makes it black. */
+static bool is_fax(uint16_t compression)
+{
+    return compression == COMPRESSION_CCITTRLE || compression == COMPRESSION_CCITTRLEW ||
+           compression == COMPRESSION_CCITTFAX3 || compression == COMPRESSION_CCITTFAX4;
+}
+
 static bool set_photometric(struct mask_pixels *pixels, TIFF *tiff, struct error *err)
 {
     uint16_t photometric = PHOTOMETRIC_MINISBLACK, compression;
@@ -90,14 +98,12 @@ static bool set_photometric(struct mask_pixels *pixels, TIFF *tiff, struct error
         if (lossy_compressions[i].compression == compression)
             pixels->lossy = lossy_compressions[i].name;
     pixels->inverted = photometric == PHOTOMETRIC_MINISWHITE;
-    if (pixels->inverted &&
-        pixels->bits == 1) /* tifffile's for NumPy's true is 1, which is black */
-        return error_set(
-            err, EXIT_CODE_FAILED,
-            "%s: one bit a pixel, of which 0 is white: programs that write this do not "
-            "agree which of the two is tumor; save it as gray of 8 bits (0 = no "
-            "tumor)",
-            pixels->path);
+    if (pixels->inverted && pixels->bits == 1 && !is_fax(compression))
+        return error_set(err, EXIT_CODE_FAILED,
+                         "%s: one bit a pixel, of which 0 is white: programs that write this do "
+                         "not agree which of the two is tumor; save it as gray of 8 bits (0 = no "
+                         "tumor)",
+                         pixels->path);
     if (photometric == PHOTOMETRIC_YCBCR) {
         if (compression != COMPRESSION_JPEG)
             return error_set(err, EXIT_CODE_FAILED, "%s: a mask in YCbCr without JPEG; %s",
