@@ -9,24 +9,9 @@
 #include <unistd.h>
 
 #include "micromet/base/log.h"
-#include "micromet/base/size.h"
+#include "micromet/base/stop.h"
 #include "micromet/base/thread.h"
 #include "training.h"
-
-static volatile sig_atomic_t stop_signal;
-
-static void on_signal(int number)
-{
-    stop_signal = number;
-}
-
-static void catch_signals(void)
-{
-    static const int signals[] = { SIGINT, SIGTERM, SIGUSR1 };
-    const struct sigaction action = { .sa_handler = on_signal };
-    stop_signal = 0;
-    for (size_t i = 0; i < COUNT_OF(signals); i++) sigaction(signals[i], &action, NULL);
-}
 
 /* A run of the rung, as this process sees it. */
 enum view { TO_BEGIN, BEGUN, ELSEWHERE, FINAL };
@@ -107,9 +92,9 @@ static bool reap(struct rung *rung, struct error *err)
 static void forward(struct rung *rung)
 {
     if (rung->forwarded) return;
-    log_info("%s: the trainings write their checkpoints", strsignal(stop_signal));
+    log_info("%s: the trainings write their checkpoints", strsignal(stop_signal()));
     for (int slot = 0; slot < rung->options->jobs; slot++)
-        if (rung->trainings[slot].pid) kill(rung->trainings[slot].pid, stop_signal);
+        if (rung->trainings[slot].pid) kill(rung->trainings[slot].pid, stop_signal());
     rung->forwarded = true;
 }
 
@@ -143,7 +128,7 @@ static bool work(struct rung *rung, struct error *err)
     static const struct timespec pause = { .tv_nsec = 20 * 1000 * 1000 };
     for (int looks = 1;; looks++) {
         if (!reap(rung, err)) return false;
-        if (stop_signal) {
+        if (stop_signal()) {
             forward(rung);
             if (count_views(rung, BEGUN) == 0) return true;
         } else if (!fill(rung, err)) {
@@ -209,7 +194,7 @@ static bool do_rung(struct rung *rung, int number, bool *go_on, struct error *er
         abandon(rung);
         return false;
     }
-    if (stop_signal || number + 1 == rungs) return true;
+    if (stop_signal() || number + 1 == rungs) return true;
     if (!is_complete(rung, number, &complete, err)) return false;
     if (complete && !sweep_rung_decide(rung->folder, number, err)) return false;
     *go_on = true;
@@ -247,7 +232,7 @@ static bool execute(struct rung *rung, struct error *err)
     bool go_on = true;
     if (rung->options->retry && !forget_failures(folder, rung, err)) return false;
     if (!packs_prepare(folder, err)) return false;
-    catch_signals();
+    stop_catch();
     for (int number = 0; go_on && number < sweep_rung_count(&folder->sweep); number++)
         if (!do_rung(rung, number, &go_on, err)) return false;
     return true;
@@ -270,6 +255,6 @@ bool sweep_execute(const struct sweep_folder *folder, const struct sweep_options
     free(rung.members);
     free(rung.views);
     free(rung.trainings);
-    *code = stop_signal ? EXIT_CODE_INTERRUPTED : EXIT_CODE_OK;
+    *code = stop_signal() ? EXIT_CODE_INTERRUPTED : EXIT_CODE_OK;
     return ok;
 }
