@@ -24,7 +24,7 @@ set(fast_tests
 )
 set(standard_tests
     "test_(backend|export|grid|initial_weights|lock|model|pack|predict|slide)_long" # the other parts: see `long_parts`
-    "test_(bench|evaluate_run|train_step)" # whole networks
+    "test_(bench|evaluate_run|shards|train_step)" # whole networks
     "test_(backend|training_ops|optimizer)_on_.+" # each op on each class of processor that this one can be
     "fuzz_hdf5" # libhdf5 takes long to refuse what is forged, in a process of its own
     "memory_plan" # four trainings

@@ -52,6 +52,10 @@ static struct op valid(enum op_kind kind)
         op.x = op.y = (struct tensor) { 0 };
         op.optimizer.count = 1;
         break;
+    case OP_SUM:
+        op.x = op.y = (struct tensor) { 0 };
+        op.sum = (struct op_sum) { .count = 1, .scale = 1 };
+        break;
     case OP_KIND_COUNT:
         break;
     }
@@ -149,6 +153,8 @@ static const struct change changes[] = {
     { OP_AUGMENT, INT, AT(y.pixel_stride), 8, "pixels must lie side by side" },
     /* optimizers */
     { OP_OPTIMIZER, INT64, AT(optimizer.count), 0, "there are no parameters" },
+    /* sums */
+    { OP_SUM, INT64, AT(sum.count), 0, "there is nothing to add" },
 };
 
 static void apply(struct op *op, const struct change *change)

@@ -122,6 +122,7 @@ static bool (*const planners[OP_KIND_COUNT])(struct plan *, struct error *) = {
     [OP_LOSS] = plan_pointwise,
     [OP_AUGMENT] = plan_augment,
     [OP_OPTIMIZER] = plan_optimizer,
+    [OP_SUM] = plan_pointwise,
 };
 
 /* What op_check() accepts but this backend does not support. */

@@ -61,16 +61,51 @@ static bool log_steps(struct trainer *t, float loss, double rate, struct error *
     return ok;
 }
 
-/* Enqueue a step after those in flight. */
-static bool submit_step(struct trainer *t, struct loader_batch *slot, struct error *err)
+/* Where a shard of the loader stands: its step in the epoch, which of this rank's shards it is, and
+ * its first row in the epoch's order. */
+struct place {
+    int64_t step, row;
+    int shard;
+};
+
+static struct place place_of(const struct trainer *t, const struct loader_batch *slot)
+{
+    const int local = model_local_shards(t->model), first = model_first_shard(t->model);
+    const int64_t pass = slot->first / t->rows;
+    struct place place = { .step = pass / local, .shard = (int)(pass % local) };
+    place.row = place.step * t->config->train.batch + (int64_t)(first + place.shard) * t->rows;
+    return place;
+}
+
+/* The windows of this rank's shards, those of one step behind those of the other. */
+static const struct sample *own_order(struct trainer *t)
+{
+    const int local = model_local_shards(t->model), first = model_first_shard(t->model);
+    const int64_t own = (int64_t)local * t->rows;
+    if (own == t->config->train.batch) return t->sampler.order;
+    for (int64_t step = 0; step < t->steps_per_epoch; step++)
+        memcpy(t->own_order + step * own,
+               t->sampler.order + step * t->config->train.batch + (int64_t)first * t->rows,
+               (size_t)own * sizeof *t->own_order);
+    return t->own_order;
+}
+
+/* Enqueue a pass after those in flight; *step_end is the step that it ends, 0 = none. */
+static bool submit_shard(struct trainer *t, struct loader_batch *slot, int64_t *step_end,
+                         struct error *err)
 {
     const struct config *config = t->config;
     const int towers = config->data.level_count;
-    struct model_batch batch = { .labels = slot->labels, .count = slot->count, .tag = slot };
+    const struct place place = place_of(t, slot);
+    struct model_batch batch = { .labels = slot->labels,
+                                 .count = slot->count,
+                                 .shard = place.shard,
+                                 .stop = stop_signal() != 0,
+                                 .tag = slot };
     for (int i = 0; i < slot->count; i++) {
         struct augment_draw draws[TOWERS_MAX];
         augment_draw(&config->augment, towers, config->seed, (uint32_t)t->state.epoch,
-                     (uint64_t)(slot->first + i), draws);
+                     (uint64_t)(place.row + i), draws);
         for (int k = 0; k < towers; k++) t->draws[k][i] = draws[k];
     }
     for (int k = 0; k < towers; k++) {
@@ -78,10 +113,12 @@ static bool submit_step(struct trainer *t, struct loader_batch *slot, struct err
         batch.draws[k] = t->draws[k];
     }
     const int64_t epoch_examples = t->steps_per_epoch * config->train.batch;
-    const int64_t examples = t->state.epoch * epoch_examples + slot->first;
+    const int64_t examples = t->state.epoch * epoch_examples + place.step * config->train.batch;
     const double rate = schedule_rate(&t->state.schedule, config, examples,
                                       epoch_examples * config->train.epochs);
-    const int64_t step = t->state.step + model_in_flight(t->model) + 1;
+    const int64_t done = t->state.examples / config->train.batch;
+    const int64_t step = t->state.step - done + place.step + 1;
+    *step_end = place.shard + 1 == model_local_shards(t->model) ? step : 0;
     return model_train_submit(t->model, &batch, rate, step, config->seed, err);
 }
 
@@ -91,32 +128,42 @@ static void add_timing(struct model_timing *sum, const struct model_timing *step
     sum->forward_s += step->forward_s;
     sum->backward_s += step->backward_s;
     sum->update_s += step->update_s;
+    sum->exchange_wait_s += step->exchange_wait_s;
+    sum->exchange_s += step->exchange_s;
 }
 
-/* Wait for the oldest step in flight; only then is it counted in the state. */
-static bool collect_step(struct trainer *t, struct loader *loader, struct error *err)
+/* Wait for the oldest pass in flight; only then is its step counted in the state. */
+static bool collect_pass(struct trainer *t, struct loader *loader, struct error *err)
 {
-    struct model_result step;
-    if (!model_train_collect(t->model, &step, NULL, err)) return false;
-    loader_recycle(loader, step.tag);
-    if (!isfinite(step.loss))
+    struct model_result pass;
+    if (!model_train_collect(t->model, &pass, NULL, err)) return false;
+    loader_recycle(loader, pass.tag);
+    add_timing(&t->timing, &pass.timing);
+    if (!pass.step_done) return true;
+    if (!isfinite(pass.loss))
         return error_set(err, EXIT_CODE_FAILED,
                          "the loss became %g at step %lld; the last checkpoint is intact: resume "
                          "with a smaller optimizer.learning_rate",
-                         step.loss, (long long)t->state.step + 1);
-    add_timing(&t->timing, &step.timing);
+                         pass.loss, (long long)t->state.step + 1);
+    t->stop_agreed |= pass.stop;
     t->state.step++;
-    t->state.examples += step.count;
-    t->state.loss_sum += step.loss;
-    return t->state.step % LOG_STEPS != 0 || log_steps(t, step.loss, step.learning_rate, err);
+    t->state.examples += t->config->train.batch;
+    t->state.loss_sum += pass.loss;
+    return t->state.step % LOG_STEPS != 0 || log_steps(t, pass.loss, pass.learning_rate, err);
 }
 
-/* Collect until at most `left` steps are in flight. */
-static bool collect_steps(struct trainer *t, struct loader *loader, int left, struct error *err)
+/* Collect until at most `left` passes are in flight. */
+static bool collect_passes(struct trainer *t, struct loader *loader, int left, struct error *err)
 {
     while (model_in_flight(t->model) > left)
-        if (!collect_step(t, loader, err)) return false;
+        if (!collect_pass(t, loader, err)) return false;
     return true;
+}
+
+/* One rank stops at once; several stop behind the step by which all know. */
+static bool is_stopping(const struct trainer *t)
+{
+    return t->session.backend->facts.ranks > 1 ? t->stop_agreed : stop_signal() != 0;
 }
 
 /* A window that cannot be read (damaged pack, lost file server) ends the run: first save the steps
@@ -125,7 +172,7 @@ static void keep_steps(struct trainer *t, struct loader *loader)
 {
     char path[PATH_MAX_BYTES];
     struct error err = { 0 };
-    if (!collect_steps(t, loader, 0, &err) || t->state.step == t->saved_step) return;
+    if (!collect_passes(t, loader, 0, &err) || t->state.step == t->saved_step) return;
     if (save(t, path, &err))
         log_info("the work up to step %lld is kept; once the cause below is mended, go on with "
                  "--resume (checkpoint %s)",
@@ -134,48 +181,61 @@ static void keep_steps(struct trainer *t, struct loader *loader)
         log_warning("%s", err.message);
 }
 
-/* Train the rest of the current epoch; *stopped is set if a signal ended it. */
+/* The next pass of the epoch; *more is false behind the last one. A checkpoint needs the state
+ * between two steps: *step_end is the step that the pass ends, 0 = none. */
+static bool train_pass(struct trainer *t, struct loader *loader, bool *more, int64_t *step_end,
+                       struct error *err)
+{
+    struct loader_batch *slot;
+    const double asked_s = clock_seconds();
+    backend_range_push(t->session.backend, "read");
+    const bool read = loader_next(loader, &slot, err);
+    backend_range_pop(t->session.backend);
+    t->wait_s += clock_seconds() - asked_s;
+    if (!read) keep_steps(t, loader);
+    *more = read && slot;
+    return read && (!slot || submit_shard(t, slot, step_end, err));
+}
+
+/* Train the rest of the current epoch; *stopped is set if a signal ended it. Between two steps all
+ * ranks come to the same decisions: they count the same steps, and were told of the same signals. */
 static bool train_epoch(struct trainer *t, bool *stopped, struct error *err)
 {
     const struct config *config = t->config;
     const struct loader_source source = loader_source_dataset(&t->train);
-    const int64_t examples = t->steps_per_epoch * config->train.batch;
-    struct loader *loader = NULL;
+    const int64_t own = (int64_t)model_local_shards(t->model) * t->rows;
     sampler_start_epoch(&t->sampler, (uint32_t)t->state.epoch);
-    const struct loader_options options = { .order = t->sampler.order,
-                                            .order_count = examples,
-                                            .first_sample = t->state.examples,
-                                            .batch = config->train.batch,
+    const struct loader_options options = { .order = own_order(t),
+                                            .order_count = t->steps_per_epoch * own,
+                                            .first_sample = t->state.examples /
+                                                            config->train.batch * own,
+                                            .batch = t->rows,
                                             .slots = t->slots,
                                             .slot_count = config->data.ring,
                                             .threads = t->session.reader_threads,
                                             .cache_bytes = READER_CACHE_BYTES };
+    const int64_t first = t->state.step - t->state.examples / config->train.batch;
+    const int64_t every = config->train.checkpoint_steps;
+    struct loader *loader = NULL;
     if (!loader_init(&loader, &source, &options, err)) return false;
     t->started_s = clock_seconds();
     t->logged_step = t->state.step;
-    bool ok = true;
-    while (ok && !stop_signal()) {
-        struct loader_batch *slot;
-        const double asked_s = clock_seconds();
-        backend_range_push(t->session.backend, "read");
-        ok = loader_next(loader, &slot, err);
-        backend_range_pop(t->session.backend);
-        t->wait_s += clock_seconds() - asked_s;
-        if (!ok) keep_steps(t, loader);
-        if (!ok || !slot) break;
-        ok = submit_step(t, slot, err);
-        const int64_t every = config->train.checkpoint_steps;
-        const bool due = every > 0 && (t->state.step + model_in_flight(t->model)) % every == 0;
-        const bool last = slot->first + slot->count == examples;
-        /* A checkpoint needs the state between two steps. Save one at the end of an epoch too, in
-         * case the validation fails. */
+    bool ok = true, more = !is_stopping(t);
+    while (ok && more) {
+        int64_t step_end = 0;
         char path[PATH_MAX_BYTES];
-        ok = ok && collect_steps(t, loader, due || last ? 0 : PASSES_MAX - 1, err);
-        if (ok && (due || last)) ok = save(t, path, err);
+        ok = train_pass(t, loader, &more, &step_end, err);
+        if (!ok || !more) break;
+        /* Save one at the end of an epoch too, in case the validation fails. */
+        const bool due = step_end > 0 && ((every > 0 && step_end % every == 0) ||
+                                          step_end == first + t->steps_per_epoch);
+        ok = collect_passes(t, loader, due ? 0 : PASSES_MAX - 1, err) &&
+             (!due || save(t, path, err));
+        more = step_end == 0 || !is_stopping(t);
     }
-    ok = ok && collect_steps(t, loader, 0, err);
+    ok = ok && collect_passes(t, loader, 0, err);
     loader_release(loader);
-    *stopped = stop_signal() != 0;
+    *stopped = is_stopping(t);
     return ok;
 }
 

@@ -88,6 +88,7 @@ static bool open_model(struct trainer *t, bool verbose, struct error *err)
               (!given || pretrained_apply(&pretrained, t->model, &head_taken, err));
     if (ok && given) initial_weights_log(&pretrained, spec.towers, head_taken, verbose);
     pretrained_release(&pretrained);
+    t->rows = spec.batch;
     if (ok)
         log_info("model: %lld values, %lld train; %s; average pools %s padding",
                  (long long)model_values(t->model), (long long)model_trainable_values(t->model),
@@ -101,12 +102,18 @@ static bool open_model(struct trainer *t, bool verbose, struct error *err)
 static bool allocate(struct trainer *t, struct error *err)
 {
     const struct config *config = t->config;
+    const int64_t own = t->steps_per_epoch * model_local_shards(t->model) * t->rows;
     for (int k = 0; k < config->data.level_count; k++) {
-        t->draws[k] = calloc((size_t)config->train.batch, sizeof *t->draws[k]);
+        t->draws[k] = calloc((size_t)t->rows, sizeof *t->draws[k]);
         if (!t->draws[k]) return error_set(err, EXIT_CODE_FAILED, "no memory for draws");
     }
+    if (t->session.backend->facts.ranks > 1)
+        t->own_order = calloc((size_t)own, sizeof *t->own_order);
+    if (t->session.backend->facts.ranks > 1 && !t->own_order)
+        return error_set(err, EXIT_CODE_FAILED, "no memory for the order of %lld windows",
+                         (long long)own);
     return batch_slots_init(t->session.backend, config->data.level_count, config->data.window,
-                            config->train.batch, config->data.ring, &t->slots, err);
+                            t->rows, config->data.ring, &t->slots, err);
 }
 
 void trainer_release(struct trainer *t)
@@ -116,6 +123,7 @@ void trainer_release(struct trainer *t)
         batch_slots_release(t->session.backend, t->slots, t->config->data.ring,
                             t->config->data.level_count);
     for (int k = 0; k < TOWERS_MAX; k++) free(t->draws[k]);
+    free(t->own_order);
     free(t->slides);
     run_folder_release(&t->folder);
     json_decref(t->changes);

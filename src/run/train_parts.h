@@ -30,7 +30,10 @@ struct trainer {
     int last_epoch;          /* train.epochs, or before it --until-epoch */
     json_t *changes;         /* what a resumed run changes: {key: [before, now]} */
     struct loader_batch *slots;
-    struct augment_draw *draws[TOWERS_MAX]; /* (batch) */
+    struct augment_draw *draws[TOWERS_MAX]; /* (rows) */
+    int rows;                               /* of a shard, the loader's batch */
+    /* What this rank reads in an epoch, shard by shard, if that is not all of sampler.order. */
+    struct sample *own_order;
     int64_t steps_per_epoch;
     int64_t saved_step; /* of the newest checkpoint */
     struct memory_plan memory;
@@ -39,6 +42,7 @@ struct trainer {
     struct model_timing timing;
     double wait_s, started_s;
     int64_t logged_step;
+    bool stop_agreed; /* some rank was asked to stop, and all know */
 };
 
 /* Do everything up to the first step, or in a dry run up to the memory plan. Whether this succeeds

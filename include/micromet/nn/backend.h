@@ -18,7 +18,11 @@ struct step_values {
     uint64_t seed;
     /* Counts from 1. Adam's bias correction depends on it, and dropout draws anew in each step. */
     int64_t step;
+    /* Of the batch's rows, that of this pass's first: 0 unless the batch is cut into shards. */
+    int64_t first_row;
     float learning_rate;
+    /* 1 to ask all ranks to stop behind this step, else 0. */
+    float stop;
 };
 
 /* The device memory that an op reads and writes when it runs; members that its kind and options do
@@ -76,6 +80,10 @@ struct backend_facts {
     int queues;
     /* The queue for copies from the host. It runs beside the others if it is not one of them. */
     int copy_queue;
+    /* The queue for sums over shards and ranks: 0, or one beside the others if there are ranks. */
+    int exchange_queue;
+    /* This process and how many train together; 0 of 1, or of 0. */
+    int rank, ranks;
     /* Host threads, shared by all queues. */
     int threads;
     /* Channels that windows are padded to, at least 3, to make the first convolution fast. */
