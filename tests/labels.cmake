@@ -16,6 +16,7 @@ set(fast_tests
     "test_(keras_hdf5|kernels|loader|manifest|mask|metrics|onnx|op|optimizer|output|pickle|plot|preflight|pretrained)"
     "test_(reference|safetensors|sampler|sandbox|slide|slide_levels|slurm|survey|sweep|synth|tensorboard|text|tissue)"
     "test_torch_zip"
+    "test_world(_ranks)?" # launchers; processes that work together, and die
     "test_(training_ops|weights|weights_memory)"
     "test_(backend|export|grid|initial_weights|model|pack|predict)" # the parts of them that are quick
     "test_simulated.*" # the simulated device itself
