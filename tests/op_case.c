@@ -103,7 +103,7 @@ struct backend *op_case_backend(int queues)
     struct backend *backend;
     char why_not[256];
     struct error err = { 0 };
-    cr_assert(backend_open(&compute, queues, &backend, why_not, &err), "%s", err.message);
+    cr_assert(backend_open(&compute, queues, NULL, &backend, why_not, &err), "%s", err.message);
     return backend;
 }
 

@@ -6,7 +6,7 @@
 #include "micromet/base/random.h"
 #include "micromet/data/augment.h"
 #include "micromet/nn/model.h"
-#include "nn/shard_tree.h"
+#include "micromet/nn/shard_tree.h"
 #include "op_case.h"
 #include "step_start.h"
 

@@ -4,6 +4,7 @@
 #define MICROMET_CPU_PLAN_H
 
 #include "micromet/nn/backend.h"
+#include "micromet/world/world.h"
 
 struct cpu_backend;
 struct queue;
@@ -30,6 +31,9 @@ bool plan_pool(struct plan *plan, struct error *err);
 bool plan_pointwise(struct plan *plan, struct error *err); /* ReLU backward, dropout, loss, sum */
 bool plan_augment(struct plan *plan, struct error *err);
 bool plan_optimizer(struct plan *plan, struct error *err);
+bool plan_all_reduce(struct plan *plan, struct error *err);
+
+struct world *cpu_backend_world(const struct cpu_backend *backend);
 
 /* 64-byte aligned memory; false with a message when there is none. */
 bool cpu_alloc(size_t bytes, void **memory, struct error *err);

@@ -212,15 +212,31 @@ static bool plan_add(const struct exchange *exchange, const struct bucket *bucke
     return exchange->backend->ops->plan(exchange->backend, &op, plan, err);
 }
 
+static bool plan_reduce(const struct exchange *exchange, struct bucket *bucket, float scale,
+                        struct error *err)
+{
+    const struct op op = { .kind = OP_ALL_REDUCE,
+                           .name = "ranks",
+                           .queue = exchange->queue,
+                           .all_reduce = { .count = bucket->count,
+                                           .term_stride = exchange->length[bucket->queue],
+                                           .shards = exchange->shards,
+                                           .scale = scale } };
+    return exchange->backend->ops->plan(exchange->backend, &op, &bucket->reduce, err);
+}
+
 bool exchange_finish(struct exchange *exchange, struct error *err)
 {
     if (!order_buckets(exchange, err)) return false;
+    const bool alone = exchange->local == exchange->shards;
     for (int b = 0; b < exchange->bucket_count; b++) {
         struct bucket *bucket = &exchange->buckets[b];
         const float scale = bucket->mean ? 1 / (float)exchange->shards : 1;
-        if (exchange->local == 1) continue;
-        if (!plan_add(exchange, bucket, 1, &bucket->add, err)) return false;
-        if (!plan_add(exchange, bucket, scale, &bucket->add_last, err)) return false;
+        if (exchange->local > 1 &&
+            (!plan_add(exchange, bucket, 1, &bucket->add, err) ||
+             !plan_add(exchange, bucket, alone ? scale : 1, &bucket->add_last, err)))
+            return false;
+        if (!alone && !plan_reduce(exchange, bucket, scale, err)) return false;
     }
     return true;
 }
@@ -293,13 +309,23 @@ bool exchange_keep(struct exchange *exchange, struct error *err)
     return exchange_end(exchange, err);
 }
 
+/* Add up the ranks' terms; of this one, the earlier ones are partial sums. */
+static bool reduce(const struct exchange *exchange, const struct bucket *bucket, struct error *err)
+{
+    if (!bucket->reduce) return true;
+    const bool several = exchange->stack.count > 1;
+    const struct op_buffers buffers = { .x = several ? partial_of(exchange, bucket, 0) : NULL,
+                                        .out = bucket->memory };
+    return exchange->backend->ops->run(bucket->reduce, &buffers, err);
+}
+
 bool exchange_run(struct exchange *exchange, const struct bucket *bucket, double when_s[2],
                   struct error *err)
 {
     struct backend *backend = exchange->backend;
     return follow(exchange, exchange->queue, bucket->queue, err) &&
            backend->ops->mark(backend, exchange->queue, &when_s[0], err) &&
-           merge(exchange, bucket, true, err) &&
+           merge(exchange, bucket, true, err) && reduce(exchange, bucket, err) &&
            backend->ops->mark(backend, exchange->queue, &when_s[1], err);
 }
 

@@ -8,7 +8,7 @@
 
 #include "parameters.h"
 #include "program.h"
-#include "shard_tree.h"
+#include "micromet/nn/shard_tree.h"
 
 enum { BUCKETS_MAX = 256 };
 

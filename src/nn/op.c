@@ -20,6 +20,7 @@ const char *op_kind_name(enum op_kind kind)
         [OP_AUGMENT] = "augment",
         [OP_OPTIMIZER] = "optimizer",
         [OP_SUM] = "sum",
+        [OP_ALL_REDUCE] = "sum over ranks",
     };
     return names[kind];
 }
@@ -248,6 +249,14 @@ static bool sum_check(const struct op *op, struct error *err)
     return op->sum.count > 0 || op_refuse(op, err, "there is nothing to add");
 }
 
+static bool all_reduce_check(const struct op *op, struct error *err)
+{
+    const struct op_all_reduce *r = &op->all_reduce;
+    if (r->count <= 0) return op_refuse(op, err, "there is nothing to add");
+    if (r->shards <= 0) return op_refuse(op, err, "there are no shards");
+    return r->term_stride >= r->count || op_refuse(op, err, "its terms overlap");
+}
+
 bool op_check(const struct op *op, struct error *err)
 {
     static bool (*const checks[OP_KIND_COUNT])(const struct op *, struct error *) = {
@@ -264,9 +273,10 @@ bool op_check(const struct op *op, struct error *err)
         [OP_AUGMENT] = augment_check,
         [OP_OPTIMIZER] = optimizer_check,
         [OP_SUM] = sum_check,
+        [OP_ALL_REDUCE] = all_reduce_check,
     };
     CHECK(op->kind >= 0 && op->kind < OP_KIND_COUNT);
-    const bool tensors = op->kind == OP_OPTIMIZER || op->kind == OP_SUM ||
+    const bool tensors = op->kind >= OP_OPTIMIZER ||
                          (tensor_check(op, &op->x, "x", err) && tensor_check(op, &op->y, "y", err));
     return tensors && checks[op->kind](op, err);
 }

@@ -1,5 +1,5 @@
 /* Walks down the tree of shards; see the header. */
-#include "shard_tree.h"
+#include "micromet/nn/shard_tree.h"
 
 #include "micromet/base/error.h"
 

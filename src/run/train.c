@@ -17,22 +17,50 @@
 
 enum { LOG_STEPS = 10 };
 
+/* All ranks hold what one of them writes. */
+static bool is_writer(const struct trainer *t)
+{
+    return world_rank(t->world) == 0;
+}
+
 static bool save(struct trainer *t, char path[PATH_MAX_BYTES], struct error *err)
 {
     run_folder_checkpoint_path(&t->folder, t->state.step, path);
+    t->saved_step = t->state.step;
+    if (!is_writer(t)) return true;
     backend_range_push(t->session.backend, "checkpoint");
     const bool written = checkpoint_write(path, t->model, t->config, &t->state, &t->input, err);
     backend_range_pop(t->session.backend);
     if (!written)
         return error_prefix(err, "no checkpoint at step %lld, earlier ones are intact (--resume)",
                             (long long)t->state.step);
-    t->saved_step = t->state.step;
     return run_folder_prune(&t->folder, t->config->train.keep, err);
+}
+
+/* Takes ownership of `line`. */
+static bool write_log(struct trainer *t, const char *group, json_t *line, struct error *err)
+{
+    if (is_writer(t)) return run_folder_log(&t->folder, group, t->state.step, line, err);
+    json_decref(line);
+    return true;
 }
 
 static double percent(double part, double whole)
 {
     return whole > 0 ? 100 * part / whole : 0;
+}
+
+/* " exchange 12% (40% hidden)": time that the update waited for other ranks, and how much of the
+ * exchange ran beside the backward pass. */
+static void print_exchange(const struct trainer *t, double spent_s, char text[64])
+{
+    const struct model_timing *m = &t->timing;
+    text[0] = '\0';
+    if (world_size(t->world) == 1) return;
+    const double hidden_s = m->exchange_s > m->exchange_wait_s ? m->exchange_s - m->exchange_wait_s
+                                                               : 0;
+    snprintf(text, 64, " exchange %.0f%% (%.0f%% hidden)", percent(m->exchange_wait_s, spent_s),
+             percent(hidden_s, m->exchange_s));
 }
 
 static bool log_steps(struct trainer *t, float loss, double rate, struct error *err)
@@ -41,19 +69,23 @@ static bool log_steps(struct trainer *t, float loss, double rate, struct error *
     const int64_t steps = t->state.step - t->logged_step;
     const struct model_timing *m = &t->timing;
     const double pairs_per_s = (double)(steps * t->config->train.batch) / spent_s;
+    char exchange[64];
+    print_exchange(t, spent_s, exchange);
     json_t *line = json_pack("{s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "epoch",
                              (json_int_t)t->state.epoch, "loss", (double)loss, "learning_rate",
                              rate, "windows_per_s", pairs_per_s, "wait_share", t->wait_s / spent_s,
                              "augment_share", m->augment_s / spent_s, "forward_share",
                              m->forward_s / spent_s, "backward_share", m->backward_s / spent_s,
                              "update_share", m->update_s / spent_s);
-    const bool ok = run_folder_log(&t->folder, "train", t->state.step, line, err);
+    if (exchange[0])
+        json_object_set_new(line, "exchange_wait_share", json_real(m->exchange_wait_s / spent_s));
+    const bool ok = write_log(t, "train", line, err);
     log_info("epoch %lld step %lld/%lld loss %.4f lr %.3g | %.1f windows/s | wait %.0f%% augment "
-             "%.0f%% forward %.0f%% backward %.0f%% update %.0f%%",
+             "%.0f%% forward %.0f%% backward %.0f%% update %.0f%%%s",
              (long long)t->state.epoch + 1, (long long)(t->state.examples / t->config->train.batch),
              (long long)t->steps_per_epoch, loss, rate, pairs_per_s, percent(t->wait_s, spent_s),
              percent(m->augment_s, spent_s), percent(m->forward_s, spent_s),
-             percent(m->backward_s, spent_s), percent(m->update_s, spent_s));
+             percent(m->backward_s, spent_s), percent(m->update_s, spent_s), exchange);
     t->timing = (struct model_timing) { 0 };
     t->wait_s = 0;
     t->started_s = now_s;
@@ -242,9 +274,13 @@ static bool train_epoch(struct trainer *t, bool *stopped, struct error *err)
 static bool validate(struct trainer *t, double *auc, double *loss, struct error *err)
 {
     struct predictions p;
+    const struct predict_options options = { .orientations = 1,
+                                             .threads = t->session.reader_threads,
+                                             .ring = t->config->data.ring,
+                                             .title = "validation",
+                                             .world = t->world };
     const bool ok = model_refresh(t->model, err) &&
-                    predict_dataset(t->model, &t->validation, 1, t->session.reader_threads,
-                                    t->config->data.ring, "validation", &p, err);
+                    predict_dataset(t->model, &t->validation, &options, &p, err);
     if (!ok) return false;
     const bool measured = metrics_auc(p.probabilities, p.labels, p.count, auc, err) &&
                           metrics_choose_threshold(p.probabilities, p.labels, p.count,
@@ -268,7 +304,7 @@ static bool finish_epoch(struct trainer *t, bool *enough, struct error *err)
     json_t *line = json_pack("{s:I, s:f, s:f, s:f, s:f}", "epoch", (json_int_t)t->state.epoch,
                              "train_loss", train_loss, "loss", loss, "auc", auc, "threshold",
                              t->state.threshold);
-    if (!run_folder_log(&t->folder, "validation", t->state.step, line, err)) return false;
+    if (!write_log(t, "validation", line, err)) return false;
     log_info("epoch %lld: train loss %.4f, validation loss %.4f, AUC %.4f%s, threshold %.3f",
              (long long)t->state.epoch, train_loss, loss, auc, better ? " (best)" : "",
              t->state.threshold);
@@ -278,19 +314,20 @@ static bool finish_epoch(struct trainer *t, bool *enough, struct error *err)
     if (*enough)
         log_info("stopping early: no rise of validation AUC by %g in %d epochs",
                  config->train.early_stop.min_delta, patience);
-    return !better || run_folder_mark_best(&t->folder, path, err);
+    return !better || !is_writer(t) || run_folder_mark_best(&t->folder, path, err);
 }
 
 static bool train_all(struct trainer *t, struct train_result *result, struct error *err)
 {
     bool enough = false;
-    if (!trainer_begin(t, err)) return false;
+    const bool begun = !is_writer(t) || trainer_begin(t, err);
+    if (!world_all_ok(t->world, begun, err)) return false;
     while (!enough && t->state.epoch < t->last_epoch) {
         bool stopped;
         if (!train_epoch(t, &stopped, err)) return false;
         if (stopped) {
             char path[PATH_MAX_BYTES];
-            if (!save(t, path, err)) return false;
+            if (!save(t, path, err) || !ranks_agree_on_stop(t->world, err)) return false;
             log_info("stopped by %s; go on with: micromet train … --resume (checkpoint %s)",
                      strsignal(stop_signal()), path);
             result->code = EXIT_CODE_INTERRUPTED;
@@ -329,34 +366,63 @@ static void requeue(const struct config *config)
         log_warning("%s; the job is not requeued: submit it again to go on", err.message);
 }
 
-bool train_run(const struct config *config, const struct train_options *options,
-               struct train_result *result, struct error *err)
+/* Open the run; all ranks succeed, or none does. */
+static bool open_run(struct trainer *t, const struct train_options *options, struct error *err)
 {
-    struct trainer trainer = { .resolved = *config };
-    trainer.config = &trainer.resolved;
-    *result = (struct train_result) { .code = EXIT_CODE_OK, .best_auc = NAN };
-    stop_catch();
-    const bool opened = trainer_open(&trainer, options, err) && stop_check(err);
+    const bool opened = trainer_open(t, options, err) && stop_check(err);
+    if (!world_all_ok(t->world, opened, err)) return false;
+    if (options->dry_run || t->finished) return true;
+    return world_agree(t->world, "precision", precision_name(t->session.precision), err) &&
+           world_agree(t->world, "data", t->slides, err) &&
+           ranks_agree_on_model(t->world, t->model, err);
+}
+
+static bool train(struct trainer *t, const struct train_options *options,
+                  struct train_result *result, struct error *err)
+{
+    struct error stop_error = { 0 };
+    const bool opened = open_run(t, options, err);
     bool ok = opened;
-    if (ok && !options->dry_run && !trainer.finished) ok = train_all(&trainer, result, err);
-    if (!ok && is_stopped(&trainer, opened, err)) {
+    if (ok && !options->dry_run && !t->finished) ok = train_all(t, result, err);
+    /* All ranks have this error if one has. */
+    if (!ok && err->code == EXIT_CODE_INTERRUPTED && !ranks_agree_on_stop(t->world, &stop_error))
+        return error_set(err, stop_error.code, "%s", stop_error.message);
+    if (!ok && is_stopped(t, opened, err)) {
         result->code = EXIT_CODE_INTERRUPTED;
         ok = true;
     }
     if (ok && !options->dry_run) {
-        result->best_auc = trainer.state.best_auc;
-        snprintf(result->run_folder, sizeof result->run_folder, "%s", trainer.folder.path);
-        ok = path_join(result->best_path, trainer.folder.checkpoints, "best.safetensors", err);
+        result->best_auc = t->state.best_auc;
+        snprintf(result->run_folder, sizeof result->run_folder, "%s", t->folder.path);
+        ok = path_join(result->best_path, t->folder.checkpoints, "best.safetensors", err);
     }
-    if (!ok) trainer_advise_batch(&trainer, err);
-    if (ok && trainer.memory.all > 0 && !options->dry_run)
-        memory_peak_print(&trainer.session, trainer.memory.all);
-    if (ok && result->code == EXIT_CODE_OK && trainer.bad_slides > 0) {
+    if (!ok) trainer_advise_batch(t, err);
+    if (ok && t->memory.all > 0 && !options->dry_run)
+        memory_peak_print(&t->session, t->memory.all);
+    if (ok && result->code == EXIT_CODE_OK && t->bad_slides > 0) {
         result->code = EXIT_CODE_PARTIAL;
-        log_warning("%s: %d of its slides could not be used (reasons above)", config->data.manifest,
-                    trainer.bad_slides);
+        log_warning("%s: %d of its slides could not be used (reasons above)",
+                    t->config->data.manifest, t->bad_slides);
     }
+    return ok;
+}
+
+bool train_run(const struct config *config, const struct train_options *options,
+               struct train_result *result, struct error *err)
+{
+    struct trainer trainer = { .resolved = *config };
+    struct world *world = NULL;
+    trainer.config = &trainer.resolved;
+    *result = (struct train_result) { .code = EXIT_CODE_OK, .best_auc = NAN };
+    stop_catch();
+    if (!world_open(&world, err)) return false;
+    trainer.world = world;
+    result->rank = world_rank(world);
+    if (result->rank > 0) log_silence();
+    const bool ok = train(&trainer, options, result, err);
+    if (!ok) world_fail(world, err); /* comes back if there are no others */
     trainer_release(&trainer);
-    if (ok && result->code == EXIT_CODE_INTERRUPTED) requeue(config);
+    world_close(world);
+    if (ok && result->code == EXIT_CODE_INTERRUPTED && result->rank == 0) requeue(config);
     return ok;
 }

@@ -10,6 +10,7 @@
 #include "micromet/data/loader.h"
 #include "micromet/data/survey.h"
 #include "micromet/run/predict.h"
+#include "micromet/run/preflight.h"
 #include "train_parts.h"
 
 /* An AUC needs both classes: fail now rather than after the first epoch. */
@@ -135,6 +136,25 @@ void trainer_release(struct trainer *t)
     session_release(&t->session);
 }
 
+/* How many shards a batch has, where the configuration leaves it to the number of ranks. */
+static bool resolve_shards(struct trainer *t, struct error *err)
+{
+    struct config_train *train = &t->resolved.train;
+    const int ranks = world_size(t->world);
+    const char *key = NULL;
+    if (train->shards == 0) train->shards = ranks;
+    if (train->shards % ranks != 0)
+        return error_set(err, EXIT_CODE_USAGE,
+                         "train.shards: %d ranks cannot share %d shards equally; start a number of "
+                         "processes that divides it",
+                         ranks, train->shards);
+    if (train->batch % train->shards != 0)
+        return error_set(err, EXIT_CODE_USAGE,
+                         "train.batch: %d windows cannot be cut into %d shards of equal size",
+                         train->batch, train->shards);
+    return preflight_training(&t->resolved, &key, err);
+}
+
 bool trainer_open(struct trainer *t, const struct train_options *options, struct error *err)
 {
     t->state = (struct training_state) { .best_auc = NAN, .patience_auc = NAN, .threshold = NAN };
@@ -142,11 +162,14 @@ bool trainer_open(struct trainer *t, const struct train_options *options, struct
     t->last_epoch = t->config->train.epochs;
     if (options->until_epoch > 0 && options->until_epoch < t->last_epoch)
         t->last_epoch = options->until_epoch;
-    if (t->config->train.requeue && !slurm_requeue_check(err)) return false;
+    const bool ready = !t->config->train.requeue || slurm_requeue_check(err);
+    if (!world_all_ok(t->world, ready, err) || !ranks_agree_on_config(t->world, t->config, err))
+        return false;
     if (!options->dry_run && !trainer_find_start(t, options, err)) return false;
     if (t->finished) return true;
+    if (!resolve_shards(t, err)) return false;
     if (!session_init(&t->session, &t->config->compute, t->config->data.level_count,
-                      t->config->data.reader_threads, err) ||
+                      t->config->data.reader_threads, t->world, err) ||
         !manifest_load(&t->manifest, t->config->data.manifest, err) || !plan_memory(t, err) ||
         !open_model(t, options->verbose, err) || !open_data(t, err) ||
         !memory_plan_complete(&t->memory, t->config, t->model,

@@ -8,6 +8,7 @@
 #include "micromet/run/memory_plan.h"
 #include "micromet/run/session.h"
 #include "micromet/run/train.h"
+#include "ranks.h"
 #include "run_folder.h"
 
 /* Limit of the caches of slides of all readers of training windows. Packs are not cached. */
@@ -16,6 +17,7 @@ enum { READER_CACHE_BYTES = 128 << 20 };
 struct trainer {
     const struct config *config;
     struct config resolved; /* what `config` points to, with "auto" resolved */
+    struct world *world; /* of this process and others like it, or of itself alone */
     struct session session;
     struct manifest manifest;
     struct dataset train, validation;

@@ -62,6 +62,7 @@ struct op_buffers {
     const struct step_values *values;
 };
 
+struct world; /* world/world.h */
 struct backend;
 struct plan;
 struct recording;
@@ -176,11 +177,11 @@ struct backend {
 };
 
 /* Open the backend that the configuration asks for, with up to `queues` queues (one per tower);
- * facts.queues is the actual number. auto chooses CUDA if it works, else the CPU, and `why_not`
+ * facts.queues is the actual number. Its process is a rank of `world`, NULL = of no other. auto chooses CUDA if it works, else the CPU, and `why_not`
  * then gives the reason where a GPU is there ("" elsewhere). compute.backend: cuda without a usable
  * GPU is an error. */
-bool backend_open(const struct config_compute *compute, int queues, struct backend **backend,
-                  char why_not[256], struct error *err);
+bool backend_open(const struct config_compute *compute, int queues, struct world *world,
+                  struct backend **backend, char why_not[256], struct error *err);
 void backend_close(struct backend *backend);
 /* Whether there is a CUDA backend, built with the program or named in the environment; an error
  * says how to get one. Whether it works is known only once it is opened. */
@@ -189,8 +190,9 @@ bool backend_cuda_built(struct error *err);
 void backend_range_push(struct backend *backend, const char *name);
 void backend_range_pop(struct backend *backend);
 
-/* Open the CPU backend (src/cpu/backend.c). The processors are divided among its queues. */
-bool cpu_backend_open(const struct config_compute *compute, int queues, struct backend **backend,
-                      struct error *err);
+/* Open the CPU backend (src/cpu/backend.c). The processors are divided among its queues, and among
+ * the ranks of a host before that. */
+bool cpu_backend_open(const struct config_compute *compute, int queues, struct world *world,
+                      struct backend **backend, struct error *err);
 
 #endif

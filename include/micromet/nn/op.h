@@ -78,6 +78,13 @@ enum op_kind {
     /* out = scale*(out + x), for `count` floats. */
     OP_SUM,
 
+    /* out = scale times the sum over all ranks of their terms, added up in the order of
+     * nn/shard_tree.h; `count` floats, the same on all ranks afterwards. Each rank has those terms
+     * that are left of its shards: the last is the old out, the earlier ones are x,
+     * `term_stride` floats apart, and are overwritten. All ranks run the same of these in the same
+     * order. */
+    OP_ALL_REDUCE,
+
     OP_KIND_COUNT
 };
 
@@ -118,6 +125,12 @@ struct op_sum {
     float scale;
 };
 
+struct op_all_reduce {
+    int64_t count, term_stride;
+    int shards; /* of the whole step */
+    float scale;
+};
+
 struct op_optimizer {
     struct config_optimizer rule;
     int64_t count;
@@ -129,7 +142,7 @@ struct op {
     const char *name;
     /* The queue of the backend that it runs on. */
     int queue;
-    /* Shapes, strides and types without data. Optimizers and sums have no tensors. */
+    /* Shapes, strides and types without data. Optimizers and sums have none. */
     struct tensor x, y;
     /* The kind's options. Kinds without a member here have none. */
     union {
@@ -143,6 +156,7 @@ struct op {
         struct op_loss loss;
         struct op_optimizer optimizer;
         struct op_sum sum;
+        struct op_all_reduce all_reduce;
     };
 };
 
