@@ -1,4 +1,4 @@
-/* What the environments of launchers say: a row for each, of variables as the launcher sets them. */
+/* What the environments of launchers say, a row for each, and what makes no sense in them. */
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -46,14 +46,7 @@ static const char *version(void)
     return text;
 }
 
-static bool broadcast(void *memory, size_t bytes, struct error *err)
-{
-    CHECK(bytes <= INT_MAX);
-    const int failure = MPI_Bcast(memory, (int)bytes, MPI_BYTE, 0, MPI_COMM_WORLD);
-    return !failure || fail("broadcast", failure, err);
-}
-
-/* --- exchange --------------------------------------------------------------------------------- */
+/* --- transfers -------------------------------------------------------------------------------- */
 
 struct transfers {
     MPI_Request *requests;
@@ -61,6 +54,44 @@ struct transfers {
     int *counts; /* of floats; -1 = they are sent */
     int count;
 };
+
+static void release(struct transfers *transfers)
+{
+    free(transfers->requests);
+    free(transfers->statuses);
+    free(transfers->counts);
+}
+
+static bool reserve(struct transfers *transfers, size_t count, struct error *err)
+{
+    transfers->requests = calloc(count, sizeof *transfers->requests);
+    transfers->statuses = calloc(count, sizeof *transfers->statuses);
+    transfers->counts = calloc(count, sizeof *transfers->counts);
+    if (count <= INT_MAX && transfers->requests && transfers->statuses && transfers->counts)
+        return true;
+    release(transfers);
+    *transfers = (struct transfers) { 0 };
+    return error_set(err, EXIT_CODE_FAILED, "out of memory");
+}
+
+/* MPI's own waiting would take a processor from those who compute. */
+static bool wait_for_all(struct transfers *transfers, struct error *err)
+{
+    static const double busy_s = 1e-4;
+    const double start_s = clock_seconds();
+    for (int done = 0;;) {
+        const int failure = MPI_Testall(transfers->count, transfers->requests, &done,
+                                        transfers->statuses);
+        if (failure) return fail("exchange", failure, err);
+        if (done) return true;
+        if (clock_seconds() - start_s < busy_s)
+            sched_yield();
+        else
+            nanosleep(&(struct timespec) { .tv_nsec = 20000 }, NULL);
+    }
+}
+
+/* --- exchange --------------------------------------------------------------------------------- */
 
 /* MPI counts in int. */
 static size_t pieces_of(const struct world_part *parts, int count)
@@ -88,23 +119,6 @@ static bool begin(struct transfers *transfers, const struct world_part *part, bo
     return true;
 }
 
-/* MPI's own waiting would take a processor from those who compute. */
-static bool wait_for_all(struct transfers *transfers, struct error *err)
-{
-    static const double busy_s = 1e-4;
-    const double start_s = clock_seconds();
-    for (int done = 0;;) {
-        const int failure = MPI_Testall(transfers->count, transfers->requests, &done,
-                                        transfers->statuses);
-        if (failure) return fail("exchange", failure, err);
-        if (done) return true;
-        if (clock_seconds() - start_s < busy_s)
-            sched_yield();
-        else
-            nanosleep(&(struct timespec) { .tv_nsec = 20000 }, NULL);
-    }
-}
-
 static bool check_counts(const struct transfers *transfers, struct error *err)
 {
     for (int i = 0; i < transfers->count; i++) {
@@ -123,21 +137,36 @@ static bool exchange(const struct world_part *sends, int send_count,
                      const struct world_part *receives, int receive_count, struct error *err)
 {
     const size_t pieces = pieces_of(sends, send_count) + pieces_of(receives, receive_count);
-    struct transfers transfers = {
-        .requests = calloc(pieces, sizeof *transfers.requests),
-        .statuses = calloc(pieces, sizeof *transfers.statuses),
-        .counts = calloc(pieces, sizeof *transfers.counts),
-    };
-    bool ok = transfers.requests && transfers.statuses && transfers.counts;
-    if (!ok) error_set(err, EXIT_CODE_FAILED, "out of memory");
+    struct transfers transfers = { 0 };
+    bool ok = reserve(&transfers, pieces, err);
     for (int i = 0; ok && i < receive_count; i++) ok = begin(&transfers, &receives[i], false, err);
     for (int i = 0; ok && i < send_count; i++) ok = begin(&transfers, &sends[i], true, err);
     ok = ok && wait_for_all(&transfers, err) && check_counts(&transfers, err);
-    free(transfers.requests);
-    free(transfers.statuses);
-    free(transfers.counts);
+    release(&transfers);
     return ok;
 }
+
+/* Behind it, all have received: MPI works only within calls, and what would be left to do then,
+ * such as to connect with a rank, would be left for long. */
+static bool broadcast(void *memory, size_t bytes, struct error *err)
+{
+    int rank, size, failure = MPI_SUCCESS;
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    MPI_Comm_size(MPI_COMM_WORLD, &size);
+    struct transfers transfers = { 0 };
+    if (!reserve(&transfers, (size_t)size, err)) return false;
+    if (rank > 0)
+        failure = MPI_Irecv(memory, (int)bytes, MPI_BYTE, 0, 0, MPI_COMM_WORLD,
+                            &transfers.requests[transfers.count++]);
+    for (int other = 1; rank == 0 && other < size && !failure; other++)
+        failure = MPI_Issend(memory, (int)bytes, MPI_BYTE, other, 0, MPI_COMM_WORLD,
+                             &transfers.requests[transfers.count++]);
+    const bool ok = failure ? fail("broadcast", failure, err) : wait_for_all(&transfers, err);
+    release(&transfers);
+    return ok;
+}
+
+/* --- all of it -------------------------------------------------------------------------------- */
 
 static void finalize(void)
 {
