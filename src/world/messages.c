@@ -8,7 +8,13 @@
 
 #include "state.h"
 
-enum call { CALL_GATHER = 1, CALL_BROADCAST, CALL_AGREE, CALL_ALL_OK };
+enum call { CALL_GATHER = 1, CALL_BROADCAST, CALL_AGREE, CALL_ALL_OK, CALL_CLOSE };
+
+static const char *const call_names[] = {
+    [CALL_GATHER] = "world_gather", [CALL_BROADCAST] = "world_broadcast",
+    [CALL_AGREE] = "world_agree",   [CALL_ALL_OK] = "world_all_ok",
+    [CALL_CLOSE] = "world_close",
+};
 
 enum { TEXT_BYTES_MAX = 1 << 26 }; /* that ranks may compare */
 
@@ -36,19 +42,28 @@ static bool send_to(struct world *world, int rank, enum call call, const void *m
            fail_lost(world, rank, err);
 }
 
+static bool fail_mismatch(const struct world *world, int rank, const struct head *theirs,
+                          const struct head *ours, struct error *err)
+{
+    const bool known = theirs->call > 0 && theirs->call < sizeof call_names / sizeof *call_names;
+    return error_set(err, EXIT_CODE_FAILED,
+                     "the ranks do not do the same: rank %d on %s is at %s (message %u, %llu "
+                     "bytes), rank %d at %s (message %u, %llu bytes)",
+                     rank, world->star.seats[rank].host,
+                     known ? call_names[theirs->call] : "something else", theirs->sequence,
+                     (unsigned long long)theirs->bytes, world->star.rank, call_names[ours->call],
+                     ours->sequence, (unsigned long long)ours->bytes);
+}
+
 static bool receive_from(struct world *world, int rank, enum call call, void *memory, size_t bytes,
                          struct error *err)
 {
     const int socket = world->star.messages[rank];
+    const struct head expected = { call, world->sequence, bytes };
     struct head head;
     if (!link_receive(socket, &head, sizeof head, INFINITY)) return fail_lost(world, rank, err);
-    if (head.call != call || head.sequence != world->sequence || head.bytes != bytes)
-        return error_set(
-            err, EXIT_CODE_FAILED,
-            "the ranks do not work on the same: message %u of rank %d on %s is of kind "
-            "%u and %llu bytes, not message %u of kind %u and %zu bytes",
-            head.sequence, rank, world->star.seats[rank].host, head.call,
-            (unsigned long long)head.bytes, world->sequence, call, bytes);
+    if (memcmp(&head, &expected, sizeof head) != 0)
+        return fail_mismatch(world, rank, &head, &expected, err);
     return link_receive(socket, memory, bytes, INFINITY) || fail_lost(world, rank, err);
 }
 
@@ -95,6 +110,16 @@ bool world_gather(struct world *world, const void *mine, size_t bytes, void *all
 bool world_broadcast(struct world *world, void *memory, size_t bytes, struct error *err)
 {
     return world_size(world) == 1 || note(world, spread(world, CALL_BROADCAST, memory, bytes, err));
+}
+
+bool messages_close(struct world *world, struct error *err)
+{
+    char nothing = 0, *all = calloc((size_t)world->star.size, 1);
+    if (!all) return error_set(err, EXIT_CODE_FAILED, "out of memory");
+    const bool ok = collect(world, CALL_CLOSE, &nothing, sizeof nothing, all, err) &&
+                    spread(world, CALL_CLOSE, &nothing, sizeof nothing, err);
+    free(all);
+    return ok;
 }
 
 /* --- errors that all ranks have --------------------------------------------------------------- */

@@ -10,7 +10,7 @@ struct mpi_ops {
     const char *micromet_version; /* program and library are built from the same sources */
     bool (*init)(int *rank, int *size, struct error *err);
     const char *(*version)(void); /* "Open MPI 4.1.4" */
-    /* All ranks: what rank 0 has. */
+    /* All ranks: what rank 0 has. Few bytes. */
     bool (*broadcast)(void *memory, size_t bytes, struct error *err);
     /* See world_exchange(). */
     bool (*exchange)(const struct world_part *sends, int send_count,

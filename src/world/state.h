@@ -24,4 +24,7 @@ struct world {
     char description[256];
 };
 
+/* All ranks: that all of them are done, rather than one that leaves the others waiting. */
+bool messages_close(struct world *world, struct error *err);
+
 #endif

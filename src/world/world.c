@@ -184,9 +184,12 @@ bool world_open(struct world **world, struct error *err)
 
 void world_close(struct world *world)
 {
+    struct error err = { 0 };
     if (!world) return;
-    /* It waits for the others, whom the watch must watch over meanwhile. */
-    if (world->mpi && !world->failed) world->mpi->finalize();
+    if (world->watch && !world->failed) { /* which watches over the others meanwhile */
+        if (!messages_close(world, &err)) world_fail(world, &err);
+        if (world->mpi) world->mpi->finalize();
+    }
     watch_stop(world->watch);
     mesh_close(world->mesh);
     star_close(&world->star);
