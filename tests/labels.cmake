@@ -47,7 +47,7 @@ set(standard_tests
     "test_(backend|training_ops|optimizer|model|train_step|predict)_simulated" # each op in two orders of the device's work
     "predict_orders_1" # a slot that is used too early is found in most orders
     "program_simulated" # train, evaluate and heatmap on the simulated device
-    "reference" "exactness_(same_seed|sigterm|validation|until_epoch)" "sweep_3_kills" # must end in the same bits
+    "reference" "exactness_(same_seed|sigterm|validation|until_epoch|ranks_torchrun)" "sweep_3_kills" # must end in the same bits
     "mutation_(barrier_removed|beta_dropped|descriptor_leaked|wait_removed)" # defects that the device finds, one of a kind
     "plan_h100_tf32" # a plan for each convolution; its kernels come with cuDNN
 )
@@ -60,7 +60,7 @@ set(nightly_tests
     "gpu_check" # tools/gpu-check as a whole
     "case_stale_lock" # it waits for a sign of life
     "slurm" # real jobs on virtual nodes, whose time runs out
-    "sweep_20_kills" "exactness_(kills|reader_threads|packs_or_slides)" # the same bits by other ways
+    "sweep_20_kills" "exactness_(kills|reader_threads|packs_or_slides|ranks_mpirun)" # the same bits by other ways
     # The other defects.
     "mutation_(barrier_diverges|bounds_unchecked|device_read_on_host|double_free|fence_on_wrong_queue|grid_off_by_one)"
     "mutation_(handle_leaked|kernel_on_default_stream|last_vector_whole|not_ready_is_kept|pinned_slot_reused)"

@@ -156,6 +156,6 @@ bool plan_all_reduce(struct plan *plan, struct error *err)
         release(a);
         return error_set(err, EXIT_CODE_FAILED, "out of memory for a sum over ranks");
     }
-    return queue_scratch_reserve(plan,
-                                 (size_t)(a->foreign * a->of[a->rank].count) * sizeof(float), err);
+    return queue_scratch_reserve(plan, (size_t)(a->foreign * a->of[a->rank].count) * sizeof(float),
+                                 err);
 }

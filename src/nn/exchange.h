@@ -6,9 +6,9 @@
 #ifndef MICROMET_NN_EXCHANGE_H
 #define MICROMET_NN_EXCHANGE_H
 
+#include "micromet/nn/shard_tree.h"
 #include "parameters.h"
 #include "program.h"
-#include "micromet/nn/shard_tree.h"
 
 enum { BUCKETS_MAX = 256 };
 

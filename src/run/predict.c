@@ -204,7 +204,7 @@ static bool gather(struct world *world, struct predictions *p, struct error *err
     struct entry {
         float probability;
         uint8_t label;
-    } *mine, *all;
+    } * mine, *all;
     const int ranks = world_size(world);
     const struct share own = share_of(p->count, world_rank(world), ranks);
     const size_t most = (size_t)(p->count / ranks + 1);
@@ -215,8 +215,7 @@ static bool gather(struct world *world, struct predictions *p, struct error *err
                                          (long long)p->count);
     for (int64_t i = own.first; i < own.last && ok; i++)
         mine[i - own.first] = (struct entry) { p->probabilities[i], p->labels[i] };
-    ok = world_all_ok(world, ok, err) &&
-         world_gather(world, mine, most * sizeof *mine, all, err);
+    ok = world_all_ok(world, ok, err) && world_gather(world, mine, most * sizeof *mine, all, err);
     for (int r = 0; r < ranks && ok; r++) {
         const struct share share = share_of(p->count, r, ranks);
         for (int64_t i = share.first; i < share.last; i++) {

@@ -397,8 +397,7 @@ static bool train(struct trainer *t, const struct train_options *options,
         ok = path_join(result->best_path, t->folder.checkpoints, "best.safetensors", err);
     }
     if (!ok) trainer_advise_batch(t, err);
-    if (ok && t->memory.all > 0 && !options->dry_run)
-        memory_peak_print(&t->session, t->memory.all);
+    if (ok && t->memory.all > 0 && !options->dry_run) memory_peak_print(&t->session, t->memory.all);
     if (ok && result->code == EXIT_CODE_OK && t->bad_slides > 0) {
         result->code = EXIT_CODE_PARTIAL;
         log_warning("%s: %d of its slides could not be used (reasons above)",

@@ -17,7 +17,7 @@ enum { READER_CACHE_BYTES = 128 << 20 };
 struct trainer {
     const struct config *config;
     struct config resolved; /* what `config` points to, with "auto" resolved */
-    struct world *world; /* of this process and others like it, or of itself alone */
+    struct world *world;    /* of this process and others like it, or of itself alone */
     struct session session;
     struct manifest manifest;
     struct dataset train, validation;

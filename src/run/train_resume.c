@@ -126,8 +126,7 @@ bool trainer_find_start(struct trainer *t, const struct train_options *options, 
     char path[PATH_MAX_BYTES] = "";
     const bool found = first ? find_checkpoint(t, options, path, err)
                              : run_folder_name(&t->folder, t->config, err);
-    if (!world_all_ok(t->world, found, err) ||
-        !world_broadcast(t->world, path, sizeof path, err))
+    if (!world_all_ok(t->world, found, err) || !world_broadcast(t->world, path, sizeof path, err))
         return false;
     t->resumed = path[0] != '\0';
     if (!t->resumed) return true;

@@ -52,9 +52,9 @@ struct predictions {
     double loss; /* mean binary cross entropy */
 };
 struct predict_options {
-    int orientations; /* 1, 4 or 8 */
-    int threads;      /* readers */
-    int ring;         /* loader slots, at least PASSES_MAX */
+    int orientations;  /* 1, 4 or 8 */
+    int threads;       /* readers */
+    int ring;          /* loader slots, at least PASSES_MAX */
     const char *title; /* of the progress; NULL = none */
     /* The ranks that share the windows; all of them call this, and get all predictions. NULL = only
      * this process. */
