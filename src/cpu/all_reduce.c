@@ -1,11 +1,11 @@
-/* Sums over ranks. Each rank owns a part of the floats: it receives the others' terms for it, adds up
- * all in the order of nn/shard_tree.h, and sends the result to everyone. So a rank sends and
- * receives about twice what is added up, whatever the number of ranks, and all have the same bits. */
+/* Sums over ranks. Each rank owns a part of the floats: it receives the others' terms for it, adds
+ * up all in the order of nn/shard_tree.h, and sends the result to everyone. So a rank sends and
+ * receives about twice what is added up, whatever the number of ranks, and all have the same
+ * bits. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "micromet/base/size.h"
-#include "micromet/nn/shard_tree.h"
 #include "plan.h"
 
 enum { BLOCK = 4096 }; /* floats that stay in the first cache while all terms are added */
@@ -50,7 +50,7 @@ static float *own_term(const struct plan *plan, const struct op_buffers *b, int 
     return term + a->of[part].first;
 }
 
-/* Every rank's terms of this part come here, and this rank's of the other parts go to their owners. */
+/* Every rank's terms of this part come here; this rank's of the other parts go to their owners. */
 static bool collect_terms(struct plan *plan, const struct op_buffers *b, struct error *err)
 {
     const struct all_reduce *a = plan->detail;
@@ -69,8 +69,7 @@ static bool collect_terms(struct plan *plan, const struct op_buffers *b, struct 
                 a->receives[receives++] = (struct world_part) { r, a->terms[term], (size_t)count };
         }
     }
-    return world_exchange(cpu_backend_world(plan->backend), a->sends, sends, a->receives, receives,
-                          err);
+    return world_exchange(plan->world, a->sends, sends, a->receives, receives, err);
 }
 
 static void add(float *to, const float *from, int64_t count)
@@ -110,8 +109,7 @@ static bool spread(struct plan *plan, float *out, struct error *err)
         a->receives[count] = (struct world_part) { r, out + other->first, (size_t)other->count };
         count++;
     }
-    return world_exchange(cpu_backend_world(plan->backend), a->sends, count, a->receives, count,
-                          err);
+    return world_exchange(plan->world, a->sends, count, a->receives, count, err);
 }
 
 static bool execute(struct plan *plan, const struct op_buffers *b, struct error *err)
@@ -129,7 +127,7 @@ static bool execute(struct plan *plan, const struct op_buffers *b, struct error 
 
 bool plan_all_reduce(struct plan *plan, struct error *err)
 {
-    const struct world *world = cpu_backend_world(plan->backend);
+    const struct world *world = plan->world;
     const struct op_all_reduce *op = &plan->op.all_reduce;
     const int ranks = world_size(world), each = op->shards / ranks;
     if (op->shards % ranks != 0)

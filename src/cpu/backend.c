@@ -150,6 +150,7 @@ static bool backend_plan(struct backend *backend, const struct op *op, struct pl
     plan->backend = self(backend);
     plan->queue = &self(backend)->queues[op->queue];
     plan->isa = self(backend)->isa;
+    plan->world = self(backend)->world;
     plan->op = *op;
     omp_set_num_threads(self(backend)->queues[op->queue].threads); /* oneDNN plans for this many */
     if (!planners[op->kind](plan, err)) {
@@ -301,9 +302,4 @@ bool cpu_backend_open(const struct config_compute *compute, int queues, struct w
 fail:
     backend_close_cpu(&backend->base);
     return false;
-}
-
-struct world *cpu_backend_world(const struct cpu_backend *backend)
-{
-    return backend->world;
 }

@@ -14,6 +14,7 @@ struct plan {
     struct cpu_backend *backend;
     struct queue *queue;   /* where it runs */
     const struct isa *isa; /* isa.h: the inner loops */
+    struct world *world;   /* of this rank; NULL = alone */
     struct op op;
     /* Runs on the queue's thread, whose OpenMP team has the queue's threads. */
     bool (*execute)(struct plan *plan, const struct op_buffers *buffers, struct error *err);
@@ -32,8 +33,6 @@ bool plan_pointwise(struct plan *plan, struct error *err); /* ReLU backward, dro
 bool plan_augment(struct plan *plan, struct error *err);
 bool plan_optimizer(struct plan *plan, struct error *err);
 bool plan_all_reduce(struct plan *plan, struct error *err);
-
-struct world *cpu_backend_world(const struct cpu_backend *backend);
 
 /* 64-byte aligned memory; false with a message when there is none. */
 bool cpu_alloc(size_t bytes, void **memory, struct error *err);

@@ -108,7 +108,7 @@ static bool add_bucket(struct exchange *exchange, struct bucket bucket, struct e
     return true;
 }
 
-/* Behind which instruction an array of gradients is complete; 0 if the program does not write it. */
+/* Behind which instruction an array of gradients is complete; 0 if the program never writes it. */
 static int complete_behind(const struct program *program, const float *gradient)
 {
     for (int n = program->count - 1; n >= 0; n--) {

@@ -1,8 +1,9 @@
 /* Adding up what the shards of a step leave: gradients, loss and moving statistics.
  *
- * It is done in buckets, slices of a region that are complete at some point of the backward pass, so
- * that the exchange with other ranks runs beside the rest of it. Gradients lie in a region in the order
- * of the layers, and are complete from its end on. All ranks exchange the same buckets in the same order. */
+ * It is done in buckets, slices of a region that are complete at some point of the backward pass,
+ * so that the exchange with other ranks runs beside the rest of it. Gradients lie in a region in
+ * the order of the layers, and are complete from its end on. All ranks exchange the same buckets in
+ * the same order. */
 #ifndef MICROMET_NN_EXCHANGE_H
 #define MICROMET_NN_EXCHANGE_H
 
@@ -48,8 +49,8 @@ struct exchange {
 /* After the parameters' allocation. */
 bool exchange_init(struct exchange *exchange, struct parameters *parameters,
                    const struct model_spec *spec, struct error *err);
-/* Cut the gradients that the program's backward pass writes into buckets of the branch. Branches are added in the
- * order of their backward passes, BRANCH_STATISTICS without a program. */
+/* Cut the gradients that the program's backward pass writes into buckets of the branch, a tower's
+ * number or one of the above; BRANCH_STATISTICS has no program. */
 bool exchange_add(struct exchange *exchange, int branch, const struct program *program,
                   struct error *err);
 /* Interleave the towers' buckets, and plan all of them. */
@@ -59,11 +60,11 @@ size_t exchange_bytes(const struct exchange *exchange);
 
 /* Before a pass: have the shard start from the step's statistics. */
 bool exchange_begin(struct exchange *exchange, int shard, struct error *err);
-/* After the pass of a shard that is not the step's last on this rank, which queue 0 has joined: keep
- * its sums. All queues wait for that. */
+/* After the pass of a shard that is not the step's last on this rank, which queue 0 has joined:
+ * keep its sums. All queues wait for that. */
 bool exchange_keep(struct exchange *exchange, struct error *err);
-/* In the pass of the last one: once the region's queue gets here, add up the bucket over shards and ranks, on exchange->queue.
- * when_s: its start and end. */
+/* In the pass of the last one: once the region's queue gets here, add up the bucket over shards and
+ * ranks, on exchange->queue. when_s: its start and end. */
 bool exchange_run(struct exchange *exchange, const struct bucket *bucket, double when_s[2],
                   struct error *err);
 /* Have all queues wait for the sums. */

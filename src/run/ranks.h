@@ -1,5 +1,5 @@
-/* What the ranks that train one model must have in common. All ranks call each of these, in the same
- * order; in a world of one they do nothing. */
+/* What the ranks that train one model must have in common. All ranks call each of these, in the
+ * same order; in a world of one they do nothing. */
 #ifndef MICROMET_RUN_RANKS_H
 #define MICROMET_RUN_RANKS_H
 

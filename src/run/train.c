@@ -230,7 +230,7 @@ static bool train_pass(struct trainer *t, struct loader *loader, bool *more, int
 }
 
 /* Train the rest of the current epoch; *stopped is set if a signal ended it. Between two steps all
- * ranks come to the same decisions: they count the same steps, and were told of the same signals. */
+ * ranks come to the same decisions: they count the same steps, and know of the same signals. */
 static bool train_epoch(struct trainer *t, bool *stopped, struct error *err)
 {
     const struct config *config = t->config;

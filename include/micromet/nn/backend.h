@@ -10,6 +10,7 @@
 #include "micromet/base/error.h"
 #include "micromet/data/augment_draw.h"
 #include "micromet/nn/op.h"
+#include "micromet/nn/shard_tree.h"
 #include "micromet/nn/tensor.h"
 
 /* Values that change from step to step. They are in device memory, so that a recorded step can be
@@ -177,9 +178,9 @@ struct backend {
 };
 
 /* Open the backend that the configuration asks for, with up to `queues` queues (one per tower);
- * facts.queues is the actual number. Its process is a rank of `world`, NULL = of no other. auto chooses CUDA if it works, else the CPU, and `why_not`
- * then gives the reason where a GPU is there ("" elsewhere). compute.backend: cuda without a usable
- * GPU is an error. */
+ * facts.queues is the actual number. This process is a rank of `world`; NULL = it is alone. auto
+ * chooses CUDA if it works, else the CPU, and `why_not` then gives the reason where a GPU is there
+ * ("" elsewhere). compute.backend: cuda without a usable GPU is an error. */
 bool backend_open(const struct config_compute *compute, int queues, struct world *world,
                   struct backend **backend, char why_not[256], struct error *err);
 void backend_close(struct backend *backend);

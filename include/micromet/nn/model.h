@@ -6,9 +6,10 @@
  * if requested, and an inference program in which every batch norm is folded into its convolution.
  * The batch size is fixed; smaller batches leave rows unused.
  *
- * A step of the training may be cut into shards: passes over `batch` rows each, with batch statistics
- * of their own, whose gradients are added up in a fixed order (nn/shard_tree.h). The ranks of a world
- * take consecutive shards, as many each; the sum has the same bits however many ranks there are. */
+ * A step of the training may be cut into shards: passes over `batch` rows each, with batch
+ * statistics of their own, whose gradients are added up in a fixed order (nn/shard_tree.h). The
+ * ranks of a world take consecutive shards, as many each; the sum has the same bits however many
+ * ranks there are. */
 #ifndef MICROMET_NN_MODEL_H
 #define MICROMET_NN_MODEL_H
 
@@ -118,8 +119,8 @@ struct model_result {
 /* One pass of a step of gradient descent, in two calls: up to PASSES_MAX passes may be submitted
  * before the first is collected, so that the device never waits for the host. Passes are collected
  * in the order of submission, and the batch's pixels must not change until then. While any are in
- * flight, only passes of the same kind may be submitted. The pass of a step's last shard updates the
- * weights. step counts from 1. probabilities: host (count), of this pass; may be NULL. */
+ * flight, only passes of the same kind may be submitted. The pass of a step's last shard updates
+ * the weights. step counts from 1. probabilities: host (count), of this pass; may be NULL. */
 bool model_train_submit(struct model *model, const struct model_batch *batch, double learning_rate,
                         int64_t step, uint64_t seed, struct error *err);
 bool model_train_collect(struct model *model, struct model_result *result, float *probabilities,
