@@ -16,7 +16,7 @@ set(fast_tests
     "test_(keras_hdf5|kernels|loader|manifest|mask|metrics|onnx|op|optimizer|output|pickle|plot|preflight|pretrained)"
     "test_(reference|safetensors|sampler|sandbox|slide|slide_levels|slurm|survey|sweep|synth|tensorboard|text|tissue)"
     "test_torch_zip"
-    "test_world(_ranks)?" # launchers; processes that work together, and die
+    "test_world" # what launchers say
     "test_(training_ops|weights|weights_memory)"
     "test_(backend|export|grid|initial_weights|model|pack|predict)" # the parts of them that are quick
     "test_simulated.*" # the simulated device itself
@@ -49,6 +49,7 @@ set(standard_tests
     "program_simulated" # train, evaluate and heatmap on the simulated device
     "reference" "exactness_(same_seed|sigterm|validation|until_epoch|ranks_torchrun)" "sweep_3_kills" # must end in the same bits
     "mutation_(barrier_removed|beta_dropped|descriptor_leaked|wait_removed)" # defects that the device finds, one of a kind
+    "test_world_ranks" "world_mpirun" # processes that work together, and are lost
     "plan_h100_tf32" # a plan for each convolution; its kernels come with cuDNN
 )
 set(nightly_tests
@@ -59,6 +60,7 @@ set(nightly_tests
     "faults_simulated" # a training for each call that can fail
     "gpu_check" # tools/gpu-check as a whole
     "case_stale_lock" # it waits for a sign of life
+    "world_srun" # ranks on virtual nodes
     "slurm" # real jobs on virtual nodes, whose time runs out
     "sweep_20_kills" "exactness_(kills|reader_threads|packs_or_slides|ranks_mpirun)" # the same bits by other ways
     # The other defects.

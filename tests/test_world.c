@@ -60,15 +60,15 @@ static const struct {
       "TORCHELASTIC_USE_AGENT_STORE=True TORCHELASTIC_RUN_ID=x TORCHELASTIC_RESTART_COUNT=1",
       "torchrun", 5, 8, 1, 4, "node1", 29501, "torchrun x 1", false },
     { "RANK=1 WORLD_SIZE=2 MASTER_ADDR=job-master-0 MASTER_PORT=23456", "torchrun", 1, 2, -1, -1,
-      "job-master-0", 23456, "torchrun  ", false },
-    { "RANK=0 WORLD_SIZE=1", "torchrun", 0, 1, -1, -1, "", 0, "torchrun  ", false },
+      "job-master-0", 23456, "torchrun", false },
+    { "RANK=0 WORLD_SIZE=1", "torchrun", 0, 1, -1, -1, "", 0, "torchrun", false },
     /* torchrun as a task of srun on each of 2 nodes; a script that passes on srun's numbers. */
     { "RANK=5 WORLD_SIZE=8 LOCAL_RANK=1 LOCAL_WORLD_SIZE=4 MASTER_ADDR=n1 MASTER_PORT=29500 "
       "SLURM_STEP_ID=0 SLURM_STEP_NUM_TASKS=2 SLURM_PROCID=1",
-      "torchrun", 5, 8, 1, 4, "n1", 29500, "torchrun  ", false },
+      "torchrun", 5, 8, 1, 4, "n1", 29500, "torchrun", false },
     { "RANK=1 WORLD_SIZE=2 MASTER_ADDR=n1 MASTER_PORT=29500 SLURM_STEP_ID=0 "
       "SLURM_STEP_NUM_TASKS=2 SLURM_PROCID=1",
-      "torchrun", 1, 2, -1, -1, "n1", 29500, "torchrun  ", false },
+      "torchrun", 1, 2, -1, -1, "n1", 29500, "torchrun", false },
     /* mpirun; within a batch script; on another node of a job, below the step of its daemons; and
      * with a script that passes its numbers on to PyTorch. */
     { "OMPI_COMM_WORLD_RANK=3 OMPI_COMM_WORLD_SIZE=4 OMPI_COMM_WORLD_LOCAL_RANK=1 "
@@ -81,31 +81,31 @@ static const struct {
       "mpirun", 3, 4, -1, -1, "", 0, "mpirun", true },
     { "OMPI_COMM_WORLD_RANK=3 OMPI_COMM_WORLD_SIZE=4 RANK=3 WORLD_SIZE=4 MASTER_ADDR=a "
       "MASTER_PORT=1",
-      "torchrun", 3, 4, -1, -1, "a", 1, "torchrun  ", true },
+      "torchrun", 3, 4, -1, -1, "a", 1, "torchrun", true },
     { "OMPI_COMM_WORLD_RANK=1 OMPI_COMM_WORLD_SIZE=2 MASTER_ADDR=::1 MASTER_PORT=65535", "mpirun",
       1, 2, -1, -1, "::1", 65535, "mpirun", true },
     /* mpirun that starts a torchrun each. */
     { "OMPI_COMM_WORLD_RANK=1 OMPI_COMM_WORLD_SIZE=2 RANK=5 WORLD_SIZE=8 MASTER_ADDR=a "
       "MASTER_PORT=9",
-      "torchrun", 5, 8, -1, -1, "a", 9, "torchrun  ", false },
+      "torchrun", 5, 8, -1, -1, "a", 9, "torchrun", false },
     /* srun: port 15000 + (37 job + step) mod 16000. */
     { "SLURM_JOB_ID=4711 SLURM_STEP_ID=2 SLURM_STEP_NUM_TASKS=4 SLURM_PROCID=2 SLURM_LOCALID=0 "
       "SLURM_STEP_NODELIST=gpu[07-08]",
-      "srun", 2, 4, 0, -1, "gpu07", 29309, "srun 4711 2 ", false },
+      "srun", 2, 4, 0, -1, "gpu07", 29309, "srun 4711 2", false },
     { "SLURM_JOB_ID=4711 SLURM_STEP_ID=0 SLURM_STEP_NUM_TASKS=4 SLURM_PROCID=2 SLURM_LOCALID=0 "
       "SLURM_STEP_NODELIST=n1 SLURM_RESTART_COUNT=3 MASTER_ADDR=127.0.0.1 PMIX_NAMESPACE=slurm.1",
       "srun", 2, 4, 0, -1, "127.0.0.1", 29307, "srun 4711 0 3", true },
     { "SLURM_JOB_ID=1 SLURM_STEP_ID=0 SLURM_STEP_NUM_TASKS=2 SLURM_PROCID=0 SLURM_LOCALID=0 "
       "SLURM_STEP_NODELIST=n1 MASTER_PORT=4000",
-      "srun", 0, 2, 0, -1, "n1", 4000, "srun 1 0 ", false },
+      "srun", 0, 2, 0, -1, "n1", 4000, "srun 1 0", false },
     { "SLURM_JOB_ID=1 SLURM_STEP_ID=4294967290 SLURM_STEP_NUM_TASKS=1 SLURM_PROCID=0", "srun", 0, 1,
-      -1, -1, "", 0, "srun 1 4294967290 ", false }, /* a shell of salloc */
+      -1, -1, "", 0, "srun 1 4294967290", false }, /* a shell of salloc */
     /* srun --mpi=pmi2; MPICH's mpiexec. */
     { "PMI_RANK=1 PMI_SIZE=2 SLURM_JOB_ID=1 SLURM_STEP_ID=0 SLURM_STEP_NUM_TASKS=2 SLURM_PROCID=1 "
       "SLURM_STEP_NODELIST=a1,b2",
-      "PMI", 1, 2, -1, -1, "a1", 15037, "PMI ", false },
+      "PMI", 1, 2, -1, -1, "a1", 15037, "PMI", false },
     { "PMI_RANK=1 PMI_SIZE=4 MPI_LOCALRANKID=1 MPI_LOCALNRANKS=2 MASTER_ADDR=a MASTER_PORT=5",
-      "PMI", 1, 4, 1, 2, "a", 5, "PMI ", false },
+      "PMI", 1, 4, 1, 2, "a", 5, "PMI", false },
 };
 
 Test(world, each_launcher_is_understood)

@@ -218,7 +218,7 @@ static void name_job(const struct launcher *by, char job[LAUNCH_JOB_BYTES])
     for (int i = 0; i < 3 && by->job[i]; i++) {
         const char *value = getenv(by->job[i]);
         const size_t length = strlen(job);
-        snprintf(job + length, LAUNCH_JOB_BYTES - length, " %s", value ? value : "");
+        if (value) snprintf(job + length, LAUNCH_JOB_BYTES - length, " %s", value);
     }
 }
 

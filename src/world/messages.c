@@ -99,7 +99,7 @@ static bool note(struct world *world, bool ok)
 
 bool world_gather(struct world *world, const void *mine, size_t bytes, void *all, struct error *err)
 {
-    if (world_size(world) == 1) {
+    if (is_alone(world)) {
         memcpy(all, mine, bytes);
         return true;
     }
@@ -109,7 +109,7 @@ bool world_gather(struct world *world, const void *mine, size_t bytes, void *all
 
 bool world_broadcast(struct world *world, void *memory, size_t bytes, struct error *err)
 {
-    return world_size(world) == 1 || note(world, spread(world, CALL_BROADCAST, memory, bytes, err));
+    return is_alone(world) || note(world, spread(world, CALL_BROADCAST, memory, bytes, err));
 }
 
 bool messages_close(struct world *world, struct error *err)
@@ -150,11 +150,12 @@ static bool conclude(struct world *world, enum call call, const struct error *mi
                      struct error *err)
 {
     struct error shared = *mine, lost = { 0 };
-    if (!share_first(world, call, &shared, &lost))
-        shared = lost;
-    else
+    const bool told = share_first(world, call, &shared, &lost);
+    if (told && shared.code == EXIT_CODE_OK) return true;
+    if (told)
         world->agreed = shared;
-    if (shared.code == EXIT_CODE_OK) return true;
+    else
+        shared = lost;
     *err = shared; /* the same on all ranks, whatever was there */
     return false;
 }
@@ -162,7 +163,7 @@ static bool conclude(struct world *world, enum call call, const struct error *mi
 bool world_all_ok(struct world *world, bool ok, struct error *err)
 {
     CHECK(ok || err->code != EXIT_CODE_OK);
-    if (world_size(world) == 1) return ok;
+    if (is_alone(world)) return ok;
     struct error mine = ok ? (struct error) { 0 } : *err;
     error_prefix(&mine, "rank %d on %s", world->star.rank,
                  world->star.seats[world->star.rank].host);
@@ -186,7 +187,7 @@ static void say_difference(const struct world *world, const char *what, const ch
 
 bool world_agree(struct world *world, const char *what, const char *text, struct error *err)
 {
-    if (world_size(world) == 1) return true;
+    if (is_alone(world)) return true;
     uint64_t bytes = strlen(text) + 1;
     struct error mine = { 0 };
     if (!note(world, spread(world, CALL_AGREE, &bytes, sizeof bytes, err))) return false;

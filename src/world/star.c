@@ -169,9 +169,10 @@ static int call_hub(const struct star *star, const struct star_hub *hub, enum he
     const double start_s = clock_seconds();
     double say_s = start_s + quiet_s;
     char why[256] = "";
+    enum hello_outcome outcome;
     for (unsigned pause_us = 20000;; pause_us += pause_us < 500000 ? pause_us : 0) {
         int connection;
-        const enum hello_outcome outcome = try_each(hub, &hello, until_s, &connection, why);
+        outcome = try_each(hub, &hello, until_s, &connection, why);
         if (outcome == HELLO_WELCOME) return connection;
         if (outcome == HELLO_REFUSED || clock_seconds() >= until_s) break;
         if (clock_seconds() >= say_s) {
@@ -180,8 +181,9 @@ static int call_hub(const struct star *star, const struct star_hub *hub, enum he
         }
         usleep(pause_us);
     }
-    error_set(err, EXIT_CODE_FAILED, "rank %d cannot join rank 0 at %s, port %d: %s", star->rank,
-              hub->host, hub->port, why);
+    error_set(err, EXIT_CODE_FAILED, "rank %d cannot join rank 0 at %s, port %d: %s%s", star->rank,
+              hub->host, hub->port, why,
+              outcome == HELLO_NOBODY ? " (MASTER_ADDR and MASTER_PORT say where else it is)" : "");
     return -1;
 }
 

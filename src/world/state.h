@@ -24,6 +24,11 @@ struct world {
     char description[256];
 };
 
+static inline bool is_alone(const struct world *world)
+{
+    return !world || world->launch.size == 1;
+}
+
 /* All ranks: that all of them are done, rather than one that leaves the others waiting. */
 bool messages_close(struct world *world, struct error *err);
 

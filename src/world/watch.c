@@ -65,17 +65,22 @@ static void call_back(struct watch *watch)
     ending_call(callback, context);
 }
 
-/* Until all others have closed their connections, or the time is up. */
-static void await_closing(struct watch *watch)
+/* Until all others have closed their connections, or the time is up; whether they have. */
+static bool await_closing(struct watch *watch)
 {
     const double until_s = clock_seconds() + farewell_s;
+    bool all = true;
     for (int rank = 0; rank < watch->line_count; rank++) {
         struct notice_line *line = &watch->lines[rank];
         struct pollfd polled = { .fd = line->socket, .events = POLLIN };
-        while (line->socket >= 0 && clock_seconds() < until_s &&
-               notice_receive(line) != NOTICE_BROKEN)
-            poll(&polled, 1, link_milliseconds(until_s));
+        bool open = line->socket >= 0;
+        while (open && clock_seconds() < until_s) {
+            open = notice_receive(line) != NOTICE_BROKEN;
+            if (open) poll(&polled, 1, link_milliseconds(until_s));
+        }
+        all = all && !open;
     }
+    return all;
 }
 
 /* The hub, when `rank` has failed, or is lost. */
@@ -123,12 +128,10 @@ static void end_without_hub(struct watch *watch, const char *message)
 static void lose(struct watch *watch, int rank, const char *message) __attribute__((noreturn));
 static void lose(struct watch *watch, int rank, const char *message)
 {
-    char text[128];
     if (!is_hub(watch)) end_without_hub(watch, message);
-    if (watch->stalled_s < watch->silence_s) end_all(watch, rank, EXIT_CODE_FAILED, false, message);
-    snprintf(text, sizeof text, "was stalled for %.0f s; the others have ended meanwhile",
-             watch->stalled_s);
-    end_all(watch, 0, EXIT_CODE_FAILED, false, text);
+    /* Was it lost itself? Then others have said so, and are gone. */
+    if (watch->stalled_s >= watch->silence_s && await_closing(watch)) _exit(EXIT_CODE_FAILED);
+    end_all(watch, rank, EXIT_CODE_FAILED, false, message);
 }
 
 /* --- what comes in ---------------------------------------------------------------------------- */

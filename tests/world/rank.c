@@ -114,7 +114,7 @@ static void work(int rank)
 static void slow(int rank)
 {
     struct error err = { 0 };
-    if (world_rank(world) == rank) sleep(3);
+    if (world_rank(world) == rank) sleep(5);
     must(gather(10, &err), &err);
 }
 
@@ -128,16 +128,21 @@ static void agree(int rank)
     if (world_rank(world) >= rank) strcpy(text + 1500, "levels: [3, 4]");
     world_agree(world, "configuration", text, &err);
     printf("%s\n", err.message);
+    fflush(stdout);
+    world_close(world);
+    exit(err.code);
 }
 
 static void all_ok(int rank)
 {
-    struct error err = { 0 };
+    struct error err = { 0 }, none = { 0 };
     must(world_all_ok(world, true, &err), &err);
     if (world_rank(world) >= rank)
         error_set(&err, EXIT_CODE_PARTIAL, "slide %d is bad", world_rank(world));
     world_all_ok(world, world_rank(world) < rank, &err);
     printf("%s\n", err.message);
+    fflush(stdout);
+    must(world_all_ok(world, true, &none), &none); /* all have said so */
     world_fail(world, &err);
     log_error(err.message);
     exit(err.code);
