@@ -163,7 +163,7 @@ static bool open_mpi(struct world *world, struct error *err)
     char *all = calloc((size_t)world->launch.size, 1);
     if (!all) return error_set(err, EXIT_CODE_FAILED, "out of memory");
     bool ok = world_gather(world, &mine, 1, all, err);
-    const bool everywhere = ok && !memchr(all, 0, (size_t)world->launch.size);
+    const bool everywhere = ok && mpi && !memchr(all, 0, (size_t)world->launch.size);
     free(all);
     if (!ok) return false;
     if (everywhere) {
@@ -184,9 +184,13 @@ static bool connect_all(struct world *world, struct error *err)
         !open_star(world, &hub, join_s, err))
         return false;
     if (!tcp && !world->mpi && world->launch.mpi && !open_mpi(world, err)) return false;
-    if (!tcp && world->mpi) return true;
-    const bool opened = mesh_open(&world->mesh, &world->star, hub.job, join_s, err);
-    return world_all_ok(world, opened, err);
+    if (tcp || !world->mpi) {
+        const bool opened = mesh_open(&world->mesh, &world->star, hub.job, join_s, err);
+        if (!world_all_ok(world, opened, err)) return false;
+    }
+    /* Other ranks' stay open, for the watch; the hub's port is free for another job now. */
+    if (world->launch.rank == 0) link_close(&world->star.listener);
+    return true;
 }
 
 bool world_open(struct world **world, struct error *err)
