@@ -8,6 +8,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "manifest_path.h"
 #include "manifest_text.h"
 #include "micromet/base/log.h"
 #include "micromet/base/size.h"
@@ -181,23 +182,7 @@ static bool is_blank(const char *text)
 {
     for (size_t i = 0; i < COUNT_OF(blank_words); i++)
         if (same_word(text, blank_words[i])) return true;
-    return !*text;
-}
-
-/* The path of a file that a row names. Backslashes become slashes unless there is such a file. */
-static bool resolve(char path[PATH_MAX_BYTES], const struct manifest_text *text, const char *name,
-                    struct error *err)
-{
-    const bool drive = ((name[0] | 0x20) >= 'a' && (name[0] | 0x20) <= 'z') && name[1] == ':' &&
-                       (name[2] == '\\' || name[2] == '/');
-    if (!path_join(path, text->folder, name, err)) return false;
-    if (file_exists(path)) return true;
-    if (drive || strncmp(name, "\\\\", 2) == 0)
-        return error_set(err, EXIT_CODE_USAGE,
-                         "%s is a path of Windows; write it as this machine sees the file", name);
-    for (char *c = path + strlen(path) - strlen(name); *c; c++)
-        if (*c == '\\') *c = '/';
-    return true;
+    return !text[strspn(text, " \t")];
 }
 
 /* A number as people write µm/px, with a decimal comma where commas do not separate. */
@@ -292,9 +277,9 @@ static bool fill_row(struct manifest_row *row, const struct manifest_text *text,
         return error_set(err, EXIT_CODE_USAGE,
                          "%s:%d: split '%s' is none of train, validation, test", text->path,
                          row->line, cells[COLUMN_SPLIT]);
-    if (!resolve(row->slide, text, cells[COLUMN_SLIDE], err) ||
+    if (!manifest_path(row->slide, text->folder, cells[COLUMN_SLIDE], err) ||
         (*cells[COLUMN_ANNOTATION] &&
-         !resolve(row->annotation, text, cells[COLUMN_ANNOTATION], err)))
+         !manifest_path(row->annotation, text->folder, cells[COLUMN_ANNOTATION], err)))
         return error_prefix(err, "%s:%d", text->path, row->line);
     if (is_blank(cells[COLUMN_ANNOTATION]) && !file_exists(row->annotation)) *row->annotation = 0;
     return fill_optional(row, text, cells, err);
