@@ -27,9 +27,9 @@ struct annotation;
  * looking at the mask. Missing tiles are 0; with a palette, indices are the values. Refuses a mask
  * whose scale is in doubt, turned by its tags, or of colours.
  *
- * An ASAP file is refused if none of its polygons is in a tumour group, or all tumour lies outside
- * the slide. Warns of what is left out: shapes without area, unknown groups, tumour beyond the
- * slide. */
+ * An ASAP file is refused if its polygons are in unknown groups and none is in a tumour group, or
+ * if all tumour lies outside the slide; one of holes alone has no tumour. Warns of what is left
+ * out: shapes without area, unknown groups, tumour beyond the slide. */
 bool annotation_open(struct annotation **annotation, const char *path, const struct slide *slide,
                      const struct config_data *data, struct error *err);
 void annotation_release(struct annotation *annotation);
