@@ -23,7 +23,7 @@ struct tiff_pages {
      * formats OpenSlide composes the levels of them. */
     bool plain;
     struct tiff_page pages[SLIDE_LEVELS_MAX]; /* in OpenSlide's order of levels */
-    char remark[400]; /* plain: why there is one level only, if other pages look like some */
+    char remark[400]; /* why there is one level only, if other pages look like some */
 };
 
 /* Read the pages of a slide of OpenSlide's `vendor`; none if its files are no TIFFs, or if

@@ -63,9 +63,9 @@ bool tiff_unread_find(struct tiff_pages *pages, TIFF *tiff, const char *path, st
         if (!size.width || !size.height || kind & FILETYPE_MASK) continue;
         equals += size.width == first.width && size.height == first.height;
         if (!is_smaller_alike(first, size)) continue;
-        int *found = TIFFIsTiled(tiff) ? &unmarked : &striped;
-        const bool is_level = TIFFIsTiled(tiff) && kind & FILETYPE_REDUCEDIMAGE;
-        if (!*found && !is_level) *found = directory;
+        const bool tiled = TIFFIsTiled(tiff), marked = kind & FILETYPE_REDUCEDIMAGE;
+        if (tiled && !marked && !unmarked) unmarked = directory;
+        if (!tiled && marked && !striped) striped = directory;
     }
     if (equals > 1 && samples == 1) return refuse_channels(path, equals, first, err);
     if (pages->count > 1) return true;
