@@ -82,6 +82,7 @@ static bool fill_of_files(struct pack_header *header, const struct manifest_row 
     }
     return identity_of_slide(&header->slide, row->slide, err) &&
            identity_of_picture(&header->picture_hash, slide, err) &&
+           look_of_slide(header->look, slide, err) &&
            identity_of_annotation(&header->annotation, row->annotation, err);
 }
 
