@@ -235,6 +235,24 @@ Test(manifest, paths_are_expanded_and_trimmed_unless_there_is_such_a_file, FOLDE
     refused("slide,annotation,label,split\n~nobody/a.tif,,normal,train\n", "only ~/ is expanded");
 }
 
+Test(manifest, reads_by_how_much_a_mask_is_smaller, FOLDER)
+{
+    struct manifest manifest;
+    struct error err;
+    cr_assert(load(&manifest,
+                   "slide;annotation;label;split;mask_downsample\na.tif;a_m.tif;1;train;30,5\n"
+                   "b.tif;;0;train;\n",
+                   &err),
+              "%s", err.message);
+    cr_assert_eq(manifest.rows[0].mask_downsample, 30.5);
+    cr_assert_eq(manifest.rows[1].mask_downsample, 0);
+    manifest_release(&manifest);
+    refused("slide,annotation,label,split,mask_downsample\na.tif,m.tif,1,train,0\n",
+            ":2: mask_downsample '0' is no number of level-0 pixels from 0.01 to 65536");
+    refused("slide,annotation,label,split,mask_downsample\na.tif,m.tif,1,train,x32\n",
+            "mask_downsample 'x32'");
+}
+
 Test(manifest, a_name_in_other_bytes_of_unicode_is_said, FOLDER)
 {
     static const char text[] = "slide,annotation,label,split\n%s,,normal,train\n";

@@ -13,6 +13,7 @@
 #include "micromet/base/log.h"
 #include "micromet/base/size.h"
 #include "micromet/base/text.h"
+#include "micromet/slide/annotation.h"
 #include "micromet/slide/slide.h"
 
 enum { ROWS_MAX = 1 << 20 };
@@ -24,13 +25,15 @@ enum column {
     COLUMN_SPLIT,
     COLUMN_REQUIRED, /* those before it */
     COLUMN_MPP = COLUMN_REQUIRED,
+    COLUMN_MASK_DOWNSAMPLE,
     COLUMN_PATIENT,
     COLUMN_COUNT,
     COLUMN_IGNORED = COLUMN_COUNT, /* has another name */
     COLUMN_NAMELESS,
 };
-static const char *const column_names[COLUMN_COUNT] = { "slide", "annotation", "label",
-                                                        "split", "mpp",        "patient" };
+static const char *const column_names[COLUMN_COUNT] = {
+    "slide", "annotation", "label", "split", "mpp", "mask_downsample", "patient",
+};
 
 static const struct {
     const char *name;
@@ -185,16 +188,16 @@ static bool is_blank(const char *text)
     return !text[strspn(text, " \t")];
 }
 
-/* A number as people write µm/px, with a decimal comma where commas do not separate. */
-static bool read_mpp(double *mpp, const char *text, char separator)
+/* A number as people write it, with a decimal comma where commas do not separate. */
+static bool read_number(double *value, const char *text, char separator)
 {
     char number[32], *end;
     if (strlen(text) >= sizeof number || text[strspn(text, "0123456789.,eE+-")]) return false;
     snprintf(number, sizeof number, "%s", text);
     char *comma = strchr(number, ',');
     if (comma && separator != ',') *comma = '.';
-    *mpp = strtod(number, &end);
-    return !*end && slide_mpp_plausible(*mpp);
+    *value = strtod(number, &end);
+    return !*end && isfinite(*value);
 }
 
 /* The cells of a record by column; those without a value are empty. Refuses values without a
@@ -248,7 +251,16 @@ static bool fill_optional(struct manifest_row *row, const struct manifest_text *
                           const char *const cells[COLUMN_COUNT], struct error *err)
 {
     const char *mpp = cells[COLUMN_MPP], *patient = cells[COLUMN_PATIENT];
-    if (!is_blank(mpp) && !read_mpp(&row->mpp, mpp, text->separator))
+    const char *downsample = cells[COLUMN_MASK_DOWNSAMPLE];
+    if (!is_blank(downsample) &&
+        (!read_number(&row->mask_downsample, downsample, text->separator) ||
+         row->mask_downsample < MASK_DOWNSAMPLE_MIN || row->mask_downsample > MASK_DOWNSAMPLE_MAX))
+        return error_set(err, EXIT_CODE_USAGE,
+                         "%s:%d: mask_downsample '%s' is no number of level-0 pixels from %g to %g",
+                         text->path, row->line, downsample, MASK_DOWNSAMPLE_MIN,
+                         MASK_DOWNSAMPLE_MAX);
+    if (!is_blank(mpp) &&
+        (!read_number(&row->mpp, mpp, text->separator) || !slide_mpp_plausible(row->mpp)))
         return error_set(err, EXIT_CODE_USAGE,
                          "%s:%d: mpp '%s' is no number of micrometres per pixel from %g to %g",
                          text->path, row->line, mpp, SLIDE_MPP_MIN, SLIDE_MPP_MAX);

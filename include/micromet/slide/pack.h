@@ -55,6 +55,7 @@ struct pack_header {
     uint64_t picture_hash;    /* identity_of_picture() */
     double mpp_own[2];        /* x, y: as the slide says; 0 = it does not */
     uint8_t look[LOOK_CELLS]; /* since version 4: look_of_slide() */
+    double mask_downsample;   /* a parameter; 0 = not said */
     uint64_t header_hash;     /* XXH3-64 of all bytes before it; identifies the whole content */
 };
 
