@@ -335,6 +335,9 @@ Test(pack, is_reused_only_while_nothing_that_shaped_it_changed, FOLDER)
     other.data.mpp = 0;
     other.data.mpp_override = 0.25;
     made_again(&row, &other, "the slide's µm/px has changed");
+    struct manifest_row told = row;
+    told.mask_downsample = 2;
+    made_again(&told, &config, "the manifest's mask_downsample has changed");
     struct pack_header want;
     struct error err = { 0 };
     other = config;
