@@ -14,7 +14,7 @@ set(fast_tests
     "fuzz_(annotation|checkpoint|onnx|pickle|safetensors|zip)" # the seeds of the fuzzers, once
     "test_(annotation|asap_xml|augment|base|checkpoint|config|dataset|evaluate|fingerprint|identity|image|isa|keras3|lock)"
     "test_(keras_hdf5|kernels|loader|manifest|mask|metrics|onnx|op|optimizer|output|pickle|plot|preflight|pretrained)"
-    "test_(reference|safetensors|sampler|sandbox|slide|slide_levels|slurm|survey|sweep|synth|tensorboard|text|tissue)"
+    "test_(reference|safetensors|sampler|sandbox|slide|slide_levels|slurm|survey|sweep|sweep_report|synth|tensorboard|text|tissue)"
     "test_torch_zip"
     "test_(training_ops|weights|weights_memory)"
     "test_(backend|export|grid|initial_weights|model|pack|predict)" # the parts of them that are quick
@@ -47,6 +47,7 @@ set(standard_tests
     "predict_orders_1" # a slot that is used too early is found in most orders
     "program_simulated" # train, evaluate and heatmap on the simulated device
     "reference" "exactness_(same_seed|sigterm|validation|until_epoch)" "sweep_3_kills" # must end in the same bits
+    "sweep_report_page" # a browser
     "mutation_(barrier_removed|beta_dropped|descriptor_leaked|wait_removed)" # defects that the device finds, one of a kind
     "plan_h100_tf32" # a plan for each convolution; its kernels come with cuDNN
 )
