@@ -48,10 +48,12 @@ set(standard_tests
     "program_simulated" # train, evaluate and heatmap on the simulated device
     "reference" "exactness_(same_seed|sigterm|validation|until_epoch)" "sweep_3_kills" # must end in the same bits
     "sweep_report_page" # a browser
+    "example_loop" # four trainings
     "mutation_(barrier_removed|beta_dropped|descriptor_leaked|wait_removed)" # defects that the device finds, one of a kind
     "plan_h100_tf32" # a plan for each convolution; its kernels come with cuDNN
 )
 set(nightly_tests
+    "example_(optuna|mlflow|wandb)" # where the packages of Python are
     "test_backend_long_on_.+"
     "test_.+_simulated_20_orders" # as many orders as have been of use
     "predict_orders_[23]"
