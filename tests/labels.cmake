@@ -9,6 +9,7 @@
 # takes a second or two.
 set(fast_tests
     "rooms" # src, include and cuda keep their order
+    "container" # the scripts and files of tools/container
     "format" "manual" "completion" # the sources' form; what is made of the commands' option tables
     "fixture" # the cases: each a command that must fail with its message
     "fuzz_(annotation|checkpoint|onnx|pickle|safetensors|zip)" # the seeds of the fuzzers, once
