@@ -17,6 +17,7 @@ function format(value) {
     if (size !== 0 && (size < 1e-3 || size >= 1e6)) return value.toExponential(2).replace(/\.?0*e\+?/, "e");
     return String(Number(value.toPrecision(5)));
 }
+const formatError = value => value === null ? "–" : String(Number(value.toPrecision(2)));
 const shorten = text => text.length > 22 ? text.slice(0, 10) + "…" + text.slice(-10) : text;
 
 /* --- scales ------------------------------------------------------------------------------------------------------- */
@@ -301,7 +302,7 @@ function drawConfigurations() {
     }).concat([
         { name: "done", value: c => c.done, text: c => c.done + " of " + c.runs, number: true, downward: true },
         { name: "mean " + metric, value: c => c.mean, number: true, downward: data.metric.maximize },
-        { name: "deviation", value: c => c.deviation, number: true }]);
+        { name: "deviation", value: c => c.deviation, text: c => formatError(c.deviation), number: true }]);
     const rows = data.configurations.slice().sort((a, b) => (a.mean === null) - (b.mean === null) || better(a.mean, b.mean));
     drawTable("#configurations", columns, rows, (c, i) => i === 0 && c.mean !== null ? "is-best" : null);
 }
