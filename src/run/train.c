@@ -335,7 +335,9 @@ static bool train_all(struct trainer *t, struct train_result *result, struct err
         }
         if (!finish_epoch(t, &enough, err)) return false;
     }
-    return true;
+    const bool finished = enough || t->state.epoch >= t->config->train.epochs;
+    const bool noted = !finished || !is_writer(t) || run_folder_finish(&t->folder, err);
+    return world_all_ok(t->world, noted, err);
 }
 
 /* Whether the error is a request to stop, from where there is nothing to write: while the run was
