@@ -67,14 +67,25 @@ static struct cuda_backend *self(struct backend *backend)
 
 /* --- streams ---------------------------------------------------------------------------------- */
 
+/* What is exchanged goes before what is computed, which has more to do: the sooner it leaves, the
+ * more of its way is hidden. */
+static bool create_stream(struct cuda_backend *backend, int queue, struct error *err)
+{
+    cudaStream_t *stream = &backend->streams[queue];
+    int least, greatest;
+    if (!backend->communicator || queue != backend->base.facts.exchange_queue)
+        return CUDA_OK(cudaStreamCreateWithFlags(stream, cudaStreamNonBlocking), err);
+    return CUDA_OK(cudaDeviceGetStreamPriorityRange(&least, &greatest), err) &&
+           CUDA_OK(cudaStreamCreateWithPriority(stream, cudaStreamNonBlocking, greatest), err);
+}
+
 bool queues_init(struct cuda_backend *backend, struct error *err)
 {
     const int count = backend->base.facts.copy_queue;
     struct cuda_queues *queues = backend->queues = calloc(1, sizeof *queues);
     if (!queues) return error_set(err, EXIT_CODE_FAILED, "out of memory for queues");
     for (int q = 0; q <= count; q++, queues->streams++)
-        if (!CUDA_OK(cudaStreamCreateWithFlags(&backend->streams[q], cudaStreamNonBlocking), err))
-            return false;
+        if (!create_stream(backend, q, err)) return false;
     return CUDA_OK(cudaStreamCreateWithFlags(&queues->clock, cudaStreamNonBlocking), err) &&
            CUDA_OK(cudaEventCreate(&queues->anchor), err);
 }

@@ -93,17 +93,24 @@ static void walk(const uint8_t *at, const uint8_t *end, int path, struct event *
     cr_assert_eq(at, end);
 }
 
-/* All records of the only file in the folder. */
-static int read_events(struct event *events, int events_max)
+/* The only file in the folder. */
+static void find_events(char name[300])
 {
-    char name[300] = "";
-    size_t size;
-    int count = 0;
+    *name = '\0';
     DIR *folder = opendir(temporary_folder);
     for (struct dirent *entry; (entry = readdir(folder));)
         if (strncmp(entry->d_name, "events.out.tfevents.", 20) == 0)
-            snprintf(name, sizeof name, "%s", entry->d_name);
+            snprintf(name, 300, "%s", entry->d_name);
     closedir(folder);
+}
+
+/* All its records. */
+static int read_events(struct event *events, int events_max)
+{
+    char name[300];
+    size_t size;
+    int count = 0;
+    find_events(name);
     uint8_t *bytes = temporary_read(name, &size);
     for (size_t at = 0; at < size; count++) {
         cr_assert_lt(count, events_max);
@@ -152,6 +159,89 @@ Test(tensorboard, scalars_read_back_with_step_and_time)
         cr_assert_lt(fabs(events[i + 1].wall_time - (double)time(NULL)), 60);
     }
     tensorboard_release(board);
+}
+
+/* A message as text, "path=value" a line, where the path is the chain of field numbers. Times are
+ * left out. */
+static void print_message(FILE *out, const uint8_t *at, const uint8_t *end, int path)
+{
+    static const int messages[] = { 5,    51,    518,    5182,    51822,    519,
+                                    5191, 51912, 519123, 5191231, 51912312, 519124 };
+    static const int times[] = { 1, 5191235, 5191242 };
+    while (at < end) {
+        const uint64_t key = varint(&at, end);
+        const int field = path * 10 + (int)(key >> 3);
+        double number;
+        bool is_message = false, is_time = false;
+        for (size_t i = 0; i < COUNT_OF(messages); i++) is_message |= field == messages[i];
+        for (size_t i = 0; i < COUNT_OF(times); i++) is_time |= field == times[i];
+        if ((key & 7) == 0) {
+            fprintf(out, "%d=%d\n", field, (int)varint(&at, end));
+        } else if ((key & 7) == 1) {
+            memcpy(&number, at, sizeof number);
+            if (!is_time) fprintf(out, "%d=%g\n", field, number);
+            if (is_time) cr_expect_lt(fabs(number - (double)time(NULL)), 60);
+            at += sizeof number;
+        } else {
+            cr_assert_eq(key & 7, 2);
+            const size_t size = varint(&at, end);
+            cr_assert_leq(size, (size_t)(end - at));
+            if (is_message) print_message(out, at, at + size, field);
+            if (!is_message) fprintf(out, "%d=%.*s\n", field, (int)size, (const char *)at);
+            at += size;
+        }
+    }
+}
+
+/* Field numbers are those of the descriptors that TensorBoard 2.21 has of HParamsPluginData,
+ * SessionStartInfo, SessionEndInfo, SummaryMetadata, TensorProto and google.protobuf.Value. */
+Test(tensorboard, hyperparameters_are_a_summary_of_the_plugin)
+{
+    static const struct hyperparameter hyperparameters[] = {
+        { "optimizer.learning_rate", HYPERPARAMETER_NUMBER, 0.25, NULL },
+        { "data.levels", HYPERPARAMETER_TEXT, 0, "[2, 3]" },
+        { "augment.flip", HYPERPARAMETER_BOOL, 1, NULL },
+        { "augment.rotate", HYPERPARAMETER_BOOL, 0, NULL },
+    };
+    static const char expected[] = "3=brain.Event:2\n"
+                                   "511=_hparams_/session_start_info\n"
+                                   "5181=1\n"   /* of floats */
+                                   "518221=0\n" /* none */
+                                   "51911=hparams\n"
+                                   "51912311=optimizer.learning_rate\n"
+                                   "519123122=0.25\n"
+                                   "51912311=data.levels\n"
+                                   "519123123=[2, 3]\n"
+                                   "51912311=augment.flip\n"
+                                   "519123124=1\n"
+                                   "51912311=augment.rotate\n"
+                                   "519123124=0\n"
+                                   "511=_hparams_/session_end_info\n"
+                                   "5181=1\n"
+                                   "518221=0\n"
+                                   "51911=hparams\n"
+                                   "5191241=1\n"; /* success */
+    struct error err = { 0 };
+    struct tensorboard *board;
+    char name[300], *text;
+    size_t size, text_size;
+    cr_assert(tensorboard_init(&board, temporary_folder, &err), "%s", err.message);
+    cr_assert(tensorboard_begin(board, hyperparameters, COUNT_OF(hyperparameters), &err));
+    cr_assert(tensorboard_end(board, &err));
+    tensorboard_release(board);
+    find_events(name);
+    uint8_t *bytes = temporary_read(name, &size);
+    FILE *out = open_memstream(&text, &text_size);
+    for (size_t at = 0; at < size;) {
+        const uint64_t length = little_endian(bytes + at, 8);
+        cr_assert_leq(length, size - at - 16);
+        print_message(out, bytes + at + 12, bytes + at + 12 + length, 0);
+        at += 16 + length;
+    }
+    fclose(out);
+    cr_expect_str_eq(text, expected, "got:\n%s\nexpected:\n%s", text, expected);
+    free(text);
+    free(bytes);
 }
 
 Test(tensorboard, each_opening_writes_a_file_of_its_own)

@@ -11,6 +11,7 @@
 #include "micromet/base/size.h"
 #include "micromet/base/text.h"
 #include "micromet/sweep/execute.h"
+#include "micromet/sweep/report.h"
 
 struct arguments {
     const char *out;
@@ -143,6 +144,21 @@ static bool print_status(const struct sweep_folder *folder, const struct argumen
     }
 }
 
+/* --- report ------------------------------------------------------------------------------------*/
+
+static bool write_report(const struct sweep_folder *folder, const struct arguments *a,
+                         enum exit_code *code, struct error *err)
+{
+    char page[PATH_MAX_BYTES];
+    (void)a;
+    (void)code;
+    if (!sweep_folder_is_made(folder))
+        return error_set(err, EXIT_CODE_FAILED, "%s: nothing was run yet", folder->path);
+    if (!sweep_report(folder, page, err)) return false;
+    printf("%s\n", SHOWN(page));
+    return true;
+}
+
 /* --- run, retry --------------------------------------------------------------------------------*/
 
 /* The run that is asked for by --index or by a job of an array; -1 = all. */
@@ -217,10 +233,8 @@ static const struct verb {
     bool (*act)(const struct sweep_folder *folder, const struct arguments *a, enum exit_code *code,
                 struct error *err);
 } verbs[] = {
-    { "plan", print_plan },
-    { "run", run_all },
-    { "status", print_status },
-    { "retry", retry_failed },
+    { "plan", print_plan },    { "run", run_all },         { "status", print_status },
+    { "retry", retry_failed }, { "report", write_report },
 };
 
 /* `sweep SWEEP` is `sweep run SWEEP`. */
@@ -255,7 +269,7 @@ static enum exit_code run(void *arguments, int count, char **operands, struct er
 const struct subcommand command_sweep = {
     .name = "sweep",
     .summary = "train many variants of a configuration, and find the best",
-    .operands = "[plan|run|status|retry] SWEEP.yaml|FOLDER|CONFIG key=value,value ...",
+    .operands = "[plan|run|status|retry|report] SWEEP.yaml|FOLDER|CONFIG key=value,value ...",
     .operand_kind = OPTION_FILE,
     .overrides = true,
     .description =
@@ -267,6 +281,8 @@ const struct subcommand command_sweep = {
         "run\tdoes all that is left to be done; also what no word stands for\n\n"
         "status\ttells which runs are done, running, failed and why, halted, pending\n\n"
         "retry\truns again what has failed\n\n"
+        "report\twrites report/index.html, a page of curves, parameters and tables that needs no "
+        "network, and report/results.csv\n\n"
         "The file's sections: `base` (the configuration), `metric`: {name: validation.auc or "
         "validation.loss, goal: maximize or minimize}, `grid` (all combinations), `random` (runs, "
         "seed, and keys with a distribution: uniform, int_uniform, log_uniform_values, choice, "
@@ -285,6 +301,7 @@ const struct subcommand command_sweep = {
                 "micromet sweep plan sweep.yaml\n"
                 "micromet sweep run sweep.yaml --jobs 4\n"
                 "micromet sweep status runs/sweep --watch\n"
-                "micromet sweep retry runs/sweep\n",
+                "micromet sweep retry runs/sweep\n"
+                "micromet sweep report runs/sweep\n",
     .run = run,
 };

@@ -1,4 +1,4 @@
-/* Scalars for TensorBoard. Each event is one record: u64 length, masked CRC of the length, an Event
+/* Events for TensorBoard. Each is one record: u64 length, masked CRC of the length, an Event
  * protobuf (event.proto), and masked CRC of that (tensorflow/core/lib/io/record_writer.h). */
 #include "micromet/format/tensorboard.h"
 
@@ -13,12 +13,15 @@
 #include "format/event.pb-c.h"
 #include "micromet/base/file.h"
 
-enum { TAG_BYTES_MAX = 512, EVENT_BYTES_MAX = TAG_BYTES_MAX + 128 };
-
 struct tensorboard {
     FILE *stream;
     char path[PATH_MAX_BYTES];
 };
+
+static bool no_memory(const struct tensorboard *board, struct error *err)
+{
+    return error_set(err, EXIT_CODE_FAILED, "%s: no memory for TensorBoard", board->path);
+}
 
 /* CRC-32C (Castagnoli), reflected, four bits at a time. */
 uint32_t crc32c(const void *bytes, uint64_t size)
@@ -43,23 +46,30 @@ static uint32_t crc_masked(const void *bytes, uint64_t size)
     return (crc >> 15 | crc << 17) + 0xa282ead8u;
 }
 
-static bool write_event(struct tensorboard *board, Tensorflow__Event *event, struct error *err)
+static double now_s(void)
 {
     struct timespec now;
-    uint8_t bytes[EVENT_BYTES_MAX];
     clock_gettime(CLOCK_REALTIME, &now);
-    event->wall_time = (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+static bool write_event(struct tensorboard *board, Tensorflow__Event *event, struct error *err)
+{
+    event->wall_time = now_s();
     event->has_wall_time = true;
-    CHECK(tensorflow__event__get_packed_size(event) <= sizeof bytes);
-    const uint64_t length = tensorflow__event__pack(event, bytes);
+    const uint64_t length = tensorflow__event__get_packed_size(event);
+    uint8_t *bytes = malloc(length);
+    if (!bytes) return no_memory(board, err);
+    tensorflow__event__pack(event, bytes);
     const uint32_t length_crc = crc_masked(&length, sizeof length);
     const uint32_t bytes_crc = crc_masked(bytes, length);
-    if (fwrite(&length, sizeof length, 1, board->stream) == 1 &&
-        fwrite(&length_crc, sizeof length_crc, 1, board->stream) == 1 &&
-        fwrite(bytes, length, 1, board->stream) == 1 &&
-        fwrite(&bytes_crc, sizeof bytes_crc, 1, board->stream) == 1)
-        return true;
-    return error_set(err, EXIT_CODE_FAILED, "%s: cannot write: %s", board->path, strerror(errno));
+    const bool ok = fwrite(&length, sizeof length, 1, board->stream) == 1 &&
+                    fwrite(&length_crc, sizeof length_crc, 1, board->stream) == 1 &&
+                    fwrite(bytes, length, 1, board->stream) == 1 &&
+                    fwrite(&bytes_crc, sizeof bytes_crc, 1, board->stream) == 1;
+    if (!ok) error_set(err, EXIT_CODE_FAILED, "%s: cannot write: %s", board->path, strerror(errno));
+    free(bytes);
+    return ok;
 }
 
 /* Create a new file named as TensorBoard expects: time, host, process, number. */
@@ -98,7 +108,6 @@ bool tensorboard_init(struct tensorboard **board, const char *folder, struct err
 bool tensorboard_scalar(struct tensorboard *board, const char *tag, int64_t step, double value,
                         struct error *err)
 {
-    CHECK(strlen(tag) <= TAG_BYTES_MAX);
     Tensorflow__Summary__Value scalar = TENSORFLOW__SUMMARY__VALUE__INIT;
     Tensorflow__Summary summary = TENSORFLOW__SUMMARY__INIT;
     Tensorflow__Event event = TENSORFLOW__EVENT__INIT;
@@ -111,6 +120,96 @@ bool tensorboard_scalar(struct tensorboard *board, const char *tag, int64_t step
     scalar.has_simple_value = event.has_step = true;
     return write_event(board, &event, err);
 }
+
+/* --- hyperparameters ---------------------------------------------------------------------------*/
+
+/* A summary without a value, whose metadata are for the plugin `hparams`. */
+static bool write_session(struct tensorboard *board, const char *tag,
+                          const Tensorflow__HParams *hparams, struct error *err)
+{
+    Tensorflow__SummaryMetadata__PluginData data = TENSORFLOW__SUMMARY_METADATA__PLUGIN_DATA__INIT;
+    Tensorflow__SummaryMetadata metadata = TENSORFLOW__SUMMARY_METADATA__INIT;
+    Tensorflow__Tensor__Shape__Dim none = TENSORFLOW__TENSOR__SHAPE__DIM__INIT;
+    Tensorflow__Tensor__Shape shape = TENSORFLOW__TENSOR__SHAPE__INIT;
+    Tensorflow__Tensor tensor = TENSORFLOW__TENSOR__INIT;
+    Tensorflow__Summary__Value value = TENSORFLOW__SUMMARY__VALUE__INIT;
+    Tensorflow__Summary summary = TENSORFLOW__SUMMARY__INIT;
+    Tensorflow__Event event = TENSORFLOW__EVENT__INIT;
+    data.plugin_name = "hparams";
+    data.has_content = true;
+    data.content.len = tensorflow__hparams__get_packed_size(hparams);
+    data.content.data = malloc(data.content.len);
+    if (!data.content.data) return no_memory(board, err);
+    tensorflow__hparams__pack(hparams, data.content.data);
+    metadata.plugin_data = &data;
+    none.has_size = tensor.has_dtype = true;
+    tensor.dtype = 1;
+    shape.dim = (Tensorflow__Tensor__Shape__Dim *[]) { &none };
+    shape.n_dim = 1;
+    tensor.tensor_shape = &shape;
+    value.tag = (char *)tag;
+    value.tensor = &tensor;
+    value.metadata = &metadata;
+    summary.value = (Tensorflow__Summary__Value *[]) { &value };
+    summary.n_value = 1;
+    event.summary = &summary;
+    const bool ok = write_event(board, &event, err);
+    free(data.content.data);
+    return ok;
+}
+
+/* A hyperparameter as a message, and what it points to. */
+struct entry {
+    Tensorflow__HParams__Entry entry;
+    Tensorflow__HParams__Value value;
+};
+
+static void fill_entry(struct entry *e, const struct hyperparameter *from)
+{
+    tensorflow__hparams__entry__init(&e->entry);
+    tensorflow__hparams__value__init(&e->value);
+    e->entry.key = (char *)from->name;
+    e->entry.value = &e->value;
+    e->value.has_number_value = from->kind == HYPERPARAMETER_NUMBER;
+    e->value.number_value = from->number;
+    e->value.has_bool_value = from->kind == HYPERPARAMETER_BOOL;
+    e->value.bool_value = from->number != 0;
+    if (from->kind == HYPERPARAMETER_TEXT) e->value.string_value = (char *)from->text;
+}
+
+bool tensorboard_begin(struct tensorboard *board, const struct hyperparameter *hyperparameters,
+                       int count, struct error *err)
+{
+    Tensorflow__HParams hparams = TENSORFLOW__HPARAMS__INIT;
+    Tensorflow__HParams__SessionStart start = TENSORFLOW__HPARAMS__SESSION_START__INIT;
+    struct entry *entries = calloc((size_t)count + 1, sizeof *entries);
+    start.hparams = calloc((size_t)count + 1, sizeof(Tensorflow__HParams__Entry *));
+    bool ok = (entries && start.hparams) || no_memory(board, err);
+    for (int i = 0; ok && i < count; i++) {
+        fill_entry(&entries[i], &hyperparameters[i]);
+        start.hparams[start.n_hparams++] = &entries[i].entry;
+    }
+    start.has_start_time_secs = true;
+    start.start_time_secs = now_s();
+    hparams.session_start_info = &start;
+    ok = ok && write_session(board, "_hparams_/session_start_info", &hparams, err);
+    free(start.hparams);
+    free(entries);
+    return ok;
+}
+
+bool tensorboard_end(struct tensorboard *board, struct error *err)
+{
+    Tensorflow__HParams hparams = TENSORFLOW__HPARAMS__INIT;
+    Tensorflow__HParams__SessionEnd end = TENSORFLOW__HPARAMS__SESSION_END__INIT;
+    end.has_status = end.has_end_time_secs = true;
+    end.status = 1;
+    end.end_time_secs = now_s();
+    hparams.session_end_info = &end;
+    return write_session(board, "_hparams_/session_end_info", &hparams, err);
+}
+
+/* -----------------------------------------------------------------------------------------------*/
 
 bool tensorboard_flush(struct tensorboard *board, struct error *err)
 {

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "hyperparameters.h"
 #include "micromet/base/log.h"
 #include "micromet/base/output.h"
 #include "micromet/base/stop.h"
@@ -195,7 +196,14 @@ bool run_folder_start(struct run_folder *folder, const struct config *config,
     folder->metrics = fopen(path, state->step == 0 ? "w" : "a");
     if (!folder->metrics)
         return error_set(err, EXIT_CODE_FAILED, "%s: cannot be written: %s", path, strerror(errno));
-    return tensorboard_init(&folder->board, folder->path, err);
+    return tensorboard_init(&folder->board, folder->path, err) &&
+           hyperparameters_write(folder->board, config, err) &&
+           tensorboard_flush(folder->board, err);
+}
+
+bool run_folder_finish(struct run_folder *folder, struct error *err)
+{
+    return tensorboard_end(folder->board, err) && tensorboard_flush(folder->board, err);
 }
 
 bool run_folder_log(struct run_folder *folder, const char *group, int64_t step, json_t *object,

@@ -33,6 +33,8 @@ bool run_folder_start(struct run_folder *folder, const struct config *config,
  * Takes ownership of `object`. */
 bool run_folder_log(struct run_folder *folder, const char *group, int64_t step, json_t *object,
                     struct error *err);
+/* Note that the run is at its end, and not only stopped. */
+bool run_folder_finish(struct run_folder *folder, struct error *err);
 
 /* Path of the checkpoint with the highest step; "" if there is none. */
 bool run_folder_latest(const struct run_folder *folder, char path[PATH_MAX_BYTES],

@@ -93,6 +93,16 @@ static bool read_product(const struct sweep_parser *p, const struct yaml_tree *n
     return true;
 }
 
+static bool read_repeat(const struct sweep_parser *p, const struct yaml_tree *node,
+                        struct error *err)
+{
+    struct sweep *sweep = p->sweep;
+    const int first = sweep->column_count;
+    if (!read_product(p, node, err)) return false;
+    for (int i = first; i < sweep->column_count; i++) sweep->columns[i].repeated = true;
+    return true;
+}
+
 /* All keys on one axis: the first values, the second values, ... */
 static bool read_paired(const struct sweep_parser *p, const struct yaml_tree *node,
                         struct error *err)
@@ -195,9 +205,9 @@ static const struct section {
     const char *name;
     section_reader read;
 } sections[] = {
-    { "base", read_base },      { "name", read_name },        { "metric", read_metric },
-    { "random", read_random },  { "grid", read_product },     { "paired", read_paired },
-    { "repeat", read_product }, { "exclude", read_excludes }, { "halving", read_halving },
+    { "base", read_base },     { "name", read_name },        { "metric", read_metric },
+    { "random", read_random }, { "grid", read_product },     { "paired", read_paired },
+    { "repeat", read_repeat }, { "exclude", read_excludes }, { "halving", read_halving },
 };
 
 /* What other programs call them. */

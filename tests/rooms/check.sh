@@ -57,6 +57,7 @@ immintrin.h             cpu bench
 arm_neon.h              cpu
 export_module.h         export
 export_torchscript.h    export
+sweep_page.h            sweep
 cuda_runtime.h          cuda
 cuda_runtime_api.h      cuda
 cuda_bf16.h             cuda

@@ -1,8 +1,10 @@
-/* A rank that adds up over ranks on the simulated device, for test_cuda_ranks.c: exchange_rank
- * ordered|fast [plain|late]. Its place comes from the variables of torchrun. Exit code 0 if all
- * sums are those that the tree of the shards defines (fast: nearly), plainly run and replayed. Rank
- * 1 records nothing (plain), or stays away from the last sums (late). */
+/* A rank that adds up over ranks on the simulated device, for test_cuda_ranks.c:
+ * exchange_rank ordered|fast [plain|late|killed]. Its place comes from the variables of torchrun.
+ * Exit code 0 if all sums are those that the tree of the shards defines (fast: nearly), plainly run
+ * and replayed. Rank 1 records nothing (plain) or, when others are in the exchange, stays away or
+ * is killed. */
 #include <math.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,7 +34,8 @@ struct scene {
     int rank, ranks, shards, terms;
     int64_t count;
     float scale;
-    bool fast, plain, late;
+    bool fast;
+    const char *odd; /* what this rank does unlike the others; "" = nothing */
     struct bucket buckets[BUCKETS];
 };
 
@@ -132,9 +135,10 @@ static bool go_round(const struct scene *s, int round, struct recording **record
     struct backend *backend = s->backend;
     const struct backend_ops *ops = backend->ops;
     uint64_t ticket;
-    const bool plain = round == 0 || s->plain;
+    const bool plain = round == 0 || strcmp(s->odd, "plain") == 0, last = round == ROUNDS - 1;
     fill(s, round);
-    if (round == ROUNDS - 1 && s->late) pause();
+    if (last && strcmp(s->odd, "late") == 0) pause();
+    if (last && strcmp(s->odd, "killed") == 0) raise(SIGKILL);
     if (plain && !run(s, err)) return false;
     if (round == 1 && !plain) {
         const bool begun = ops->record_begin(backend, err), recorded = begun && run(s, err);
@@ -207,8 +211,7 @@ int main(int argc, char **argv)
     }
     s.rank = world_rank(world);
     s.ranks = world_size(world);
-    s.plain = s.rank == 1 && argc > 2 && strcmp(argv[2], "plain") == 0;
-    s.late = s.rank == 1 && argc > 2 && strcmp(argv[2], "late") == 0;
+    s.odd = s.rank == 1 && argc > 2 ? argv[2] : "";
     must(backend_open(&compute, QUEUES, world, &s.backend, why_not, &err), &err);
     for (size_t i = 0; i < COUNT_OF(counts); i++)
         for (size_t k = 0; k < COUNT_OF(scales); k++) {

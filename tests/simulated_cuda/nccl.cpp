@@ -10,7 +10,7 @@
  * Environment: MICROMET_SIMULATED_NCCL_ERROR=RANK:N has the Nth group of that rank stand still, and
  * ncclCommGetAsyncError() say so; with MICROMET_SIMULATED_NCCL_STALL=RANK:N it says nothing.
  * MICROMET_SIMULATED_NCCL_ABORT_HANGS=1: ncclCommAbort() does not come back.
- * MICROMET_SIMULATED_NCCL_PATIENCE_S: how long nothing may move (60). */
+ * MICROMET_SIMULATED_NCCL_PATIENCE_S: how long nothing may move (300). */
 #include <nccl.h>
 
 #include "nccl_link.h"
@@ -37,7 +37,7 @@ double now_s()
 double patience_s()
 {
     const char *text = getenv("MICROMET_SIMULATED_NCCL_PATIENCE_S");
-    return text ? atof(text) : 60;
+    return text ? atof(text) : 300;
 }
 
 /* Whether NAME=RANK:N in the environment names this group. */

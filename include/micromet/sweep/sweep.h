@@ -40,6 +40,7 @@ enum sweep_draw {
 struct sweep_column {
     char *key, *place; /* "sweep.yaml:5:3", NULL on the command line */
     int axis;
+    bool repeated; /* runs that differ in such keys alone are repetitions of one configuration */
     enum sweep_draw draw;
     struct sweep_value *values; /* (count); of a range, its ends */
     int count;
