@@ -93,6 +93,16 @@ static bool read_product(const struct sweep_parser *p, const struct yaml_tree *n
     return true;
 }
 
+static bool read_repeat(const struct sweep_parser *p, const struct yaml_tree *node,
+                        struct error *err)
+{
+    struct sweep *sweep = p->sweep;
+    const int first = sweep->column_count;
+    if (!read_product(p, node, err)) return false;
+    for (int i = first; i < sweep->column_count; i++) sweep->columns[i].repeated = true;
+    return true;
+}
+
 /* All keys on one axis: the first values, the second values, ... */
 static bool read_paired(const struct sweep_parser *p, const struct yaml_tree *node,
                         struct error *err)
@@ -168,10 +178,16 @@ static bool read_halving(const struct sweep_parser *p, const struct yaml_tree *n
     if (!parse_kind(p, node, YAML_SECTION, "halving", err)) return false;
     for (const struct yaml_tree *key = node->first; key; key = key->next) {
         size_t i = 0;
+        if (strcmp(key->key, "asynchronous") == 0) {
+            if (!parse_bool(p, key, "asynchronous", &sweep->halving.asynchronous, err))
+                return false;
+            continue;
+        }
         while (i < COUNT_OF(keys) && strcmp(keys[i].name, key->key) != 0) i++;
         if (i == COUNT_OF(keys))
             return yaml_fail_at(&p->source, key->key_line, key->key_column, err,
-                                "halving: has no `%.80s`; it has min_epochs, max_epochs and factor",
+                                "halving: has no `%.80s`; it has min_epochs, max_epochs, factor "
+                                "and asynchronous",
                                 key->key);
         if (!parse_integer(p, key, key->key, keys[i].least, 1000000, keys[i].field, err))
             return false;
@@ -195,9 +211,9 @@ static const struct section {
     const char *name;
     section_reader read;
 } sections[] = {
-    { "base", read_base },      { "name", read_name },        { "metric", read_metric },
-    { "random", read_random },  { "grid", read_product },     { "paired", read_paired },
-    { "repeat", read_product }, { "exclude", read_excludes }, { "halving", read_halving },
+    { "base", read_base },     { "name", read_name },        { "metric", read_metric },
+    { "random", read_random }, { "grid", read_product },     { "paired", read_paired },
+    { "repeat", read_repeat }, { "exclude", read_excludes }, { "halving", read_halving },
 };
 
 /* What other programs call them. */
