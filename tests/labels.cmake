@@ -58,7 +58,7 @@ set(nightly_tests
     "faults_simulated" # a training for each call that can fail
     "gpu_check" # tools/gpu-check as a whole
     "case_stale_lock" # it waits for a sign of life
-    "slurm" # real jobs on virtual nodes, whose time runs out
+    "slurm(_sweep)?" # real jobs on virtual nodes, whose time runs out
     "sweep_20_kills" "exactness_(kills|reader_threads|packs_or_slides)" # the same bits by other ways
     # The other defects.
     "mutation_(barrier_diverges|bounds_unchecked|device_read_on_host|double_free|fence_on_wrong_queue|grid_off_by_one)"

@@ -145,16 +145,14 @@ static bool judge(const struct sweep_folder *folder, const struct sweep_options 
     struct sweep_summary summary;
     if (!sweep_survey(folder, NULL, NULL, &summary, err)) return false;
     sweep_print_summary(folder, &summary);
-    const int failed = summary.failed, done = summary.done;
     if (*code == EXIT_CODE_OK && options->index < 0 && summary.partial) *code = EXIT_CODE_PARTIAL;
-    sweep_summary_release(&summary);
     if (*code == EXIT_CODE_INTERRUPTED) return true;
     if (options->index >= 0) return judge_run(folder, options, code, err);
-    return failed == 0 ||
-           error_set(err, done ? EXIT_CODE_PARTIAL : EXIT_CODE_FAILED,
+    return summary.failed == 0 ||
+           error_set(err, summary.done ? EXIT_CODE_PARTIAL : EXIT_CODE_FAILED,
                      "%d of %d runs failed (reasons above); once the cause is mended: micromet "
                      "sweep retry %s",
-                     failed, folder->sweep.run_count, folder->path);
+                     summary.failed, summary.runs, folder->path);
 }
 
 static bool check_rung(const struct sweep *sweep, int rung, struct error *err)

@@ -93,19 +93,6 @@ bool sweep_print_plan(const struct sweep_folder *folder, double windows_per_s, s
 
 /* --- status ------------------------------------------------------------------------------------*/
 
-static void print_line(void *context, const struct sweep_folder *folder,
-                       const struct sweep_line *line)
-{
-    (void)context;
-    printf("%04d  %-7s", line->run, line->state);
-    if (line->outcome.state == SWEEP_DONE) printf("  %.6g", line->outcome.score);
-    if (line->outcome.state == SWEEP_DONE && line->outcome.epochs)
-        printf(" (rung %d, epoch %d)", line->rung, line->outcome.epochs);
-    print_values(&folder->sweep, line->run, true);
-    if (line->outcome.state == SWEEP_FAILED) printf("  %s", SHOWN(line->outcome.reason));
-    printf("\n");
-}
-
 static void print_mean(const struct sweep_folder *folder, const struct sweep_mean *mean)
 {
     printf("%s %.6g", folder->sweep.metric->name, mean->mean);
@@ -114,17 +101,26 @@ static void print_mean(const struct sweep_folder *folder, const struct sweep_mea
     if (mean->epochs) printf(" at epoch %d", mean->epochs);
 }
 
-static void print_means(const struct sweep_folder *folder, const struct sweep_summary *summary)
+/* A run, and behind the last of a configuration their mean. */
+static void print_line(void *context, const struct sweep_folder *folder,
+                       const struct sweep_line *line)
 {
-    if (sweep_repetitions(&folder->sweep) == 1) return;
-    for (int i = 0; i < summary->mean_count; i++) {
-        const struct sweep_mean *mean = &summary->means[i];
-        if (mean->done == 0) continue;
-        printf("configuration %04d: ", mean->configuration);
-        print_mean(folder, mean);
-        print_values(&folder->sweep, mean->configuration, false);
-        printf("\n");
-    }
+    const struct sweep *sweep = &folder->sweep;
+    const int next = line->run + 1;
+    (void)context;
+    printf("%04d  %-7s", line->run, line->state);
+    if (line->outcome.state == SWEEP_DONE) printf("  %.6g", line->outcome.score);
+    if (line->outcome.state == SWEEP_DONE && line->outcome.epochs)
+        printf(" (rung %d, epoch %d)", line->rung, line->outcome.epochs);
+    print_values(sweep, line->run, true);
+    if (line->outcome.state == SWEEP_FAILED) printf("  %s", SHOWN(line->outcome.reason));
+    printf("\n");
+    const bool last = next == sweep->run_count ||
+                      sweep->runs[next].configuration != line->mean.configuration;
+    if (line->mean.runs == 1 || line->mean.done == 0 || !last) return;
+    printf("      mean   ");
+    print_mean(folder, &line->mean);
+    printf("\n");
 }
 
 void sweep_print_summary(const struct sweep_folder *folder, const struct sweep_summary *summary)
@@ -142,11 +138,12 @@ void sweep_print_summary(const struct sweep_folder *folder, const struct sweep_s
         if (others[i].count) printf(", %d %s", others[i].count, others[i].what);
     printf("\n");
     if (summary->best < 0) return;
-    const struct sweep_mean *best = &summary->means[summary->best];
-    printf("best: %s %04d, ", best->runs > 1 ? "configuration" : "run", best->configuration);
-    print_mean(folder, best);
+    const bool repeated = summary->best_mean.runs > 1;
+    printf("best: %s %04d, ", repeated ? "configuration" : "run",
+           repeated ? summary->best_mean.configuration : summary->best);
+    print_mean(folder, &summary->best_mean);
     printf(":");
-    print_values(&folder->sweep, best->configuration, false);
+    print_values(&folder->sweep, summary->best, false);
     printf("\n");
 }
 
@@ -168,14 +165,11 @@ bool sweep_print_status(const struct sweep_folder *folder, bool watch, struct er
         struct sweep_progress progress;
         if (watch && isatty(STDOUT_FILENO)) printf("\033[H\033[2J");
         if (!sweep_survey(folder, print_line, NULL, &summary, err)) return false;
-        print_means(folder, &summary);
         sweep_print_summary(folder, &summary);
-        const bool over = summary.done + summary.failed == summary.runs;
-        sweep_summary_release(&summary);
         if (!sweep_measure(folder, &progress, err)) return false;
         print_progress(&progress);
         fflush(stdout);
-        if (!watch || over) return true;
+        if (!watch || summary.done + summary.failed == summary.runs) return true;
         nanosleep(&(struct timespec) { .tv_sec = 2 }, NULL);
     }
 }

@@ -81,7 +81,7 @@ bool sweep_measure(const struct sweep_folder *folder, struct sweep_progress *pro
                    struct error *err)
 {
     struct ladder ladder;
-    struct sweep_summary summary = { 0 };
+    struct sweep_summary summary;
     struct collection c = { .ladder = &ladder, .ok = true, .err = err };
     *progress = (struct sweep_progress) { .seconds_left = NAN };
     const bool ok = ladder_init(&ladder, folder, err) && ladder_read(&ladder, err) &&
@@ -95,7 +95,6 @@ bool sweep_measure(const struct sweep_folder *folder, struct sweep_progress *pro
         progress->expected = progress->taken + (int64_t)left;
         if (sums->steps_per_s > 0) progress->seconds_left = left / sums->steps_per_s;
     }
-    sweep_summary_release(&summary);
     ladder_release(&ladder);
     return ok;
 }

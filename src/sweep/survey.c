@@ -85,6 +85,30 @@ static void add_outcome(struct sweep_mean *mean, const struct sweep_outcome *out
     mean->deviation += before * (outcome->score - mean->mean);
 }
 
+/* Give each line the mean of its configuration, whose first run's line collects it. */
+static void find_means(const struct sweep *sweep, struct sweep_line *lines)
+{
+    for (int run = 0; run < sweep->run_count; run++) {
+        const int configuration = sweep->runs[run].configuration;
+        struct sweep_mean *mean = &lines[configuration].mean;
+        if (configuration == run) *mean = (struct sweep_mean) { .configuration = run, .mean = NAN };
+        add_outcome(mean, &lines[run].outcome);
+    }
+    for (int run = 0; run < sweep->run_count; run++) {
+        const int configuration = sweep->runs[run].configuration;
+        struct sweep_mean *mean = &lines[run].mean;
+        if (configuration == run)
+            mean->deviation = mean->done > 1 ? sqrt(mean->deviation / (mean->done - 1)) : NAN;
+        else
+            *mean = lines[configuration].mean;
+    }
+}
+
+static bool is_higher(const struct sweep *sweep, double a, double b)
+{
+    return sweep->maximize ? a > b : a < b;
+}
+
 /* Of later rungs first, then of complete configurations, then by the metric; the first of equal
  * ones. */
 static bool is_better(const struct sweep *sweep, const struct sweep_mean *a,
@@ -92,41 +116,23 @@ static bool is_better(const struct sweep *sweep, const struct sweep_mean *a,
 {
     if (a->epochs != b->epochs) return a->epochs > b->epochs;
     if ((a->done == a->runs) != (b->done == b->runs)) return a->done == a->runs;
-    return sweep->maximize ? a->mean > b->mean : a->mean < b->mean;
+    return is_higher(sweep, a->mean, b->mean);
 }
 
-static bool find_means(const struct sweep *sweep, const struct sweep_line *lines,
-                       struct sweep_summary *summary, struct error *err)
+static void find_best(const struct sweep *sweep, const struct sweep_line *lines,
+                      struct sweep_summary *summary)
 {
-    int *places = calloc((size_t)sweep->run_count, sizeof *places);
-    summary->means = calloc((size_t)sweep->run_count, sizeof *summary->means);
-    if (!places || !summary->means) {
-        free(places);
-        return error_set(err, EXIT_CODE_FAILED, "out of memory for a sweep");
-    }
+    const struct sweep_line *best = NULL;
     for (int run = 0; run < sweep->run_count; run++) {
-        const int configuration = sweep->runs[run].configuration;
-        if (configuration == run) {
-            places[run] = summary->mean_count++;
-            summary->means[places[run]] = (struct sweep_mean) { .configuration = run, .mean = NAN };
-        }
-        add_outcome(&summary->means[places[configuration]], &lines[run].outcome);
+        const struct sweep_line *line = &lines[run];
+        if (line->outcome.state != SWEEP_DONE || line->outcome.epochs < line->mean.epochs) continue;
+        const bool same = best && line->mean.configuration == best->mean.configuration;
+        if (!best || (same ? is_higher(sweep, line->outcome.score, best->outcome.score)
+                           : is_better(sweep, &line->mean, &best->mean)))
+            best = line;
     }
-    free(places);
-    for (int i = 0; i < summary->mean_count; i++) {
-        struct sweep_mean *mean = &summary->means[i];
-        mean->deviation = mean->done > 1 ? sqrt(mean->deviation / (mean->done - 1)) : NAN;
-        if (mean->done > 0 &&
-            (summary->best < 0 || is_better(sweep, mean, &summary->means[summary->best])))
-            summary->best = i;
-    }
-    return true;
-}
-
-void sweep_summary_release(struct sweep_summary *summary)
-{
-    free(summary->means);
-    *summary = (struct sweep_summary) { 0 };
+    summary->best = best ? best->run : -1;
+    if (best) summary->best_mean = best->mean;
 }
 
 bool sweep_survey(const struct sweep_folder *folder, sweep_line_sink sink, void *context,
@@ -139,13 +145,14 @@ bool sweep_survey(const struct sweep_folder *folder, sweep_line_sink sink, void 
     *summary = (struct sweep_summary) { .runs = runs, .best = -1 };
     bool ok = lines || error_set(err, EXIT_CODE_FAILED, "out of memory for a sweep");
     ok = ok && ladder_init(&ladder, folder, err) && ladder_read(&ladder, err) &&
-         read_lines(&ladder, lines, &quiet, err) && find_means(&folder->sweep, lines, summary, err);
+         read_lines(&ladder, lines, &quiet, err);
+    if (ok) find_means(&folder->sweep, lines);
+    if (ok) find_best(&folder->sweep, lines, summary);
     for (int run = 0; ok && run < runs; run++) {
         name_ended(&ladder, &lines[run], quiet);
         count_line(&lines[run], summary);
         if (sink) sink(context, folder, &lines[run]);
     }
-    if (!ok) sweep_summary_release(summary);
     ladder_release(&ladder);
     free(lines);
     return ok;

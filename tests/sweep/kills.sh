@@ -5,6 +5,7 @@
 # the folder of cases/fixture.sh, $COMPARE the program compare_checkpoints.
 set -euo pipefail
 
+here=$(dirname "$(realpath "$0")")
 kills_wanted=$1
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -30,30 +31,7 @@ halving: {min_epochs: 1, max_epochs: 2, factor: 2}
 END
 sed 's/runs: 3/runs: 4/; s/\[adam\]/[sgd, adam]/' grown.yaml >grown.later
 RANDOM=12
-
-fail() {
-    echo "$1" >&2
-    exit 1
-}
-
-# same KIND: the disturbed sweep ended as the other did.
-same() {
-    local file run
-    (cd "undisturbed/$1" && find state rungs -name '*.json' ! -name frozen.json | sort && ls plan.csv) >files
-    [[ $(wc -l <files) -ge 4 ]] || fail "the sweep has written no outcomes"
-    (cd "disturbed/$1" && find state rungs -name '*.json' ! -name frozen.json | sort && ls plan.csv) | diff files -
-    while read -r file; do
-        cmp "undisturbed/$1/$file" "disturbed/$1/$file"
-    done <files
-    for run in "undisturbed/$1"/runs/*; do
-        for file in "$run"/checkpoints/*.safetensors; do
-            "$COMPARE" "$file" "disturbed/${file#undisturbed/}" || fail "$file: other values"
-        done
-        diff <(grep validation "$run/metrics.jsonl") \
-            <(grep validation "disturbed/${run#undisturbed/}/metrics.jsonl")
-    done
-    [[ -z $(find "disturbed/$1" -name '*.partial*') ]] || fail "unfinished files were left"
-}
+. "$here/functions.sh"
 
 run() { # FOLDER
     "$MICROMET" sweep run $kind.yaml --out "$1/$kind" --jobs 2
@@ -86,7 +64,7 @@ for kind in grid halving grown; do
             if [[ -e $kind.later ]] && ((2 * kills >= kills_wanted)); then cp $kind.later $kind.yaml; fi
         elif ((code == 0)); then # before its kill: what it made is compared, and a new sweep begins
             whole disturbed
-            same $kind
+            same_sweep undisturbed/$kind disturbed/$kind
             rm -r disturbed/$kind
             cp first $kind.yaml
             echo "$kind: a sweep has ended"
@@ -95,5 +73,5 @@ for kind in grid halving grown; do
         fi
     done
     whole disturbed
-    same $kind
+    same_sweep undisturbed/$kind disturbed/$kind
 done

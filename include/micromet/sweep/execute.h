@@ -25,16 +25,6 @@ bool sweep_find_run(const struct sweep_folder *folder, const struct sweep_option
 /* Failed runs become pending again, except where all decisions were made without them. */
 bool sweep_forget_failures(const struct sweep_folder *folder, struct error *err);
 
-/* Each run as it stands: called for each in turn. */
-struct sweep_line {
-    int run, rung;     /* the highest rung that it is on */
-    const char *state; /* "pending", "running", "waiting" for the rung's decision, "done", "failed",
-                        * "halted" at its rung */
-    struct sweep_outcome outcome;
-};
-typedef void (*sweep_line_sink)(void *context, const struct sweep_folder *folder,
-                                const struct sweep_line *line);
-
 /* The runs of a configuration that have come farthest. */
 struct sweep_mean {
     int configuration;      /* number of its first run */
@@ -43,21 +33,29 @@ struct sweep_mean {
     double mean, deviation; /* of the metric; NaN of none, and of fewer than two */
 };
 
+/* Each run as it stands: called for each in turn. */
+struct sweep_line {
+    int run, rung;     /* the highest rung that it is on */
+    const char *state; /* "pending", "running", "waiting" for the rung's decision, "done", "failed",
+                        * "halted" at its rung */
+    struct sweep_outcome outcome;
+    struct sweep_mean mean; /* of its configuration */
+};
+typedef void (*sweep_line_sink)(void *context, const struct sweep_folder *folder,
+                                const struct sweep_line *line);
+
 /* How a sweep stands. */
 struct sweep_summary {
     int runs, running, pending, waiting, failed, partial;
     int done;   /* which will go no further */
     int halted; /* those of them that a rung left behind */
-    /* (mean_count) by configuration; malloc'ed, sweep_summary_release() */
-    struct sweep_mean *means;
-    int mean_count;
-    int best; /* place in `means`; -1 = none yet */
+    int best;   /* the best run of the best configuration; -1 = none yet */
+    struct sweep_mean best_mean;
 };
 
 /* `sink` may be NULL. */
 bool sweep_survey(const struct sweep_folder *folder, sweep_line_sink sink, void *context,
                   struct sweep_summary *summary, struct error *err);
-void sweep_summary_release(struct sweep_summary *summary);
 
 /* The optimizer's steps of all runs. */
 struct sweep_progress {
