@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "micromet/sweep/execute.h"
 #include "sweep/ladder.h"
 #include "temporary.h"
 
@@ -216,6 +217,62 @@ Test(ladder, added_runs_are_decided_behind_the_others)
         temporary_end();
         temporary_begin();
     }
+}
+
+struct seen {
+    struct sweep_line lines[16];
+};
+
+static void keep(void *context, const struct sweep_folder *folder, const struct sweep_line *line)
+{
+    struct seen *seen = context;
+    (void)folder;
+    seen->lines[line->run] = *line;
+}
+
+static void expect_states(const struct sweep_folder *folder, struct seen *seen,
+                          struct sweep_summary *summary, const char *expected)
+{
+    struct error err = { 0 };
+    char states[256] = "";
+    cr_assert(sweep_survey(folder, keep, seen, summary, &err), "%s", err.message);
+    for (int run = 0; run < folder->sweep.run_count; run++)
+        snprintf(states + strlen(states), sizeof states - strlen(states), "%s%s", run ? " " : "",
+                 seen->lines[run].state);
+    cr_expect_str_eq(states, expected, "got '%s', expected '%s'", states, expected);
+}
+
+Test(ladder, the_state_of_each_run_and_the_means_are_told)
+{
+    struct sweep_folder folder = make("base: b.yaml\ngrid: {train.batch: [1, 2, 3]}\n"
+                                      "repeat: {seed: [1, 2]}\n"
+                                      "halving: {min_epochs: 1, max_epochs: 2, factor: 3}\n");
+    struct seen seen;
+    struct sweep_summary summary;
+    const double scores[] = { 0.5, 0.7, 0.9, NAN, 0.8, 0.6 };
+    expect_states(&folder, &seen, &summary, "pending pending pending pending pending pending");
+    cr_expect_eq(summary.best, -1);
+    for (int run = 0; run < 5; run++) end(&folder, run, 1, scores[run]);
+    expect_states(&folder, &seen, &summary, "waiting waiting waiting failed waiting pending");
+    cr_expect_eq(summary.waiting, 4);
+    cr_expect_eq(summary.best_mean.configuration, 0); /* the only one of which no run is missing */
+    end(&folder, 5, 1, scores[5]);
+    expect_rung(&folder, 1, "4 5");
+    expect_states(&folder, &seen, &summary, "halted halted halted failed pending pending");
+    end(&folder, 4, 2, 0.85);
+    end(&folder, 5, 2, 0.65);
+    expect_states(&folder, &seen, &summary, "halted halted halted failed done done");
+    cr_expect_eq(summary.done, 5);
+    cr_expect_eq(summary.halted, 3);
+    cr_expect_eq(summary.failed, 1);
+    cr_expect_eq(summary.best, 4);
+    cr_expect_float_eq(summary.best_mean.mean, 0.75, 1e-12);
+    cr_expect_float_eq(summary.best_mean.deviation, 0.2 / sqrt(2), 1e-12);
+    cr_expect_float_eq(seen.lines[1].mean.mean, 0.6, 1e-12);
+    cr_expect_float_eq(seen.lines[2].mean.mean, 0.9, 1e-12);
+    cr_expect(isnan(seen.lines[2].mean.deviation));
+    cr_expect_eq(seen.lines[3].mean.failed, 1);
+    sweep_release(&folder.sweep);
 }
 
 Test(ladder, a_decision_that_cannot_be_one_is_told)

@@ -184,6 +184,16 @@ static void look_again(struct crew *crew)
     crew->waiting = true;
 }
 
+/* Whether nothing is left to do or to wait for, and no decision brings something. */
+static bool is_over(struct crew *crew, bool *over, struct error *err)
+{
+    *over = false;
+    if (count_begun(crew) > 0 || count_awaited(crew) > 0) return true;
+    if (!advance(crew, err)) return false;
+    *over = count_awaited(crew) == 0;
+    return true;
+}
+
 /* Until all runs are final, or a signal has come. */
 static bool work(struct crew *crew, struct error *err)
 {
@@ -199,7 +209,9 @@ static bool work(struct crew *crew, struct error *err)
             const bool look = looks % PAUSES_A_LOOK == 0;
             if ((news || look) && !advance(crew, err)) return false;
             if (!fill(crew, err)) return false;
-            if (count_begun(crew) == 0 && count_awaited(crew) == 0) return true;
+            bool over = false;
+            if (!is_over(crew, &over, err)) return false;
+            if (over) return true;
             if (look) look_again(crew);
         }
         nanosleep(&pause, NULL);

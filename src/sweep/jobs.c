@@ -133,9 +133,8 @@ static bool find_places(struct ladder *ladder, int rung, int *places, int *count
     return true;
 }
 
-/* With asynchronous halving a task begins with one run of rung 0 and goes on with any. So tasks are
- * wanted for as many runs as are left anywhere; those that have nothing to begin with do not mind.
- */
+/* With asynchronous halving a task begins with one run of rung 0, and goes on with any run of later
+ * rungs that is left. Where only such ones are left, tasks of runs that have ended do them. */
 static bool find_starts(struct ladder *ladder, int *places, int *count, struct error *err)
 {
     int others = 0;
@@ -147,8 +146,8 @@ static bool find_starts(struct ladder *ladder, int *places, int *count, struct e
         if (!ladder_result(ladder, rung, run, &result, err)) return false;
         others += !result.final;
     }
-    for (int run = 0; *count == 0 && run < others; run++) places[run] = run;
-    if (*count == 0) *count = others;
+    if (*count > 0) return true;
+    while (*count < others) places[*count] = *count, ++*count;
     return true;
 }
 
@@ -234,7 +233,9 @@ bool sweep_jobs_write(const struct sweep_folder *folder, struct slurm_request *r
               slurm_program_path(w.program, err) &&
               path_join(w.slurm, folder->path, "slurm", err) && folder_create(w.slurm, err) &&
               remove_scripts(w.slurm, err) && path_join(jobs->submit, w.slurm, "submit.sh", err) &&
-              ladder_init(&ladder, folder, err) && ladder_read(&ladder, err) &&
+              ladder_init(&ladder, folder, err) &&
+              ladder_decide(&ladder, folder->sweep.halving.asynchronous ? ladder.rung_count : 0,
+                            err) &&
               atomic_file_open(&submit, jobs->submit, err);
     w.submit = submit.stream;
     ok = ok && write_all(&w, &ladder, &jobs->tasks, err);

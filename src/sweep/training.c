@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "micromet/base/log.h"
@@ -173,6 +174,9 @@ static bool record(const struct sweep_folder *folder, const struct training *tra
 bool training_end(struct training *training, const struct sweep_folder *folder, int status,
                   bool *ended, struct error *err)
 {
+    /* Whoever kills a whole job kills this process, too, in a moment: the run has not failed. */
+    static const struct timespec moment = { .tv_sec = 1 };
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) nanosleep(&moment, NULL);
     *ended = !WIFEXITED(status) || WEXITSTATUS(status) != EXIT_CODE_INTERRUPTED;
     const bool ok = !*ended || record(folder, training, status, err);
     lock_file_release(&training->lock);

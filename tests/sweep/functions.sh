@@ -7,7 +7,12 @@ fail() {
 
 # The outcomes of the runs that did not fail, the decisions, and the list of runs.
 results_of() { # FOLDER
-    (cd "$1" && grep -L '"failed"' state/0*.json && find rungs -name '*.json' | sort && ls plan.csv)
+    (
+        cd "$1"
+        grep -L '"failed"' state/0*.json || true
+        find rungs -name '*.json' | sort
+        echo plan.csv
+    )
 }
 
 # same_sweep A B: both have ended in the same results and bits, of at least four runs.
