@@ -158,9 +158,10 @@ static int by_rank(const void *a, const void *b, void *context)
 {
     const struct standing *x = a, *y = b;
     const double sign = *(const double *)context;
-    if (isnan(x->score) != isnan(y->score)) return isnan(x->score) ? 1 : -1;
+    const bool none_x = isnan(x->score), none_y = isnan(y->score);
+    if (none_x != none_y) return none_x ? 1 : -1;
     if (!x->failed != !y->failed) return x->failed ? 1 : -1;
-    if (x->score != y->score && !isnan(x->score)) return sign * x->score < sign * y->score ? -1 : 1;
+    if (!none_x && x->score != y->score) return sign * x->score < sign * y->score ? -1 : 1;
     return x->run < y->run ? -1 : 1;
 }
 
