@@ -275,6 +275,49 @@ Test(ladder, the_state_of_each_run_and_the_means_are_told)
     sweep_release(&folder.sweep);
 }
 
+static void write_text(const char *name, const char *text)
+{
+    temporary_write(name, text, strlen(text));
+}
+
+Test(ladder, steps_and_time_are_those_of_all_rungs)
+{
+    struct sweep_folder folder = make("base: b.yaml\ngrid: {seed: [1, 2, 3, 4]}\n"
+                                      "halving: {min_epochs: 1, max_epochs: 4, factor: 2}\n");
+    static const char config[] = "train: {batch: 2, epochs: 4, examples_per_epoch: 8}\n";
+    static const char *const names[] = { "configs/0000.yaml", "configs/0001.yaml",
+                                         "configs/0002.yaml", "configs/0003.yaml" };
+    const struct sweep_outcome done = { .state = SWEEP_DONE, .epochs = 1, .score = 0.5 };
+    struct sweep_progress progress;
+    struct lock_file lock;
+    struct lock_holder holder;
+    enum lock_state state;
+    struct error err = { 0 };
+    cr_assert(folder_create(temporary_path("configs"), &err));
+    for (int run = 0; run < 4; run++) write_text(names[run], config);
+    folder.made_runs = 4;
+    cr_assert(sweep_measure(&folder, &progress, &err), "%s", err.message);
+    cr_expect_eq(progress.taken, 0);
+    cr_expect_eq(progress.expected, 4 * (4 * 1 + 2 * 1 + 1 * 2)); /* an epoch has four steps */
+    cr_expect(isnan(progress.seconds_left));
+
+    cr_assert(folder_create(temporary_path("runs/0000"), &err) &&
+              folder_create(temporary_path("runs/0001"), &err));
+    cr_assert(sweep_outcome_write(&folder, 0, &done, &err));
+    write_text("runs/0000/metrics.jsonl", "{\"kind\":\"train\",\"step\":3,\"windows_per_s\":99}\n"
+                                          "{\"kind\":\"validation\",\"step\":4,\"epoch\":1}\n");
+    write_text("runs/0001/metrics.jsonl",
+               "{\"kind\":\"train\",\"step\":1,\"windows_per_s\":7}\n"
+               "{\"kind\":\"train\",\"step\":2,\"windows_per_s\":10}\n{\"kind\":\"tra");
+    cr_assert(lock_file_take(&lock, temporary_path("state/0001.lock"), &state, &holder, &err));
+    cr_assert(sweep_measure(&folder, &progress, &err), "%s", err.message);
+    cr_expect_eq(progress.taken, 6);
+    cr_expect_eq(progress.expected, 32);
+    cr_expect_float_eq(progress.seconds_left, 26 / 5.0, 1e-9); /* five steps a second */
+    lock_file_release(&lock);
+    sweep_release(&folder.sweep);
+}
+
 Test(ladder, a_decision_that_cannot_be_one_is_told)
 {
     struct sweep_folder folder = make("base: b.yaml\ngrid: {train.batch: [1, 2, 3, 4]}\n"

@@ -81,7 +81,8 @@ static bool try_begin(struct crew *crew, int run, int slot, bool *begun, struct 
         return false;
     crew->views[run] = *begun ? BEGUN : final ? FINAL : ELSEWHERE;
     if (*begun && share.gpu[0])
-        log_info("run %04d begins on GPU %s", run, share.gpu);
+        log_info("run %04d begins on GPU %s%s", run, share.gpu,
+                 crew->options->jobs > share_gpu_count() ? ", which several share" : "");
     else if (*begun)
         log_info("run %04d begins", run);
     crew->requeue = crew->requeue || (*begun && config.train.requeue);

@@ -125,6 +125,7 @@ bool ladder_result(struct ladder *ladder, int rung, int run, struct rung_result 
 /* A configuration on a rung. */
 struct standing {
     int first, count; /* place of its first run among the members, and their number */
+    int run;          /* its first run */
     int final, failed;
     double score; /* mean of those that did not fail; NaN if all did */
     bool promoted;
@@ -137,7 +138,7 @@ static bool stand(struct ladder *ladder, int rung, int first, int end, struct st
     const int *members = ladder->rungs[rung].members;
     const int configuration = sweep->runs[members[first]].configuration;
     double sum = 0;
-    *standing = (struct standing) { .first = first };
+    *standing = (struct standing) { .first = first, .run = members[first] };
     for (int i = first; i < end && sweep->runs[members[i]].configuration == configuration; i++) {
         struct rung_result result;
         if (!ladder_result(ladder, rung, members[i], &result, err)) return false;
@@ -151,27 +152,17 @@ static bool stand(struct ladder *ladder, int rung, int first, int end, struct st
     return true;
 }
 
-/* Of higher rank first: without a failure, then by the score, then by number. */
-static int by_rank(const struct ladder *ladder, const int *members, const struct standing *a,
-                   const struct standing *b)
+/* Of higher rank first: without a failure, then by the score, then by number. `context` is the
+ * sign that makes a smaller score better. */
+static int by_rank(const void *a, const void *b, void *context)
 {
-    const double sign = ladder->folder->sweep.maximize ? -1 : 1;
-    const bool none_a = isnan(a->score), none_b = isnan(b->score);
-    if (none_a != none_b) return none_a ? 1 : -1;
-    if (!a->failed != !b->failed) return a->failed ? 1 : -1;
-    if (!none_a && a->score != b->score) return sign * a->score < sign * b->score ? -1 : 1;
-    return members[a->first] < members[b->first] ? -1 : 1;
-}
-
-struct ranking {
-    const struct ladder *ladder;
-    const int *members;
-};
-
-static int compare_ranks(const void *a, const void *b, void *context)
-{
-    const struct ranking *ranking = context;
-    return by_rank(ranking->ladder, ranking->members, a, b);
+    const struct standing *x = a, *y = b;
+    const double sign = *(const double *)context;
+    const bool none_x = isnan(x->score), none_y = isnan(y->score);
+    if (none_x != none_y) return none_x ? 1 : -1;
+    if (!x->failed != !y->failed) return x->failed ? 1 : -1;
+    if (!none_x && x->score != y->score) return sign * x->score < sign * y->score ? -1 : 1;
+    return x->run < y->run ? -1 : 1;
 }
 
 static int ascending(const void *a, const void *b)
@@ -186,14 +177,13 @@ static json_t *decision_of(struct ladder *ladder, int rung, struct standing *sta
 {
     const struct sweep *sweep = &ladder->folder->sweep;
     const int *members = ladder->rungs[rung].members;
-    struct ranking context = { ladder, members };
+    double sign = sweep->maximize ? -1 : 1;
     json_t *ranking = json_array(), *numbers = json_array();
     *chosen = 0;
-    qsort_r(standings, (size_t)count, sizeof *standings, compare_ranks, &context);
+    qsort_r(standings, (size_t)count, sizeof *standings, by_rank, &sign);
     for (int i = 0; i < count; i++) {
         const struct standing *s = &standings[i];
-        json_array_append_new(ranking,
-                              json_pack("[i, o]", members[s->first], json_number(s->score)));
+        json_array_append_new(ranking, json_pack("[i, o]", s->run, json_number(s->score)));
         if (i >= quota || s->promoted) continue;
         for (int k = s->first; k < s->first + s->count; k++) {
             struct rung_result result = { 0 };

@@ -16,7 +16,7 @@ configuration() {
         "$FIXTURE/config.yaml" >"$1.yaml"
 }
 configuration long 1 0
-configuration short 4 8
+configuration short 4 40 # 20 steps an epoch
 cat >twelve.yaml <<'END'
 base: long.yaml
 paired:
@@ -112,13 +112,20 @@ begun shell-1.out 2
 begun shell-3.out 1
 rm -r shell undisturbed/four
 
-echo '--- an array for each rung'
+echo '--- an array for each rung, of which one task is stopped and one never runs: the next rung does its run'
 undisturbed halving
 "$MICROMET" sweep slurm halving.yaml --out rungs --time 10 --cpus 1 --jobs 2 --submit | tee submitted
+job=$(job_of rung-0.sh)
+scancel "${job}_5"
 grep -qx '#SBATCH --array=0-5%2' rungs/slurm/rung-0.sh
 grep -qx '#SBATCH --array=0-2%2' rungs/slurm/rung-1.sh
 grep -qx '#SBATCH --array=0%2' rungs/slurm/rung-2.sh
+until_true 120 says rungs/state/0003.log 'step 10/20'
+# shellcheck disable=SC2046 # numbers
+kill -USR1 $(processes_of 'sweep run' "$job" 3) $(processes_of train "$job" 3)
+until_true 60 says "rungs/slurm/rung-0-${job}_3.out" "requeueing Slurm job ${job}_3"
 until_true 300 are_over "$(job_of rung-2.sh)"
+grep -q 'run 0005 begins' rungs/slurm/rung-1-*.out
 "$MICROMET" sweep status rungs | grep -q '^6 of 6 runs done (5 halted), 0 failed$'
 same_sweep undisturbed/halving rungs
 rm -r rungs
