@@ -33,6 +33,7 @@ static const char *const ranges[OP_KIND_COUNT] = {
     [OP_LOSS] = "loss",
     [OP_AUGMENT] = "augment",
     [OP_OPTIMIZER] = "update",
+    [OP_SUM] = "exchange",
 };
 
 static void plan_release(struct plan *plan)

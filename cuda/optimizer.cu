@@ -1,4 +1,4 @@
-/* Parameter updates over one contiguous array, reading and writing every value once.
+/* Parameter updates and sums over contiguous arrays, reading and writing every value once.
  * Formulas in nn/optimizer.h.
  *
  * Values that change from step to step are read from device memory, so that a recorded step can be
@@ -135,4 +135,39 @@ static cudaError_t launch(const struct op *op, const struct op_buffers *b, void 
     return cudaGetLastError();
 }
 
+/* --- Sums --- */
+
+// bytes: reads 8 writes 4 per element, least 8+4
+template <int V>
+__global__ void __launch_bounds__(THREADS, BLOCKS_MIN)
+    add_scaled(float *out, const float *x, float scale, int64_t count)
+{
+    const int64_t thread = (int64_t)blockIdx.x * THREADS + threadIdx.x;
+    const int64_t threads = (int64_t)gridDim.x * THREADS, whole = count / V * V;
+    for (int64_t i = thread * V; i < whole; i += threads * V) {
+        floats<V> sum = load<V>(out + i);
+        const floats<V> more = load<V>(x + i);
+        for (int k = 0; k < V; k++) sum.v[k] = scale * (sum.v[k] + more.v[k]);
+        store<V>(out + i, sum);
+    }
+    if (whole + thread < count)
+        out[whole + thread] = scale * (out[whole + thread] + x[whole + thread]);
+}
+
+static cudaError_t launch_sum(const struct op *op, const struct op_buffers *b, void *workspace,
+                              cudaStream_t stream)
+{
+    (void)workspace;
+    float *out = (float *)b->out;
+    const float *x = (const float *)b->x;
+    const int64_t count = op->sum.count, blocks = CEIL_DIV(count, THREADS * VECTOR);
+    const unsigned grid = (unsigned)(blocks < blocks_max ? blocks : blocks_max);
+    if (((uintptr_t)out | (uintptr_t)x) % 16 == 0)
+        CUDA_LAUNCH(add_scaled<VECTOR>, grid, THREADS, stream, out, x, op->sum.scale, count);
+    else
+        CUDA_LAUNCH(add_scaled<1>, grid, THREADS, stream, out, x, op->sum.scale, count);
+    return cudaGetLastError();
+}
+
+const struct cuda_kernel cuda_kernel_sum = { nullptr, nullptr, launch_sum };
 const struct cuda_kernel cuda_kernel_optimizer = { nullptr, nullptr, launch };

@@ -48,10 +48,11 @@ static cudaError_t launch_relu_backward(const struct op *op, const struct op_buf
 // bytes: reads 2 writes 2 per element, least 2+2
 template <typename T, int V, int G>
 __global__ void __launch_bounds__(THREADS, BLOCKS_MIN)
-    dropout(struct tiles t, const struct step_values *values, float rate, float scale, const T *x,
-            int x_stride, T *y, int y_stride)
+    dropout(struct tiles t, const struct step_values *values, int row_pixels, float rate,
+            float scale, const T *x, int x_stride, T *y, int y_stride)
 {
     const struct spot s = spot_of<4 * G>(t);
+    const uint64_t first = (uint64_t)values->first_row * (uint64_t)row_pixels;
     const uint32_t key[2] = { (uint32_t)values->seed, (uint32_t)(values->seed >> 32) };
     const uint32_t epoch = philox_epoch_and_purpose((uint32_t)values->step, RANDOM_DROPOUT);
     for (int p = s.pixel; p < t.pixels; p += s.step) {
@@ -59,7 +60,9 @@ __global__ void __launch_bounds__(THREADS, BLOCKS_MIN)
         T *to = y + (int64_t)p * y_stride + s.channel;
         float keep[4 * G];
         for (int g = 0; g < G; g++) {
-            const uint32_t counter[4] = { (uint32_t)(s.channel / 4 + g), epoch, (uint32_t)p, 0 };
+            const uint64_t pixel = first + (uint64_t)p;
+            const uint32_t counter[4] = { (uint32_t)(s.channel / 4 + g), epoch, (uint32_t)pixel,
+                                          (uint32_t)(pixel >> 32) };
             uint32_t words[4];
             philox_block(counter, key, words);
             for (int i = 0; i < 4; i++) keep[4 * g + i] = philox_unit(words[i]) < rate ? 0 : scale;
@@ -84,8 +87,8 @@ static cudaError_t launch_dropout(const struct op *op, const struct op_buffers *
         constexpr int V = decltype(form)::width, G = V == 8 ? 2 : 1;
         const struct tiles t = tiles_of(&op->x, 4 * G, WARP_LANES, 1);
         CUDA_LAUNCH((dropout<T, V, G>), tiles_grid(t), THREADS, stream, t, b->values,
-                    op->dropout.rate, 1 / (1 - op->dropout.rate), (const T *)b->x,
-                    op->x.pixel_stride, (T *)b->out, op->y.pixel_stride);
+                    op->x.h * op->x.w, op->dropout.rate, 1 / (1 - op->dropout.rate),
+                    (const T *)b->x, op->x.pixel_stride, (T *)b->out, op->y.pixel_stride);
     });
     return cudaGetLastError();
 }
@@ -97,7 +100,7 @@ static cudaError_t launch_dropout(const struct op *op, const struct op_buffers *
 // bytes: reads 8 writes 8 per sample, least 8+8
 template <typename T>
 __global__ void __launch_bounds__(THREADS, BLOCKS_MIN)
-    loss(int n, const T *logits, int stride, const float *labels, float *probabilities,
+    loss(int n, int rows, const T *logits, int stride, const float *labels, float *probabilities,
          float *gradient, int gradient_stride, float *mean)
 {
     __shared__ double shared[THREADS];
@@ -107,14 +110,14 @@ __global__ void __launch_bounds__(THREADS, BLOCKS_MIN)
         const double p = 1 / (1 + exp(-z));
         sum += (z > 0 ? z : 0) - z * label + log1p(exp(-fabs(z)));
         probabilities[i] = (float)p;
-        gradient[(int64_t)i * gradient_stride] = (float)((p - label) / n);
+        gradient[(int64_t)i * gradient_stride] = (float)((p - label) / rows);
     }
     shared[threadIdx.x] = sum;
     for (int reach = THREADS / 2; reach > 0; reach /= 2) {
         __syncthreads();
         if ((int)threadIdx.x < reach) shared[threadIdx.x] += shared[threadIdx.x + (unsigned)reach];
     }
-    if (threadIdx.x == 0) *mean = (float)(shared[0] / n);
+    if (threadIdx.x == 0) *mean = (float)(shared[0] / rows);
 }
 
 static cudaError_t launch_loss(const struct op *op, const struct op_buffers *b, void *workspace,
@@ -123,8 +126,9 @@ static cudaError_t launch_loss(const struct op *op, const struct op_buffers *b, 
     (void)workspace;
     with_form(op->x.dtype, false, [&](auto form) {
         using T = typename decltype(form)::type;
-        CUDA_LAUNCH(loss<T>, 1, THREADS, stream, op->x.n, (const T *)b->x, op->x.pixel_stride,
-                    b->labels, b->probabilities, (float *)b->out, op->y.pixel_stride, b->loss);
+        CUDA_LAUNCH(loss<T>, 1, THREADS, stream, op->x.n, op->loss.rows ? op->loss.rows : op->x.n,
+                    (const T *)b->x, op->x.pixel_stride, b->labels, b->probabilities,
+                    (float *)b->out, op->y.pixel_stride, b->loss);
     });
     return cudaGetLastError();
 }

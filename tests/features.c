@@ -26,7 +26,7 @@ static bool load(struct model **model, const char *path, int px, int count, stru
     config.model.pool_padding = pretrained.pool_padding;
     const struct model_spec spec = model_spec_from_config(&config, DTYPE_F32, pretrained.gamma,
                                                           false);
-    if (!cpu_backend_open(&config.compute, 1, &backend, err) ||
+    if (!cpu_backend_open(&config.compute, 1, NULL, &backend, err) ||
         !model_init(model, backend, &spec, err))
         return false;
     const double made_s = clock_seconds();

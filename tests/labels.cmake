@@ -16,6 +16,7 @@ set(fast_tests
     "test_(keras_hdf5|kernels|ladder|loader|manifest|mask|metrics|onnx|op|optimizer|output|pickle|plot|preflight|pretrained)"
     "test_(reference|safetensors|sampler|sandbox|slide|slide_levels|slurm|survey|sweep|synth|tensorboard|text|tissue)"
     "test_torch_zip"
+    "test_world" # what launchers say
     "test_(training_ops|weights|weights_memory)"
     "test_(backend|export|grid|initial_weights|model|pack|predict)" # the parts of them that are quick
     "test_simulated.*" # the simulated device itself
@@ -24,7 +25,7 @@ set(fast_tests
 )
 set(standard_tests
     "test_(backend|export|grid|initial_weights|lock|model|pack|predict|slide)_long" # the other parts: see `long_parts`
-    "test_(bench|evaluate_run|train_step)" # whole networks
+    "test_(bench|evaluate_run|shards|train_step)" # whole networks
     "test_(backend|training_ops|optimizer)_on_.+" # each op on each class of processor that this one can be
     "fuzz_hdf5" # libhdf5 takes long to refuse what is forged, in a process of its own
     "memory_plan" # four trainings
@@ -47,8 +48,9 @@ set(standard_tests
     "test_(backend|training_ops|optimizer|model|train_step|predict)_simulated" # each op in two orders of the device's work
     "predict_orders_1" # a slot that is used too early is found in most orders
     "program_simulated" # train, evaluate and heatmap on the simulated device
-    "reference" "exactness_(same_seed|sigterm|validation|until_epoch)" "sweep_3_kills" # must end in the same bits
+    "reference" "exactness_(same_seed|sigterm|validation|until_epoch|ranks_torchrun)" "sweep_3_kills" # must end in the same bits
     "mutation_(barrier_removed|beta_dropped|descriptor_leaked|wait_removed)" # defects that the device finds, one of a kind
+    "test_world_ranks" "world_mpirun" # processes that work together, and are lost
     "plan_h100_tf32" # a plan for each convolution; its kernels come with cuDNN
 )
 set(nightly_tests
@@ -59,8 +61,9 @@ set(nightly_tests
     "faults_simulated" # a training for each call that can fail
     "gpu_check" # tools/gpu-check as a whole
     "case_stale_lock" # it waits for a sign of life
+    "world_srun" # ranks on virtual nodes
     "slurm(_sweep)?" # real jobs on virtual nodes, whose time runs out
-    "sweep_20_kills" "exactness_(kills|reader_threads|packs_or_slides)" # the same bits by other ways
+    "sweep_20_kills" "exactness_(kills|reader_threads|packs_or_slides|ranks_mpirun)" # the same bits by other ways
     # The other defects.
     "mutation_(barrier_diverges|bounds_unchecked|device_read_on_host|double_free|fence_on_wrong_queue|grid_off_by_one)"
     "mutation_(handle_leaked|kernel_on_default_stream|last_vector_whole|not_ready_is_kept|pinned_slot_reused)"

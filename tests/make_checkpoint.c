@@ -64,7 +64,7 @@ int main(int argc, char **argv)
     const struct checkpoint_input input = { .downsamples = { 1, 4.0000963 },
                                             .um_per_px = { 0.243, 0.972 },
                                             .slides = "train 0123456789abcdef a.tif\n" };
-    if (argc != 2 || !cpu_backend_open(&config.compute, 2, &backend, &err) ||
+    if (argc != 2 || !cpu_backend_open(&config.compute, 2, NULL, &backend, &err) ||
         !model_init(&model, backend, &spec, &err) || !fill_all(model, &err) ||
         !checkpoint_write(argv[1], model, &config, &state, &input, &err) ||
         !checkpoint_fixture_predict(model, probabilities, &err)) {

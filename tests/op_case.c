@@ -37,6 +37,7 @@ static const struct usage usages[OP_KIND_COUNT] = {
     [OP_LOSS] = { BIT(X) | BIT(LABELS), BIT(OUT) | BIT(LOSS) | BIT(PROBABILITIES) },
     [OP_OPTIMIZER] = { BIT(PARAMETERS) | BIT(STATE1) | BIT(STATE2) | BIT(GRADIENTS),
                        BIT(PARAMETERS) | BIT(STATE1) | BIT(STATE2) },
+    [OP_SUM] = { BIT(X) | BIT(OUT), BIT(OUT) },
 };
 
 /* Offset of a role's pointer in struct op_buffers. */
@@ -102,7 +103,7 @@ struct backend *op_case_backend(int queues)
     struct backend *backend;
     char why_not[256];
     struct error err = { 0 };
-    cr_assert(backend_open(&compute, queues, &backend, why_not, &err), "%s", err.message);
+    cr_assert(backend_open(&compute, queues, NULL, &backend, why_not, &err), "%s", err.message);
     return backend;
 }
 
@@ -158,6 +159,7 @@ static struct tensor tensor_of(const struct op *op, enum role role)
     const bool backward = op->kind == OP_CONVOLUTION_BACKWARD_DATA ||
                           op->kind == OP_BATCH_NORM_BACKWARD || op->kind == OP_POOL_BACKWARD ||
                           op->kind == OP_RELU_BACKWARD;
+    if (op->kind == OP_SUM) return dense(1, 1, 1, (int)op->sum.count);
     switch (role) {
     case ROLE_X:
         return op->x;

@@ -335,7 +335,8 @@ static struct reference_value pool_backward(const struct op *op, const struct op
 static struct reference_value dropout(const struct op *op, const struct op_buffers *b, int n, int y,
                                       int x, int c)
 {
-    const uint64_t pixel = ((uint64_t)n * (uint64_t)op->x.h + (uint64_t)y) * (uint64_t)op->x.w +
+    const uint64_t row = (uint64_t)b->values->first_row + (uint64_t)n;
+    const uint64_t pixel = (row * (uint64_t)op->x.h + (uint64_t)y) * (uint64_t)op->x.w +
                            (uint64_t)x;
     struct random random = random_init(b->values->seed, (uint32_t)b->values->step, pixel,
                                        RANDOM_DROPOUT);
@@ -354,7 +355,7 @@ static struct reference_value loss(const struct op *op, const struct op_buffers 
                                    int n)
 {
     const double z = reference_load(&op->x, b->x, n, 0, 0, 0);
-    const double samples = op->x.n;
+    const double samples = op->loss.rows ? op->loss.rows : op->x.n;
     if (role == ROLE_PROBABILITIES) return exactly(sigmoid(z));
     if (role == ROLE_OUT) return sum3(sigmoid(z) / samples, -b->labels[n] / samples, 0);
     struct reference_value v = { 0 };
@@ -434,6 +435,12 @@ void reference_release(struct reference *reference)
     *reference = (struct reference) { 0 };
 }
 
+static struct reference_value scaled_sum(const struct op *op, const struct op_buffers *b, int c)
+{
+    const double scale = op->sum.scale;
+    return sum3(scale * ((const float *)b->out)[c], scale * ((const float *)b->x)[c], 0);
+}
+
 struct reference_value reference_at(const struct reference *reference, enum role role, int n, int y,
                                     int x, int c)
 {
@@ -464,6 +471,8 @@ struct reference_value reference_at(const struct reference *reference, enum role
         return loss(op, b, role, n);
     case OP_OPTIMIZER:
         return optimizer(op, b, role, c);
+    case OP_SUM:
+        return scaled_sum(op, b, c);
     default:
         CHECK(!"this op has no reference");
         return exactly(NAN);

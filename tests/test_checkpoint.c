@@ -77,7 +77,7 @@ static void expect_model(struct checkpoint *c, const float probabilities[FIXTURE
     float got[FIXTURE_BATCH], moments[5];
     int index;
     const struct model_spec spec = model_spec_from_config(&c->config, DTYPE_F32, c->gamma, true);
-    cr_assert(cpu_backend_open(&c->config.compute, 2, &backend, &err), "%s", err.message);
+    cr_assert(cpu_backend_open(&c->config.compute, 2, NULL, &backend, &err), "%s", err.message);
     cr_assert(model_init(&model, backend, &spec, &err), "%s", err.message);
     cr_assert(checkpoint_apply(c, model, true, &err), "%s", err.message);
     cr_assert(checkpoint_fixture_predict(model, got, &err), "%s", err.message);

@@ -53,7 +53,7 @@ static void write_checkpoint(const char *path, double downsample)
     configure(&config);
     struct model_spec spec = model_spec_from_config(&config, DTYPE_F32, false, false);
     spec.batch = 1;
-    cr_assert(cpu_backend_open(&config.compute, 1, &backend, &err), "%s", err.message);
+    cr_assert(cpu_backend_open(&config.compute, 1, NULL, &backend, &err), "%s", err.message);
     cr_assert(model_init(&model, backend, &spec, &err), "%s", err.message);
     cr_assert(model_randomize(model, 3, &err), "%s", err.message);
     const struct training_state state = { .step = 7, .best_auc = NAN, .threshold = 0.25 };
@@ -280,7 +280,7 @@ Test(evaluate_run, an_interrupted_map_goes_on_only_on_the_same_slide)
     write_checkpoint(temporary_path("c.safetensors"), 1);
     cr_assert(checkpoint_open(&checkpoint, temporary_path("c.safetensors"), &err), "%s",
               err.message);
-    cr_assert(cpu_backend_open(&config.compute, 1, &backend, &err), "%s", err.message);
+    cr_assert(cpu_backend_open(&config.compute, 1, NULL, &backend, &err), "%s", err.message);
     cr_assert(checkpoint_model(&checkpoint, backend, 4, &model, &err), "%s", err.message);
     cr_assert(predictor_init(&predictor, model, 1, &err), "%s", err.message);
 

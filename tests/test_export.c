@@ -38,8 +38,8 @@ static struct config config_of(int towers, enum pool_padding padding)
 static void backend_begin(struct backend **backend, const struct config *config)
 {
     struct error err = { 0 };
-    cr_assert(cpu_backend_open(&config->compute, config->data.level_count, backend, &err), "%s",
-              err.message);
+    cr_assert(cpu_backend_open(&config->compute, config->data.level_count, NULL, backend, &err),
+              "%s", err.message);
 }
 
 /* Change the batch norms from their initial values, so that folding them makes a difference. */

@@ -54,7 +54,8 @@ static struct model *make_model(const struct config *config, bool gamma, int see
     struct model *model;
     struct error err = { 0 };
     const struct model_spec spec = model_spec_from_config(config, DTYPE_F32, gamma, false);
-    cr_assert(cpu_backend_open(&config->compute, spec.towers, &backend, &err), "%s", err.message);
+    cr_assert(cpu_backend_open(&config->compute, spec.towers, NULL, &backend, &err), "%s",
+              err.message);
     cr_assert(model_init(&model, backend, &spec, &err), "%s", err.message);
     fill(model, seed);
     return model;

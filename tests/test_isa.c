@@ -216,12 +216,12 @@ Test(isa, the_backend_names_its_set_and_refuses_others)
     struct backend *backend;
     struct error err = { 0 };
     setenv("MICROMET_CPU_ISA", "plain", 1);
-    cr_assert(cpu_backend_open(&compute, 1, &backend, &err), "%s", err.message);
+    cr_assert(cpu_backend_open(&compute, 1, NULL, &backend, &err), "%s", err.message);
     cr_assert(strstr(backend->facts.description, "own kernels plain"), "%s",
               backend->facts.description);
     backend_close(backend);
     setenv("MICROMET_CPU_ISA", "vector9000", 1);
-    cr_assert_not(cpu_backend_open(&compute, 1, &backend, &err));
+    cr_assert_not(cpu_backend_open(&compute, 1, NULL, &backend, &err));
     cr_assert_eq(err.code, EXIT_CODE_USAGE);
     cr_assert(strstr(err.message, "MICROMET_CPU_ISA=vector9000: this processor has plain"), "%s",
               err.message);

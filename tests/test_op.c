@@ -52,6 +52,14 @@ static struct op valid(enum op_kind kind)
         op.x = op.y = (struct tensor) { 0 };
         op.optimizer.count = 1;
         break;
+    case OP_SUM:
+        op.x = op.y = (struct tensor) { 0 };
+        op.sum = (struct op_sum) { .count = 1, .scale = 1 };
+        break;
+    case OP_ALL_REDUCE:
+        op.x = op.y = (struct tensor) { 0 };
+        op.all_reduce = (struct op_all_reduce) { .count = 5, .term_stride = 8, .shards = 4 };
+        break;
     case OP_KIND_COUNT:
         break;
     }
@@ -149,6 +157,11 @@ static const struct change changes[] = {
     { OP_AUGMENT, INT, AT(y.pixel_stride), 8, "pixels must lie side by side" },
     /* optimizers */
     { OP_OPTIMIZER, INT64, AT(optimizer.count), 0, "there are no parameters" },
+    /* sums */
+    { OP_SUM, INT64, AT(sum.count), 0, "there is nothing to add" },
+    { OP_ALL_REDUCE, INT64, AT(all_reduce.count), 0, "there is nothing to add" },
+    { OP_ALL_REDUCE, INT64, AT(all_reduce.term_stride), 4, "its terms overlap" },
+    { OP_ALL_REDUCE, INT, AT(all_reduce.shards), 0, "there are no shards" },
 };
 
 static void apply(struct op *op, const struct change *change)

@@ -122,9 +122,9 @@ static void expect_predictions(struct rig *rig, int orientations, int threads, i
 {
     struct predictions p;
     double loss = 0;
-    cr_assert(predict_dataset(rig->model, &rig->dataset, orientations, threads, ring, NULL, &p,
-                              &rig->err),
-              "%s", rig->err.message);
+    const struct predict_options options = { orientations, threads, ring, NULL, NULL };
+    cr_assert(predict_dataset(rig->model, &rig->dataset, &options, &p, &rig->err), "%s",
+              rig->err.message);
     cr_assert_eq(p.count, WINDOWS);
     for (int i = 0; i < WINDOWS; i++) {
         cr_expect_eq(p.probabilities[i], expected[i],
@@ -200,7 +200,8 @@ Test(predict, a_slide_that_cannot_be_read_leaves_the_network_to_the_next)
     struct dataset both = rig.dataset;
     both.slide_count = 2;
     both.count = 2 * WINDOWS;
-    cr_assert(!predict_dataset(rig.model, &both, 1, 2, 4, NULL, &p, &rig.err));
+    const struct predict_options options = { 1, 2, 4, NULL, NULL };
+    cr_assert(!predict_dataset(rig.model, &both, &options, &p, &rig.err));
     cr_expect(strstr(rig.err.message, "b.tif"), "%s", rig.err.message);
     error_clear(&rig.err);
     expect_predictions(&rig, 1, 2, 3, expected);

@@ -77,6 +77,37 @@ Test(loss, survives_extreme_logits)
     backend_close(backend);
 }
 
+/* A piece of a batch: the losses and gradients of all pieces add up to the whole's. */
+Test(loss, of_a_piece_is_divided_by_the_whole)
+{
+    struct backend *backend = op_case_backend(1);
+    const struct op op = {
+        .kind = OP_LOSS, .x = tensor(5, 1, 1, 1), .y = tensor(5, 1, 1, 1), .loss.rows = 20
+    };
+    struct op_case test;
+    op_case_init(&test, &op, 4);
+    for (int i = 0; i < 5; i++) ((float *)op_case_before(&test, ROLE_X))[i] = 0;
+    run(&test, backend);
+    cr_expect_float_eq(*(float *)op_case_after(&test, ROLE_LOSS), 0.69314718 / 4, 1e-6);
+    op_case_release(&test);
+    backend_close(backend);
+}
+
+Test(sum, is_scaled)
+{
+    struct backend *backend = op_case_backend(1);
+    static const float scales[] = { 1, 0.25f, 1.0f / 3 };
+    for (int count = 1; count < 70000; count = 3 * count + 1)
+        for (size_t i = 0; i < COUNT_OF(scales); i++) {
+            const struct op op = { .kind = OP_SUM, .sum = { count, scales[i] } };
+            struct op_case test;
+            op_case_init(&test, &op, (uint64_t)count);
+            run(&test, backend);
+            op_case_release(&test);
+        }
+    backend_close(backend);
+}
+
 Test(loss, is_the_mean_over_samples)
 {
     const struct op op = { .kind = OP_LOSS, .x = tensor(4, 1, 1, 1), .y = tensor(4, 1, 1, 1) };
@@ -96,8 +127,8 @@ Test(loss, is_the_mean_over_samples)
 enum { ROWS = 64, COLUMNS = 256 };
 
 /* The mask of 0 and 1/(1 - rate), obtained by dropout of ones. */
-static void dropout_mask(struct backend *backend, float rate, uint64_t seed, int64_t step,
-                         float mask[ROWS * COLUMNS])
+static void dropout_mask_from(struct backend *backend, int64_t first_row, float rate, uint64_t seed,
+                              int64_t step, float mask[ROWS * COLUMNS])
 {
     const struct op op = { .kind = OP_DROPOUT,
                            .dropout.rate = rate,
@@ -107,10 +138,30 @@ static void dropout_mask(struct backend *backend, float rate, uint64_t seed, int
     op_case_init(&test, &op, 1);
     test.values.seed = seed;
     test.values.step = step;
+    test.values.first_row = first_row;
     for (int i = 0; i < ROWS * COLUMNS; i++) ((float *)op_case_before(&test, ROLE_X))[i] = 1;
     run(&test, backend);
     memcpy(mask, op_case_after(&test, ROLE_OUT), ROWS * COLUMNS * sizeof *mask);
     op_case_release(&test);
+}
+
+static void dropout_mask(struct backend *backend, float rate, uint64_t seed, int64_t step,
+                         float mask[ROWS * COLUMNS])
+{
+    dropout_mask_from(backend, 0, rate, seed, step, mask);
+}
+
+Test(dropout, of_a_piece_is_that_of_the_whole_batch)
+{
+    static float whole[ROWS * COLUMNS], piece[ROWS * COLUMNS];
+    enum { FIRST = 48 };
+    struct backend *backend = op_case_backend(1);
+    dropout_mask(backend, 0.5f, 42, 7, whole);
+    dropout_mask_from(backend, FIRST, 0.5f, 42, 7, piece);
+    cr_expect_arr_eq(piece, whole + FIRST * COLUMNS, (ROWS - FIRST) * COLUMNS * sizeof *piece);
+    dropout_mask_from(backend, 1 + ((int64_t)1 << 33), 0.5f, 42, 7, piece); /* past 32 bits */
+    cr_expect_arr_neq(piece, whole + COLUMNS, COLUMNS * sizeof *piece);
+    backend_close(backend);
 }
 
 Test(dropout, keeps_its_share_and_scales_it)

@@ -59,6 +59,7 @@ static double float_units(const struct op *op)
     case OP_BATCH_NORM:
         return SUM + 2 * sqrt((double)tensor_pixels(&op->x));
     case OP_DROPOUT:
+    case OP_SUM:
         return FEW_OPERATIONS;
     case OP_LOSS:
     case OP_OPTIMIZER:

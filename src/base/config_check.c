@@ -50,6 +50,11 @@ static bool batch_fits(const struct config *config)
     return per_epoch == 0 || config->train.batch <= per_epoch;
 }
 
+static bool shards_divide_batch(const struct config *config)
+{
+    return config->train.shards == 0 || config->train.batch % config->train.shards == 0;
+}
+
 static bool min_is_below_rate(const struct config *config)
 {
     const bool used = config->schedule.name == SCHEDULE_PLATEAU ||
@@ -82,6 +87,7 @@ static const struct rule rules[] = {
     { "data.center", center_fits, "is above data.window" },
     { "train.batch", batch_fits,
       "is more than train.examples_per_epoch, the windows of an epoch; lower it, or raise that" },
+    { "train.shards", shards_divide_batch, "does not divide train.batch into equal pieces" },
     { "schedule.min", min_is_below_rate, "is above optimizer.learning_rate" },
     { "schedule.warmup_examples", warmup_ends,
       "is not below train.epochs * train.examples_per_epoch: the run would end in the warm-up" },

@@ -116,6 +116,9 @@ const struct config_key config_keys[] = {
     INT64(schedule.warmup_examples, 0, 1e12, "0", "cosine: linear rise before the fall"),
 
     INT(train.batch, 1, 65536, "16", "windows per step"),
+    INT(train.shards, 0, 4096, "0",
+        "pieces of a batch, each with batch statistics of its own, that any number of ranks which "
+        "divides theirs may share; 0 = one a rank"),
     INT(train.epochs, 1, 1000000, "20", "at most"),
     INT64(train.examples_per_epoch, 0, 1e12, "0", "0 = as many as there are training windows"),
     INT(train.early_stop.patience, 0, 1000000, "3",

@@ -102,7 +102,7 @@ static const struct {
     { " loss criterion lossfn ", "The loss is always binary cross entropy" },
     { " gradclip clipgrad gradientclipval maxgradnorm clipnorm ", "Gradients are not clipped" },
     { " accumulategradbatches gradaccum gradientaccumulationsteps ",
-      "Gradients are not accumulated; raise train.batch" },
+      "train.batch is all that a step sees, in train.shards passes whose gradients are added up" },
     { " mean std normalize normalization pixelmean pixelstd ",
       "Pixels are always scaled to [-1, 1], as InceptionV3 expects them" },
     { " defaults hydra target ", "Hydra's own keys have no meaning here; one file holds all keys" },

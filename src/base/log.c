@@ -14,11 +14,19 @@
 static const double draw_interval_s = 0.2;
 static const char *const line_clear = "\r\033[K";
 
+static bool silent; /* set before there are threads */
+
+void log_silence(void)
+{
+    silent = true;
+}
+
 /* Messages hold names of files and strings in files: whatever these are, one line of plain text
  * goes out. */
 static void print_line(const char *prefix, const char *format, va_list arguments)
 {
     char *text;
+    if (silent) return;
     if (vasprintf(&text, format, arguments) < 0) return; /* out of memory */
     flockfile(stderr);
     if (isatty(STDERR_FILENO)) fputs(line_clear, stderr);
@@ -93,7 +101,7 @@ void progress_add(struct progress *progress, int64_t amount)
     const double now_s = clock_seconds();
     if (now_s - progress->drawn_s >= draw_interval_s) {
         progress->drawn_s = now_s;
-        if (isatty(STDERR_FILENO)) draw_bar(progress, now_s);
+        if (isatty(STDERR_FILENO) && !silent) draw_bar(progress, now_s);
     }
     funlockfile(stderr);
 }

@@ -24,6 +24,11 @@ void stop_catch(void)
     for (size_t i = 0; i < COUNT_OF(signals); i++) sigaction(signals[i], &action, NULL);
 }
 
+void stop_request(int number)
+{
+    on_signal(number);
+}
+
 int stop_signal(void)
 {
     return atomic_load(&first);

@@ -64,7 +64,7 @@ bool bench_run(const struct bench_options *options, const struct bench_listener 
     config_defaults(&config);
     config.compute.threads = options->threads;
     if (resolved.threads == 0) resolved.threads = thread_count_default();
-    const bool ok = session_init(&bench.session, &config.compute, TOWERS, 0, err) &&
+    const bool ok = session_init(&bench.session, &config.compute, TOWERS, 0, NULL, err) &&
                     measure_ceilings(&bench, err) &&
                     (!options->slide || bench_decode(&bench, err)) &&
                     (!options->pack || bench_pack(&bench, err)) &&

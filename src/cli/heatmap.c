@@ -167,7 +167,7 @@ static enum exit_code run(void *arguments, int count, char **operands, struct er
     const bool ok = operands_configure(&checkpoint.config, &slides, operands + 1, err) &&
                     mask_values_set(&checkpoint.config, a->mask_values, err) &&
                     session_init(&session, &checkpoint.config.compute,
-                                 checkpoint.config.data.level_count, 0, err) &&
+                                 checkpoint.config.data.level_count, 0, NULL, err) &&
                     all_slides(&checkpoint, &session, a, slides, operands + 1, &bad, err);
     session_release(&session);
     checkpoint_release(&checkpoint);

@@ -89,7 +89,7 @@ static enum exit_code run(void *arguments, int count, char **operands, struct er
     session_accept_any_backend(&checkpoint.config.compute, checkpoint.precision, a->threads);
     if (operands_configure(&checkpoint.config, &count, operands, err) &&
         session_init(&session, &checkpoint.config.compute, checkpoint.config.data.level_count, 0,
-                     err))
+                     NULL, err))
         predict_to(&checkpoint, &session, a, count, operands, err);
     session_release(&session);
     checkpoint_release(&checkpoint);

@@ -83,7 +83,7 @@ static enum exit_code run(void *arguments, int count, char **operands, struct er
                              err))
         return err->code;
     if (!train_run(&config, &options, &result, err)) return err->code;
-    if (a->dry_run) return result.code;
+    if (a->dry_run || result.rank > 0) return result.code;
     if (!tell(a, metric, &config, &result, err)) return err->code;
     return result.code;
 }

@@ -11,7 +11,7 @@
 #include "plan.h"
 #include "queue.h"
 
-enum { QUEUES_MAX = TOWERS_MAX };
+enum { QUEUES_MAX = TOWERS_MAX + 1 }; /* the last exchanges with other ranks */
 
 /* Two images of the stem at 80 px: what they leave in the second-level cache outweighs the weights
  * read again. */
@@ -20,7 +20,9 @@ static const int64_t stem_chunk_bytes = 900 << 10;
 struct cpu_backend {
     struct backend base; /* first: a struct backend * is cast to this */
     const struct isa *isa;
+    struct world *world; /* NULL = one rank */
     struct queue queues[QUEUES_MAX];
+    int queue_count;
 };
 
 static struct cpu_backend *self(struct backend *backend)
@@ -79,7 +81,7 @@ static bool backend_wait(struct backend *backend, int queue, int other, uint64_t
 
 static bool no_queue_failed(struct backend *backend, struct error *err)
 {
-    for (int q = 0; q < backend->facts.queues; q++) {
+    for (int q = 0; q < self(backend)->queue_count; q++) {
         const struct error error = queue_error(&self(backend)->queues[q]);
         if (error.code != EXIT_CODE_OK) return error_set(err, error.code, "%s", error.message);
     }
@@ -102,7 +104,7 @@ static bool backend_mark(struct backend *backend, int queue, double *when_s, str
 
 static bool backend_synchronize(struct backend *backend, struct error *err)
 {
-    for (int q = 0; q < backend->facts.queues; q++) {
+    for (int q = 0; q < self(backend)->queue_count; q++) {
         struct queue *queue = &self(backend)->queues[q];
         queue_await(queue, queue_submitted(queue));
     }
@@ -122,6 +124,8 @@ static bool (*const planners[OP_KIND_COUNT])(struct plan *, struct error *) = {
     [OP_LOSS] = plan_pointwise,
     [OP_AUGMENT] = plan_augment,
     [OP_OPTIMIZER] = plan_optimizer,
+    [OP_SUM] = plan_pointwise,
+    [OP_ALL_REDUCE] = plan_all_reduce,
 };
 
 /* What op_check() accepts but this backend does not support. */
@@ -139,13 +143,14 @@ static bool backend_plan(struct backend *backend, const struct op *op, struct pl
                          struct error *err)
 {
     *out = NULL;
-    CHECK(op->queue >= 0 && op->queue < backend->facts.queues);
+    CHECK(op->queue >= 0 && op->queue < self(backend)->queue_count);
     if (!op_check(op, err) || !backend_takes(op, err)) return false;
     struct plan *plan = calloc(1, sizeof *plan);
     if (!plan) return error_set(err, EXIT_CODE_FAILED, "out of memory for a plan");
     plan->backend = self(backend);
     plan->queue = &self(backend)->queues[op->queue];
     plan->isa = self(backend)->isa;
+    plan->world = self(backend)->world;
     plan->op = *op;
     omp_set_num_threads(self(backend)->queues[op->queue].threads); /* oneDNN plans for this many */
     if (!planners[op->kind](plan, err)) {
@@ -187,7 +192,7 @@ static void backend_plan_release(struct plan *plan)
 
 static void backend_close_cpu(struct backend *backend)
 {
-    for (int q = 0; q < backend->facts.queues; q++) queue_release(&self(backend)->queues[q]);
+    for (int q = 0; q < self(backend)->queue_count; q++) queue_release(&self(backend)->queues[q]);
     free(backend);
 }
 
@@ -239,37 +244,62 @@ static const struct isa_name *isa_name(void)
     return &unknown;
 }
 
-bool cpu_backend_open(const struct config_compute *compute, int queues, struct backend **out,
-                      struct error *err)
+static bool add_queue(struct cpu_backend *backend, int threads, struct error *err)
 {
-    CHECK(queues >= 1 && queues <= QUEUES_MAX);
+    return queue_init(&backend->queues[backend->queue_count], threads, err) &&
+           ++backend->queue_count > 0;
+}
+
+/* The processors of this host are shared with its other ranks. */
+static int threads_of(const struct config_compute *compute, const struct world *world)
+{
+    if (compute->threads > 0) return compute->threads;
+    const int share = thread_count_default() / world_local_size(world);
+    return share > 0 ? share : 1;
+}
+
+static void set_facts(struct cpu_backend *backend, int threads, struct world *world)
+{
+    const dnnl_version_t *version = dnnl_version();
+    struct backend_facts *facts = &backend->base.facts;
+    facts->threads = threads;
+    facts->input_channels = 3;
+    facts->memory_bytes = (size_t)memory_limit_bytes() / (size_t)world_local_size(world);
+    facts->chunk_bytes = stem_chunk_bytes;
+    facts->native_bf16 = isa_name()->bf16;
+    facts->rank = world_rank(world);
+    facts->ranks = world_size(world);
+    snprintf(facts->name, sizeof facts->name, "cpu");
+    snprintf(facts->description, sizeof facts->description, "oneDNN %d.%d.%d %s, own kernels %s",
+             version->major, version->minor, version->patch, isa_name()->name, backend->isa->name);
+}
+
+bool cpu_backend_open(const struct config_compute *compute, int queues, struct world *world,
+                      struct backend **out, struct error *err)
+{
+    CHECK(queues >= 1 && queues < QUEUES_MAX);
     *out = NULL;
     const struct isa *isa = isa_chosen(err);
     if (!isa) return false;
     struct cpu_backend *backend = calloc(1, sizeof *backend);
     if (!backend) return error_set(err, EXIT_CODE_FAILED, "out of memory for the backend");
-    const int threads = compute->threads > 0 ? compute->threads : thread_count_default();
+    const int threads = threads_of(compute, world);
     if (queues > threads) queues = threads;
-    const dnnl_version_t *version = dnnl_version();
     struct backend_facts *facts = &backend->base.facts;
     backend->base.ops = &cpu_ops;
     backend->isa = isa;
-    facts->threads = threads;
-    facts->input_channels = 3;
-    facts->memory_bytes = (size_t)memory_limit_bytes();
-    facts->chunk_bytes = stem_chunk_bytes;
-    facts->native_bf16 = isa_name()->bf16;
-    snprintf(facts->name, sizeof facts->name, "cpu");
-    snprintf(facts->description, sizeof facts->description, "oneDNN %d.%d.%d %s, own kernels %s",
-             version->major, version->minor, version->patch, isa_name()->name, isa->name);
-    for (int q = 0; q < queues; q++) {
-        const int share = threads / queues + (q < threads % queues);
-        if (!queue_init(&backend->queues[q], share, err)) {
-            backend_close_cpu(&backend->base);
-            return false;
-        }
-        facts->queues++;
+    backend->world = world;
+    set_facts(backend, threads, world);
+    for (; facts->queues < queues; facts->queues++)
+        if (!add_queue(backend, threads / queues + (facts->queues < threads % queues), err))
+            goto fail;
+    if (facts->ranks > 1) {
+        facts->exchange_queue = backend->queue_count;
+        if (!add_queue(backend, 1, err)) goto fail;
     }
     *out = &backend->base;
     return true;
+fail:
+    backend_close_cpu(&backend->base);
+    return false;
 }

@@ -4,6 +4,7 @@
 #define MICROMET_CPU_PLAN_H
 
 #include "micromet/nn/backend.h"
+#include "micromet/world/world.h"
 
 struct cpu_backend;
 struct queue;
@@ -13,6 +14,7 @@ struct plan {
     struct cpu_backend *backend;
     struct queue *queue;   /* where it runs */
     const struct isa *isa; /* isa.h: the inner loops */
+    struct world *world;   /* of this rank; NULL = alone */
     struct op op;
     /* Runs on the queue's thread, whose OpenMP team has the queue's threads. */
     bool (*execute)(struct plan *plan, const struct op_buffers *buffers, struct error *err);
@@ -27,9 +29,10 @@ struct plan {
 bool plan_convolution(struct plan *plan, struct error *err);
 bool plan_batch_norm(struct plan *plan, struct error *err);
 bool plan_pool(struct plan *plan, struct error *err);
-bool plan_pointwise(struct plan *plan, struct error *err); /* ReLU backward, dropout, loss */
+bool plan_pointwise(struct plan *plan, struct error *err); /* ReLU backward, dropout, loss, sum */
 bool plan_augment(struct plan *plan, struct error *err);
 bool plan_optimizer(struct plan *plan, struct error *err);
+bool plan_all_reduce(struct plan *plan, struct error *err);
 
 /* 64-byte aligned memory; false with a message when there is none. */
 bool cpu_alloc(size_t bytes, void **memory, struct error *err);

@@ -1,4 +1,4 @@
-/* Ops that compute each element by itself: ReLU's gradient, dropout, and the loss. */
+/* Ops that compute each element by itself: ReLU's gradient, dropout, the loss, and sums. */
 #include <math.h>
 #include <stdlib.h>
 
@@ -30,10 +30,11 @@ static bool dropout(struct plan *plan, const struct op_buffers *b, struct error 
     const struct op *op = &plan->op;
     const int64_t pixels = tensor_pixels(&op->x);
     const float scale = 1 / (1 - op->dropout.rate);
+    const uint64_t first = (uint64_t)b->values->first_row * (uint64_t)(op->x.h * op->x.w);
     for (int64_t p = 0; p < pixels; p++) {
         float in_row[ROW_CHANNELS_MAX], out_row[ROW_CHANNELS_MAX];
-        struct random random = random_init(b->values->seed, (uint32_t)b->values->step, (uint64_t)p,
-                                           RANDOM_DROPOUT);
+        struct random random = random_init(b->values->seed, (uint32_t)b->values->step,
+                                           first + (uint64_t)p, RANDOM_DROPOUT);
         const float *x = row_load(&op->x, b->x, p, in_row);
         float *y = row_target(&op->y, b->out, p, out_row);
         for (int c = 0; c < op->x.c; c++)
@@ -49,7 +50,7 @@ static bool loss(struct plan *plan, const struct op_buffers *b, struct error *er
 {
     (void)err;
     const struct op *op = &plan->op;
-    const int n = op->x.n;
+    const int n = op->x.n, rows = op->loss.rows ? op->loss.rows : n;
     double sum = 0;
     float *gradient = b->out;
     for (int i = 0; i < n; i++) {
@@ -58,16 +59,32 @@ static bool loss(struct plan *plan, const struct op_buffers *b, struct error *er
         const double p = 1 / (1 + exp(-z));
         sum += (z > 0 ? z : 0) - z * t + log1p(exp(-fabs(z)));
         b->probabilities[i] = (float)p;
-        gradient[(int64_t)i * op->y.pixel_stride] = (float)((p - t) / n);
+        gradient[(int64_t)i * op->y.pixel_stride] = (float)((p - t) / rows);
     }
-    b->loss[0] = (float)(sum / n);
+    b->loss[0] = (float)(sum / rows);
+    return true;
+}
+
+static bool sum(struct plan *plan, const struct op_buffers *b, struct error *err)
+{
+    (void)err;
+    const float scale = plan->op.sum.scale, *x = b->x;
+    float *out = b->out;
+#pragma omp parallel for simd schedule(static)
+    for (int64_t i = 0; i < plan->op.sum.count; i++) out[i] = scale * (out[i] + x[i]);
     return true;
 }
 
 bool plan_pointwise(struct plan *plan, struct error *err)
 {
     (void)err;
-    const enum op_kind kind = plan->op.kind;
-    plan->execute = kind == OP_LOSS ? loss : kind == OP_DROPOUT ? dropout : relu_backward;
+    static bool (*const functions[OP_KIND_COUNT])(struct plan *, const struct op_buffers *,
+                                                  struct error *) = {
+        [OP_RELU_BACKWARD] = relu_backward,
+        [OP_DROPOUT] = dropout,
+        [OP_LOSS] = loss,
+        [OP_SUM] = sum,
+    };
+    plan->execute = functions[plan->op.kind];
     return true;
 }

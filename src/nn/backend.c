@@ -14,6 +14,7 @@
 
 #include "micromet/base/log.h"
 #include "micromet/nn/gpu_plan.h"
+#include "micromet/world/world.h"
 
 typedef bool backend_opener(const struct config_compute *compute, int queues,
                             struct backend **backend, struct error *err);
@@ -100,9 +101,14 @@ bool backend_cuda_built(struct error *err)
 /* The driver is loaded first: a machine without a GPU lacks it, and loading cuBLASLt
  * takes a while. */
 static bool cuda_backend_open(const struct config_compute *compute, int queues,
-                              struct backend **backend, struct error *err)
+                              const struct world *world, struct backend **backend,
+                              struct error *err)
 {
     *backend = NULL;
+    if (world_size(world) > 1)
+        return error_set(err, EXIT_CODE_USAGE,
+                         "several ranks train together on the CPU alone so far; start one process, "
+                         "or choose compute.backend=cpu");
     if (!backend_cuda_built(err)) return false;
     if (!getenv("MICROMET_CUDA_LIBRARY") && !load(&driver, NULL, RTLD_LAZY, err)) return false;
     void *symbol = cuda_symbol("cuda_backend_open", err);
@@ -140,13 +146,14 @@ static bool cuda_is_expected(void)
     return getenv("MICROMET_CUDA_LIBRARY") || access("/dev/nvidiactl", F_OK) == 0;
 }
 
-bool backend_open(const struct config_compute *compute, int queues, struct backend **backend,
-                  char why_not[256], struct error *err)
+bool backend_open(const struct config_compute *compute, int queues, struct world *world,
+                  struct backend **backend, char why_not[256], struct error *err)
 {
     why_not[0] = '\0';
-    if (compute->backend == BACKEND_CPU) return cpu_backend_open(compute, queues, backend, err);
+    if (compute->backend == BACKEND_CPU)
+        return cpu_backend_open(compute, queues, world, backend, err);
     struct error cuda = { 0 };
-    if (cuda_backend_open(compute, queues, backend, &cuda)) return true;
+    if (cuda_backend_open(compute, queues, world, backend, &cuda)) return true;
     if (compute->backend == BACKEND_CUDA)
         return error_set(err, cuda.code,
                          "compute.backend: cuda cannot be used: %s; or choose cpu or auto",
@@ -155,7 +162,7 @@ bool backend_open(const struct config_compute *compute, int queues, struct backe
     if (cuda.code != EXIT_CODE_USAGE)
         log_warning("a GPU is there, but cannot be used: %s", cuda.message);
     if (cuda_is_expected()) snprintf(why_not, 256, "%.250s", cuda.message);
-    return cpu_backend_open(compute, queues, backend, err);
+    return cpu_backend_open(compute, queues, world, backend, err);
 }
 
 void backend_close(struct backend *backend)

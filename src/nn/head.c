@@ -124,7 +124,11 @@ void head_build(const struct head *head, const struct model_spec *spec, bool tra
     if (!training) return;
     const struct view dlogits = like(program, &views->logits);
     const struct op loss = {
-        .kind = OP_LOSS, .x = views->logits.tensor, .y = dlogits.tensor, .name = "loss"
+        .kind = OP_LOSS,
+        .x = views->logits.tensor,
+        .y = dlogits.tensor,
+        .name = "loss",
+        .loss.rows = spec->batch * (spec->shards > 0 ? spec->shards : 1),
     };
     struct instruction *instruction = program_add(program, &loss, views->logits, view_none(),
                                                   view_none(), dlogits);

@@ -92,6 +92,17 @@ static bool plan_updates(struct model *model, struct error *err)
     return true;
 }
 
+static bool plan_exchange(struct model *model, struct error *err)
+{
+    struct exchange *exchange = &model->exchange;
+    if (!exchange_add(exchange, BRANCH_STATISTICS, NULL, err) ||
+        !exchange_add(exchange, BRANCH_HEAD, &model->head_branches[TRAIN].program, err))
+        return false;
+    for (int t = 0; t < model->spec.towers; t++)
+        if (!exchange_add(exchange, t, &model->tower_branches[TRAIN][t].program, err)) return false;
+    return exchange_finish(exchange, err);
+}
+
 static bool allocate_batches(struct model *model, struct error *err)
 {
     const struct model_spec *spec = &model->spec;
@@ -102,8 +113,9 @@ static bool allocate_batches(struct model *model, struct error *err)
         void *at;
         size_t bytes;
     } buffers[] = {
-        { &model->features, feature_bytes },          { &model->feature_gradient, feature_bytes },
-        { &model->logits, n * sizeof(float) },        { &model->loss, sizeof(float) },
+        { &model->features, feature_bytes },
+        { &model->feature_gradient, feature_bytes },
+        { &model->logits, n * sizeof(float) },
         { &model->probabilities, n * sizeof(float) },
     };
     for (size_t i = 0; i < COUNT_OF(buffers); i++)
@@ -120,7 +132,11 @@ static bool register_all(struct model *model, struct error *err)
             return false;
     if (!head_register(&model->head, &model->spec, &model->parameters, err)) return false;
     const int states = model->spec.training ? optimizer_state_count(model->spec.optimizer.name) : 0;
-    if (!parameters_allocate(&model->parameters, states, err)) return false;
+    if (!parameters_allocate(&model->parameters, states, err) ||
+        !exchange_init(&model->exchange, &model->parameters, &model->spec, err))
+        return false;
+    const struct region *first = &model->parameters.regions[0];
+    if (model->spec.training) model->loss = first->gradients + first->trained + TAIL_LOSS;
     for (int t = 0; t < model->spec.towers; t++)
         if (!tower_allocate(&model->towers[t], &model->spec, err)) return false;
     return true;
@@ -148,7 +164,7 @@ bool model_init(struct model **out, struct backend *backend, const struct model_
             if (!build_tower(model, mode, t, err)) goto fail;
         if (!build_head(model, mode, err)) goto fail;
     }
-    if (spec->training && !plan_updates(model, err)) goto fail;
+    if (spec->training && (!plan_exchange(model, err) || !plan_updates(model, err))) goto fail;
     *out = model;
     return true;
 fail:
@@ -170,11 +186,12 @@ void model_release(struct model *model)
         program_release(&model->head_branches[mode].program);
     }
     slots_release(model);
+    exchange_release(&model->exchange);
     for (int q = 0; q < TOWERS_MAX; q++) ops->plan_release(model->update_plans[q]);
     for (int t = 0; t < model->spec.towers; t++) {
         tower_release(&model->towers[t]);
     }
-    void *const buffers[] = { model->features, model->feature_gradient, model->logits, model->loss,
+    void *const buffers[] = { model->features, model->feature_gradient, model->logits,
                               model->probabilities };
     for (size_t i = 0; i < COUNT_OF(buffers); i++) ops->free(model->backend, buffers[i]);
     parameters_release(&model->parameters);
@@ -208,6 +225,16 @@ const struct op *model_op(const struct model *model, int tower, bool training, i
     if (index >= program->count) return NULL;
     if (plan) *plan = program->instructions[index].plan;
     return &program->instructions[index].op;
+}
+
+int model_local_shards(const struct model *model)
+{
+    return model->exchange.local;
+}
+
+int model_first_shard(const struct model *model)
+{
+    return model->exchange.first;
 }
 
 int model_parameter_count(const struct model *model)
@@ -325,6 +352,7 @@ struct model_memory model_memory(const struct model *model)
         memory.gradients += trained;
         memory.optimizer += trained * ((region->state1 != NULL) + (region->state2 != NULL));
     }
+    memory.gradients += exchange_bytes(&model->exchange);
     for (int i = 0; i < model->parameters.count; i++)
         if (model->parameters.items[i].host)
             memory.parameters += (size_t)model->parameters.items[i].count * sizeof(float);

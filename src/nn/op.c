@@ -19,6 +19,8 @@ const char *op_kind_name(enum op_kind kind)
         [OP_LOSS] = "loss",
         [OP_AUGMENT] = "augment",
         [OP_OPTIMIZER] = "optimizer",
+        [OP_SUM] = "sum",
+        [OP_ALL_REDUCE] = "sum over ranks",
     };
     return names[kind];
 }
@@ -217,7 +219,9 @@ static bool loss_check(const struct op *op, struct error *err)
     if (!floats_check(op, err) || !images_check(op, err)) return false;
     if (x->h != 1 || x->w != 1 || x->c != 1 || y->h != 1 || y->w != 1 || y->c != 1)
         return op_refuse(op, err, "there must be one logit a sample, and one gradient");
-    return y->dtype == DTYPE_F32 || op_refuse(op, err, "gradients of logits are float32");
+    if (y->dtype != DTYPE_F32) return op_refuse(op, err, "gradients of logits are float32");
+    return op->loss.rows == 0 || op->loss.rows >= x->n ||
+           op_refuse(op, err, "%d rows are no piece of %d", x->n, op->loss.rows);
 }
 
 static bool augment_check(const struct op *op, struct error *err)
@@ -240,6 +244,19 @@ static bool optimizer_check(const struct op *op, struct error *err)
     return op->optimizer.count > 0 || op_refuse(op, err, "there are no parameters");
 }
 
+static bool sum_check(const struct op *op, struct error *err)
+{
+    return op->sum.count > 0 || op_refuse(op, err, "there is nothing to add");
+}
+
+static bool all_reduce_check(const struct op *op, struct error *err)
+{
+    const struct op_all_reduce *r = &op->all_reduce;
+    if (r->count <= 0) return op_refuse(op, err, "there is nothing to add");
+    if (r->shards <= 0) return op_refuse(op, err, "there are no shards");
+    return r->term_stride >= r->count || op_refuse(op, err, "its terms overlap");
+}
+
 bool op_check(const struct op *op, struct error *err)
 {
     static bool (*const checks[OP_KIND_COUNT])(const struct op *, struct error *) = {
@@ -255,9 +272,11 @@ bool op_check(const struct op *op, struct error *err)
         [OP_LOSS] = loss_check,
         [OP_AUGMENT] = augment_check,
         [OP_OPTIMIZER] = optimizer_check,
+        [OP_SUM] = sum_check,
+        [OP_ALL_REDUCE] = all_reduce_check,
     };
     CHECK(op->kind >= 0 && op->kind < OP_KIND_COUNT);
-    const bool tensors = op->kind == OP_OPTIMIZER ||
+    const bool tensors = op->kind >= OP_OPTIMIZER ||
                          (tensor_check(op, &op->x, "x", err) && tensor_check(op, &op->y, "y", err));
     return tensors && checks[op->kind](op, err);
 }

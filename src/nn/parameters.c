@@ -6,8 +6,6 @@
 
 #include "micromet/base/size.h"
 
-enum { PADDING = 16 };
-
 void parameters_init(struct parameters *parameters, struct backend *backend)
 {
     *parameters = (struct parameters) { .backend = backend };
@@ -68,8 +66,9 @@ int parameters_add(struct parameters *parameters, const char *name, int dims,
     return parameters->count++;
 }
 
-static int64_t padded(int64_t count)
+int64_t parameter_padded(int64_t count)
 {
+    enum { PADDING = 16 };
     return (int64_t)round_up((size_t)count, PADDING);
 }
 
@@ -78,12 +77,13 @@ static bool region_allocate(struct backend *backend, struct region *region, int 
 {
     const size_t all = (size_t)region->count * sizeof(float);
     const size_t trained = (size_t)region->trained * sizeof(float);
+    const size_t tail = queue == 0 && trained > 0 ? TAIL * sizeof(float) : 0;
     float **const memory[] = { &region->values, &region->gradients, &region->state1,
                                &region->state2 };
     static const char *const names[] = { "parameters", "gradients", "optimizer state",
                                          "optimizer state" };
     for (int i = 0; i < 2 + state_count; i++) {
-        const size_t bytes = i == 0 ? all : trained;
+        const size_t bytes = i == 0 ? all : i == 1 ? trained + tail : trained;
         if (bytes == 0) continue;
         if (!backend->ops->alloc(backend, bytes, (void **)memory[i], err))
             return error_prefix(err, "%s", names[i]);
@@ -92,26 +92,35 @@ static bool region_allocate(struct backend *backend, struct region *region, int 
     return true;
 }
 
+/* The groups of a region, in their order. */
+enum group { GROUP_TRAINED, GROUP_STATISTICS, GROUP_OTHER, GROUPS };
+
+static enum group group_of(const struct parameter *p)
+{
+    return p->trains ? GROUP_TRAINED : p->statistic ? GROUP_STATISTICS : GROUP_OTHER;
+}
+
 bool parameters_allocate(struct parameters *parameters, int state_count, struct error *err)
 {
-    for (int pass = 0; pass < 2; pass++) /* trained arrays first */
-        for (int i = 0; i < parameters->count; i++) {
-            struct parameter *p = &parameters->items[i];
-            if (p->host || p->trains != (pass == 0)) continue;
-            parameters->regions[p->queue].count += padded(p->count);
-            if (p->trains) parameters->regions[p->queue].trained += padded(p->count);
-        }
+    for (int i = 0; i < parameters->count; i++) {
+        const struct parameter *p = &parameters->items[i];
+        struct region *region = &parameters->regions[p->queue];
+        if (p->host) continue;
+        region->count += parameter_padded(p->count);
+        if (group_of(p) == GROUP_TRAINED) region->trained += parameter_padded(p->count);
+        if (group_of(p) == GROUP_STATISTICS) region->statistics += parameter_padded(p->count);
+    }
     for (int q = 0; q < parameters->backend->facts.queues; q++)
         if (!region_allocate(parameters->backend, &parameters->regions[q], q, state_count, err))
             return false;
     int64_t next[TOWERS_MAX] = { 0 };
-    for (int pass = 0; pass < 2; pass++)
+    for (int group = 0; group < GROUPS; group++)
         for (int i = 0; i < parameters->count; i++) {
             struct parameter *p = &parameters->items[i];
-            if (p->host || p->trains != (pass == 0)) continue;
+            if (p->host || (int)group_of(p) != group) continue;
             const struct region *region = &parameters->regions[p->queue];
             const int64_t at = next[p->queue];
-            next[p->queue] += padded(p->count);
+            next[p->queue] += parameter_padded(p->count);
             p->device = region->values + at;
             if (!p->trains) continue;
             p->gradient = region->gradients + at;

@@ -7,10 +7,14 @@
 #include "micromet/nn/model.h"
 
 struct region {
-    int64_t count; /* floats; trained arrays come first, each padded to 16 */
-    int64_t trained;
+    int64_t count; /* floats; trained arrays come first, then statistics, each padded to 16 */
+    int64_t trained, statistics;
     float *values, *gradients, *state1, *state2;
 };
+
+/* Floats behind the gradients of region 0 that are added up over shards and ranks as gradients
+ * are. */
+enum { TAIL_LOSS, TAIL_STOP, TAIL = 16 };
 
 struct parameters {
     struct backend *backend;
@@ -35,6 +39,9 @@ int parameters_add(struct parameters *parameters, const char *name, int dims,
 
 /* Allocate all registered arrays; their device addresses are valid from then on. */
 bool parameters_allocate(struct parameters *parameters, int state_count, struct error *err);
+
+/* Floats that an array of so many takes in its region. */
+int64_t parameter_padded(int64_t count);
 
 /* Copy values from or to the model, in the model's layout (K,R,S,C). */
 bool parameters_load(struct parameters *parameters, int index, enum parameter_part part,

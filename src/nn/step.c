@@ -54,7 +54,7 @@ static bool slot_init(struct model *model, struct slot *slot, struct error *err)
         if (!ops->alloc(backend, n * window_bytes(model), &slot->pixels[t], err)) return false;
     if (!ops->alloc(backend, bytes, &slot->meta_memory_device, err) ||
         !ops->alloc_host(backend, bytes, &slot->meta_memory_host, err) ||
-        !ops->alloc_host(backend, (n + 1) * sizeof(float), (void **)&slot->results, err))
+        !ops->alloc_host(backend, (n + 2) * sizeof(float), (void **)&slot->results, err))
         return false;
     meta_layout(model, slot->meta_memory_device, &slot->meta_device);
     meta_layout(model, slot->meta_memory_host, &slot->meta_host);
@@ -74,9 +74,9 @@ void slots_release(struct model *model)
     struct backend *backend = model->backend;
     for (int s = 0; s < PASSES_MAX; s++) {
         struct slot *slot = &model->slots[s];
-        for (int mode = 0; mode < MODES; mode++)
-            if (slot->recordings[mode])
-                backend->ops->recording_release(backend, slot->recordings[mode]);
+        for (int kind = 0; kind < PASS_KINDS; kind++)
+            if (slot->recordings[kind])
+                backend->ops->recording_release(backend, slot->recordings[kind]);
         for (int t = 0; t < model->spec.towers; t++) backend->ops->free(backend, slot->pixels[t]);
         backend->ops->free(backend, slot->meta_memory_device);
         backend->ops->free_host(backend, slot->meta_memory_host);
@@ -188,31 +188,85 @@ static bool run_updates(struct model *model, struct slot *slot, struct error *er
     return true;
 }
 
+/* The request to stop goes where the loss goes. */
+static bool place_stop(struct model *model, struct slot *slot, struct error *err)
+{
+    return model->backend->ops->copy(model->backend, 0, model->loss + TAIL_STOP - TAIL_LOSS,
+                                     &slot->meta_device.values->stop, sizeof(float), err);
+}
+
 static bool run_head(struct model *model, struct slot *slot, int mode, struct error *err)
 {
     struct branch *head = &model->head_branches[mode];
     const struct program_values values = values_of(model, slot, 0);
     return join(model, false, err) && mark(model, slot, MARK_FORWARD, err) &&
            program_run(&head->program, 0, head->program.count, &values, err) &&
-           join(model, true, err);
+           (mode == INFER || place_stop(model, slot, err)) && join(model, true, err);
 }
 
-static bool training_pass(struct model *model, struct slot *slot, struct error *err)
+/* Add up the buckets of one of the branches that are no towers. */
+static bool exchange_branch(struct model *model, struct slot *slot, int branch, struct error *err)
 {
-    struct backend *backend = model->backend;
-    const struct backend_ops *ops = backend->ops;
+    struct exchange *exchange = &model->exchange;
+    for (int b = 0; b < exchange->bucket_count; b++)
+        if (exchange->buckets[b].branch == branch &&
+            !exchange_run(exchange, &exchange->buckets[b], &slot->exchanged_s[2 * b], err))
+            return false;
+    return true;
+}
+
+/* The towers' backward passes, each bucket of gradients being added up once it is complete. */
+static bool run_backward(struct model *model, struct slot *slot, enum pass pass, struct error *err)
+{
+    struct exchange *exchange = &model->exchange;
+    int at[TOWERS_MAX];
+    for (int t = 0; t < model->spec.towers; t++)
+        at[t] = model->tower_branches[TRAIN][t].stage_end[STAGE_FORWARD];
+    for (int b = 0; b < exchange->bucket_count && pass == PASS_STEP; b++) {
+        const struct bucket *bucket = &exchange->buckets[b];
+        if (bucket->branch < 0) continue;
+        const struct program_values values = values_of(model, slot, bucket->branch);
+        if (!program_run(&model->tower_branches[TRAIN][bucket->branch].program, at[bucket->branch],
+                         bucket->end, &values, err) ||
+            !exchange_run(exchange, bucket, &slot->exchanged_s[2 * b], err))
+            return false;
+        at[bucket->branch] = bucket->end;
+    }
+    for (int t = 0; t < model->spec.towers; t++) {
+        struct branch *branch = &model->tower_branches[TRAIN][t];
+        const struct program_values values = values_of(model, slot, t);
+        if (!program_run(&branch->program, at[t], branch->stage_end[STAGE_BACKWARD], &values, err))
+            return false;
+    }
+    return true;
+}
+
+static bool copy_results(struct model *model, struct slot *slot, struct error *err)
+{
     const size_t n = (size_t)model->spec.batch;
-    return mark(model, slot, MARK_START, err) &&
-           run_towers(model, slot, TRAIN, STAGE_AUGMENT, STAGE_AUGMENT, err) &&
-           mark(model, slot, MARK_AUGMENTED, err) &&
-           run_towers(model, slot, TRAIN, STAGE_FORWARD, STAGE_FORWARD, err) &&
-           run_head(model, slot, TRAIN, err) &&
-           run_towers(model, slot, TRAIN, STAGE_BACKWARD, STAGE_BACKWARD, err) &&
-           mark(model, slot, MARK_BACKWARD, err) && run_updates(model, slot, err) &&
-           mark(model, slot, MARK_UPDATED, err) &&
-           ops->copy(backend, 0, slot->results, model->probabilities, n * sizeof(float), err) &&
-           ops->copy(backend, 0, slot->results + n, model->loss, sizeof(float), err) &&
+    const struct backend_ops *ops = model->backend->ops;
+    return ops->copy(model->backend, 0, slot->results, model->probabilities, n * sizeof(float),
+                     err) &&
+           ops->copy(model->backend, 0, slot->results + n, model->loss, 2 * sizeof(float), err) &&
            join(model, false, err);
+}
+
+static bool training_pass(struct model *model, struct slot *slot, enum pass pass, struct error *err)
+{
+    const bool last = pass == PASS_STEP;
+    if (!mark(model, slot, MARK_START, err) ||
+        !run_towers(model, slot, TRAIN, STAGE_AUGMENT, STAGE_AUGMENT, err) ||
+        !mark(model, slot, MARK_AUGMENTED, err) ||
+        !run_towers(model, slot, TRAIN, STAGE_FORWARD, STAGE_FORWARD, err) ||
+        (last && !exchange_branch(model, slot, BRANCH_STATISTICS, err)) ||
+        !run_head(model, slot, TRAIN, err) ||
+        (last && !exchange_branch(model, slot, BRANCH_HEAD, err)) ||
+        !run_backward(model, slot, pass, err) || !mark(model, slot, MARK_BACKWARD, err))
+        return false;
+    if (last && model->exchange.bucket_count > 0 && !exchange_end(&model->exchange, err))
+        return false;
+    return mark(model, slot, MARK_EXCHANGED, err) && (!last || run_updates(model, slot, err)) &&
+           mark(model, slot, MARK_UPDATED, err) && copy_results(model, slot, err);
 }
 
 static bool inference_pass(struct model *model, struct slot *slot, struct error *err)
@@ -225,56 +279,73 @@ static bool inference_pass(struct model *model, struct slot *slot, struct error 
            join(model, false, err);
 }
 
-static bool run_plainly(struct model *model, struct slot *slot, int mode, struct error *err)
+static bool run_plainly(struct model *model, struct slot *slot, enum pass pass, struct error *err)
 {
-    return mode == TRAIN ? training_pass(model, slot, err) : inference_pass(model, slot, err);
+    return pass == PASS_INFERENCE ? inference_pass(model, slot, err)
+                                  : training_pass(model, slot, pass, err);
 }
 
 /* A recording is valid until this changes. A training pass packs the trained weights every time,
  * recorded or not. An inference pass packs the head's weights only when they have changed; a
  * recording would repeat that every time, so an unrecorded pass comes first. */
-static uint64_t pass_version(const struct model *model, int mode)
+static uint64_t pass_version(const struct model *model, enum pass pass)
 {
-    return mode == TRAIN ? 1 : model->trained_version;
+    return pass == PASS_INFERENCE ? model->trained_version : 1;
 }
 
-static bool record(struct model *model, struct slot *slot, int mode, struct error *err)
+static bool record(struct model *model, struct slot *slot, enum pass pass, struct error *err)
 {
     struct backend *backend = model->backend;
-    if (slot->recordings[mode]) backend->ops->recording_release(backend, slot->recordings[mode]);
-    slot->recordings[mode] = NULL;
+    if (slot->recordings[pass]) backend->ops->recording_release(backend, slot->recordings[pass]);
+    slot->recordings[pass] = NULL;
     if (!backend->ops->record_begin(backend, err)) return false;
-    const bool recorded = run_plainly(model, slot, mode, err);
-    slot->recorded_version[mode] = pass_version(model, mode);
-    return backend->ops->record_end(backend, &slot->recordings[mode], err) && recorded;
+    const bool recorded = run_plainly(model, slot, pass, err);
+    slot->recorded_version[pass] = pass_version(model, pass);
+    return backend->ops->record_end(backend, &slot->recordings[pass], err) && recorded;
 }
 
-static bool run_pass(struct model *model, struct slot *slot, int mode, struct error *err)
+static bool run_pass(struct model *model, struct slot *slot, enum pass pass, struct error *err)
 {
     struct backend *backend = model->backend;
-    const uint64_t version = pass_version(model, mode);
-    if (!backend->ops->replay || model->eager_version[mode] != version) {
-        model->eager_version[mode] = version;
-        return run_plainly(model, slot, mode, err);
+    const uint64_t version = pass_version(model, pass);
+    if (!backend->ops->replay || model->eager_version[pass] != version) {
+        model->eager_version[pass] = version;
+        return run_plainly(model, slot, pass, err);
     }
-    const bool valid = slot->recordings[mode] && slot->recorded_version[mode] == version;
-    return (valid || record(model, slot, mode, err)) &&
-           backend->ops->replay(backend, slot->recordings[mode], err);
+    const bool valid = slot->recordings[pass] && slot->recorded_version[pass] == version;
+    return (valid || record(model, slot, pass, err)) &&
+           backend->ops->replay(backend, slot->recordings[pass], err);
+}
+
+static enum pass pass_of(const struct model *model, int mode, const struct model_batch *batch)
+{
+    if (mode == INFER) return PASS_INFERENCE;
+    return batch->shard + 1 < model->exchange.local ? PASS_SHARD : PASS_STEP;
 }
 
 static bool submit(struct model *model, int mode, const struct model_batch *batch,
                    double learning_rate, int64_t step, uint64_t seed, struct error *err)
 {
-    const struct step_values values = { seed, step, (float)learning_rate };
+    const int64_t shard = model->exchange.first + batch->shard;
+    const struct step_values values = { .seed = seed,
+                                        .step = step,
+                                        .first_row = shard * model->spec.batch,
+                                        .learning_rate = (float)learning_rate,
+                                        .stop = batch->stop };
+    const enum pass pass = pass_of(model, mode, batch);
     CHECK(model->submitted[mode] - model->collected[mode] < PASSES_MAX);
     /* training and inference passes must not overlap */
     CHECK(model->submitted[!mode] == model->collected[!mode]);
     struct slot *slot = &model->slots[model->submitted[mode] % PASSES_MAX];
-    if (!stage(model, slot, batch, &values, err) || !run_pass(model, slot, mode, err) ||
+    if (!stage(model, slot, batch, &values, err) ||
+        (mode == TRAIN && !exchange_begin(&model->exchange, batch->shard, err)) ||
+        !run_pass(model, slot, pass, err) ||
+        (pass == PASS_SHARD && !exchange_keep(&model->exchange, err)) ||
         !model->backend->ops->fence(model->backend, 0, &slot->done, err))
         return false;
     slot->result = (struct model_result) { .tag = batch->tag,
                                            .count = batch->count,
+                                           .step_done = pass == PASS_STEP,
                                            .learning_rate = learning_rate };
     if (mode == TRAIN) model->trained_version++;
     model->submitted[mode]++;
@@ -299,6 +370,7 @@ bool model_train_submit(struct model *model, const struct model_batch *batch, do
                         int64_t step, uint64_t seed, struct error *err)
 {
     CHECK(model->spec.training && batch->count == model->spec.batch);
+    CHECK(batch->shard >= 0 && batch->shard < model->exchange.local);
     return submit(model, TRAIN, batch, learning_rate, step, seed, err);
 }
 
@@ -313,10 +385,15 @@ static struct model_timing timing_of(const struct model *model, const struct slo
         }
         spent_s[m] = end - start;
     }
+    double exchanged_s = 0;
+    for (int b = 0; b < model->exchange.bucket_count && slot->result.step_done; b++)
+        exchanged_s += slot->exchanged_s[2 * b + 1] - slot->exchanged_s[2 * b];
     return (struct model_timing) { .augment_s = spent_s[MARK_AUGMENTED],
                                    .forward_s = spent_s[MARK_FORWARD],
                                    .backward_s = spent_s[MARK_BACKWARD],
-                                   .update_s = spent_s[MARK_UPDATED] };
+                                   .update_s = spent_s[MARK_UPDATED],
+                                   .exchange_wait_s = spent_s[MARK_EXCHANGED],
+                                   .exchange_s = exchanged_s };
 }
 
 bool model_train_collect(struct model *model, struct model_result *result, float *probabilities,
@@ -326,7 +403,8 @@ bool model_train_collect(struct model *model, struct model_result *result, float
     const size_t n = (size_t)model->spec.batch;
     if (!collect(model, TRAIN, &slot, err)) return false;
     *result = slot->result;
-    result->loss = slot->results[n];
+    result->loss = slot->results[n + TAIL_LOSS];
+    result->stop = slot->results[n + TAIL_STOP] > 0;
     result->timing = timing_of(model, slot);
     if (probabilities) memcpy(probabilities, slot->results, n * sizeof(float));
     return true;

@@ -395,9 +395,11 @@ struct model_spec model_spec_from_config(const struct config *config, enum dtype
 {
     struct config_model model = config->model;
     if (model.pool_padding == POOL_PADDING_AUTO) model.pool_padding = POOL_PADDING_EXCLUDE;
+    const int shards = training && config->train.shards > 0 ? config->train.shards : 1;
     return (struct model_spec) { .towers = config->data.level_count,
                                  .window = config->data.window,
-                                 .batch = config->train.batch,
+                                 .batch = config->train.batch / shards,
+                                 .shards = shards,
                                  .training = training,
                                  .activations = activations,
                                  .gamma = gamma,

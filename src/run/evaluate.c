@@ -74,15 +74,23 @@ static void warn_if_seen(const struct evaluator *e, const char *path,
 
 /* --- windows of a dataset --------------------------------------------------------------------- */
 
+static struct predict_options predict_options_of(const struct evaluator *e,
+                                                 const struct dataset *dataset, const char *title)
+{
+    return (struct predict_options) { .orientations = e->options->orientations,
+                                      .threads = e->session.reader_threads,
+                                      .ring = dataset->data.ring,
+                                      .title = title };
+}
+
 /* Keep the probabilities of the same windows as a single input gives them. */
 static bool predict_single(struct evaluator *e, const struct dataset *dataset, struct error *err)
 {
     struct single_source source;
     if (!single_source_init(&source, e->checkpoint, dataset, err)) return false;
     const struct loader_source windows = loader_source_single(&source);
-    const bool ok = predict_source(e->model, dataset, &windows, e->options->orientations,
-                                   e->session.reader_threads, dataset->data.ring, "single input",
-                                   &e->single, err);
+    const struct predict_options options = predict_options_of(e, dataset, "single input");
+    const bool ok = predict_source(e->model, dataset, &windows, &options, &e->single, err);
     e->single_side = source.window.side;
     single_source_release(&source);
     return ok;
@@ -106,9 +114,8 @@ static bool evaluate_dataset(struct evaluator *e, const struct dataset *dataset,
             return false;
         warn_if_seen(e, slide->row.slide, &slide->identity);
     }
-    if (!predict_dataset(e->model, dataset, e->options->orientations, e->session.reader_threads,
-                         dataset->data.ring, "evaluate", &predictions, err))
-        return false;
+    const struct predict_options options = predict_options_of(e, dataset, "evaluate");
+    if (!predict_dataset(e->model, dataset, &options, &predictions, err)) return false;
     const float *probabilities = predictions.probabilities;
     bool ok = !e->options->single_input || predict_single(e, dataset, err);
     for (int i = 0; ok && i < dataset->slide_count; i++) {
@@ -268,7 +275,7 @@ static bool run(struct evaluator *e, struct error *err)
     const struct config *config = &e->checkpoint->config;
     return manifest_load(&e->manifest, config->data.manifest, err) &&
            session_init(&e->session, &config->compute, config->data.level_count,
-                        config->data.reader_threads, err) &&
+                        config->data.reader_threads, NULL, err) &&
            adopt_precision(e) &&
            checkpoint_model(e->checkpoint, e->session.backend, e->options->batch, &e->model, err) &&
            (e->options->whole_slides ? evaluate_slides(e, err) : evaluate_windows(e, err)) &&

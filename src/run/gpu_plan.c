@@ -58,6 +58,8 @@ static double op_bytes(const struct op *op)
     case OP_OPTIMIZER: /* reads the gradient, reads and writes parameters and state */
         return (3 + 2 * optimizer_state_count(op->optimizer.rule.name)) * 4.0 *
                (double)op->optimizer.count;
+    case OP_SUM:
+        return 3 * 4.0 * (double)op->sum.count;
     default:
         return x + y;
     }

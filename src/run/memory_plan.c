@@ -137,20 +137,22 @@ static bool fits(const struct memory_plan *plan, const struct config *config, in
 static bool find_batch_max(struct memory_plan *plan, const struct config *config, struct error *err)
 {
     enum { LIMIT = 1 << 16 };
-    int low = 0, high = 1;
+    const int shards = config->train.shards > 0 ? config->train.shards : 1;
+    int low = 0, high = 1; /* rows of a shard */
     bool fit = true;
-    while (fit && high < LIMIT) {
-        if (!fits(plan, config, high, &fit, err)) return false;
+    while (fit && high * shards < LIMIT) {
+        if (!fits(plan, config, high * shards, &fit, err)) return false;
         if (fit) low = high;
         if (fit) high *= 2;
     }
     while (high - low > 1 && high - low > low / 64) {
         const int middle = low + (high - low) / 2;
-        if (!fits(plan, config, middle, &fit, err)) return false;
+        if (!fits(plan, config, middle * shards, &fit, err)) return false;
         *(fit ? &low : &high) = middle;
     }
-    plan->batch_max = low;
-    if (plan->all <= plan->facts.memory_bytes && plan->batch > low) plan->batch_max = plan->batch;
+    plan->batch_max = low * shards;
+    if (plan->all <= plan->facts.memory_bytes && plan->batch > plan->batch_max)
+        plan->batch_max = plan->batch;
     return true;
 }
 
@@ -163,7 +165,7 @@ bool memory_plan_init(struct memory_plan *plan, const struct config *config,
     *plan = (struct memory_plan) { .facts = dry->base.facts,
                                    .activations = model_spec(model)->activations,
                                    .own_memory = own_memory,
-                                   .batch = model_spec(model)->batch,
+                                   .batch = config->train.batch,
                                    .use.libraries = libraries,
                                    .use.plans = model_memory(model).plans };
     if (own_memory) plan->use.plans += model_weights_to_load(model);

@@ -10,6 +10,7 @@
 #include "micromet/base/stop.h"
 #include "micromet/data/augment.h"
 #include "micromet/data/loader.h"
+#include "micromet/world/world.h"
 
 bool predictor_init(struct predictor *predictor, struct model *model, int orientations,
                     struct error *err)
@@ -170,7 +171,6 @@ static void collect(void *context, struct loader_batch *batch, const float *prob
         const bool tumor = batch->labels[i] > 0.5f;
         c->predictions->probabilities[batch->first + i] = probabilities[i];
         c->predictions->labels[batch->first + i] = tumor;
-        c->predictions->loss += cross_entropy(probabilities[i], tumor);
     }
     if (c->progress) progress_add(c->progress, batch->count);
     loader_recycle(c->loader, batch);
@@ -188,19 +188,71 @@ static bool predict_all(struct predictor *predictor, struct collector *collector
     return predictor_finish(predictor, err);
 }
 
-bool predict_dataset(struct model *model, const struct dataset *dataset, int orientations,
-                     int threads, int ring, const char *title, struct predictions *out,
+/* The windows [first, last) are rank's. */
+struct share {
+    int64_t first, last;
+};
+
+static struct share share_of(int64_t count, int rank, int ranks)
+{
+    return (struct share) { count * rank / ranks, count * (rank + 1) / ranks };
+}
+
+/* Every rank gets the predictions of all. */
+static bool gather(struct world *world, struct predictions *p, struct error *err)
+{
+    struct entry {
+        float probability;
+        uint8_t label;
+    } * mine, *all;
+    const int ranks = world_size(world);
+    const struct share own = share_of(p->count, world_rank(world), ranks);
+    const size_t most = (size_t)(p->count / ranks + 1);
+    if (ranks == 1) return true;
+    mine = calloc(most, sizeof *mine);
+    all = calloc(most * (size_t)ranks, sizeof *all);
+    bool ok = (mine && all) || error_set(err, EXIT_CODE_FAILED, "no memory for %lld predictions",
+                                         (long long)p->count);
+    for (int64_t i = own.first; i < own.last && ok; i++)
+        mine[i - own.first] = (struct entry) { p->probabilities[i], p->labels[i] };
+    ok = world_all_ok(world, ok, err) && world_gather(world, mine, most * sizeof *mine, all, err);
+    for (int r = 0; r < ranks && ok; r++) {
+        const struct share share = share_of(p->count, r, ranks);
+        for (int64_t i = share.first; i < share.last; i++) {
+            const struct entry *entry = &all[(size_t)r * most + (size_t)(i - share.first)];
+            p->probabilities[i] = entry->probability;
+            p->labels[i] = entry->label;
+        }
+    }
+    free(mine);
+    free(all);
+    return ok;
+}
+
+static double mean_cross_entropy(const struct predictions *p)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < p->count; i++) sum += cross_entropy(p->probabilities[i], p->labels[i]);
+    return p->count > 0 ? sum / (double)p->count : 0;
+}
+
+bool predict_dataset(struct model *model, const struct dataset *dataset,
+                     const struct predict_options *options, struct predictions *out,
                      struct error *err)
 {
     const struct loader_source source = loader_source_dataset(dataset);
-    return predict_source(model, dataset, &source, orientations, threads, ring, title, out, err);
+    return predict_source(model, dataset, &source, options, out, err);
 }
 
 bool predict_source(struct model *model, const struct dataset *dataset,
-                    const struct loader_source *source, int orientations, int threads, int ring,
-                    const char *title, struct predictions *out, struct error *err)
+                    const struct loader_source *source, const struct predict_options *options,
+                    struct predictions *out, struct error *err)
 {
     const struct model_spec *spec = model_spec(model);
+    const char *title = options->title;
+    const int ring = options->ring;
+    const struct share own = share_of(dataset->count, world_rank(options->world),
+                                      world_size(options->world));
     struct predictor predictor = { 0 };
     struct loader_batch *slots = NULL;
     struct progress progress = { 0 };
@@ -213,25 +265,27 @@ bool predict_source(struct model *model, const struct dataset *dataset,
     bool ok = (order && out->probabilities && out->labels) ||
               error_set(err, EXIT_CODE_FAILED, "no memory for %lld predictions",
                         (long long)dataset->count);
-    ok = ok && predictor_init(&predictor, model, orientations, err) &&
+    ok = ok && predictor_init(&predictor, model, options->orientations, err) &&
          batch_slots_init(model_backend(model), spec->towers, spec->window, spec->batch, ring,
                           &slots, err);
-    const struct loader_options options = { .order = order,
-                                            .order_count = dataset->count,
+    const struct loader_options loading = { .order = order,
+                                            .order_count = own.last,
+                                            .first_sample = own.first,
                                             .batch = spec->batch,
                                             .slots = slots,
                                             .slot_count = ring,
-                                            .threads = threads,
+                                            .threads = options->threads,
                                             .cache_bytes = (size_t)64 << 20 };
-    ok = ok && loader_init(&collector.loader, source, &options, err);
-    if (title) progress_begin(&progress, title, "windows", dataset->count);
+    ok = ok && loader_init(&collector.loader, source, &loading, err);
+    if (title) progress_begin(&progress, title, "windows", own.last - own.first);
     ok = ok && predict_all(&predictor, &collector, err);
     if (title) progress_end(&progress);
     loader_release(collector.loader);
     predictor_release(&predictor); /* it may still be reading the slots */
     batch_slots_release(model_backend(model), slots, ring, spec->towers);
     free(order);
-    out->loss /= dataset->count > 0 ? (double)dataset->count : 1;
+    ok = world_all_ok(options->world, ok, err) && gather(options->world, out, err);
+    if (ok) out->loss = mean_cross_entropy(out);
     if (!ok) predictions_release(out);
     return ok;
 }

@@ -65,10 +65,11 @@ static bool predict_windows(struct job *job, const struct pack *pack)
                                      .slide_count = 1,
                                      .count = slide.count };
     struct predictions predictions = { 0 };
+    const struct predict_options options = { .orientations = job->options->orientations,
+                                             .threads = job->options->threads,
+                                             .ring = RING };
     if (!slide.count) return true;
-    if (!predict_dataset(job->model, &dataset, job->options->orientations, job->options->threads,
-                         RING, NULL, &predictions, job->err))
-        return false;
+    if (!predict_dataset(job->model, &dataset, &options, &predictions, job->err)) return false;
     for (int64_t i = 0; i < slide.count; i++)
         put_line(job->csv, pack->path, i, &pack->windows[i], predictions.probabilities[i]);
     predictions_release(&predictions);

@@ -22,7 +22,9 @@ static bool check_freeze(const struct config *config, struct error *err)
 static bool check_batch_norm(const struct config *config, struct error *err)
 {
     int first_trained;
-    if (config->train.batch > 1 || config->model.batch_norm == BATCH_NORM_FROZEN) return true;
+    const int shards = config->train.shards > 0 ? config->train.shards : 1;
+    const int rows = config->train.batch / shards;
+    if (rows > 1 || config->model.batch_norm == BATCH_NORM_FROZEN) return true;
     if (!inception_first_trained(config->model.freeze, &first_trained, err)) return false;
     for (int i = 0; i < INCEPTION_CONVOLUTIONS; i++) {
         const struct inception_layer *layer = inception_convolution(i);
@@ -31,10 +33,11 @@ static bool check_batch_norm(const struct config *config, struct error *err)
             inception_output_side(layer, from_side, layer->kernel_h) > 1)
             continue;
         return error_set(err, EXIT_CODE_USAGE,
-                         "train.batch: 1 gives the batch norm of %s, whose maps are 1×1 px for a "
-                         "data.window of %d, the variance of a single value; raise train.batch, "
+                         "train.batch: %d%s gives the batch norm of %s, whose maps are 1×1 px for "
+                         "a data.window of %d, the variance of a single value; raise train.batch, "
                          "or choose model.batch_norm=frozen",
-                         layer->name, config->data.window);
+                         config->train.batch, shards > 1 ? " in as many shards" : "", layer->name,
+                         config->data.window);
     }
     return true;
 }

@@ -88,11 +88,16 @@ static bool lock(struct run_folder *folder, struct error *err)
     return true;
 }
 
-bool run_folder_init(struct run_folder *folder, const struct config *config, struct error *err)
+bool run_folder_name(struct run_folder *folder, const struct config *config, struct error *err)
 {
     *folder = (struct run_folder) { 0 };
     return path_join(folder->path, config->train.run, config->name, err) &&
-           path_join(folder->checkpoints, folder->path, "checkpoints", err) &&
+           path_join(folder->checkpoints, folder->path, "checkpoints", err);
+}
+
+bool run_folder_init(struct run_folder *folder, const struct config *config, struct error *err)
+{
+    return run_folder_name(folder, config, err) &&
            (!file_exists(folder->path) || lock(folder, err));
 }
 

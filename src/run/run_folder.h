@@ -16,6 +16,8 @@ struct run_folder {
     struct tensorboard *board;
 };
 
+/* Determine the run's folder, and no more. */
+bool run_folder_name(struct run_folder *folder, const struct config *config, struct error *err);
 /* Determine the run's folder without creating it. An existing one is locked until
  * run_folder_release(), and incomplete files of a killed run are removed from it; if another
  * training is using it, that is an error. */

@@ -7,6 +7,7 @@
 #include "micromet/base/log.h"
 #include "micromet/base/size.h"
 #include "micromet/base/thread.h"
+#include "micromet/world/world.h"
 
 /* The program, its libraries and their tables: measured resident size after opening a backend. */
 const size_t session_program_bytes = (size_t)48 << 20;
@@ -47,10 +48,11 @@ void session_accept_any_backend(struct config_compute *compute, enum precision t
 }
 
 bool session_init(struct session *session, const struct config_compute *compute, int towers,
-                  int reader_threads, struct error *err)
+                  int reader_threads, struct world *world, struct error *err)
 {
     *session = (struct session) { 0 };
-    if (!backend_open(compute, towers, &session->backend, session->why_not_cuda, err)) return false;
+    if (!backend_open(compute, towers, world, &session->backend, session->why_not_cuda, err))
+        return false;
     const struct backend_facts *facts = &session->backend->facts;
     session->precision = resolve(compute->precision, session->backend);
     session->activations = session->precision == PRECISION_BF16 ? DTYPE_BF16 : DTYPE_F32;
@@ -59,6 +61,7 @@ bool session_init(struct session *session, const struct config_compute *compute,
              facts->description, facts->threads, precision_name(session->precision),
              session->precision == PRECISION_BF16 && !facts->native_bf16 ? " (emulated, slow)" : "",
              session->why_not_cuda[0] ? " · CUDA not used: " : "", session->why_not_cuda);
+    if (world_size(world) > 1) log_info("%s", world_description(world));
     return true;
 }
 

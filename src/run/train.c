@@ -17,22 +17,50 @@
 
 enum { LOG_STEPS = 10 };
 
+/* All ranks hold what one of them writes. */
+static bool is_writer(const struct trainer *t)
+{
+    return world_rank(t->world) == 0;
+}
+
 static bool save(struct trainer *t, char path[PATH_MAX_BYTES], struct error *err)
 {
     run_folder_checkpoint_path(&t->folder, t->state.step, path);
+    t->saved_step = t->state.step;
+    if (!is_writer(t)) return true;
     backend_range_push(t->session.backend, "checkpoint");
     const bool written = checkpoint_write(path, t->model, t->config, &t->state, &t->input, err);
     backend_range_pop(t->session.backend);
     if (!written)
         return error_prefix(err, "no checkpoint at step %lld, earlier ones are intact (--resume)",
                             (long long)t->state.step);
-    t->saved_step = t->state.step;
     return run_folder_prune(&t->folder, t->config->train.keep, err);
+}
+
+/* Takes ownership of `line`. */
+static bool write_log(struct trainer *t, const char *group, json_t *line, struct error *err)
+{
+    if (is_writer(t)) return run_folder_log(&t->folder, group, t->state.step, line, err);
+    json_decref(line);
+    return true;
 }
 
 static double percent(double part, double whole)
 {
     return whole > 0 ? 100 * part / whole : 0;
+}
+
+/* " exchange 12% (40% hidden)": time that the update waited for other ranks, and how much of the
+ * exchange ran beside the backward pass. */
+static void print_exchange(const struct trainer *t, double spent_s, char text[64])
+{
+    const struct model_timing *m = &t->timing;
+    text[0] = '\0';
+    if (world_size(t->world) == 1) return;
+    const double hidden_s = m->exchange_s > m->exchange_wait_s ? m->exchange_s - m->exchange_wait_s
+                                                               : 0;
+    snprintf(text, 64, " exchange %.0f%% (%.0f%% hidden)", percent(m->exchange_wait_s, spent_s),
+             percent(hidden_s, m->exchange_s));
 }
 
 static bool log_steps(struct trainer *t, float loss, double rate, struct error *err)
@@ -41,19 +69,23 @@ static bool log_steps(struct trainer *t, float loss, double rate, struct error *
     const int64_t steps = t->state.step - t->logged_step;
     const struct model_timing *m = &t->timing;
     const double pairs_per_s = (double)(steps * t->config->train.batch) / spent_s;
+    char exchange[64];
+    print_exchange(t, spent_s, exchange);
     json_t *line = json_pack("{s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "epoch",
                              (json_int_t)t->state.epoch, "loss", (double)loss, "learning_rate",
                              rate, "windows_per_s", pairs_per_s, "wait_share", t->wait_s / spent_s,
                              "augment_share", m->augment_s / spent_s, "forward_share",
                              m->forward_s / spent_s, "backward_share", m->backward_s / spent_s,
                              "update_share", m->update_s / spent_s);
-    const bool ok = run_folder_log(&t->folder, "train", t->state.step, line, err);
+    if (exchange[0])
+        json_object_set_new(line, "exchange_wait_share", json_real(m->exchange_wait_s / spent_s));
+    const bool ok = write_log(t, "train", line, err);
     log_info("epoch %lld step %lld/%lld loss %.4f lr %.3g | %.1f windows/s | wait %.0f%% augment "
-             "%.0f%% forward %.0f%% backward %.0f%% update %.0f%%",
+             "%.0f%% forward %.0f%% backward %.0f%% update %.0f%%%s",
              (long long)t->state.epoch + 1, (long long)(t->state.examples / t->config->train.batch),
              (long long)t->steps_per_epoch, loss, rate, pairs_per_s, percent(t->wait_s, spent_s),
              percent(m->augment_s, spent_s), percent(m->forward_s, spent_s),
-             percent(m->backward_s, spent_s), percent(m->update_s, spent_s));
+             percent(m->backward_s, spent_s), percent(m->update_s, spent_s), exchange);
     t->timing = (struct model_timing) { 0 };
     t->wait_s = 0;
     t->started_s = now_s;
@@ -61,16 +93,51 @@ static bool log_steps(struct trainer *t, float loss, double rate, struct error *
     return ok;
 }
 
-/* Enqueue a step after those in flight. */
-static bool submit_step(struct trainer *t, struct loader_batch *slot, struct error *err)
+/* Where a shard of the loader stands: its step in the epoch, which of this rank's shards it is, and
+ * its first row in the epoch's order. */
+struct place {
+    int64_t step, row;
+    int shard;
+};
+
+static struct place place_of(const struct trainer *t, const struct loader_batch *slot)
+{
+    const int local = model_local_shards(t->model), first = model_first_shard(t->model);
+    const int64_t pass = slot->first / t->rows;
+    struct place place = { .step = pass / local, .shard = (int)(pass % local) };
+    place.row = place.step * t->config->train.batch + (int64_t)(first + place.shard) * t->rows;
+    return place;
+}
+
+/* The windows of this rank's shards, those of one step behind those of the other. */
+static const struct sample *own_order(struct trainer *t)
+{
+    const int local = model_local_shards(t->model), first = model_first_shard(t->model);
+    const int64_t own = (int64_t)local * t->rows;
+    if (own == t->config->train.batch) return t->sampler.order;
+    for (int64_t step = 0; step < t->steps_per_epoch; step++)
+        memcpy(t->own_order + step * own,
+               t->sampler.order + step * t->config->train.batch + (int64_t)first * t->rows,
+               (size_t)own * sizeof *t->own_order);
+    return t->own_order;
+}
+
+/* Enqueue a pass after those in flight; *step_end is the step that it ends, 0 = none. */
+static bool submit_shard(struct trainer *t, struct loader_batch *slot, int64_t *step_end,
+                         struct error *err)
 {
     const struct config *config = t->config;
     const int towers = config->data.level_count;
-    struct model_batch batch = { .labels = slot->labels, .count = slot->count, .tag = slot };
+    const struct place place = place_of(t, slot);
+    struct model_batch batch = { .labels = slot->labels,
+                                 .count = slot->count,
+                                 .shard = place.shard,
+                                 .stop = stop_signal() != 0,
+                                 .tag = slot };
     for (int i = 0; i < slot->count; i++) {
         struct augment_draw draws[TOWERS_MAX];
         augment_draw(&config->augment, towers, config->seed, (uint32_t)t->state.epoch,
-                     (uint64_t)(slot->first + i), draws);
+                     (uint64_t)(place.row + i), draws);
         for (int k = 0; k < towers; k++) t->draws[k][i] = draws[k];
     }
     for (int k = 0; k < towers; k++) {
@@ -78,10 +145,12 @@ static bool submit_step(struct trainer *t, struct loader_batch *slot, struct err
         batch.draws[k] = t->draws[k];
     }
     const int64_t epoch_examples = t->steps_per_epoch * config->train.batch;
-    const int64_t examples = t->state.epoch * epoch_examples + slot->first;
+    const int64_t examples = t->state.epoch * epoch_examples + place.step * config->train.batch;
     const double rate = schedule_rate(&t->state.schedule, config, examples,
                                       epoch_examples * config->train.epochs);
-    const int64_t step = t->state.step + model_in_flight(t->model) + 1;
+    const int64_t done = t->state.examples / config->train.batch;
+    const int64_t step = t->state.step - done + place.step + 1;
+    *step_end = place.shard + 1 == model_local_shards(t->model) ? step : 0;
     return model_train_submit(t->model, &batch, rate, step, config->seed, err);
 }
 
@@ -91,32 +160,42 @@ static void add_timing(struct model_timing *sum, const struct model_timing *step
     sum->forward_s += step->forward_s;
     sum->backward_s += step->backward_s;
     sum->update_s += step->update_s;
+    sum->exchange_wait_s += step->exchange_wait_s;
+    sum->exchange_s += step->exchange_s;
 }
 
-/* Wait for the oldest step in flight; only then is it counted in the state. */
-static bool collect_step(struct trainer *t, struct loader *loader, struct error *err)
+/* Wait for the oldest pass in flight; only then is its step counted in the state. */
+static bool collect_pass(struct trainer *t, struct loader *loader, struct error *err)
 {
-    struct model_result step;
-    if (!model_train_collect(t->model, &step, NULL, err)) return false;
-    loader_recycle(loader, step.tag);
-    if (!isfinite(step.loss))
+    struct model_result pass;
+    if (!model_train_collect(t->model, &pass, NULL, err)) return false;
+    loader_recycle(loader, pass.tag);
+    add_timing(&t->timing, &pass.timing);
+    if (!pass.step_done) return true;
+    if (!isfinite(pass.loss))
         return error_set(err, EXIT_CODE_FAILED,
                          "the loss became %g at step %lld; the last checkpoint is intact: resume "
                          "with a smaller optimizer.learning_rate",
-                         step.loss, (long long)t->state.step + 1);
-    add_timing(&t->timing, &step.timing);
+                         pass.loss, (long long)t->state.step + 1);
+    t->stop_agreed |= pass.stop;
     t->state.step++;
-    t->state.examples += step.count;
-    t->state.loss_sum += step.loss;
-    return t->state.step % LOG_STEPS != 0 || log_steps(t, step.loss, step.learning_rate, err);
+    t->state.examples += t->config->train.batch;
+    t->state.loss_sum += pass.loss;
+    return t->state.step % LOG_STEPS != 0 || log_steps(t, pass.loss, pass.learning_rate, err);
 }
 
-/* Collect until at most `left` steps are in flight. */
-static bool collect_steps(struct trainer *t, struct loader *loader, int left, struct error *err)
+/* Collect until at most `left` passes are in flight. */
+static bool collect_passes(struct trainer *t, struct loader *loader, int left, struct error *err)
 {
     while (model_in_flight(t->model) > left)
-        if (!collect_step(t, loader, err)) return false;
+        if (!collect_pass(t, loader, err)) return false;
     return true;
+}
+
+/* One rank stops at once; several stop behind the step by which all know. */
+static bool is_stopping(const struct trainer *t)
+{
+    return t->session.backend->facts.ranks > 1 ? t->stop_agreed : stop_signal() != 0;
 }
 
 /* A window that cannot be read (damaged pack, lost file server) ends the run: first save the steps
@@ -125,7 +204,7 @@ static void keep_steps(struct trainer *t, struct loader *loader)
 {
     char path[PATH_MAX_BYTES];
     struct error err = { 0 };
-    if (!collect_steps(t, loader, 0, &err) || t->state.step == t->saved_step) return;
+    if (!collect_passes(t, loader, 0, &err) || t->state.step == t->saved_step) return;
     if (save(t, path, &err))
         log_info("the work up to step %lld is kept; once the cause below is mended, go on with "
                  "--resume (checkpoint %s)",
@@ -134,57 +213,74 @@ static void keep_steps(struct trainer *t, struct loader *loader)
         log_warning("%s", err.message);
 }
 
-/* Train the rest of the current epoch; *stopped is set if a signal ended it. */
+/* The next pass of the epoch; *more is false behind the last one. A checkpoint needs the state
+ * between two steps: *step_end is the step that the pass ends, 0 = none. */
+static bool train_pass(struct trainer *t, struct loader *loader, bool *more, int64_t *step_end,
+                       struct error *err)
+{
+    struct loader_batch *slot;
+    const double asked_s = clock_seconds();
+    backend_range_push(t->session.backend, "read");
+    const bool read = loader_next(loader, &slot, err);
+    backend_range_pop(t->session.backend);
+    t->wait_s += clock_seconds() - asked_s;
+    if (!read) keep_steps(t, loader);
+    *more = read && slot;
+    return read && (!slot || submit_shard(t, slot, step_end, err));
+}
+
+/* Train the rest of the current epoch; *stopped is set if a signal ended it. Between two steps all
+ * ranks come to the same decisions: they count the same steps, and know of the same signals. */
 static bool train_epoch(struct trainer *t, bool *stopped, struct error *err)
 {
     const struct config *config = t->config;
     const struct loader_source source = loader_source_dataset(&t->train);
-    const int64_t examples = t->steps_per_epoch * config->train.batch;
-    struct loader *loader = NULL;
+    const int64_t own = (int64_t)model_local_shards(t->model) * t->rows;
     sampler_start_epoch(&t->sampler, (uint32_t)t->state.epoch);
-    const struct loader_options options = { .order = t->sampler.order,
-                                            .order_count = examples,
-                                            .first_sample = t->state.examples,
-                                            .batch = config->train.batch,
+    const struct loader_options options = { .order = own_order(t),
+                                            .order_count = t->steps_per_epoch * own,
+                                            .first_sample = t->state.examples /
+                                                            config->train.batch * own,
+                                            .batch = t->rows,
                                             .slots = t->slots,
                                             .slot_count = config->data.ring,
                                             .threads = t->session.reader_threads,
                                             .cache_bytes = READER_CACHE_BYTES };
+    const int64_t first = t->state.step - t->state.examples / config->train.batch;
+    const int64_t every = config->train.checkpoint_steps;
+    struct loader *loader = NULL;
     if (!loader_init(&loader, &source, &options, err)) return false;
     t->started_s = clock_seconds();
     t->logged_step = t->state.step;
-    bool ok = true;
-    while (ok && !stop_signal()) {
-        struct loader_batch *slot;
-        const double asked_s = clock_seconds();
-        backend_range_push(t->session.backend, "read");
-        ok = loader_next(loader, &slot, err);
-        backend_range_pop(t->session.backend);
-        t->wait_s += clock_seconds() - asked_s;
-        if (!ok) keep_steps(t, loader);
-        if (!ok || !slot) break;
-        ok = submit_step(t, slot, err);
-        const int64_t every = config->train.checkpoint_steps;
-        const bool due = every > 0 && (t->state.step + model_in_flight(t->model)) % every == 0;
-        const bool last = slot->first + slot->count == examples;
-        /* A checkpoint needs the state between two steps. Save one at the end of an epoch too, in
-         * case the validation fails. */
+    bool ok = true, more = !is_stopping(t);
+    while (ok && more) {
+        int64_t step_end = 0;
         char path[PATH_MAX_BYTES];
-        ok = ok && collect_steps(t, loader, due || last ? 0 : PASSES_MAX - 1, err);
-        if (ok && (due || last)) ok = save(t, path, err);
+        ok = train_pass(t, loader, &more, &step_end, err);
+        if (!ok || !more) break;
+        /* Save one at the end of an epoch too, in case the validation fails. */
+        const bool due = step_end > 0 && ((every > 0 && step_end % every == 0) ||
+                                          step_end == first + t->steps_per_epoch);
+        ok = collect_passes(t, loader, due ? 0 : PASSES_MAX - 1, err) &&
+             (!due || save(t, path, err));
+        more = step_end == 0 || !is_stopping(t);
     }
-    ok = ok && collect_steps(t, loader, 0, err);
+    ok = ok && collect_passes(t, loader, 0, err);
     loader_release(loader);
-    *stopped = stop_signal() != 0;
+    *stopped = is_stopping(t);
     return ok;
 }
 
 static bool validate(struct trainer *t, double *auc, double *loss, struct error *err)
 {
     struct predictions p;
+    const struct predict_options options = { .orientations = 1,
+                                             .threads = t->session.reader_threads,
+                                             .ring = t->config->data.ring,
+                                             .title = "validation",
+                                             .world = t->world };
     const bool ok = model_refresh(t->model, err) &&
-                    predict_dataset(t->model, &t->validation, 1, t->session.reader_threads,
-                                    t->config->data.ring, "validation", &p, err);
+                    predict_dataset(t->model, &t->validation, &options, &p, err);
     if (!ok) return false;
     const bool measured = metrics_auc(p.probabilities, p.labels, p.count, auc, err) &&
                           metrics_choose_threshold(p.probabilities, p.labels, p.count,
@@ -208,7 +304,7 @@ static bool finish_epoch(struct trainer *t, bool *enough, struct error *err)
     json_t *line = json_pack("{s:I, s:f, s:f, s:f, s:f}", "epoch", (json_int_t)t->state.epoch,
                              "train_loss", train_loss, "loss", loss, "auc", auc, "threshold",
                              t->state.threshold);
-    if (!run_folder_log(&t->folder, "validation", t->state.step, line, err)) return false;
+    if (!write_log(t, "validation", line, err)) return false;
     log_info("epoch %lld: train loss %.4f, validation loss %.4f, AUC %.4f%s, threshold %.3f",
              (long long)t->state.epoch, train_loss, loss, auc, better ? " (best)" : "",
              t->state.threshold);
@@ -218,19 +314,20 @@ static bool finish_epoch(struct trainer *t, bool *enough, struct error *err)
     if (*enough)
         log_info("stopping early: no rise of validation AUC by %g in %d epochs",
                  config->train.early_stop.min_delta, patience);
-    return !better || run_folder_mark_best(&t->folder, path, err);
+    return !better || !is_writer(t) || run_folder_mark_best(&t->folder, path, err);
 }
 
 static bool train_all(struct trainer *t, struct train_result *result, struct error *err)
 {
     bool enough = false;
-    if (!trainer_begin(t, err)) return false;
+    const bool begun = !is_writer(t) || trainer_begin(t, err);
+    if (!world_all_ok(t->world, begun, err)) return false;
     while (!enough && t->state.epoch < t->last_epoch) {
         bool stopped;
         if (!train_epoch(t, &stopped, err)) return false;
         if (stopped) {
             char path[PATH_MAX_BYTES];
-            if (!save(t, path, err)) return false;
+            if (!save(t, path, err) || !ranks_agree_on_stop(t->world, err)) return false;
             log_info("stopped by %s; go on with: micromet train … --resume (checkpoint %s)",
                      strsignal(stop_signal()), path);
             result->code = EXIT_CODE_INTERRUPTED;
@@ -269,34 +366,62 @@ static void requeue(const struct config *config)
         log_warning("%s; the job is not requeued: submit it again to go on", err.message);
 }
 
-bool train_run(const struct config *config, const struct train_options *options,
-               struct train_result *result, struct error *err)
+/* Open the run; all ranks succeed, or none does. */
+static bool open_run(struct trainer *t, const struct train_options *options, struct error *err)
 {
-    struct trainer trainer = { .resolved = *config };
-    trainer.config = &trainer.resolved;
-    *result = (struct train_result) { .code = EXIT_CODE_OK, .best_auc = NAN };
-    stop_catch();
-    const bool opened = trainer_open(&trainer, options, err) && stop_check(err);
+    const bool opened = trainer_open(t, options, err) && stop_check(err);
+    if (!world_all_ok(t->world, opened, err)) return false;
+    if (options->dry_run || t->finished) return true;
+    return world_agree(t->world, "precision", precision_name(t->session.precision), err) &&
+           world_agree(t->world, "data", t->slides, err) &&
+           ranks_agree_on_model(t->world, t->model, err);
+}
+
+static bool train(struct trainer *t, const struct train_options *options,
+                  struct train_result *result, struct error *err)
+{
+    struct error stop_error = { 0 };
+    const bool opened = open_run(t, options, err);
     bool ok = opened;
-    if (ok && !options->dry_run && !trainer.finished) ok = train_all(&trainer, result, err);
-    if (!ok && is_stopped(&trainer, opened, err)) {
+    if (ok && !options->dry_run && !t->finished) ok = train_all(t, result, err);
+    /* All ranks have this error if one has. */
+    if (!ok && err->code == EXIT_CODE_INTERRUPTED && !ranks_agree_on_stop(t->world, &stop_error))
+        return error_set(err, stop_error.code, "%s", stop_error.message);
+    if (!ok && is_stopped(t, opened, err)) {
         result->code = EXIT_CODE_INTERRUPTED;
         ok = true;
     }
     if (ok && !options->dry_run) {
-        result->best_auc = trainer.state.best_auc;
-        snprintf(result->run_folder, sizeof result->run_folder, "%s", trainer.folder.path);
-        ok = path_join(result->best_path, trainer.folder.checkpoints, "best.safetensors", err);
+        result->best_auc = t->state.best_auc;
+        snprintf(result->run_folder, sizeof result->run_folder, "%s", t->folder.path);
+        ok = path_join(result->best_path, t->folder.checkpoints, "best.safetensors", err);
     }
-    if (!ok) trainer_advise_batch(&trainer, err);
-    if (ok && trainer.memory.all > 0 && !options->dry_run)
-        memory_peak_print(&trainer.session, trainer.memory.all);
-    if (ok && result->code == EXIT_CODE_OK && trainer.bad_slides > 0) {
+    if (!ok) trainer_advise_batch(t, err);
+    if (ok && t->memory.all > 0 && !options->dry_run) memory_peak_print(&t->session, t->memory.all);
+    if (ok && result->code == EXIT_CODE_OK && t->bad_slides > 0) {
         result->code = EXIT_CODE_PARTIAL;
-        log_warning("%s: %d of its slides could not be used (reasons above)", config->data.manifest,
-                    trainer.bad_slides);
+        log_warning("%s: %d of its slides could not be used (reasons above)",
+                    t->config->data.manifest, t->bad_slides);
     }
+    return ok;
+}
+
+bool train_run(const struct config *config, const struct train_options *options,
+               struct train_result *result, struct error *err)
+{
+    struct trainer trainer = { .resolved = *config };
+    struct world *world = NULL;
+    trainer.config = &trainer.resolved;
+    *result = (struct train_result) { .code = EXIT_CODE_OK, .best_auc = NAN };
+    stop_catch();
+    if (!world_open(&world, err)) return false;
+    trainer.world = world;
+    result->rank = world_rank(world);
+    if (result->rank > 0) log_silence();
+    const bool ok = train(&trainer, options, result, err);
+    if (!ok) world_fail(world, err); /* comes back if there are no others */
     trainer_release(&trainer);
-    if (ok && result->code == EXIT_CODE_INTERRUPTED) requeue(config);
+    world_close(world);
+    if (ok && result->code == EXIT_CODE_INTERRUPTED && result->rank == 0) requeue(config);
     return ok;
 }

@@ -10,6 +10,7 @@
 #include "micromet/data/loader.h"
 #include "micromet/data/survey.h"
 #include "micromet/run/predict.h"
+#include "micromet/run/preflight.h"
 #include "train_parts.h"
 
 /* An AUC needs both classes: fail now rather than after the first epoch. */
@@ -88,6 +89,7 @@ static bool open_model(struct trainer *t, bool verbose, struct error *err)
               (!given || pretrained_apply(&pretrained, t->model, &head_taken, err));
     if (ok && given) initial_weights_log(&pretrained, spec.towers, head_taken, verbose);
     pretrained_release(&pretrained);
+    t->rows = spec.batch;
     if (ok)
         log_info("model: %lld values, %lld train; %s; average pools %s padding",
                  (long long)model_values(t->model), (long long)model_trainable_values(t->model),
@@ -101,12 +103,18 @@ static bool open_model(struct trainer *t, bool verbose, struct error *err)
 static bool allocate(struct trainer *t, struct error *err)
 {
     const struct config *config = t->config;
+    const int64_t own = t->steps_per_epoch * model_local_shards(t->model) * t->rows;
     for (int k = 0; k < config->data.level_count; k++) {
-        t->draws[k] = calloc((size_t)config->train.batch, sizeof *t->draws[k]);
+        t->draws[k] = calloc((size_t)t->rows, sizeof *t->draws[k]);
         if (!t->draws[k]) return error_set(err, EXIT_CODE_FAILED, "no memory for draws");
     }
+    if (t->session.backend->facts.ranks > 1)
+        t->own_order = calloc((size_t)own, sizeof *t->own_order);
+    if (t->session.backend->facts.ranks > 1 && !t->own_order)
+        return error_set(err, EXIT_CODE_FAILED, "no memory for the order of %lld windows",
+                         (long long)own);
     return batch_slots_init(t->session.backend, config->data.level_count, config->data.window,
-                            config->train.batch, config->data.ring, &t->slots, err);
+                            t->rows, config->data.ring, &t->slots, err);
 }
 
 void trainer_release(struct trainer *t)
@@ -116,6 +124,7 @@ void trainer_release(struct trainer *t)
         batch_slots_release(t->session.backend, t->slots, t->config->data.ring,
                             t->config->data.level_count);
     for (int k = 0; k < TOWERS_MAX; k++) free(t->draws[k]);
+    free(t->own_order);
     free(t->slides);
     run_folder_release(&t->folder);
     json_decref(t->changes);
@@ -127,6 +136,25 @@ void trainer_release(struct trainer *t)
     session_release(&t->session);
 }
 
+/* How many shards a batch has, where the configuration leaves it to the number of ranks. */
+static bool resolve_shards(struct trainer *t, struct error *err)
+{
+    struct config_train *train = &t->resolved.train;
+    const int ranks = world_size(t->world);
+    const char *key = NULL;
+    if (train->shards == 0) train->shards = ranks;
+    if (train->shards % ranks != 0)
+        return error_set(err, EXIT_CODE_USAGE,
+                         "train.shards: %d ranks cannot share %d shards equally; start a number of "
+                         "processes that divides it",
+                         ranks, train->shards);
+    if (train->batch % train->shards != 0)
+        return error_set(err, EXIT_CODE_USAGE,
+                         "train.batch: %d windows cannot be cut into %d shards of equal size",
+                         train->batch, train->shards);
+    return preflight_training(&t->resolved, &key, err);
+}
+
 bool trainer_open(struct trainer *t, const struct train_options *options, struct error *err)
 {
     t->state = (struct training_state) { .best_auc = NAN, .patience_auc = NAN, .threshold = NAN };
@@ -134,11 +162,14 @@ bool trainer_open(struct trainer *t, const struct train_options *options, struct
     t->last_epoch = t->config->train.epochs;
     if (options->until_epoch > 0 && options->until_epoch < t->last_epoch)
         t->last_epoch = options->until_epoch;
-    if (t->config->train.requeue && !slurm_requeue_check(err)) return false;
+    const bool ready = !t->config->train.requeue || slurm_requeue_check(err);
+    if (!world_all_ok(t->world, ready, err) || !ranks_agree_on_config(t->world, t->config, err))
+        return false;
     if (!options->dry_run && !trainer_find_start(t, options, err)) return false;
     if (t->finished) return true;
+    if (!resolve_shards(t, err)) return false;
     if (!session_init(&t->session, &t->config->compute, t->config->data.level_count,
-                      t->config->data.reader_threads, err) ||
+                      t->config->data.reader_threads, t->world, err) ||
         !manifest_load(&t->manifest, t->config->data.manifest, err) || !plan_memory(t, err) ||
         !open_model(t, options->verbose, err) || !open_data(t, err) ||
         !memory_plan_complete(&t->memory, t->config, t->model,

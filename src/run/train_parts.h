@@ -8,6 +8,7 @@
 #include "micromet/run/memory_plan.h"
 #include "micromet/run/session.h"
 #include "micromet/run/train.h"
+#include "ranks.h"
 #include "run_folder.h"
 
 /* Limit of the caches of slides of all readers of training windows. Packs are not cached. */
@@ -16,6 +17,7 @@ enum { READER_CACHE_BYTES = 128 << 20 };
 struct trainer {
     const struct config *config;
     struct config resolved; /* what `config` points to, with "auto" resolved */
+    struct world *world;    /* of this process and others like it, or of itself alone */
     struct session session;
     struct manifest manifest;
     struct dataset train, validation;
@@ -30,7 +32,10 @@ struct trainer {
     int last_epoch;          /* train.epochs, or before it --until-epoch */
     json_t *changes;         /* what a resumed run changes: {key: [before, now]} */
     struct loader_batch *slots;
-    struct augment_draw *draws[TOWERS_MAX]; /* (batch) */
+    struct augment_draw *draws[TOWERS_MAX]; /* (rows) */
+    int rows;                               /* of a shard, the loader's batch */
+    /* What this rank reads in an epoch, shard by shard, if that is not all of sampler.order. */
+    struct sample *own_order;
     int64_t steps_per_epoch;
     int64_t saved_step; /* of the newest checkpoint */
     struct memory_plan memory;
@@ -39,6 +44,7 @@ struct trainer {
     struct model_timing timing;
     double wait_s, started_s;
     int64_t logged_step;
+    bool stop_agreed; /* some rank was asked to stop, and all know */
 };
 
 /* Do everything up to the first step, or in a dry run up to the memory plan. Whether this succeeds

@@ -100,10 +100,11 @@ static bool mark_best(const struct trainer *t, struct error *err)
     return !best || run_folder_mark_best(&t->folder, t->start.path, err);
 }
 
-bool trainer_find_start(struct trainer *t, const struct train_options *options, struct error *err)
+/* Lock the run's folder and find its newest checkpoint, "" = none, if that is allowed. */
+static bool find_checkpoint(struct trainer *t, const struct train_options *options,
+                            char path[PATH_MAX_BYTES], struct error *err)
 {
     const bool go_on = options->resume || t->config->train.resume == RESUME_AUTO;
-    char path[PATH_MAX_BYTES];
     if (!run_folder_init(&t->folder, t->config, err) || !run_folder_check(&t->folder, err) ||
         !run_folder_latest(&t->folder, path, err))
         return false;
@@ -116,15 +117,29 @@ bool trainer_find_start(struct trainer *t, const struct train_options *options, 
                          "%s: holds checkpoints of an earlier run; add --resume to go on, give "
                          "another name=... to keep it, or remove the folder",
                          t->folder.path);
+    return true;
+}
+
+bool trainer_find_start(struct trainer *t, const struct train_options *options, struct error *err)
+{
+    const bool first = world_rank(t->world) == 0;
+    char path[PATH_MAX_BYTES] = "";
+    const bool found = first ? find_checkpoint(t, options, path, err)
+                             : run_folder_name(&t->folder, t->config, err);
+    if (!world_all_ok(t->world, found, err) || !world_broadcast(t->world, path, sizeof path, err))
+        return false;
     t->resumed = path[0] != '\0';
     if (!t->resumed) return true;
     if (!checkpoint_open(&t->start, path, err))
         return error_prefix(err, "cannot resume (without this file from the one before it)");
     if (t->resolved.model.pool_padding == POOL_PADDING_AUTO)
         t->resolved.model.pool_padding = t->start.config.model.pool_padding;
+    /* Earlier programs did not cut batches. */
+    if (t->start.config.train.shards == 0) t->start.config.train.shards = 1;
+    if (t->resolved.train.shards == 0) t->resolved.train.shards = t->start.config.train.shards;
     t->state = t->start.state;
     t->saved_step = t->state.step;
-    if (!check_same_run(&t->start, t->config, err) || !mark_best(t, err)) return false;
+    if (!check_same_run(&t->start, t->config, err) || (first && !mark_best(t, err))) return false;
     t->finished = is_finished(t);
     return true;
 }

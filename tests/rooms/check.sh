@@ -9,22 +9,23 @@ set -euo pipefail
 export LC_ALL=C
 
 # Room, and the rooms or single headers that its files may include; their own they may.
-# Order: base <- format <- slide <- synth, data <- nn <- report <- run <- sweep, export, bench <- cli. The two backends (cpu, cuda)
+# Order: base <- world <- format <- slide <- synth, data <- nn <- report <- run <- sweep, export, bench <- cli. The two backends (cpu, cuda)
 # see of nn and data what describes an op, and nobody sees them.
 rooms='
 base    -
+world   base
 format  base
 slide   base format
 synth   base
 data    base slide
-nn      base format data
+nn      base world format data
 report  base format
-run     base format slide data nn report
+run     base world format slide data nn report
 sweep   base format run
 export  base format nn run
 bench   base slide data nn run
-cli     base format slide synth data nn report run sweep export bench
-cpu     base nn/backend.h nn/tensor.h nn/augment_pixel.h nn/optimizer.h data/augment.h data/augment_draw.h
+cli     base world format slide synth data nn report run sweep export bench
+cpu     base world nn/backend.h nn/tensor.h nn/augment_pixel.h nn/optimizer.h data/augment.h data/augment_draw.h
 cuda    base nn/backend.h nn/tensor.h nn/augment_pixel.h nn/gpu.h nn/gpu_plan.h data/augment_draw.h
 '
 
@@ -63,6 +64,14 @@ cudnn.h                 cuda
 cublasLt.h              cuda
 nvtx3/nvToolsExt.h      cuda
 simulated_device.h      cuda
+mpi.h                   world
+arpa/inet.h             world
+ifaddrs.h               world
+net/if.h                world
+netdb.h                 world
+netinet/in.h            world
+netinet/tcp.h           world
+poll.h                  world
 '
 
 # Headers of the C library and of Linux, which belong to everybody.

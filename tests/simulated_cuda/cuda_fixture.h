@@ -19,7 +19,7 @@ static inline struct backend *open_backend(int queues)
     struct backend *backend;
     struct error err = { 0 };
     char why_not[256];
-    OK(backend_open(&compute, queues, &backend, why_not, &err));
+    OK(backend_open(&compute, queues, NULL, &backend, why_not, &err));
     return backend;
 }
 

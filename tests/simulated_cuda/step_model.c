@@ -37,7 +37,7 @@ struct backend *step_backend(enum backend_name name)
     struct backend *backend;
     struct error err = { 0 };
     char why_not[256];
-    OK(backend_open(&compute, TOWERS, &backend, why_not, &err));
+    OK(backend_open(&compute, TOWERS, NULL, &backend, why_not, &err));
     return backend;
 }
 

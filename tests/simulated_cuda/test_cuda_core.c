@@ -288,7 +288,7 @@ static void expect_refused(const char *part)
     struct backend *backend;
     struct error err = { 0 };
     char why_not[256];
-    cr_expect_not(backend_open(&compute, 2, &backend, why_not, &err));
+    cr_expect_not(backend_open(&compute, 2, NULL, &backend, why_not, &err));
     cr_expect(strstr(err.message, part), "'%s' does not say '%s'", err.message, part);
     expect_no_leaks();
 }
@@ -310,7 +310,7 @@ Test(cuda_core, auto_takes_the_cpu_and_says_why)
     struct error err = { 0 };
     char why_not[256];
     simulated_no_device(true);
-    OK(backend_open(&either, 1, &backend, why_not, &err));
+    OK(backend_open(&either, 1, NULL, &backend, why_not, &err));
     cr_expect_str_eq(backend->facts.name, "cpu");
     cr_expect(strstr(why_not, "no GPU"), "%s", why_not);
     backend_close(backend);
@@ -369,7 +369,7 @@ Test(cuda_core, every_call_may_fail_while_opening)
         struct error err = { 0 };
         char why_not[256];
         simulated_fail("", nth);
-        const bool opened = backend_open(&compute, 2, &backend, why_not, &err);
+        const bool opened = backend_open(&compute, 2, NULL, &backend, why_not, &err);
         simulated_fail("", 0);
         cr_expect(opened || err.message[0]);
         backend_close(backend);

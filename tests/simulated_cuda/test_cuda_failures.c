@@ -122,7 +122,7 @@ static bool live(struct error *err)
     for (int queues = 1; queues <= 2 && ok; queues++) {
         struct backend *backend;
         char why_not[256];
-        ok = backend_open(&config, queues, &backend, why_not, err);
+        ok = backend_open(&config, queues, NULL, &backend, why_not, err);
         if (!ok) break;
         ok = works[queues - 1](backend, err);
         backend_close(backend);
@@ -223,7 +223,7 @@ static void each_call_fails(const struct config_compute *config, work *run, cons
         struct backend *backend;
         struct error err = { 0 };
         char why_not[256];
-        cr_assert(backend_open(config, 2, &backend, why_not, &err), "%s", err.message);
+        cr_assert(backend_open(config, 2, NULL, &backend, why_not, &err), "%s", err.message);
         simulated_fail("", nth);
         const bool ok = run(backend, op, &err);
         if (nth == 0) calls = simulated_calls("");

@@ -25,7 +25,7 @@ static struct backend *open_backend(const struct config *config)
     struct backend *backend;
     struct error err = { 0 };
     char why_not[256];
-    OK(backend_open(&config->compute, config->data.level_count, &backend, why_not, &err));
+    OK(backend_open(&config->compute, config->data.level_count, NULL, &backend, why_not, &err));
     return backend;
 }
 

@@ -20,7 +20,7 @@ static struct backend *open_with(bool autotune)
     char why_not[256];
     config.autotune = autotune;
     snprintf(config.plan_cache, sizeof config.plan_cache, "%s", temporary_folder);
-    OK(backend_open(&config, 1, &backend, why_not, &err));
+    OK(backend_open(&config, 1, NULL, &backend, why_not, &err));
     return backend;
 }
 

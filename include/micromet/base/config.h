@@ -95,6 +95,7 @@ struct config_schedule {
 
 struct config_train {
     int batch, epochs;
+    int shards; /* pieces of a batch with batch statistics of their own; 0 = as many as ranks */
     int64_t examples_per_epoch; /* 0 = as many as there are training windows */
     struct {
         int patience;     /* epochs; 0 = never stop early */

@@ -8,6 +8,8 @@
 
 void log_info(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_warning(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* From now on, print neither of these, nor progress: another process says the same. */
+void log_silence(void);
 /* The error that ends the program; for main(). */
 void log_error(const char *message);
 

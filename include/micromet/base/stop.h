@@ -10,6 +10,8 @@
 
 /* From now on; forgets earlier requests. */
 void stop_catch(void);
+/* As if the signal had come to this process: another one that works with it got it. */
+void stop_request(int signal);
 /* The first signal that came since stop_catch(); 0 = none. */
 int stop_signal(void);
 /* True while none has come, else an error: "stopped by Terminated". For any thread. */

@@ -10,6 +10,7 @@
 #include "micromet/base/error.h"
 #include "micromet/data/augment_draw.h"
 #include "micromet/nn/op.h"
+#include "micromet/nn/shard_tree.h"
 #include "micromet/nn/tensor.h"
 
 /* Values that change from step to step. They are in device memory, so that a recorded step can be
@@ -18,7 +19,11 @@ struct step_values {
     uint64_t seed;
     /* Counts from 1. Adam's bias correction depends on it, and dropout draws anew in each step. */
     int64_t step;
+    /* Of the batch's rows, that of this pass's first: 0 unless the batch is cut into shards. */
+    int64_t first_row;
     float learning_rate;
+    /* 1 to ask all ranks to stop behind this step, else 0. */
+    float stop;
 };
 
 /* The device memory that an op reads and writes when it runs; members that its kind and options do
@@ -58,6 +63,7 @@ struct op_buffers {
     const struct step_values *values;
 };
 
+struct world; /* world/world.h */
 struct backend;
 struct plan;
 struct recording;
@@ -76,6 +82,10 @@ struct backend_facts {
     int queues;
     /* The queue for copies from the host. It runs beside the others if it is not one of them. */
     int copy_queue;
+    /* The queue for sums over shards and ranks: 0, or one beside the others if there are ranks. */
+    int exchange_queue;
+    /* This process and how many train together; 0 of 1, or of 0. */
+    int rank, ranks;
     /* Host threads, shared by all queues. */
     int threads;
     /* Channels that windows are padded to, at least 3, to make the first convolution fast. */
@@ -168,11 +178,11 @@ struct backend {
 };
 
 /* Open the backend that the configuration asks for, with up to `queues` queues (one per tower);
- * facts.queues is the actual number. auto chooses CUDA if it works, else the CPU, and `why_not`
- * then gives the reason where a GPU is there ("" elsewhere). compute.backend: cuda without a usable
- * GPU is an error. */
-bool backend_open(const struct config_compute *compute, int queues, struct backend **backend,
-                  char why_not[256], struct error *err);
+ * facts.queues is the actual number. This process is a rank of `world`; NULL = it is alone. auto
+ * chooses CUDA if it works, else the CPU, and `why_not` then gives the reason where a GPU is there
+ * ("" elsewhere). compute.backend: cuda without a usable GPU is an error. */
+bool backend_open(const struct config_compute *compute, int queues, struct world *world,
+                  struct backend **backend, char why_not[256], struct error *err);
 void backend_close(struct backend *backend);
 /* Whether there is a CUDA backend, built with the program or named in the environment; an error
  * says how to get one. Whether it works is known only once it is opened. */
@@ -181,8 +191,9 @@ bool backend_cuda_built(struct error *err);
 void backend_range_push(struct backend *backend, const char *name);
 void backend_range_pop(struct backend *backend);
 
-/* Open the CPU backend (src/cpu/backend.c). The processors are divided among its queues. */
-bool cpu_backend_open(const struct config_compute *compute, int queues, struct backend **backend,
-                      struct error *err);
+/* Open the CPU backend (src/cpu/backend.c). The processors are divided among its queues, and among
+ * the ranks of a host before that. */
+bool cpu_backend_open(const struct config_compute *compute, int queues, struct world *world,
+                      struct backend **backend, struct error *err);
 
 #endif

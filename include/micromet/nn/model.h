@@ -4,7 +4,12 @@
  * The towers are distributed over the backend's queues, and the head runs on queue 0. All
  * operations are planned when the model is created: a training program (forward, backward, update)
  * if requested, and an inference program in which every batch norm is folded into its convolution.
- * The batch size is fixed; smaller batches leave rows unused. */
+ * The batch size is fixed; smaller batches leave rows unused.
+ *
+ * A step of the training may be cut into shards: passes over `batch` rows each, with batch
+ * statistics of their own, whose gradients are added up in a fixed order (nn/shard_tree.h). The
+ * ranks of a world take consecutive shards, as many each; the sum has the same bits however many
+ * ranks there are. */
 #ifndef MICROMET_NN_MODEL_H
 #define MICROMET_NN_MODEL_H
 
@@ -18,8 +23,9 @@
 
 struct model_spec {
     int towers;
-    int window; /* px, at least 75 */
-    int batch;
+    int window;             /* px, at least 75 */
+    int batch;              /* rows of a pass */
+    int shards;             /* passes of a step, of all ranks; 0 is 1 */
     bool training;          /* plan backward and update as well */
     bool fixed;             /* inference only: model_refresh() discards the towers' parameters */
     enum dtype activations; /* DTYPE_F32 or DTYPE_BF16; the head is always F32 */
@@ -78,17 +84,25 @@ bool model_refresh(struct model *model, struct error *err);
 /* Passes of one kind that may be in flight at once: the next batch is copied while one computes. */
 enum { PASSES_MAX = 2 };
 
+/* Passes of a step that this rank makes, and the first of the shards that they are. */
+int model_local_shards(const struct model *model);
+int model_first_shard(const struct model *model);
+
 struct model_batch {
     const uint8_t *pixels[TOWERS_MAX];            /* host (count, window, window, 3) */
     const struct augment_draw *draws[TOWERS_MAX]; /* host (count) */
     const float *labels;                          /* host (count); training only */
     int count;                                    /* <= spec.batch; training: == spec.batch */
-    void *tag;                                    /* the caller's, returned in the result */
+    int shard; /* training: which of this rank's, from 0 on; a step is all of them in order */
+    bool stop; /* training: ask all ranks to stop behind this step */
+    void *tag; /* the caller's, returned in the result */
 };
 
 /* Seconds of one step by stage; a stage ends when the slowest queue has finished it. */
 struct model_timing {
     double augment_s, forward_s, backward_s, update_s;
+    /* Adding up shards and ranks: what of it the update had to wait for, and all of it. */
+    double exchange_wait_s, exchange_s;
 };
 
 /* The result of the oldest pass in flight. */
@@ -96,15 +110,17 @@ struct model_result {
     void *tag; /* as submitted, as is count */
     int count;
     double learning_rate; /* training only, as are the following */
-    float loss;
+    bool step_done;       /* this was the step's last shard */
+    float loss;           /* of the step's whole batch, once it is done */
+    bool stop;            /* some rank asked for it; the same on all ranks */
     struct model_timing timing;
 };
 
-/* One step of gradient descent, in two calls: up to PASSES_MAX steps may be submitted before the
- * first is collected, so that the device never waits for the host. Steps are collected in the order
- * of submission, and the batch's pixels must not change until then. While any are in flight, only
- * steps of the same kind may be submitted. step counts from 1. probabilities: host (count), of this
- * step's forward pass; may be NULL. */
+/* One pass of a step of gradient descent, in two calls: up to PASSES_MAX passes may be submitted
+ * before the first is collected, so that the device never waits for the host. Passes are collected
+ * in the order of submission, and the batch's pixels must not change until then. While any are in
+ * flight, only passes of the same kind may be submitted. The pass of a step's last shard updates
+ * the weights. step counts from 1. probabilities: host (count), of this pass; may be NULL. */
 bool model_train_submit(struct model *model, const struct model_batch *batch, double learning_rate,
                         int64_t step, uint64_t seed, struct error *err);
 bool model_train_collect(struct model *model, struct model_result *result, float *probabilities,
@@ -112,7 +128,7 @@ bool model_train_collect(struct model *model, struct model_result *result, float
 /* Passes in flight. */
 int model_in_flight(const struct model *model);
 
-/* Submit and collect one step. */
+/* Submit and collect a pass. */
 bool model_train_step(struct model *model, const struct model_batch *batch, double learning_rate,
                       int64_t step, uint64_t seed, float *loss, float *probabilities,
                       struct error *err);

@@ -59,12 +59,13 @@ enum op_kind {
     OP_RELU_BACKWARD,
 
     /* y = x * keep / (1 - rate), where keep is 0 with probability `rate`, else 1. Pixel p
-     * draws for its channels from the Philox stream (seed, step, p, dropout), so that the
-     * same op run on dy gives dx. */
+     * draws for its channels from the Philox stream (seed, step, first_row*h*w + p, dropout), so
+     * that the same op run on dy gives dx, and a piece of a batch draws what the whole would. */
     OP_DROPOUT,
 
-    /* x: logits z (N,1,1,1); labels t (N). probabilities = sigmoid(z); loss = the mean of
-     * max(z,0) - z*t + log(1+exp(-|z|)); y: dz = (sigmoid(z) - t)/N in F32. */
+    /* x: logits z (N,1,1,1); labels t (N). probabilities = sigmoid(z); loss = the sum over N of
+     * max(z,0) - z*t + log(1+exp(-|z|)), divided by `rows`; y: dz = (sigmoid(z) - t)/rows in
+     * F32. */
     OP_LOSS,
 
     /* U8 windows (N,W,W,3) to activations (N,W,W,c), c >= 3, which are zero after the third
@@ -73,6 +74,16 @@ enum op_kind {
 
     /* One update of `count` contiguous parameters; formulas in nn/optimizer.h. */
     OP_OPTIMIZER,
+
+    /* out = scale*(out + x), for `count` floats. */
+    OP_SUM,
+
+    /* out = scale times the sum over all ranks of their terms, added up in the order of
+     * nn/shard_tree.h; `count` floats, the same on all ranks afterwards. Each rank has those terms
+     * that are left of its shards: the last is the old out, the earlier ones are x,
+     * `term_stride` floats apart, and are overwritten. All ranks run the same of these in the same
+     * order. */
+    OP_ALL_REDUCE,
 
     OP_KIND_COUNT
 };
@@ -104,6 +115,22 @@ struct op_dropout {
     float rate;
 };
 
+struct op_loss {
+    /* Rows of the whole batch, of which these N are a piece; 0: N. */
+    int rows;
+};
+
+struct op_sum {
+    int64_t count;
+    float scale;
+};
+
+struct op_all_reduce {
+    int64_t count, term_stride;
+    int shards; /* of the whole step */
+    float scale;
+};
+
 struct op_optimizer {
     struct config_optimizer rule;
     int64_t count;
@@ -115,7 +142,7 @@ struct op {
     const char *name;
     /* The queue of the backend that it runs on. */
     int queue;
-    /* Shapes, strides and types without data. An optimizer has no tensors. */
+    /* Shapes, strides and types without data. Optimizers and sums have none. */
     struct tensor x, y;
     /* The kind's options. Kinds without a member here have none. */
     union {
@@ -126,7 +153,10 @@ struct op {
         /* A batch norm and its gradient. */
         struct op_batch_norm batch_norm;
         struct op_dropout dropout;
+        struct op_loss loss;
         struct op_optimizer optimizer;
+        struct op_sum sum;
+        struct op_all_reduce all_reduce;
     };
 };
 

@@ -6,6 +6,7 @@
 #include "micromet/nn/model.h"
 
 struct loader_batch;
+struct world;
 struct loader_source;
 
 /* Receives the probabilities, (batch->count), of a finished batch; they are valid
@@ -50,14 +51,22 @@ struct predictions {
     int64_t count;
     double loss; /* mean binary cross entropy */
 };
-/* ring: number of loader slots, at least PASSES_MAX. */
-bool predict_dataset(struct model *model, const struct dataset *dataset, int orientations,
-                     int threads, int ring, const char *title, struct predictions *predictions,
+struct predict_options {
+    int orientations;  /* 1, 4 or 8 */
+    int threads;       /* readers */
+    int ring;          /* loader slots, at least PASSES_MAX */
+    const char *title; /* of the progress; NULL = none */
+    /* The ranks that share the windows; all of them call this, and get all predictions. NULL = only
+     * this process. */
+    struct world *world;
+};
+bool predict_dataset(struct model *model, const struct dataset *dataset,
+                     const struct predict_options *options, struct predictions *predictions,
                      struct error *err);
 /* The same with pixels from another source than the dataset's own. */
 bool predict_source(struct model *model, const struct dataset *dataset,
-                    const struct loader_source *source, int orientations, int threads, int ring,
-                    const char *title, struct predictions *predictions, struct error *err);
+                    const struct loader_source *source, const struct predict_options *options,
+                    struct predictions *predictions, struct error *err);
 void predictions_release(struct predictions *predictions);
 
 /* Allocate slots for a loader, in memory from which the backend can copy. */

@@ -25,9 +25,10 @@ const char *precision_name(enum precision precision); /* "bf16", … */
 void session_compare_precision(const struct session *session, double threshold,
                                enum precision chosen_in);
 
-/* reader_threads: 0 = as many as compute threads. Prints the banner. */
+/* reader_threads: 0 = as many as compute threads. world: of which this process is a rank, or NULL.
+ * Prints the banner. */
 bool session_init(struct session *session, const struct config_compute *compute, int towers,
-                  int reader_threads, struct error *err);
+                  int reader_threads, struct world *world, struct error *err);
 void session_release(struct session *session);
 
 /* Resident memory of the program, its libraries and their tables, once a backend is open. */

@@ -22,6 +22,7 @@ struct train_options {
 
 struct train_result {
     enum exit_code code; /* EXIT_CODE_OK, _PARTIAL (bad slides were left out) or _INTERRUPTED */
+    int rank;            /* of this process among those that train together; 0 speaks for all */
     double best_auc;
     char best_path[PATH_MAX_BYTES];
     char run_folder[PATH_MAX_BYTES];

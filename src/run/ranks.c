@@ -1,0 +1,84 @@
+/* What the ranks of a training have in common; see the header. */
+#include "ranks.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+#include "micromet/base/size.h"
+#include "micromet/base/stop.h"
+
+/* Keys, or beginnings of keys, in which ranks may differ. */
+static const char *const own[] = { "data.reader_threads", "compute.threads", "compute.device",
+                                   "compute.plan_cache" };
+
+static bool is_own(const char *key)
+{
+    for (size_t i = 0; i < COUNT_OF(own); i++)
+        if (strncmp(key, own[i], strlen(own[i])) == 0) return true;
+    return false;
+}
+
+bool ranks_agree_on_config(struct world *world, const struct config *config, struct error *err)
+{
+    struct config_key_facts facts;
+    char value[CONFIG_VALUE_MAX];
+    if (world_size(world) == 1) return true;
+    if (!world_agree(world, "program", MICROMET_VERSION " " MICROMET_GIT, err)) return false;
+    for (int i = 0; config_key_describe(i, &facts); i++) {
+        if (is_own(facts.name)) continue;
+        config_value(config, facts.name, value);
+        if (!world_agree(world, facts.name, value, err)) return false;
+    }
+    return true;
+}
+
+/* The values that the next step depends on. */
+static bool hash_model(struct model *model, XXH3_state_t *state, struct error *err)
+{
+    bool ok = true;
+    for (int i = 0; i < model_parameter_count(model) && ok; i++) {
+        const struct parameter *p = model_parameter(model, i);
+        const bool has[] = { [PART_VALUE] = true,
+                             [PART_STATE1] = p->state1 != NULL,
+                             [PART_STATE2] = p->state2 != NULL };
+        const size_t bytes = (size_t)p->count * sizeof(float);
+        float *values = malloc(bytes);
+        ok = values || error_set(err, EXIT_CODE_FAILED, "out of memory for %s", p->name);
+        for (size_t part = 0; part < COUNT_OF(has) && ok; part++) {
+            if (!has[part]) continue;
+            ok = model_read(model, i, (enum parameter_part)part, values, err);
+            if (ok) XXH3_64bits_update(state, values, bytes);
+        }
+        free(values);
+    }
+    return ok;
+}
+
+bool ranks_agree_on_model(struct world *world, struct model *model, struct error *err)
+{
+    char text[32] = "";
+    if (world_size(world) == 1) return true;
+    XXH3_state_t *state = XXH3_createState();
+    bool ok = state || error_set(err, EXIT_CODE_FAILED, "out of memory for a checksum");
+    if (ok) XXH3_64bits_reset(state);
+    ok = ok && hash_model(model, state, err);
+    if (ok) snprintf(text, sizeof text, "%016llx", (unsigned long long)XXH3_64bits_digest(state));
+    XXH3_freeState(state);
+    return world_all_ok(world, ok, err) && world_agree(world, "weights (a checksum)", text, err);
+}
+
+bool ranks_agree_on_stop(struct world *world, struct error *err)
+{
+    const int size = world_size(world), own_signal = stop_signal();
+    if (size == 1) return true;
+    int *signals = calloc((size_t)size, sizeof *signals);
+    bool ok = signals || error_set(err, EXIT_CODE_FAILED, "out of memory for %d ranks", size);
+    ok = ok && world_gather(world, &own_signal, sizeof own_signal, signals, err);
+    for (int r = 0; r < size && ok; r++)
+        if (signals[r] != 0) stop_request(signals[r]);
+    free(signals);
+    return ok;
+}

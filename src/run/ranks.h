@@ -1,0 +1,18 @@
+/* What the ranks that train one model must have in common. All ranks call each of these, in the
+ * same order; in a world of one they do nothing. */
+#ifndef MICROMET_RUN_RANKS_H
+#define MICROMET_RUN_RANKS_H
+
+#include "micromet/base/config.h"
+#include "micromet/nn/model.h"
+#include "micromet/world/world.h"
+
+/* Whether all are the same program, with the same configuration but for what only concerns the
+ * host. The error names a rank that differs, the key and both values. */
+bool ranks_agree_on_config(struct world *world, const struct config *config, struct error *err);
+/* Whether all hold the same weights and the same state of the optimizer. */
+bool ranks_agree_on_model(struct world *world, struct model *model, struct error *err);
+/* Have every rank know of a signal that one of them got. */
+bool ranks_agree_on_stop(struct world *world, struct error *err);
+
+#endif

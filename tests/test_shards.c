@@ -1,0 +1,215 @@
+/* A step cut into shards: the order in which they are added up, and what a model makes of them. */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdlib.h>
+
+#include "micromet/base/random.h"
+#include "micromet/data/augment.h"
+#include "micromet/nn/model.h"
+#include "micromet/nn/shard_tree.h"
+#include "op_case.h"
+#include "step_start.h"
+
+/* --- the tree --- */
+
+enum { SHARDS = 48 };
+
+/* The sum of [first, last) as the tree's definition has it. */
+static float tree_sum(const float *values, int first, int last)
+{
+    int half = 1;
+    if (last - first == 1) return values[first];
+    while (2 * half < last - first) half *= 2;
+    return tree_sum(values, first, first + half) + tree_sum(values, first + half, last);
+}
+
+/* Push a value and add to it those that the tree adds. */
+static void push(struct shard_stack *stack, float *sums, struct shard_span span, float value)
+{
+    const int count = stack->count, added = shard_push(stack, span);
+    for (int i = 1; i <= added; i++) value = sums[count - i] + value;
+    sums[count - added] = value;
+    cr_assert_eq(stack->count, count - added + 1);
+}
+
+/* Each of `ranks` adds up its shards, and their terms are added up. */
+static float sum_by_ranks(const float *values, int shards, int ranks)
+{
+    struct shard_stack all = { .shards = shards };
+    float sums[SHARD_TERMS_MAX];
+    const int each = shards / ranks;
+    for (int r = 0; r < ranks; r++) {
+        struct shard_stack own = { .shards = shards };
+        float terms[SHARD_TERMS_MAX];
+        for (int s = r * each; s < (r + 1) * each; s++)
+            push(&own, terms, (struct shard_span) { s, s + 1 }, values[s]);
+        const struct shard_stack expected = shard_terms(shards, r * each, (r + 1) * each);
+        cr_assert_eq(own.count, expected.count);
+        for (int i = 0; i < own.count; i++) push(&all, sums, own.spans[i], terms[i]);
+    }
+    cr_assert_eq(all.count, 1, "%d terms are left of %d shards", all.count, shards);
+    return sums[0];
+}
+
+Test(shard_tree, gives_the_same_bits_for_any_number_of_ranks)
+{
+    float values[SHARDS];
+    struct random random = random_init(3, 0, 0, RANDOM_TEST);
+    int unlike_in_order = 0;
+    for (int shards = 1; shards <= SHARDS; shards++) {
+        float in_order = 0;
+        for (int s = 0; s < shards; s++) {
+            values[s] = random_uniform(&random, -1, 1);
+            in_order += values[s];
+        }
+        const float sum = tree_sum(values, 0, shards);
+        unlike_in_order += sum != in_order;
+        for (int ranks = 1; ranks <= shards; ranks++)
+            if (shards % ranks == 0)
+                cr_assert_eq(sum_by_ranks(values, shards, ranks), sum, "%d shards, %d ranks",
+                             shards, ranks);
+    }
+    cr_expect_gt(unlike_in_order, 5, "the values do not tell one order from another");
+}
+
+Test(shard_tree, leaves_one_term_if_the_shards_are_a_power_of_two)
+{
+    for (int ranks = 1; ranks <= 32; ranks *= 2)
+        for (int r = 0; r < ranks; r++)
+            cr_expect_eq(shard_terms(32, r * 32 / ranks, (r + 1) * 32 / ranks).count, 1);
+    const struct shard_stack odd = shard_terms(6, 3, 6); /* 3 and 4 + 5 */
+    cr_assert_eq(odd.count, 2);
+    cr_expect_eq(odd.spans[0].last, 4);
+}
+
+/* --- models --- */
+
+enum { ROWS = 2, WINDOW = 75 };
+
+static struct model_spec spec_of(int shards, double dropout)
+{
+    return (struct model_spec) { .towers = 2,
+                                 .window = WINDOW,
+                                 .batch = ROWS,
+                                 .shards = shards,
+                                 .training = true,
+                                 .activations = DTYPE_F32,
+                                 .model = { .pool_padding = POOL_PADDING_EXCLUDE,
+                                            .freeze = "keras:280",
+                                            .head = { 16 },
+                                            .head_count = 1,
+                                            .dropout = dropout,
+                                            .batch_norm = BATCH_NORM_BATCH,
+                                            .batch_norm_momentum = 0.75 },
+                                 .optimizer = { .name = OPTIMIZER_SGD, .momentum = 0.5 } };
+}
+
+/* Run one pass with the rows of shard `shard` of the whole batch. */
+static struct model_result pass(struct model *model, int shard, int own, int64_t step, double rate)
+{
+    const struct model_spec *spec = model_spec(model);
+    const size_t bytes = (size_t)WINDOW * WINDOW * 3;
+    struct augment_draw draws[ROWS];
+    float labels[ROWS];
+    struct model_batch batch = { .labels = labels, .count = ROWS, .shard = own };
+    struct model_result result;
+    struct error err = { 0 };
+    for (int t = 0; t < spec->towers; t++) {
+        uint8_t *pixels = malloc(ROWS * bytes);
+        for (int i = 0; i < ROWS; i++) {
+            step_draw_window(spec, (uint64_t)step, t, shard * ROWS + i, pixels + (size_t)i * bytes);
+            draws[i] = augment_identity();
+            labels[i] = (float)((shard + i) % 2);
+        }
+        batch.pixels[t] = pixels;
+        batch.draws[t] = draws;
+    }
+    cr_assert(model_train_submit(model, &batch, rate, step, 5, &err), "%s", err.message);
+    cr_assert(model_train_collect(model, &result, NULL, &err), "%s", err.message);
+    for (int t = 0; t < spec->towers; t++) free((void *)batch.pixels[t]);
+    return result;
+}
+
+static struct model *open(struct backend *backend, struct model_spec spec)
+{
+    struct model *model;
+    struct error err = { 0 };
+    cr_assert(model_init(&model, backend, &spec, &err), "%s", err.message);
+    cr_assert(model_randomize(model, 9, &err), "%s", err.message);
+    return model;
+}
+
+/* The parts of an array that a step of shards has to match: gradients add up, statistics are
+ * averaged. */
+static float *part_of(struct model *model, int index)
+{
+    const struct parameter *p = model_parameter(model, index);
+    return step_read(model, index, p->trains ? PART_GRADIENT : PART_VALUE);
+}
+
+/* Four shards of one step, against four models that each do one of them as a batch of their own. A
+ * loss divided by 2 rows instead of 8 is four times as large, exactly. */
+Test(shards, add_up_gradients_and_average_statistics)
+{
+    enum { V = 4, ARRAYS_MAX = 1024 };
+    struct backend *backend = op_case_backend(2);
+    struct model *whole = open(backend, spec_of(V, 0)), *single = open(backend, spec_of(1, 0));
+    struct error err = { 0 };
+    static float *parts[V][ARRAYS_MAX];
+    float loss = 0, losses[V];
+    struct model_result result = { 0 };
+    for (int s = 0; s < V; s++) {
+        cr_assert(model_randomize(single, 9, &err), "%s", err.message);
+        losses[s] = pass(single, s, 0, 1, 0.1).loss / V;
+        for (int i = 0; i < model_parameter_count(single); i++) parts[s][i] = part_of(single, i);
+        result = pass(whole, s, s, 1, 0.1);
+        cr_assert_eq(result.step_done, s == V - 1);
+    }
+    loss = (losses[0] + losses[1]) + (losses[2] + losses[3]);
+    cr_expect_eq(result.loss, loss, "loss %.9g instead of %.9g", (double)result.loss, (double)loss);
+    int moved = 0;
+    for (int i = 0; i < model_parameter_count(whole); i++) {
+        const struct parameter *p = model_parameter(whole, i);
+        float *has = part_of(whole, i);
+        for (int64_t k = 0; k < p->count && (p->trains || p->statistic); k++) {
+            const float sum = (parts[0][i][k] + parts[1][i][k]) + (parts[2][i][k] + parts[3][i][k]);
+            const float want = 0.25f * sum;
+            cr_assert_eq(has[k], want, "%s[%lld] is %.9g instead of %.9g", p->name, (long long)k,
+                         (double)has[k], (double)want);
+            moved += p->statistic && !p->host && parts[0][i][k] != parts[1][i][k];
+        }
+        free(has);
+        for (int s = 0; s < V; s++) free(parts[s][i]);
+    }
+    cr_expect_gt(moved, 100, "no statistics differ between shards");
+    model_release(whole);
+    model_release(single);
+    backend_close(backend);
+}
+
+/* Shards of the same windows drop other features, and do so again in another run. Steps after the
+ * first start from the averaged statistics and the updated weights. Three shards leave a term
+ * alone. */
+Test(shards, draw_dropout_by_the_row_of_the_whole_batch)
+{
+    enum { V = 3 };
+    struct backend *backend = op_case_backend(2);
+    struct model *model = open(backend, spec_of(V, 0.5));
+    struct error err = { 0 };
+    float losses[2][2] = { 0 }, alone[2][V];
+    for (int repeat = 0; repeat < 2; repeat++) {
+        cr_assert(model_randomize(model, 9, &err), "%s", err.message);
+        for (int64_t step = 1; step <= 2; step++)
+            for (int s = 0; s < V; s++) {
+                const struct model_result result = pass(model, 0, s, step, 0.1);
+                if (step == 1) alone[repeat][s] = result.loss;
+                if (result.step_done) losses[repeat][step - 1] = result.loss;
+            }
+    }
+    cr_expect_arr_eq(losses[0], losses[1], sizeof losses[0]);
+    cr_expect_arr_eq(alone[0], alone[1], sizeof alone[0]);
+    cr_expect_neq(losses[0][0], losses[0][1]);
+    cr_expect_neq(alone[0][0], alone[0][1], "both shards drop the same");
+    model_release(model);
+    backend_close(backend);
+}
