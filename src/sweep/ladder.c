@@ -13,6 +13,7 @@ bool ladder_init(struct ladder *ladder, const struct sweep_folder *folder, struc
 {
     const struct sweep *sweep = &folder->sweep;
     const size_t runs = (size_t)sweep->run_count, rungs = (size_t)sweep_rung_count(sweep);
+    CHECK(rungs > 0);
     *ladder = (struct ladder) { .folder = folder, .rung_count = (int)rungs };
     ladder->rungs = calloc(rungs, sizeof *ladder->rungs);
     ladder->rung_of = calloc(runs, sizeof *ladder->rung_of);

@@ -1,23 +1,12 @@
 /* What became of runs. */
 #include <jansson.h>
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "micromet/format/json.h"
 #include "parts.h"
 
 static const char *const state_names[] = { "pending", "done", "failed" };
-
-bool json_write(const char *path, json_t *object, struct error *err)
-{
-    char *text = json_dumps(object, JSON_REAL_PRECISION(9));
-    const bool ok = text ? file_write_atomic(path, text, strlen(text), err)
-                         : error_set(err, EXIT_CODE_FAILED, "out of memory for a sweep");
-    free(text);
-    json_decref(object);
-    return ok;
-}
 
 bool sweep_outcome_read(const struct sweep_folder *folder, int run, struct sweep_outcome *outcome,
                         struct error *err)

@@ -2,16 +2,11 @@
 #ifndef MICROMET_SWEEP_PARTS_H
 #define MICROMET_SWEEP_PARTS_H
 
-#include <jansson.h>
-
 #include "micromet/base/lock_file.h"
 #include "micromet/sweep/folder.h"
 
 /* Take a lock, however long others hold it. */
 bool lock_wait(struct lock_file *lock, const char *path, struct error *err);
-
-/* Write a file whole, with numbers of nine digits; takes the object. */
-bool json_write(const char *path, json_t *object, struct error *err);
 
 /* Names, each once. */
 struct unique_names {

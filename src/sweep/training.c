@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "micromet/base/log.h"
+#include "micromet/base/size.h"
 
 enum { TAIL_BYTES = 8192 };
 
@@ -29,16 +30,28 @@ __attribute__((noreturn)) static void become(char *const *arguments, char *const
     _exit(EXIT_CODE_FAILED);
 }
 
-/* This process's environment with `visible`, "NAME=value", in place of what it has of that name;
- * malloc'ed. */
-static char **environment_with(char *visible)
+static bool has_name(const char *variable, const char *name)
 {
-    const size_t name = strcspn(visible, "=") + 1;
+    const size_t length = strlen(name);
+    return strncmp(variable, name, length) == 0 && variable[length] == '=';
+}
+
+/* This process's environment, malloc'ed. A training is a rank of no world that this process may
+ * have been started in; and `visible`, "CUDA_VISIBLE_DEVICES=...", is in place of what there is,
+ * unless it is NULL. */
+static char **environment_of(char *visible)
+{
+    static const char *const left_out[] = { "RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK",
+                                            "SLURM_STEP_ID", "CUDA_VISIBLE_DEVICES" };
+    const size_t left_count = COUNT_OF(left_out) - (visible == NULL);
     size_t count = 0, kept = 0;
     while (environ[count]) count++;
     char **environment = calloc(count + 2, sizeof *environment);
-    for (size_t i = 0; environment && i < count; i++)
-        if (strncmp(environ[i], visible, name) != 0) environment[kept++] = environ[i];
+    for (size_t i = 0; environment && i < count; i++) {
+        bool stays = true;
+        for (size_t k = 0; k < left_count; k++) stays = stays && !has_name(environ[i], left_out[k]);
+        if (stays) environment[kept++] = environ[i];
+    }
     if (environment) environment[kept] = visible;
     return environment;
 }
@@ -73,10 +86,10 @@ static bool start(struct training *training, char *config_path, const char *log_
     if (share->threads > 0) arguments[count++] = threads;
     if (share->gpu[0]) arguments[count++] = "compute.device=0";
     if (training->epochs > 0) arguments[count] = epochs;
-    char **environment = share->gpu[0] ? environment_with(visible) : environ;
+    char **environment = environment_of(share->gpu[0] ? visible : NULL);
     if (!environment) return error_set(err, EXIT_CODE_FAILED, "out of memory for a training");
     const bool ok = fork_training(training, arguments, environment, log_path, err);
-    if (share->gpu[0]) free(environment);
+    free(environment);
     return ok;
 }
 

@@ -24,12 +24,12 @@ halving: {min_epochs: 1, max_epochs: 3, factor: 2}
 END
 cat >grown.yaml <<'END'
 base: config.yaml
-random: {runs: 3, optimizer.learning_rate: {distribution: log_uniform_values, min: 1e-4, max: 1e-1}}
+random: {runs: 1, optimizer.learning_rate: {distribution: log_uniform_values, min: 1e-4, max: 1e-1}}
 grid: {optimizer.name: [adam]}
 repeat: {seed: [1, 2]}
 halving: {min_epochs: 1, max_epochs: 2, factor: 2}
 END
-sed 's/runs: 3/runs: 4/; s/\[adam\]/[sgd, adam]/' grown.yaml >grown.later
+sed 's/runs: 1/runs: 2/; s/\[adam\]/[sgd, adam]/' grown.yaml >grown.later
 RANDOM=12
 . "$here/functions.sh"
 
