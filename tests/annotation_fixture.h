@@ -14,6 +14,7 @@ static char folder[PATH_MAX_BYTES], path[PATH_MAX_BYTES];
 static struct slide slide; /* not opened: only its size is used */
 static struct annotation *annotation;
 static struct annotation_facts facts;
+static double downsample; /* told */
 static struct config config;
 static const struct config_data *data = &config.data; /* NULL: every value but 0 */
 static struct error err;
@@ -36,14 +37,15 @@ static inline void end(void)
 static inline void open_for(int64_t width, int64_t height)
 {
     slide.levels[0] = (struct slide_level) { .width = width, .height = height, .downsample = 1 };
-    cr_assert(annotation_open(&annotation, path, &slide, data, &err), "%s", err.message);
+    cr_assert(annotation_open(&annotation, path, downsample, &slide, data, &err), "%s",
+              err.message);
     cr_assert(annotation_describe(annotation, &facts, &err));
 }
 
 static inline void refuses(int64_t width, int64_t height, const char *what)
 {
     slide.levels[0] = (struct slide_level) { .width = width, .height = height, .downsample = 1 };
-    cr_assert_not(annotation_open(&annotation, path, &slide, data, &err));
+    cr_assert_not(annotation_open(&annotation, path, downsample, &slide, data, &err));
     cr_assert_eq(err.code, EXIT_CODE_FAILED);
     cr_assert(!strncmp(err.message, path, strlen(path)), "%s", err.message);
     cr_assert(strstr(err.message, what), "%s", err.message);

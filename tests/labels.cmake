@@ -13,9 +13,9 @@ set(fast_tests
     "format" "manual" "completion" # the sources' form; what is made of the commands' option tables
     "fixture" # the cases: each a command that must fail with its message
     "fuzz_(annotation|checkpoint|onnx|pickle|safetensors|zip)" # the seeds of the fuzzers, once
-    "test_(annotation|asap_xml|augment|base|checkpoint|config|dataset|evaluate|fingerprint|identity|image|isa|keras3|lock)"
+    "test_(annotation|asap_xml|augment|base|checkpoint|config|dataset|evaluate|fingerprint|identity|image|isa|keras3|lock|look)"
     "test_(keras_hdf5|kernels|ladder|loader|manifest|mask|metrics|onnx|op|optimizer|output|pickle|plot|preflight|pretrained)"
-    "test_(reference|safetensors|sampler|sandbox|slide|slide_levels|slurm|survey|sweep|sweep_report|synth|tensorboard|text|tissue)"
+    "test_(reference|safetensors|sampler|sandbox|slide|slide_levels|slurm|survey|sweep|sweep_report|synth|tensorboard|text|tiff_unread|tissue)"
     "test_torch_zip"
     "test_world" # what launchers say
     "test_(training_ops|weights|weights_memory)"
@@ -36,7 +36,7 @@ set(standard_tests
     "case_(pack_of_an_earlier_version|predict_picture_of_another_size|resume_on_other_data|validation_of_one_class)"
     "case_(evaluate_over_another_evaluation|heatmap_over_the_map_of_another_slide|names_of_any_bytes)"
     "case_(packs_of_edited_slides|resume_at_another_scale|resume_with_changed_keys|slide_copied_into_another_split)"
-    "case_slide_without_scale"
+    "case_(slide_without_scale|output_over_another_file)"
     "case_(slides_of_two_scales|stopped_before_the_first_validation|evaluate_slides_of_the_training)"
     "case_(cuda_gpu_fails_auto|cuda_library_not_there_auto|cuda_not_built_auto|resume_of_a_finished_run)"
     "case_(pack_damaged_pixels|resume_without_the_weights|fused_kernels_refused|export_levels_without_an_integer_ratio)"

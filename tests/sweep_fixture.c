@@ -44,7 +44,7 @@ static FILE *create(const struct sweep_folder *folder, const char *part, int run
     char path[PATH_MAX_BYTES], parent[PATH_MAX_BYTES];
     CHECK(sweep_folder_path(folder, part, run, suffix, path, &err));
     path_folder(parent, path);
-    CHECK(folder_create(parent, &err));
+    CHECK(file_exists(parent) || folder_create(parent, &err));
     FILE *stream = fopen(path, "w");
     CHECK(stream);
     return stream;

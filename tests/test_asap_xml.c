@@ -180,16 +180,26 @@ Test(asap_xml, a_file_without_polygons_has_no_tumor)
     cr_assert_eq(facts.tumor_pixels, 0);
 }
 
-Test(asap_xml, polygons_in_no_tumor_group_are_refused)
+Test(asap_xml, polygons_in_unknown_groups_alone_are_refused)
 {
     xml_begin();
     xml_polygon("Polygon", "Stroma", square, 4);
+    xml_polygon("Polygon", "None", inner, 4);
     xml_end();
-    refuses(100, 50, "such as 'Stroma'");
+    refuses(100, 50,
+            "1 are in hole groups (_2, Exclusion, None, normal), 1 in others such as 'Stro");
+}
+
+/* As of a normal slide, on which parts were cut out. */
+Test(asap_xml, a_file_of_holes_has_no_tumor)
+{
     xml_begin();
-    xml_polygon("Polygon", "None", square, 4);
+    xml_polygon("Polygon", "Exclusion", square, 4);
+    xml_polygon("Polygon", "normal", inner, 4);
     xml_end();
-    refuses(100, 50, "1 are in hole groups");
+    open_for(100, 50);
+    cr_assert_eq(facts.polygon_count, 2);
+    cr_assert_eq(facts.tumor_pixels, 0);
 }
 
 Test(asap_xml, bad_xml_is_refused_with_its_line)

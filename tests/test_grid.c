@@ -51,7 +51,7 @@ static uint8_t *make_labels(const struct grid *grid, const struct slide *slide,
     struct annotation *annotation = NULL;
     struct error err = { 0 };
     uint8_t *labels;
-    cr_assert(annotation_open(&annotation, mask, slide, data, &err), "%s", err.message);
+    cr_assert(annotation_open(&annotation, mask, 0, slide, data, &err), "%s", err.message);
     cr_assert(grid_label(grid, slide, data, annotation, &labels, &err), "%s", err.message);
     annotation_release(annotation);
     return labels;

@@ -202,6 +202,89 @@ Test(manifest, a_backslash_is_a_slash_unless_there_is_such_a_file, FOLDER)
             "\\\\server\\m.tif is a path of Windows");
 }
 
+/* The slide that a row names, as far as there are these files. */
+static const char *slide_named(const char *cell)
+{
+    static struct manifest manifest;
+    struct error err;
+    char text[512];
+    snprintf(text, sizeof text, "slide,annotation,label,split\n%s,\" \",normal,train\n", cell);
+    manifest_release(&manifest);
+    cr_assert(load(&manifest, text, &err), "%s", err.message);
+    cr_assert_str_empty(manifest.rows[0].annotation);
+    return manifest.rows[0].slide;
+}
+
+Test(manifest, paths_are_expanded_and_trimmed_unless_there_is_such_a_file, FOLDER)
+{
+    setenv("HOME", temporary_path(""), true);
+    setenv("SLIDES", temporary_path(""), true);
+    temporary_write("a.tif", "", 0);
+    temporary_write(" b.tif ", "", 0);
+    temporary_write("$c.tif", "", 0);
+    cr_assert(file_exists(slide_named("~/a.tif")));
+    cr_assert(file_exists(slide_named("$SLIDES/a.tif")));
+    cr_assert(file_exists(slide_named("\"${SLIDES}/a.tif \"")));
+    cr_assert(file_exists(slide_named("\" a.tif\"")));
+    cr_assert_str_eq(slide_named("\" b.tif \""), temporary_path(" b.tif "));
+    cr_assert_str_eq(slide_named("$c.tif"), temporary_path("$c.tif"));
+    /* of packs whose slides are elsewhere */
+    cr_assert_str_eq(slide_named("a$unset.tif"), temporary_path("a$unset.tif"));
+    refused("slide,annotation,label,split\n$UNSET_HERE/a.tif,,normal,train\n",
+            ":2: '$UNSET_HERE/a.tif': UNSET_HERE is not set");
+    refused("slide,annotation,label,split\n~nobody/a.tif,,normal,train\n", "only ~/ is expanded");
+}
+
+Test(manifest, reads_by_how_much_a_mask_is_smaller, FOLDER)
+{
+    struct manifest manifest;
+    struct error err;
+    cr_assert(load(&manifest,
+                   "slide;annotation;label;split;mask_downsample\na.tif;a_m.tif;1;train;30,5\n"
+                   "b.tif;;0;train;\n",
+                   &err),
+              "%s", err.message);
+    cr_assert_eq(manifest.rows[0].mask_downsample, 30.5);
+    cr_assert_eq(manifest.rows[1].mask_downsample, 0);
+    manifest_release(&manifest);
+    refused("slide,annotation,label,split,mask_downsample\na.tif,m.tif,1,train,0\n",
+            ":2: mask_downsample '0' is no number of level-0 pixels from 0.01 to 65536");
+    refused("slide,annotation,label,split,mask_downsample\na.tif,m.tif,1,train,x32\n",
+            "mask_downsample 'x32'");
+}
+
+Test(manifest, a_name_in_other_bytes_of_unicode_is_said, FOLDER)
+{
+    static const char text[] = "slide,annotation,label,split\n%s,,normal,train\n";
+    static const struct {
+        const char *file, *cell;
+        bool same;
+    } cases[] = {
+        { "M\xc3\xbcller.tif", "Mu\xcc\x88ller.tif", true },          /* ü: NFC, NFD */
+        { "A\xcc\x8a.tif", "\xc3\x85.tif", true },                    /* Å */
+        { "\xe3\x81\x8c.tif", "\xe3\x81\x8b\xe3\x82\x99.tif", true }, /* kana: ga */
+        { "M\xc3\xbcller.tif", "Muller\xc3\xbc.tif", false },
+        { "\xc3\xbc.tif", "\xc3\xb6.tif", false },
+        { "\xc3\xbc_1.tif", "u\xcc\x88_2.tif", false },
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct manifest manifest;
+        struct error err;
+        char manifest_text[256];
+        temporary_write(cases[i].file, "", 0);
+        snprintf(manifest_text, sizeof manifest_text, text, cases[i].cell);
+        if (cases[i].same) {
+            refused(manifest_text, "a name that looks the same is");
+        } else {
+            cr_assert(load(&manifest, manifest_text, &err), "%zu: %s", i, err.message);
+            manifest_release(&manifest);
+        }
+        cr_assert_eq(remove(temporary_path(cases[i].file)), 0);
+        cr_assert(load(&manifest, manifest_text, &err), "%zu: %s", i, err.message);
+        manifest_release(&manifest);
+    }
+}
+
 Test(manifest, names_the_cause_of_what_is_no_table, FOLDER)
 {
     refused("PK\3\4", "slides.csv: is an Excel workbook or another zip; save it as CSV");

@@ -79,6 +79,13 @@ Test(mask, a_scale_in_doubt_is_refused_unless_resolution_tags_tell)
     slide.mpp_x = slide.mpp_y = 0.25;
     write_mask(256, 256); /* 250 px, padded; or shrunk to 256 px */
     refuses(1000, 1000, "may be 4 or 3.90625 times smaller");
+    downsample = 4;
+    open_for(1000, 1000);
+    cr_assert_eq(facts.pixel_level0, 4);
+    close_it();
+    downsample = 3;
+    refuses(1000, 1000, "said to be 3 times smaller than the slide of 1000 x 1000 px");
+    downsample = 0;
     set_resolution(1);
     open_for(1000, 1000);
     cr_assert_eq(facts.pixel_level0, 4);
@@ -91,6 +98,30 @@ Test(mask, a_scale_in_doubt_is_refused_unless_resolution_tags_tell)
     refuses(300, 300, "may be 8 or 16 times smaller");
     set_resolution(25400.0 / 72); /* a program's default */
     refuses(300, 300, "may be 8 or 16 times smaller");
+}
+
+Test(mask, much_padding_leaves_the_scale_in_doubt)
+{
+    static const struct {
+        int64_t slide[2];
+        int mask[2]; /* in tiles of 64 px */
+        const char *says;
+    } cases[] = {
+        { { 4099, 2987 }, { 256, 192 }, "may be 16 or 17 times" }, /* as 20 times smaller, too */
+        { { 6000, 2900 }, { 256, 128 }, "may be 24 or 25 times" },
+        { { 3000, 1000 }, { 256, 100 }, "has not the aspect ratio" }, /* squashed, not padded */
+        { { 3040, 2010 }, { 192, 128 }, NULL },                       /* 190 × 126 px */
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        write_mask(cases[i].mask[0], cases[i].mask[1]);
+        if (cases[i].says) {
+            refuses(cases[i].slide[0], cases[i].slide[1], cases[i].says);
+            continue;
+        }
+        open_for(cases[i].slide[0], cases[i].slide[1]);
+        cr_assert_eq(facts.pixel_level0, 16);
+        close_it();
+    }
 }
 
 Test(mask, a_mask_of_a_levels_size_has_its_downsample)

@@ -335,6 +335,9 @@ Test(pack, is_reused_only_while_nothing_that_shaped_it_changed, FOLDER)
     other.data.mpp = 0;
     other.data.mpp_override = 0.25;
     made_again(&row, &other, "the slide's µm/px has changed");
+    struct manifest_row told = row;
+    told.mask_downsample = 2;
+    made_again(&told, &config, "the manifest's mask_downsample has changed");
     struct pack_header want;
     struct error err = { 0 };
     other = config;
@@ -569,6 +572,34 @@ Test(pack, slides_and_labels_that_contradict_each_other_are_refused, FOLDER)
     config.data.origin[0] = config.data.origin[1] = 120;
     build_fails(&row, &config, "the central square of no window touches");
     cr_assert_not(file_exists(temporary_path("packs/a.pack")));
+}
+
+/* Glass but for the left half. */
+static void half(const void *context, int level, int x, int y, uint8_t *pixel)
+{
+    tiny_tissue(context, level, x, y, pixel);
+    if (x >= slide_levels[level].width / 2) memset(pixel, 250, 3);
+}
+
+static void inverted(const void *context, int level, int x, int y, uint8_t *pixel)
+{
+    tumor(context, level, x, y, pixel);
+    pixel[0] = !pixel[0];
+}
+
+Test(pack, a_mask_in_which_0_means_tumor_is_refused, FOLDER)
+{
+    struct config config = make_config();
+    struct pack_header header;
+    struct error err = { 0 };
+    const struct select_options options = { .threads = 1 };
+    struct manifest_row row = make_row("half.tif", "inverted.tif", 1);
+    tiny_write(temporary_path("half.tif"), slide_levels, 2, 3, half, NULL);
+    tiny_write(temporary_path("inverted.tif"), mask_levels, 1, 1, inverted, NULL);
+    build_fails(&row, &config, "does 0 mean tumor in its mask?");
+    tiny_write(temporary_path("mask.tif"), mask_levels, 1, 1, tumor, NULL);
+    row = make_row("half.tif", "mask.tif", 1);
+    cr_assert(pack_build(&row, &config, &options, &header, &err), "%s", err.message);
 }
 
 Test(pack, slides_without_tissue_or_level_or_file_are_refused, FOLDER)

@@ -213,6 +213,8 @@ static void tumor(const void *context, int level_index, int x, int y, uint8_t *p
 static void others(const void *context, int level_index, int x, int y, uint8_t *pixel)
 {
     tiny_tissue(context, level_index + *(const int *)context, x, y, pixel);
+    if (x < 150)
+        for (int i = 0; i < 3; i++) pixel[i] /= 2; /* so that it looks like something */
 }
 
 /* t.tif for training, n.tif for validation, v.tif for tests, and the packs of the first two. */
@@ -289,5 +291,29 @@ Test(survey, a_test_slide_without_a_pack_is_compared_by_its_own_header, FOLDER)
     tiny_write(temporary_path("v.tif"), level, 1, 3, others, &another);
     training_refused(&manifest, &config, EXIT_CODE_USAGE,
                      "v.tif (line 4) says how many µm a pixel has, t.tif (line 2) does not");
+    manifest_release(&manifest);
+}
+
+/* Of 300 × 200 px, cut by (5, 3) px. */
+static void cut(const void *context, int level_index, int x, int y, uint8_t *pixel)
+{
+    others(context, level_index, x + 5, y + 3, pixel);
+}
+
+Test(survey, a_copy_that_was_cut_is_refused_in_packs_and_slides, FOLDER)
+{
+    static const struct tiny_level smaller[] = { { 295, 197 } };
+    struct config config;
+    struct manifest manifest = make_packs(&config);
+    struct error err = { 0 };
+    const int first = 0;
+    tiny_write(temporary_path("v.tif"), smaller, 1, 3, cut, &first);
+    training_refused(&manifest, &config, EXIT_CODE_USAGE,
+                     "lines 2 (train) and 4 (test): t.tif and v.tif are other files, but show the "
+                     "same slide (of 9 spots of the one, 9 are in the other), in two splits");
+    config.data.source = DATA_SOURCE_SLIDES;
+    training_refused(&manifest, &config, EXIT_CODE_USAGE, "show the same slide (of 9 spots");
+    manifest.count = 2; /* without it, the others may be used */
+    cr_expect(survey_training(&manifest, &config, &err), "%s", err.message);
     manifest_release(&manifest);
 }

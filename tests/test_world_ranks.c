@@ -226,6 +226,40 @@ Test(world_ranks, one_that_is_lost_ends_all_with_one_line)
     }
 }
 
+static void signal_all(const struct group *group, int number)
+{
+    for (int rank = 0; rank < group->size; rank++) kill(group->processes[rank], number);
+}
+
+/* As by ^Z and fg, or `scontrol suspend`, for longer than a rank may be silent. */
+Test(world_ranks, a_job_that_is_stopped_goes_on)
+{
+    struct group group;
+    start(&group, "group", 3, "slow 1");
+    usleep(1000000);
+    signal_all(&group, SIGSTOP);
+    usleep(5000000);
+    signal_all(&group, SIGCONT);
+    finish(&group, -1);
+    cr_expect_str_eq(group.output, "");
+    for (int rank = 0; rank < 3; rank++) cr_expect_eq(group.codes[rank], 0);
+    free(group.output);
+}
+
+/* The others have told why they ended. */
+Test(world_ranks, a_hub_that_goes_on_when_all_have_ended_is_quiet)
+{
+    struct group group;
+    start(&group, "group", 3, "stop 0");
+    end_rank(&group, 1);
+    end_rank(&group, 2);
+    kill(group.processes[0], SIGCONT);
+    finish(&group, -1);
+    cr_expect_eq(count_of(group.output, "micromet"), 1, "%s", group.output);
+    for (int rank = 0; rank < 3; rank++) cr_expect_eq(group.codes[rank], 1);
+    free(group.output);
+}
+
 /* All but the lost one do what they have been asked to do at the end. */
 Test(world_ranks, each_that_is_ended_may_say_farewell)
 {

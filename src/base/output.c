@@ -114,6 +114,28 @@ bool output_check_inputs(const char *path, char *const *inputs, int count, struc
     return true;
 }
 
+bool output_check_own(const char *path, bool (*is_own)(const char *path), const char *what,
+                      struct error *err)
+{
+    struct stat facts;
+    if (stat(path, &facts) != 0 || !S_ISREG(facts.st_mode) || facts.st_size == 0 || is_own(path))
+        return true;
+    return error_set(err, EXIT_CODE_USAGE,
+                     "%.*s: is there already, and is not %s: it would be lost; name another output",
+                     PATH_SHOWN, path, what);
+}
+
+bool output_holds(const char *path, const char *start, const char *mark)
+{
+    char bytes[4096];
+    FILE *file = fopen(path, "rb");
+    if (!file) return false;
+    const size_t size = fread(bytes, 1, sizeof bytes, file);
+    fclose(file);
+    return size >= strlen(start) && memcmp(bytes, start, strlen(start)) == 0 &&
+           memmem(bytes, size, mark, strlen(mark));
+}
+
 struct named {
     char stem[PATH_MAX_BYTES];
     const char *path;

@@ -63,6 +63,14 @@ extern const char *const orientation_counts[];
     .name = "mpp", .kind = OPTION_DOUBLE, FIELD(mpp), .min = 0.01, .max = 100, .value = "UM"
 #define OPTION_MASK_VALUES                                                                         \
     .name = "mask-values", .kind = OPTION_TEXT, FIELD(mask_values), .value = "VALUES"
+#define OPTION_MASK_DOWNSAMPLE                                                                     \
+    .name = "mask-downsample", .kind = OPTION_DOUBLE, FIELD(mask_downsample),                      \
+    .min = MASK_DOWNSAMPLE_MIN, .max = MASK_DOWNSAMPLE_MAX, .value = "TIMES",                      \
+    .absent = "what explains its size",                                                            \
+    .help = "by how much the annotation's mask is smaller than the slide"
+/* Store the option's values, such as "1" or "1,2", as data.mask_values; "" changes nothing. */
+bool mask_values_set(struct config *config, const char *values, struct error *err);
+
 /* What a Slurm job gets; in `struct slurm_request request`. */
 #define OPTION_SLURM_TIME .name = "time", .kind = OPTION_TEXT, FIELD(request.time), .value = "T"
 #define OPTION_SLURM_CPUS                                                                          \
@@ -80,8 +88,6 @@ extern const char *const orientation_counts[];
     .help = "Slurm's"
 #define OPTION_SLURM_ACCOUNT                                                                       \
     .name = "account", .kind = OPTION_TEXT, FIELD(request.account), .value = "A", .help = "Slurm's"
-/* Store the option's values, such as "1" or "1,2", as data.mask_values; "" changes nothing. */
-bool mask_values_set(struct config *config, const char *values, struct error *err);
 
 /* arguments: a copy of the subcommand's `defaults` with the options of the command line; the
  * subcommand may change it. operands: all arguments that are not options, including key=value

@@ -14,7 +14,7 @@
 struct arguments {
     const char *out, *annotation, *mask_values;
     int stride, batch, orientations, threads;
-    double min_tissue, mpp; /* min_tissue: -1 = as trained */
+    double min_tissue, mpp, mask_downsample; /* min_tissue: -1 = as trained */
 };
 
 static const struct option option_rows[] = {
@@ -41,19 +41,21 @@ static const struct option option_rows[] = {
       .help = "mask TIFF or ASAP XML, drawn as an outline (with one SLIDE)" },
     { OPTION_MASK_VALUES, .absent = "as trained",
       .help = "of the annotation's mask that are tumor, such as 1 or 1,2" },
+    { OPTION_MASK_DOWNSAMPLE },
     { OPTION_MPP, .help = "µm per level-0 pixel, whatever the slides say" },
     { OPTION_THREADS, .absent = "all" },
     { 0 },
 };
 
 /* Open the annotation, and say if there will be no outline. */
-static bool open_annotation(struct annotation **annotation, const char *path,
+static bool open_annotation(struct annotation **annotation, const struct arguments *a,
                             const struct slide *slide, const struct config_data *data,
                             struct error *err)
 {
+    const char *path = a->annotation;
     char why[ANNOTATION_TEXT_MAX];
     struct annotation_facts facts;
-    if (!annotation_open(annotation, path, slide, data, err) ||
+    if (!annotation_open(annotation, path, a->mask_downsample, slide, data, err) ||
         !annotation_describe(*annotation, &facts, err))
         return false;
     if (!*annotation || facts.tumor_pixels) return true;
@@ -91,7 +93,7 @@ static bool one_slide(const struct checkpoint *checkpoint, struct predictor *pre
               slide_open(&slide, path, a->mpp, err);
     if (ok) scale_log(&slide);
     ok = ok && heatmap_files_check_earlier(&files, checkpoint, &slide, err) &&
-         open_annotation(&annotation, a->annotation, &slide, &checkpoint->config.data, err) &&
+         open_annotation(&annotation, a, &slide, &checkpoint->config.data, err) &&
          heatmap_compute(&heatmap, checkpoint, predictor, &slide, &options, err) &&
          heatmap_write(&heatmap, checkpoint, &slide, annotation, &files, err);
     if (ok) {

@@ -75,6 +75,7 @@ static enum exit_code run(void *arguments, int count, char **operands, struct er
     struct pretrained pretrained;
     if (!output_check(a->out, "name another --out", err) ||
         !output_check_inputs(a->out, operands, 1, err) ||
+        !output_check_own(a->out, pretrained_is_written, "a file of `micromet import`", err) ||
         !pretrained_open_sets(&pretrained, operands[0], a->set, err))
         return err->code;
     const bool ok = import(a, &pretrained, err);

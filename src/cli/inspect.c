@@ -14,7 +14,7 @@
 
 struct arguments {
     const char *annotation, *mask_values, *out;
-    double mpp;
+    double mpp, mask_downsample;
 };
 
 static const struct option option_rows[] = {
@@ -25,6 +25,7 @@ static const struct option option_rows[] = {
       .help = "of the slide (one PATH only)" },
     { OPTION_MASK_VALUES, .absent = "all but 0",
       .help = "of the annotation's mask that are tumor, such as 1 or 1,2" },
+    { OPTION_MASK_DOWNSAMPLE },
     { OPTION_MPP, .help = "µm per pixel of level 0, for slides that do not say or say it wrong" },
     { .name = "out",
       .kind = OPTION_FOLDER,
@@ -58,8 +59,8 @@ static bool inspect_file(const struct arguments *a, const char *path, struct err
     case FILE_WEIGHTS:
         return inspect_weights(path, err);
     default:
-        return inspect_slide(path, a->annotation, *a->mask_values ? &config.data : NULL, a->mpp,
-                             a->out, err);
+        return inspect_slide(path, a->annotation, a->mask_downsample,
+                             *a->mask_values ? &config.data : NULL, a->mpp, a->out, err);
     }
 }
 

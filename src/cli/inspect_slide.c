@@ -155,10 +155,12 @@ static void print_annotation(const struct overview *overview, const char *path, 
 }
 
 static bool load(struct overview *overview, const char *path, const char *annotation,
-                 const struct config_data *data, double mpp, struct error *err)
+                 double mask_downsample, const struct config_data *data, double mpp,
+                 struct error *err)
 {
     if (!slide_open(&overview->slide, path, mpp, err) ||
-        !annotation_open(&overview->annotation, annotation, &overview->slide, data, err) ||
+        !annotation_open(&overview->annotation, annotation, mask_downsample, &overview->slide, data,
+                         err) ||
         !annotation_describe(overview->annotation, &overview->facts, err) ||
         !slide_thumbnail(&overview->slide, THUMBNAIL_SIDE_MAX, &overview->rgb, &overview->width,
                          &overview->height, err))
@@ -188,11 +190,12 @@ static bool write_picture(const struct overview *overview, const char *out_folde
     return true;
 }
 
-bool inspect_slide(const char *path, const char *annotation, const struct config_data *data,
-                   double mpp, const char *out_folder, struct error *err)
+bool inspect_slide(const char *path, const char *annotation, double mask_downsample,
+                   const struct config_data *data, double mpp, const char *out_folder,
+                   struct error *err)
 {
     struct overview overview = { 0 };
-    bool ok = load(&overview, path, annotation, data, mpp, err);
+    bool ok = load(&overview, path, annotation, mask_downsample, data, mpp, err);
     if (ok) print_slide(&overview.slide);
     ok = ok && print_tissue(&overview, err);
     if (ok && overview.annotation) print_annotation(&overview, annotation, data != NULL);

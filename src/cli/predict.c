@@ -71,6 +71,20 @@ static bool open_model(struct checkpoint *checkpoint, const char *path, struct e
     return (format == WEIGHTS_ONNX ? export_open : checkpoint_open)(checkpoint, path, err);
 }
 
+static bool is_list(const char *path)
+{
+    return output_holds(path, predict_files_header, "");
+}
+
+static bool check_out(const char *out, char *model, char *const *files, int count,
+                      struct error *err)
+{
+    return !*out || (output_check(out, "give another --out", err) &&
+                     output_check_inputs(out, files, count, err) &&
+                     output_check_inputs(out, &model, 1, err) &&
+                     output_check_own(out, is_list, "a list of `micromet predict`", err));
+}
+
 static enum exit_code run(void *arguments, int count, char **operands, struct error *err)
 {
     const struct arguments *a = arguments;
@@ -79,13 +93,9 @@ static enum exit_code run(void *arguments, int count, char **operands, struct er
     if (count < 1 || !*a->model)
         error_set(err, EXIT_CODE_USAGE,
                   "predict: give packs or pictures, and --model; see `micromet predict --help`");
-    char *model[] = { (char *)a->model };
-    if (!err->code && *a->out &&
-        (!output_check(a->out, "give another --out", err) ||
-         !output_check_inputs(a->out, operands, count, err) ||
-         !output_check_inputs(a->out, model, 1, err)))
+    if (err->code || !check_out(a->out, (char *)a->model, operands, count, err) ||
+        !open_model(&checkpoint, a->model, err))
         return err->code;
-    if (err->code || !open_model(&checkpoint, a->model, err)) return err->code;
     session_accept_any_backend(&checkpoint.config.compute, checkpoint.precision, a->threads);
     if (operands_configure(&checkpoint.config, &count, operands, err) &&
         session_init(&session, &checkpoint.config.compute, checkpoint.config.data.level_count, 0,

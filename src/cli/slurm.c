@@ -86,10 +86,16 @@ static bool deliver(const struct arguments *a, const struct slurm_script *script
     return ok;
 }
 
+static bool is_script(const char *path)
+{
+    return output_holds(path, "#!/bin/sh\n", "# Made by micromet slurm");
+}
+
 static bool check_out(const char *out, char *config, struct error *err)
 {
     return !out || (output_check(out, "give another --out", err) &&
-                    output_check_inputs(out, &config, 1, err));
+                    output_check_inputs(out, &config, 1, err) &&
+                    output_check_own(out, is_script, "a script of `micromet slurm`", err));
 }
 
 static enum exit_code run(void *arguments, int count, char **operands, struct error *err)

@@ -55,7 +55,8 @@ static bool open_slide(struct dataset_slide *slide, const struct config *config,
     if (!slide_open_row(&slide->slide, &slide->row, data, err)) return false;
     scale_log(&slide->slide);
     const bool ok = identity_of_slide(&slide->identity, slide->row.slide, err) &&
-                    annotation_open(&annotation, slide->row.annotation, &slide->slide, data, err) &&
+                    annotation_open(&annotation, slide->row.annotation, slide->row.mask_downsample,
+                                    &slide->slide, data, err) &&
                     windows_select(&slide->slide, annotation, slide->row.label, config, &options,
                                    &slide->list, err);
     annotation_release(annotation);

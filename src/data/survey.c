@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "copies.h"
 #include "micromet/base/log.h"
 #include "micromet/base/size.h"
 #include "micromet/base/stop.h"
@@ -186,6 +187,7 @@ bool survey_compare(const struct manifest *manifest, const struct config *config
                     const struct pack_header *facts, const bool *known, struct error *err)
 {
     return compare_contents(manifest, facts, known, err) &&
+           copies_check(manifest, config, facts, known, err) &&
            compare_scales(manifest, config, facts, known, err);
 }
 

@@ -4,6 +4,7 @@
  *
  * Compressed by deflate without a predictor: Bio-Formats (QuPath) and plain tifffile do not support
  * the floating-point predictor. */
+#include <fcntl.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -173,4 +174,22 @@ void float_tiff_release(struct float_tiff *tiff)
     free(tiff->band);
     free(tiff->tile);
     free(tiff);
+}
+
+bool float_tiff_is_at(const char *path)
+{
+    struct error ignored = { 0 };
+    const char *software = NULL;
+    uint16_t format = SAMPLEFORMAT_UINT;
+    const int descriptor = open(path, O_RDONLY | O_CLOEXEC);
+    TIFF *tiff = descriptor < 0 ? NULL : open_tiff(path, descriptor, "r", &ignored);
+    if (!tiff) {
+        if (descriptor >= 0) close(descriptor);
+        return false;
+    }
+    TIFFGetField(tiff, TIFFTAG_SAMPLEFORMAT, &format);
+    const bool is = TIFFGetField(tiff, TIFFTAG_SOFTWARE, &software) &&
+                    strcmp(software, "micromet") == 0 && format == SAMPLEFORMAT_IEEEFP;
+    TIFFClose(tiff);
+    return is;
 }

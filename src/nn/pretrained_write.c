@@ -95,6 +95,19 @@ static bool fill(void *context, int index, void *values, struct error *err)
     return pretrained_part_values(p, p->from[place->tower], place->unit, place->part, values, err);
 }
 
+static const char format_written[] = "micromet weights";
+
+bool pretrained_is_written(const char *path)
+{
+    struct weights weights;
+    struct error ignored = { 0 };
+    if (!safetensors_read(&weights, path, &ignored)) return false;
+    const char *format = weights_metadata(&weights, "format");
+    const bool is = format && strcmp(format, format_written) == 0;
+    weights_release(&weights);
+    return is;
+}
+
 bool pretrained_write(const struct pretrained *p, const char *path, int towers, bool *head_taken,
                       struct error *err)
 {
@@ -103,7 +116,7 @@ bool pretrained_write(const struct pretrained *p, const char *path, int towers, 
     const bool same = pretrained_same_towers(p, towers);
     char source[TEXT_SHOWN_MAX];
     const char *metadata[2 * (8 + COUNT_OF(carried)) + 1] = {
-        "format",        "micromet weights",
+        "format",        format_written,
         "version",       "1",
         "program",       ("micromet " MICROMET_VERSION " " MICROMET_GIT),
         "source",        text_utf8(source, path_name(p->path)),

@@ -223,7 +223,8 @@ static bool evaluate_slide(struct evaluator *e, struct predictor *predictor,
     uint8_t *labels = NULL;
     struct file_identity identity;
     const bool ok = slide_open_row(&slide, row, data, err) &&
-                    annotation_open(&annotation, row->annotation, &slide, data, err) &&
+                    annotation_open(&annotation, row->annotation, row->mask_downsample, &slide,
+                                    data, err) &&
                     check_label(row, &slide, annotation, err) &&
                     grid_init(&grid, &slide, data, e->options->stride, err) &&
                     grid_label(&grid, &slide, data, annotation, &labels, err) &&

@@ -171,8 +171,9 @@ static bool input_check(const struct checkpoint *checkpoint, const struct slide 
         const int level = data->levels[t];
         if (level >= slide->level_count)
             return error_set(err, EXIT_CODE_FAILED,
-                             "%s: has levels 0 to %d; the model was trained on level %d",
-                             slide->path, slide->level_count - 1, level);
+                             "%s: has levels 0 to %d; the model was trained on level %d%s%s",
+                             slide->path, slide->level_count - 1, level, *slide->remark ? "; " : "",
+                             slide->remark);
         downsamples[t] = slide->levels[level].downsample;
     }
     const double mpp[2] = { slide->mpp_x, slide->mpp_y };

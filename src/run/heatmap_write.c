@@ -31,6 +31,11 @@ bool heatmap_files_init(struct heatmap_files *files, const char *folder, const c
            name_file(files->partial, folder, stem, "partial", err);
 }
 
+static bool is_json(const char *path)
+{
+    return output_holds(path, "{", "\"slide_hash\"");
+}
+
 bool heatmap_files_check(const struct heatmap_files *files, char *const *inputs, int count,
                          struct error *err)
 {
@@ -39,7 +44,8 @@ bool heatmap_files_check(const struct heatmap_files *files, char *const *inputs,
         if (!output_check(paths[i], "give another --out", err) ||
             !output_check_inputs(paths[i], inputs, count, err))
             return false;
-    return true;
+    return output_check_own(files->tiff, float_tiff_is_at, "a heat map of micromet", err) &&
+           output_check_own(files->json, is_json, "of a heat map of micromet", err);
 }
 
 static void checkpoint_hash(char text[17], const struct checkpoint *checkpoint)

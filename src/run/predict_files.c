@@ -175,6 +175,8 @@ static void job_release(struct job *job)
     free(job->names);
 }
 
+const char predict_files_header[] = "file,window,x_level0,y_level0,probability\n";
+
 bool predict_files(const struct checkpoint *checkpoint, struct model *model, char *const *paths,
                    int count, const struct predict_files_options *options, FILE *csv,
                    struct error *err)
@@ -183,7 +185,7 @@ bool predict_files(const struct checkpoint *checkpoint, struct model *model, cha
         .checkpoint = checkpoint, .model = model, .options = options, .csv = csv, .err = err
     };
     bool done = job_init(&job);
-    if (done) fputs("file,window,x_level0,y_level0,probability\n", csv);
+    if (done) fputs(predict_files_header, csv);
     for (int i = 0; i < count && done; i++)
         done = pack_is_at(paths[i]) ? flush(&job) && predict_pack(&job, paths[i])
                                     : predict_picture(&job, paths[i]);

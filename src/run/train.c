@@ -368,22 +368,11 @@ static void requeue(const struct config *config)
         log_warning("%s; the job is not requeued: submit it again to go on", err.message);
 }
 
-/* Open the run; all ranks succeed, or none does. */
-static bool open_run(struct trainer *t, const struct train_options *options, struct error *err)
-{
-    const bool opened = trainer_open(t, options, err) && stop_check(err);
-    if (!world_all_ok(t->world, opened, err)) return false;
-    if (options->dry_run || t->finished) return true;
-    return world_agree(t->world, "precision", precision_name(t->session.precision), err) &&
-           world_agree(t->world, "data", t->slides, err) &&
-           ranks_agree_on_model(t->world, t->model, err);
-}
-
 static bool train(struct trainer *t, const struct train_options *options,
                   struct train_result *result, struct error *err)
 {
     struct error stop_error = { 0 };
-    const bool opened = open_run(t, options, err);
+    const bool opened = trainer_open(t, options, err);
     bool ok = opened;
     if (ok && !options->dry_run && !t->finished) ok = train_all(t, result, err);
     /* All ranks have this error if one has. */
@@ -411,13 +400,12 @@ static bool train(struct trainer *t, const struct train_options *options,
 bool train_run(const struct config *config, const struct train_options *options,
                struct train_result *result, struct error *err)
 {
-    struct trainer trainer = { .resolved = *config };
+    struct trainer trainer;
     struct world *world = NULL;
-    trainer.config = &trainer.resolved;
     *result = (struct train_result) { .code = EXIT_CODE_OK, .best_auc = NAN };
     stop_catch();
     if (!world_open(&world, err)) return false;
-    trainer.world = world;
+    trainer_init(&trainer, config, world, options);
     result->rank = world_rank(world);
     if (result->rank > 0) log_silence();
     const bool ok = train(&trainer, options, result, err);

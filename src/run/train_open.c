@@ -7,6 +7,7 @@
 #include "initial_weights.h"
 #include "micromet/base/log.h"
 #include "micromet/base/slurm.h"
+#include "micromet/base/stop.h"
 #include "micromet/data/loader.h"
 #include "micromet/data/survey.h"
 #include "micromet/run/predict.h"
@@ -155,20 +156,23 @@ static bool resolve_shards(struct trainer *t, struct error *err)
     return preflight_training(&t->resolved, &key, err);
 }
 
-bool trainer_open(struct trainer *t, const struct train_options *options, struct error *err)
+void trainer_init(struct trainer *t, const struct config *config, struct world *world,
+                  const struct train_options *options)
 {
+    *t = (struct trainer) { .resolved = *config, .world = world };
+    t->config = &t->resolved;
     t->state = (struct training_state) { .best_auc = NAN, .patience_auc = NAN, .threshold = NAN };
     schedule_init(&t->state.schedule, t->config);
     t->last_epoch = t->config->train.epochs;
     if (options->until_epoch > 0 && options->until_epoch < t->last_epoch)
         t->last_epoch = options->until_epoch;
-    const bool ready = !t->config->train.requeue || slurm_requeue_check(err);
-    if (!world_all_ok(t->world, ready, err) || !ranks_agree_on_config(t->world, t->config, err))
-        return false;
-    if (!options->dry_run && !trainer_find_start(t, options, err)) return false;
-    if (t->finished) return true;
-    if (!resolve_shards(t, err)) return false;
-    if (!session_init(&t->session, &t->config->compute, t->config->data.level_count,
+}
+
+static bool open_rank(struct trainer *t, const struct train_options *options, struct error *err)
+{
+    if (t->config->train.requeue && !slurm_requeue_check(err)) return false;
+    if (!resolve_shards(t, err) ||
+        !session_init(&t->session, &t->config->compute, t->config->data.level_count,
                       t->config->data.reader_threads, t->world, err) ||
         !manifest_load(&t->manifest, t->config->data.manifest, err) || !plan_memory(t, err) ||
         !open_model(t, options->verbose, err) || !open_data(t, err) ||
@@ -179,7 +183,20 @@ bool trainer_open(struct trainer *t, const struct train_options *options, struct
     memory_plan_print(&t->memory);
     if (!memory_plan_check(&t->memory, err) || !allocate(t, err)) return false;
     if (options->dry_run) return true;
-    return !t->resumed || trainer_resume(t, err);
+    return (!t->resumed || trainer_resume(t, err)) && stop_check(err);
+}
+
+bool trainer_open(struct trainer *t, const struct train_options *options, struct error *err)
+{
+    if (!ranks_agree_on_config(t->world, t->config, err)) return false;
+    if (!options->dry_run && !trainer_find_start(t, options, err)) return false;
+    if (t->finished) return true;
+    const bool opened = open_rank(t, options, err);
+    if (!world_all_ok(t->world, opened, err)) return false;
+    return options->dry_run ||
+           (world_agree(t->world, "precision", precision_name(t->session.precision), err) &&
+            world_agree(t->world, "data", t->slides, err) &&
+            ranks_agree_on_model(t->world, t->model, err));
 }
 
 void trainer_advise_batch(const struct trainer *t, struct error *err)

@@ -47,8 +47,11 @@ struct trainer {
     bool stop_agreed; /* some rank was asked to stop, and all know */
 };
 
-/* Do everything up to the first step, or in a dry run up to the memory plan. Whether this succeeds
- * or not, call trainer_release(). */
+void trainer_init(struct trainer *trainer, const struct config *config, struct world *world,
+                  const struct train_options *options);
+/* Do everything up to the first step, or in a dry run up to the memory plan: all ranks, which then
+ * have opened the same, or all fail with one error. Whether this succeeds or not, call
+ * trainer_release(). */
 bool trainer_open(struct trainer *trainer, const struct train_options *options, struct error *err);
 void trainer_release(struct trainer *trainer);
 /* If device memory has run out despite the plan, append the largest batch
@@ -57,8 +60,8 @@ void trainer_advise_batch(const struct trainer *trainer, struct error *err);
 
 /* Resuming from a checkpoint, in the order of the calls. */
 
-/* Open the run's folder and its newest checkpoint (`start`) if the run is to be resumed; without
- * one it starts anew, unless --resume was given. Refuses a configuration that would make it another
+/* Open the run's folder and its newest checkpoint (`start`) if the run is to be resumed: all ranks.
+ * Without one it starts anew, unless --resume was given. Refuses a configuration that would make it another
  * run. Of a finished run, nothing more is opened. */
 bool trainer_find_start(struct trainer *trainer, const struct train_options *options,
                         struct error *err);

@@ -120,16 +120,8 @@ static bool find_checkpoint(struct trainer *t, const struct train_options *optio
     return true;
 }
 
-bool trainer_find_start(struct trainer *t, const struct train_options *options, struct error *err)
+static bool open_start(struct trainer *t, const char *path, struct error *err)
 {
-    const bool first = world_rank(t->world) == 0;
-    char path[PATH_MAX_BYTES] = "";
-    const bool found = first ? find_checkpoint(t, options, path, err)
-                             : run_folder_name(&t->folder, t->config, err);
-    if (!world_all_ok(t->world, found, err) || !world_broadcast(t->world, path, sizeof path, err))
-        return false;
-    t->resumed = path[0] != '\0';
-    if (!t->resumed) return true;
     if (!checkpoint_open(&t->start, path, err))
         return error_prefix(err, "cannot resume (without this file from the one before it)");
     if (t->resolved.model.pool_padding == POOL_PADDING_AUTO)
@@ -139,7 +131,21 @@ bool trainer_find_start(struct trainer *t, const struct train_options *options, 
     if (t->resolved.train.shards == 0) t->resolved.train.shards = t->start.config.train.shards;
     t->state = t->start.state;
     t->saved_step = t->state.step;
-    if (!check_same_run(&t->start, t->config, err) || (first && !mark_best(t, err))) return false;
+    if (!check_same_run(&t->start, t->config, err)) return false;
+    return world_rank(t->world) > 0 || mark_best(t, err);
+}
+
+bool trainer_find_start(struct trainer *t, const struct train_options *options, struct error *err)
+{
+    char path[PATH_MAX_BYTES] = "";
+    const bool found = world_rank(t->world) == 0 ? find_checkpoint(t, options, path, err)
+                                                 : run_folder_name(&t->folder, t->config, err);
+    if (!world_all_ok(t->world, found, err) || !world_broadcast(t->world, path, sizeof path, err))
+        return false;
+    t->resumed = path[0] != '\0';
+    if (!t->resumed) return true;
+    const bool opened = open_start(t, path, err);
+    if (!world_all_ok(t->world, opened, err)) return false;
     t->finished = is_finished(t);
     return true;
 }

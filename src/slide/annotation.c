@@ -32,7 +32,7 @@ static int64_t pixels_on_slide(double side, double pixel_level0, int64_t mask_si
     return pixels < (double)mask_side ? (int64_t)pixels : mask_side;
 }
 
-static bool read_mask(struct annotation *annotation, const struct slide *slide,
+static bool read_mask(struct annotation *annotation, double downsample, const struct slide *slide,
                       const struct config_data *data, struct error *err)
 {
     struct annotation_facts *facts = &annotation->facts;
@@ -46,7 +46,8 @@ static bool read_mask(struct annotation *annotation, const struct slide *slide,
         facts->width = form->width;
         facts->height = form->height;
         mask_values_choose(census, data);
-        ok = mask_scale(&annotation->pixel_level0, form, slide, annotation->path, err) &&
+        ok = mask_scale(&annotation->pixel_level0, downsample, form, slide, annotation->path,
+                        err) &&
              run_rows_init(
                  &annotation->tumor, annotation->path,
                  pixels_on_slide(annotation->slide_width, annotation->pixel_level0, form->width),
@@ -80,8 +81,8 @@ static bool read_polygons(struct annotation *annotation, const struct slide *sli
     return ok;
 }
 
-bool annotation_open(struct annotation **annotation, const char *path, const struct slide *slide,
-                     const struct config_data *data, struct error *err)
+bool annotation_open(struct annotation **annotation, const char *path, double mask_downsample,
+                     const struct slide *slide, const struct config_data *data, struct error *err)
 {
     enum annotation_kind kind;
     *annotation = NULL;
@@ -96,7 +97,7 @@ bool annotation_open(struct annotation **annotation, const char *path, const str
     made->slide_width = (double)slide->levels[0].width;
     made->slide_height = (double)slide->levels[0].height;
     if (!(kind == ANNOTATION_XML ? read_polygons(made, slide, err)
-                                 : read_mask(made, slide, data, err))) {
+                                 : read_mask(made, mask_downsample, slide, data, err))) {
         annotation_release(made);
         return false;
     }

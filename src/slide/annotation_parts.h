@@ -67,10 +67,11 @@ bool mask_values_check(const struct mask_census *census, const struct mask_form 
                        const struct config_data *data, const char *path,
                        struct annotation_facts *facts, struct error *err);
 
-/* mask_scale.c: how many level-0 px a side of the mask's pixels has. The mask's corner is the
- * slide's. Refuses a mask that does not fit, and one that fits in several ways. */
-bool mask_scale(double *pixel_level0, const struct mask_form *form, const struct slide *slide,
-                const char *path, struct error *err);
+/* mask_scale.c: how many level-0 px a side of the mask's pixels has; `told` is what the user says,
+ * 0 = nothing. The mask's corner is the slide's. Refuses a mask that does not fit, and one that
+ * fits in several ways. */
+bool mask_scale(double *pixel_level0, double told, const struct mask_form *form,
+                const struct slide *slide, const char *path, struct error *err);
 
 /* asap_xml.c: the outlines of an ASAP file. */
 struct polygon {

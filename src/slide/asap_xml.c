@@ -318,13 +318,14 @@ static bool tell_left_out(struct asap_reader *reader, struct error *err)
     if (reader->without_area.count)
         log_warning("%s: shapes without area (dots, measurements) are left out: %s", reader->path,
                     name_list_end(&reader->without_area));
-    if (!reader->tumors && (reader->set->polygon_count || unknown))
+    if (!reader->tumors && unknown)
         return error_set(
             err, EXIT_CODE_FAILED,
             "%s: none of its polygons is in a tumor group (Tumor, _0, _1, metastases): "
-            "%lld are in hole groups (_2, Exclusion, None, normal), %lld in others%s%s",
+            "%lld are in hole groups (_2, Exclusion, None, normal), %lld in others such as %s; "
+            "name no annotation if these are no tumor",
             reader->path, (long long)reader->set->polygon_count, (long long)unknown,
-            unknown ? " such as " : "", unknown ? name_list_end(&reader->unknown) : "");
+            name_list_end(&reader->unknown));
     if (unknown)
         log_warning("%s: %lld polygons in unknown groups are left out; the groups: %s",
                     reader->path, (long long)unknown, name_list_end(&reader->unknown));

@@ -8,10 +8,12 @@
 #include <string.h>
 #include <strings.h>
 
+#include "manifest_path.h"
 #include "manifest_text.h"
 #include "micromet/base/log.h"
 #include "micromet/base/size.h"
 #include "micromet/base/text.h"
+#include "micromet/slide/annotation.h"
 #include "micromet/slide/slide.h"
 
 enum { ROWS_MAX = 1 << 20 };
@@ -23,13 +25,15 @@ enum column {
     COLUMN_SPLIT,
     COLUMN_REQUIRED, /* those before it */
     COLUMN_MPP = COLUMN_REQUIRED,
+    COLUMN_MASK_DOWNSAMPLE,
     COLUMN_PATIENT,
     COLUMN_COUNT,
     COLUMN_IGNORED = COLUMN_COUNT, /* has another name */
     COLUMN_NAMELESS,
 };
-static const char *const column_names[COLUMN_COUNT] = { "slide", "annotation", "label",
-                                                        "split", "mpp",        "patient" };
+static const char *const column_names[COLUMN_COUNT] = {
+    "slide", "annotation", "label", "split", "mpp", "mask_downsample", "patient",
+};
 
 static const struct {
     const char *name;
@@ -181,35 +185,19 @@ static bool is_blank(const char *text)
 {
     for (size_t i = 0; i < COUNT_OF(blank_words); i++)
         if (same_word(text, blank_words[i])) return true;
-    return !*text;
+    return !text[strspn(text, " \t")];
 }
 
-/* The path of a file that a row names. Backslashes become slashes unless there is such a file. */
-static bool resolve(char path[PATH_MAX_BYTES], const struct manifest_text *text, const char *name,
-                    struct error *err)
-{
-    const bool drive = ((name[0] | 0x20) >= 'a' && (name[0] | 0x20) <= 'z') && name[1] == ':' &&
-                       (name[2] == '\\' || name[2] == '/');
-    if (!path_join(path, text->folder, name, err)) return false;
-    if (file_exists(path)) return true;
-    if (drive || strncmp(name, "\\\\", 2) == 0)
-        return error_set(err, EXIT_CODE_USAGE,
-                         "%s is a path of Windows; write it as this machine sees the file", name);
-    for (char *c = path + strlen(path) - strlen(name); *c; c++)
-        if (*c == '\\') *c = '/';
-    return true;
-}
-
-/* A number as people write µm/px, with a decimal comma where commas do not separate. */
-static bool read_mpp(double *mpp, const char *text, char separator)
+/* A number as people write it, with a decimal comma where commas do not separate. */
+static bool read_number(double *value, const char *text, char separator)
 {
     char number[32], *end;
     if (strlen(text) >= sizeof number || text[strspn(text, "0123456789.,eE+-")]) return false;
     snprintf(number, sizeof number, "%s", text);
     char *comma = strchr(number, ',');
     if (comma && separator != ',') *comma = '.';
-    *mpp = strtod(number, &end);
-    return !*end && slide_mpp_plausible(*mpp);
+    *value = strtod(number, &end);
+    return !*end && isfinite(*value);
 }
 
 /* The cells of a record by column; those without a value are empty. Refuses values without a
@@ -263,7 +251,16 @@ static bool fill_optional(struct manifest_row *row, const struct manifest_text *
                           const char *const cells[COLUMN_COUNT], struct error *err)
 {
     const char *mpp = cells[COLUMN_MPP], *patient = cells[COLUMN_PATIENT];
-    if (!is_blank(mpp) && !read_mpp(&row->mpp, mpp, text->separator))
+    const char *downsample = cells[COLUMN_MASK_DOWNSAMPLE];
+    if (!is_blank(downsample) &&
+        (!read_number(&row->mask_downsample, downsample, text->separator) ||
+         row->mask_downsample < MASK_DOWNSAMPLE_MIN || row->mask_downsample > MASK_DOWNSAMPLE_MAX))
+        return error_set(err, EXIT_CODE_USAGE,
+                         "%s:%d: mask_downsample '%s' is no number of level-0 pixels from %g to %g",
+                         text->path, row->line, downsample, MASK_DOWNSAMPLE_MIN,
+                         MASK_DOWNSAMPLE_MAX);
+    if (!is_blank(mpp) &&
+        (!read_number(&row->mpp, mpp, text->separator) || !slide_mpp_plausible(row->mpp)))
         return error_set(err, EXIT_CODE_USAGE,
                          "%s:%d: mpp '%s' is no number of micrometres per pixel from %g to %g",
                          text->path, row->line, mpp, SLIDE_MPP_MIN, SLIDE_MPP_MAX);
@@ -292,9 +289,9 @@ static bool fill_row(struct manifest_row *row, const struct manifest_text *text,
         return error_set(err, EXIT_CODE_USAGE,
                          "%s:%d: split '%s' is none of train, validation, test", text->path,
                          row->line, cells[COLUMN_SPLIT]);
-    if (!resolve(row->slide, text, cells[COLUMN_SLIDE], err) ||
+    if (!manifest_path(row->slide, text->folder, cells[COLUMN_SLIDE], err) ||
         (*cells[COLUMN_ANNOTATION] &&
-         !resolve(row->annotation, text, cells[COLUMN_ANNOTATION], err)))
+         !manifest_path(row->annotation, text->folder, cells[COLUMN_ANNOTATION], err)))
         return error_prefix(err, "%s:%d", text->path, row->line);
     if (is_blank(cells[COLUMN_ANNOTATION]) && !file_exists(row->annotation)) *row->annotation = 0;
     return fill_optional(row, text, cells, err);

@@ -13,6 +13,7 @@
 enum { TIMES_MAX = 1 << 16, SLIDE_TILE_MAX = 1024, SLIDE_TILE_MIN = 64 };
 static const double slack_max = 0.015;     /* share of a side that may be missing, or too much */
 static const double padding_max = 0.1;     /* the same, of a slide that was padded to its tiles */
+static const double tight_max = 0.025;     /* share of a side that is little padding */
 static const double resolution_max = 0.01; /* by how much resolution tags may be wrong */
 /* um/px of masks; what is above, such as 72 or 300 dpi, is a printer's or a program's default. */
 static const double mask_mpp_max = 40;
@@ -51,6 +52,7 @@ struct fit {
     bool (*side_fits)(const struct side *side, double times);
     double hint;        /* what resolution tags say; 0 = nothing */
     double best, other; /* the first that fitted, and another; 0 = none */
+    double unlikely;    /* another that need not be asked for */
     int kind;           /* of the best: its row in offers */
 };
 
@@ -82,6 +84,25 @@ static void offer_integers(struct fit *fit, const struct slide *slide)
 {
     (void)slide;
     for (int times = 3; times <= TIMES_MAX; times++) offer(fit, times);
+}
+
+/* Whether the side has hardly any padding: a share that chance gives both sides in one of some
+ * hundred masks of another scale. */
+static bool tight(const struct side *side, double times)
+{
+    const double exact = side->slide / times;
+    return fabs(side->mask - exact) <= fmax(1, tight_max * exact);
+}
+
+/* What is much padded may be padded by less, and of another scale: the whole numbers that explain
+ * it, too. */
+static void doubt(struct fit *fit, const struct slide *slide)
+{
+    offer_integers(fit, slide);
+    if (!(fit->other > 0) || !tight(&fit->sides[0], fit->best) || !tight(&fit->sides[1], fit->best))
+        return;
+    fit->unlikely = fit->other;
+    fit->other = 0;
 }
 
 /* The likelier first: a number of the second row is only sought if none of the first fits. */
@@ -135,13 +156,14 @@ static bool refuse(const struct mask_form *form, const struct slide *slide, cons
 {
     const struct slide_level *level0 = &slide->levels[0];
     if (fit->best > 0)
-        return error_set(err, EXIT_CODE_FAILED,
-                         "%s: the mask of %lld x %lld px may be %.6g or %.6g times smaller than %s "
-                         "(%lld x %lld px), and padded; save it without padding, or with its um/px "
-                         "in its resolution tags",
-                         path, (long long)form->width, (long long)form->height, fit->best,
-                         fit->other, slide->path, (long long)level0->width,
-                         (long long)level0->height);
+        return error_set(
+            err, EXIT_CODE_FAILED,
+            "%s: the mask of %lld x %lld px may be %.6g or %.6g times smaller than %s "
+            "(%lld x %lld px), and padded; say which by a column mask_downsample in the "
+            "manifest (heatmap, inspect: --mask-downsample), or save it without "
+            "padding, or with its um/px in its resolution tags",
+            path, (long long)form->width, (long long)form->height, fit->best, fit->other,
+            slide->path, (long long)level0->width, (long long)level0->height);
     return error_set(
         err, EXIT_CODE_FAILED,
         "%s: the mask of %lld x %lld px has not the aspect ratio of %s (%lld x %lld px), nor is "
@@ -162,25 +184,42 @@ static struct fit find_loose(const struct side sides[2], double shrink, double h
     if (fit.best > 0 && !(told && fit.kind == OFFER_INTEGERS)) return fit;
     if (told) return (struct fit) { .best = shrink };
     fit = find(sides, 0, slide, padded);
+    if (fit.best > 0 && !(fit.other > 0)) doubt(&fit, slide);
     if (!(shrink > 0)) return fit;
     if (!(fit.best > 0) || fit.kind == OFFER_INTEGERS) return (struct fit) { .best = shrink };
     if (!(fit.other > 0) && shifts(sides, fit.best, shrink)) fit.other = shrink;
     return fit;
 }
 
-bool mask_scale(double *pixel_level0, const struct mask_form *form, const struct slide *slide,
-                const char *path, struct error *err)
+/* Whether a mask that is said to be so much smaller covers the slide. */
+static bool check_told(const struct side sides[2], double told, const char *path, struct error *err)
+{
+    for (int i = 0; i < 2; i++)
+        if (sides[i].mask * told < sides[i].slide * (1 - slack_max) - told)
+            return error_set(err, EXIT_CODE_FAILED,
+                             "%s: the mask of %g x %g px is said to be %.6g times smaller than the "
+                             "slide of %g x %g px (mask_downsample), but then it does not cover it",
+                             path, sides[0].mask, sides[1].mask, told, sides[0].slide,
+                             sides[1].slide);
+    return true;
+}
+
+bool mask_scale(double *pixel_level0, double told, const struct mask_form *form,
+                const struct slide *slide, const char *path, struct error *err)
 {
     const struct slide_level *level0 = &slide->levels[0];
-    const bool tiles_x = form->tile_width && form->width % form->tile_width == 0;
-    const bool tiles_y = form->tile_height && form->height % form->tile_height == 0;
+    /* A mask that is padded to its tiles is so on both sides. */
+    const bool tiles = form->tile_width && form->tile_height &&
+                       form->width % form->tile_width == 0 && form->height % form->tile_height == 0;
     const struct side sides[2] = {
-        { (double)form->width, (double)level0->width, tiles_x ? (double)form->tile_width : 0 },
-        { (double)form->height, (double)level0->height, tiles_y ? (double)form->tile_height : 0 },
+        { (double)form->width, (double)level0->width, tiles ? (double)form->tile_width : 0 },
+        { (double)form->height, (double)level0->height, tiles ? (double)form->tile_height : 0 },
     };
     const double hint = slide->mpp_x > 0 && form->mpp <= mask_mpp_max ? form->mpp / slide->mpp_x
                                                                       : 0;
 
+    *pixel_level0 = told;
+    if (told > 0) return check_told(sides, told, path, err);
     *pixel_level0 = same_as_level(form, slide);
     if (*pixel_level0 > 0) return true;
     const double whole = whole_ratio(sides);
@@ -192,7 +231,11 @@ bool mask_scale(double *pixel_level0, const struct mask_form *form, const struct
         fit.best = whole;
     *pixel_level0 = fit.best;
     if (!(fit.best > 0) || fit.other > 0) return refuse(form, slide, &fit, path, err);
-    if (!rounded(&sides[0], fit.best) || !rounded(&sides[1], fit.best))
+    if (fit.unlikely > 0)
+        log_warning("%s: the mask of %lld x %lld px is taken as %.6g times smaller than the slide, "
+                    "and padded; if it is %.6g, say so by mask_downsample",
+                    path, (long long)form->width, (long long)form->height, fit.best, fit.unlikely);
+    else if (!rounded(&sides[0], fit.best) || !rounded(&sides[1], fit.best))
         log_info("%s: the mask of %lld x %lld px is taken as %.6g times smaller than the slide, "
                  "and padded or cut",
                  path, (long long)form->width, (long long)form->height, fit.best);

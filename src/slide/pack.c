@@ -15,7 +15,7 @@
 #include "micromet/base/size.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "packs are little endian");
-_Static_assert(sizeof(struct pack_header) == 960, "the layout on disk has no gaps");
+_Static_assert(sizeof(struct pack_header) == 1224, "the layout on disk has no gaps");
 _Static_assert(offsetof(struct pack_header, downsamples) == 640 &&
                    offsetof(struct pack_header, count) == 824,
                "what version 2 had stays where it was");

@@ -202,7 +202,8 @@ bool pack_build(const struct manifest_row *row, const struct config *config,
         return false;
     const bool ok = folder_create(config->data.pack, err) &&
                     pack_header_expected(row, config, &slide, header, err) &&
-                    annotation_open(&annotation, row->annotation, &slide, &config->data, err) &&
+                    annotation_open(&annotation, row->annotation, row->mask_downsample, &slide,
+                                    &config->data, err) &&
                     build_from(&slide, annotation, row->label, config, options, path, header, err);
     annotation_release(annotation);
     slide_release(&slide);

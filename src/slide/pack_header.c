@@ -37,6 +37,7 @@ static const struct header_field header_fields[] = {
     { FIELD("data.tissue.threshold", tissue_threshold, false) },
     { FIELD("data.tissue.min_normal", min_normal, false) },
     { FIELD("data.mask_values", mask_values_hash, false) },
+    { FIELD("the manifest's mask_downsample", mask_downsample, false) },
     { FIELD("data.normals_per_tumor", normals_per_tumor, false) },
     { FIELD("data.max_tumor", max_tumor, false) },
     { FIELD("data.max_normal", max_normal, false) },
@@ -82,6 +83,7 @@ static bool fill_of_files(struct pack_header *header, const struct manifest_row 
     }
     return identity_of_slide(&header->slide, row->slide, err) &&
            identity_of_picture(&header->picture_hash, slide, err) &&
+           look_of_slide(header->look, slide, err) &&
            identity_of_annotation(&header->annotation, row->annotation, err);
 }
 
@@ -115,6 +117,7 @@ bool pack_header_expected(const struct manifest_row *row, const struct config *c
         .max_normal = data->max_normal,
         .seed = config->seed,
         .label = row->label,
+        .mask_downsample = row->mask_downsample,
     };
     memcpy(header->magic, pack_magic, sizeof pack_magic);
     for (int tower = 0; tower < data->level_count; tower++)

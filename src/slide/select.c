@@ -16,6 +16,9 @@
 #include "micromet/slide/manifest.h"
 #include "micromet/slide/tissue.h"
 
+enum { GLASS_MIN = 20 };              /* windows: fewer tell nothing */
+static const double glass_max = 0.05; /* share of tissue in a window of glass */
+
 struct candidate {
     uint64_t priority;
     int64_t grid_index;
@@ -40,6 +43,7 @@ struct selection {
     struct pool pools[2]; /* by label */
     int64_t slots;        /* number of slots in use */
     int64_t tissue_windows;
+    int64_t tumor_glass_windows;  /* without tissue */
     int64_t tumor_tissue_windows; /* tumour windows with as much tissue as normal ones need */
     double tumor_tissue;          /* their tissue, in windows */
 };
@@ -144,6 +148,8 @@ static bool visit(void *context, const struct window *window, int64_t grid_index
         pthread_mutex_lock(&selection->lock);
         selection->tissue_windows += !window->label;
         selection->tumor_tissue_windows += window->label && enough;
+        selection->tumor_glass_windows += window->label &&
+                                          (double)candidate.window.tissue < glass_max;
         selection->tumor_tissue += window->label ? (double)candidate.window.tissue : 0;
         ok = offer_window(selection, &candidate, pixels, err);
         pthread_mutex_unlock(&selection->lock);
@@ -238,6 +244,24 @@ static void tell_doubt(const struct selection *selection, int64_t tumors)
     if (doubt) log_warning("%s: %s", selection->slide->path, doubt);
 }
 
+/* Refuse an annotation that marks nearly all glass: then 0 means tumour in it. Outlines drawn too
+ * wide mark some of it. */
+static bool check_glass(const struct selection *selection, const struct grid *grid, int64_t tumors,
+                        struct error *err)
+{
+    const int64_t all = grid->columns * grid->rows, marked = selection->tumor_glass_windows;
+    const int64_t unmarked = all - tumors - selection->tissue_windows; /* and what is half tissue */
+    if (!selection->pools[0].limit || marked < GLASS_MIN || 5 * marked < all ||
+        20 * unmarked > marked)
+        return true;
+    return error_set(
+        err, EXIT_CODE_FAILED,
+        "%s: its annotation marks the glass beside the tissue as tumor: %lld windows "
+        "without tissue, and but %lld others of them are not; does 0 mean tumor in its "
+        "mask? Then invert it: `vips invert IN OUT.tif`",
+        selection->slide->path, (long long)marked, (long long)unmarked);
+}
+
 /* Merge both pools into one list in raster order. */
 static bool make_list(struct selection *selection, struct window_list *list, struct error *err)
 {
@@ -293,6 +317,7 @@ static bool run_selection(struct selection *selection, struct annotation *annota
                                             .threads = options->threads,
                                             .cache_bytes = options->cache_bytes };
     if (!grid_walk(grid, selection->slide, data, &walk, visit, selection, err)) return false;
+    if (!check_glass(selection, grid, tumors, err)) return false;
     tell_doubt(selection, tumors);
     return make_list(selection, list, err);
 }

@@ -303,6 +303,7 @@ bool slide_settle_levels(struct slide *slide, const struct tiff_pages *pages, st
         level->directory = page[i].by_libtiff ? page[i].directory : -1;
         level->missing_tiles = page[i].missing;
     }
+    snprintf(slide->remark, sizeof slide->remark, "%s", pages->remark);
     if (pages->plain && !settle_plain(slide, pages, err)) return false;
     /* What OpenSlide makes of Aperio's missing tiles comes from finer levels. */
     for (int i = 1; i < slide->level_count; i++)

@@ -13,6 +13,7 @@
 
 #include "micromet/base/size.h"
 #include "tiff_source.h"
+#include "tiff_unread.h"
 
 enum {
     DIRECTORIES_MAX = 4096,
@@ -335,7 +336,9 @@ bool tiff_pages_read(struct tiff_pages *pages, const char *path, const char *ven
         if (!strcmp(vendors[i].name, vendor_name)) vendor = &vendors[i];
     if (!vendor) return true;
     if (!tiff_source_open(&source, path, err)) return false;
-    const bool ok = read_pages(pages, source.tiff, vendor, path, err);
+    const bool ok = read_pages(pages, source.tiff, vendor, path, err) &&
+                    (vendor->is_level != is_first_or_reduced ||
+                     tiff_unread_find(pages, source.tiff, path, err));
     tiff_source_release(&source);
     pages->plain = vendor->plain;
     if (!ok || !vendor->single) tiff_pages_release(pages);

@@ -23,12 +23,14 @@ struct tiff_pages {
      * formats OpenSlide composes the levels of them. */
     bool plain;
     struct tiff_page pages[SLIDE_LEVELS_MAX]; /* in OpenSlide's order of levels */
+    char remark[400]; /* why there is one level only, if other pages look like some */
 };
 
 /* Read the pages of a slide of OpenSlide's `vendor`; none if its files are no TIFFs, or if
  * OpenSlide composes its levels of several pages. Refuses a page whose tags say that neither
  * OpenSlide nor libtiff would give its pixels as they are meant, naming the tag and what to do, and
- * pages that do not become smaller from one to the next in both directions together. */
+ * pages that do not become smaller from one to the next in both directions together. Refuses
+ * colours that are stored as separate gray images, too. */
 bool tiff_pages_read(struct tiff_pages *pages, const char *path, const char *vendor,
                      struct error *err);
 void tiff_pages_release(struct tiff_pages *pages);

@@ -65,7 +65,7 @@ static const struct gate_door *find_door(const struct gate *gate, const struct h
         snprintf(why, 256, "its world has %d ranks, this one's has %u", gate->size, hello->size);
     else if (rank < gate->first || !door)
         snprintf(why, 256, "it does not expect rank %u", hello->rank);
-    else if (door->sockets[rank] >= 0)
+    else if (door->sockets[rank] >= 0 && !link_is_closed(door->sockets[rank]))
         snprintf(why, 256, "it has another rank %d already", rank);
     else
         return door;
@@ -82,9 +82,11 @@ static void judge(struct hall *hall, int index)
         const struct hello_answer answer = hello_answer(door ? NULL : why);
         const bool told = link_send(guest->socket, &answer, sizeof answer, clock_seconds() + 1);
         if (door && told) {
-            door->sockets[guest->hello.rank] = guest->socket;
+            int *place = &door->sockets[guest->hello.rank];
+            hall->missing -= *place < 0; /* else it comes again, as its first call was lost */
+            link_close(place);
+            *place = guest->socket;
             guest->socket = -1;
-            hall->missing--;
             if (hall->gate->welcome)
                 hall->gate->welcome(hall->gate->context, &guest->hello, &guest->from);
         }

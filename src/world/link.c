@@ -29,6 +29,13 @@ void link_close(int *socket)
     *socket = -1;
 }
 
+bool link_is_closed(int socket)
+{
+    char next;
+    const ssize_t got = recv(socket, &next, 1, MSG_PEEK | MSG_DONTWAIT);
+    return got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR);
+}
+
 /* --- addresses -------------------------------------------------------------------------------- */
 
 void link_set_port(struct link_address *address, int port)

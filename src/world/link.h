@@ -32,6 +32,8 @@ bool link_any_answers(const struct link_address *addresses, int count, double un
 int link_accept(int listener, struct link_address *from);
 bool link_send(int socket, const void *memory, size_t bytes, double until_s);
 bool link_receive(int socket, void *memory, size_t bytes, double until_s);
+/* Whether the other side has closed the connection, and nothing is left to read. */
+bool link_is_closed(int socket);
 /* -1 is no socket. */
 void link_close(int *socket);
 

@@ -73,6 +73,7 @@ static bool collect(struct world *world, enum call call, const void *mine, size_
 {
     world->sequence++;
     if (world->star.rank > 0) return send_to(world, 0, call, mine, bytes, err);
+    CHECK(all);
     memcpy(all, mine, bytes);
     for (int rank = 1; rank < world->star.size; rank++)
         if (!receive_from(world, rank, call, all + (size_t)rank * bytes, bytes, err)) return false;

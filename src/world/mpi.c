@@ -64,9 +64,9 @@ static void release(struct transfers *transfers)
 
 static bool reserve(struct transfers *transfers, size_t count, struct error *err)
 {
-    transfers->requests = calloc(count, sizeof *transfers->requests);
-    transfers->statuses = calloc(count, sizeof *transfers->statuses);
-    transfers->counts = calloc(count, sizeof *transfers->counts);
+    transfers->requests = calloc(count + 1, sizeof *transfers->requests);
+    transfers->statuses = calloc(count + 1, sizeof *transfers->statuses);
+    transfers->counts = calloc(count + 1, sizeof *transfers->counts);
     if (count <= INT_MAX && transfers->requests && transfers->statuses && transfers->counts)
         return true;
     release(transfers);

@@ -12,8 +12,8 @@ const struct mpi_ops *mpi_load(struct error *err)
     const struct mpi_ops *ops = library ? dlsym(library, "micromet_mpi") : NULL;
     if (!ops) {
         error_set(err, EXIT_CODE_USAGE,
-                  "the ranks were started with MPI, but %.200s: build with Open MPI "
-                  "(libopenmpi-dev), or set MASTER_ADDR, MASTER_PORT and MICROMET_EXCHANGE=tcp",
+                  "%.300s: for MPI, build with Open MPI's libopenmpi-dev; without it, ranks need "
+                  "MASTER_ADDR and MASTER_PORT",
                   library ? "libmicromet_mpi.so is not ours" : dlerror());
         return NULL;
     }

@@ -77,7 +77,6 @@ struct link_address star_address(const struct star *star, int rank)
 /* Before the seats: whether there is a world. */
 struct opening {
     uint32_t opened;
-    char reason[256];
 };
 
 static void take_seat(void *context, const struct hello *hello, const struct link_address *from)
@@ -89,23 +88,21 @@ static void take_seat(void *context, const struct hello *hello, const struct lin
     if (!link_is_loopback(from)) seat->address = *from;
 }
 
-static bool tell_opening(const struct star *star, const struct opening *opening, struct error *err)
+/* Who is lost meanwhile, the watch will find. */
+static void tell_opening(const struct star *star, const struct opening *opening)
 {
+    const size_t bytes = (size_t)star->size * sizeof *star->seats;
     const double until_s = clock_seconds() + ending_s;
     for (int rank = 1; rank < star->size; rank++)
         if (star->messages[rank] >= 0 &&
-            !(link_send(star->messages[rank], opening, sizeof *opening, until_s) &&
-              (!opening->opened || link_send(star->messages[rank], star->seats,
-                                             (size_t)star->size * sizeof *star->seats, until_s))))
-            error_set(err, EXIT_CODE_FAILED, "rank %d on %s: lost at the start: %s", rank,
-                      star->seats[rank].host, strerror(errno));
-    return err->code == EXIT_CODE_OK;
+            link_send(star->messages[rank], opening, sizeof *opening, until_s) && opening->opened)
+            link_send(star->messages[rank], star->seats, bytes, until_s);
 }
 
 static bool take_in(struct star *star, const struct star_hub *hub, double patience_s,
                     struct error *err)
 {
-    struct opening opening = { .opened = true };
+    struct opening opening;
     const struct gate gate = {
         .listener = star->listener,
         .first = 1,
@@ -118,11 +115,9 @@ static bool take_in(struct star *star, const struct star_hub *hub, double patien
     };
     hello_name_host(star->seats[0].host);
     star->seats[0].port = (uint32_t)star->port;
-    if (!gate_admit(&gate, patience_s, err)) {
-        opening.opened = false;
-        snprintf(opening.reason, sizeof opening.reason, "%.250s", err->message);
-    }
-    return tell_opening(star, &opening, err);
+    opening.opened = gate_admit(&gate, patience_s, err);
+    tell_opening(star, &opening);
+    return opening.opened;
 }
 
 /* --- the others ------------------------------------------------------------------------------- */

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "micromet/base/log.h"
 #include "micromet/base/thread.h"
 #include "state.h"
 
@@ -90,7 +91,7 @@ static bool read_seconds(const char *name, double fallback, double *seconds, str
                      text);
 }
 
-/* MICROMET_EXCHANGE=tcp goes without MPI, where that is not needed to find rank 0. */
+/* MICROMET_EXCHANGE=tcp goes without MPI, unless that is needed to find rank 0. */
 static bool read_exchange(bool *tcp, struct error *err)
 {
     const char *text = getenv("MICROMET_EXCHANGE");
@@ -99,11 +100,10 @@ static bool read_exchange(bool *tcp, struct error *err)
            error_set(err, EXIT_CODE_USAGE, "MICROMET_EXCHANGE=%.40s is neither mpi nor tcp", text);
 }
 
-static bool init_mpi(struct world *world, struct error *err)
+static bool init_mpi(struct world *world, const struct mpi_ops *mpi, struct error *err)
 {
     int rank, size;
-    const struct mpi_ops *mpi = mpi_load(err);
-    if (!mpi || !mpi->init(&rank, &size, err)) return false;
+    if (!mpi->init(&rank, &size, err)) return false;
     world->mpi = mpi;
     return (rank == world->launch.rank && size == world->launch.size) ||
            error_set(err, EXIT_CODE_USAGE,
@@ -130,35 +130,67 @@ static void name_hub(const struct world *world, struct star_hub *hub)
 static bool find_hub(struct world *world, struct star_hub *hub, struct error *err)
 {
     const struct launch *launch = &world->launch;
-    if (world->mpi) { /* it is asked even where the launcher says an address: it cannot be wrong */
-        *hub = (struct star_hub) { 0 };
-        if (launch->rank == 0) name_hub(world, hub);
-        return world->mpi->broadcast(hub, sizeof *hub, err);
-    }
     *hub = (struct star_hub) { .port = launch->port };
     snprintf(hub->host, sizeof hub->host, "%s", launch->address);
     snprintf(hub->job, sizeof hub->job, "%s", launch->job);
+    if (launch->address[0]) return true;
+    if (launch->rank == 0) name_hub(world, hub);
+    return world->mpi->broadcast(hub, sizeof *hub, err);
+}
+
+/* The star, and the watch over it. Where mpirun does not say where rank 0 is, MPI comes first. */
+static bool open_star(struct world *world, struct star_hub *hub, double join_s, struct error *err)
+{
+    const struct launch *launch = &world->launch;
+    double silence_s;
+    if (!read_seconds("MICROMET_WORLD_SILENCE_S", 20, &silence_s, err)) return false;
+    if (!launch->address[0]) {
+        const struct mpi_ops *mpi = mpi_load(err);
+        if (!mpi || !init_mpi(world, mpi, err)) return false;
+    }
+    return star_listen(&world->star, launch->rank, launch->size,
+                       launch->rank == 0 ? launch->port : 0, err) &&
+           find_hub(world, hub, err) && star_join(&world->star, hub, join_s, err) &&
+           watch_start(&world->watch, &world->star, silence_s, err);
+}
+
+/* MPI, if the launcher speaks with it and each rank has the library. */
+static bool open_mpi(struct world *world, struct error *err)
+{
+    struct error why_not = { 0 };
+    const struct mpi_ops *mpi = mpi_load(&why_not);
+    const char mine = mpi != NULL;
+    char *all = calloc((size_t)world->launch.size, 1);
+    if (!all) return error_set(err, EXIT_CODE_FAILED, "out of memory");
+    bool ok = world_gather(world, &mine, 1, all, err);
+    const bool everywhere = ok && mpi && !memchr(all, 0, (size_t)world->launch.size);
+    free(all);
+    if (!ok) return false;
+    if (everywhere) {
+        ok = init_mpi(world, mpi, err);
+        return world_all_ok(world, ok, err);
+    }
+    if (world->launch.rank == 0)
+        log_info("the exchange goes by TCP: %s", mpi ? "another rank has no MPI" : why_not.message);
     return true;
 }
 
 static bool connect_all(struct world *world, struct error *err)
 {
-    const struct launch *launch = &world->launch;
     struct star_hub hub;
-    double join_s, silence_s;
+    double join_s;
     bool tcp;
-    if (!read_seconds("MICROMET_WORLD_JOIN_S", 60, &join_s, err) ||
-        !read_seconds("MICROMET_WORLD_SILENCE_S", 20, &silence_s, err) || !read_exchange(&tcp, err))
+    if (!read_seconds("MICROMET_WORLD_JOIN_S", 60, &join_s, err) || !read_exchange(&tcp, err) ||
+        !open_star(world, &hub, join_s, err))
         return false;
-    if (launch->mpi && !(tcp && launch->address[0]) && !init_mpi(world, err)) return false;
-    const int port = launch->rank == 0 && !world->mpi ? launch->port : 0;
-    if (!star_listen(&world->star, launch->rank, launch->size, port, err) ||
-        !find_hub(world, &hub, err) || !star_join(&world->star, &hub, join_s, err) ||
-        !watch_start(&world->watch, &world->star, silence_s, err))
-        return false;
-    if (world->mpi && !tcp) return true;
-    const bool opened = mesh_open(&world->mesh, &world->star, hub.job, join_s, err);
-    return world_all_ok(world, opened, err);
+    if (!tcp && !world->mpi && world->launch.mpi && !open_mpi(world, err)) return false;
+    if (tcp || !world->mpi) {
+        const bool opened = mesh_open(&world->mesh, &world->star, hub.job, join_s, err);
+        if (!world_all_ok(world, opened, err)) return false;
+    }
+    /* Other ranks' stay open, for the watch; the hub's port is free for another job now. */
+    if (world->launch.rank == 0) link_close(&world->star.listener);
+    return true;
 }
 
 bool world_open(struct world **world, struct error *err)

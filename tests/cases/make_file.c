@@ -44,6 +44,30 @@ static bool two_values_mask(const char *path)
     return write_mask(path, 768, 2);
 }
 
+/* A slide of 768 px, and half as large the same in white, which nothing marks as a level. */
+static bool unmarked_level(const char *path)
+{
+    static uint8_t white[256 * 256 * 3];
+    TIFF *tiff = TIFFOpen(path, "w");
+    bool ok = tiff != NULL;
+    memset(white, 255, sizeof white);
+    for (uint32_t side = 768; ok && side >= 384; side /= 2) {
+        TIFFSetField(tiff, TIFFTAG_IMAGEWIDTH, side);
+        TIFFSetField(tiff, TIFFTAG_IMAGELENGTH, side);
+        TIFFSetField(tiff, TIFFTAG_TILEWIDTH, 256);
+        TIFFSetField(tiff, TIFFTAG_TILELENGTH, 256);
+        TIFFSetField(tiff, TIFFTAG_BITSPERSAMPLE, 8);
+        TIFFSetField(tiff, TIFFTAG_SAMPLESPERPIXEL, 3);
+        TIFFSetField(tiff, TIFFTAG_PLANARCONFIG, PLANARCONFIG_CONTIG);
+        TIFFSetField(tiff, TIFFTAG_PHOTOMETRIC, PHOTOMETRIC_RGB);
+        for (uint32_t tile = 0; ok && tile < TIFFNumberOfTiles(tiff); tile++)
+            ok = TIFFWriteEncodedTile(tiff, tile, white, sizeof white) > 0;
+        ok = ok && TIFFWriteDirectory(tiff);
+    }
+    if (tiff) TIFFClose(tiff);
+    return ok;
+}
+
 static bool write_name(hid_t object, const char *attribute, const char *name)
 {
     const hsize_t one = 1;
@@ -81,12 +105,13 @@ static const struct {
     bool (*make)(const char *path);
 } kinds[] = { { "zero_mask", zero_mask },
               { "two_values_mask", two_values_mask },
+              { "unmarked_level", unmarked_level },
               { "dense_hdf5", dense_hdf5 } };
 
 int main(int argc, char **argv)
 {
     for (size_t i = 0; argc == 3 && i < sizeof kinds / sizeof *kinds; i++)
         if (strcmp(argv[1], kinds[i].name) == 0) return kinds[i].make(argv[2]) ? 0 : 1;
-    fprintf(stderr, "usage: make_file zero_mask|two_values_mask|dense_hdf5 PATH\n");
+    fprintf(stderr, "usage: make_file zero_mask|two_values_mask|unmarked_level|dense_hdf5 PATH\n");
     return 2;
 }

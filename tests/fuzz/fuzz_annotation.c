@@ -22,7 +22,7 @@ static void use(const char *path, const struct config_data *data)
     uint8_t share[7 * 5];
     char why[ANNOTATION_TEXT_MAX];
     bool any;
-    if (!annotation_open(&annotation, path, &slide, data, &err)) return;
+    if (!annotation_open(&annotation, path, 0, &slide, data, &err)) return;
     annotation_scan(annotation, ignore_span, NULL, &err);
     annotation_any(annotation, -5, -5, 1e9, 1e9, &any, &err);
     annotation_draw(annotation, 7, 5, share, &err);

@@ -25,11 +25,9 @@ ranks() {
     seconds=$((SECONDS - start))
 }
 
-# No node of this name can be found.
-export MASTER_ADDR=127.0.0.1
+export MASTER_ADDR=127.0.0.1 # no node of that name can be found
 ranks tcp none work
 works '4 ranks on 2 hosts, started by srun, exchange by TCP' "$work/tcp"
-unset MASTER_ADDR
 
 if [[ ! -e ${2-} ]] || ! srun --mpi=list 2>&1 | grep -qw pmix; then
     echo "without Open MPI and PMIx"

@@ -13,6 +13,14 @@ bool output_check(const char *path, const char *remedy, struct error *err);
 /* Refuse an output that is one of the inputs, by whatever path. */
 bool output_check_inputs(const char *path, char *const *inputs, int count, struct error *err);
 
+/* Refuse a path at which there is a file that is_own() does not know: it is something else, and
+ * would be lost. `what` this command writes: "a batch script". Empty files, devices and pipes may
+ * be written to. */
+bool output_check_own(const char *path, bool (*is_own)(const char *path), const char *what,
+                      struct error *err);
+/* For is_own(): whether the file begins with `start`, and has `mark` in its first 4096 bytes. */
+bool output_holds(const char *path, const char *start, const char *mark);
+
 /* Refuse two inputs with the same name but for folder and last extension: their outputs, which are
  * named by it, would be one file. */
 bool output_check_stems(char *const *inputs, int count, struct error *err);

@@ -2,7 +2,8 @@
  * any work from the headers of packs and slides, over all splits.
  *
  *   - No two slides have the same content, whatever they are called, nor the same picture at the
- *     same scale; the same picture at another scale is warned of.
+ *     same scale, be it saved anew with loss, with other levels, in another format or cut (see
+ *     slide/look.h); the same picture at another scale is warned of.
  *   - For each tower, all slides have the same µm/px, to 10 %. Where no slide says any, they
  *     have the same downsample, to 1 %. Where some say it and others do not, none can be
  *     compared: refused.

@@ -25,5 +25,7 @@ bool float_tiff_append(struct float_tiff *tiff, const float *values, int64_t row
                        struct error *err);
 bool float_tiff_commit(struct float_tiff *tiff, struct error *err);
 void float_tiff_release(struct float_tiff *tiff);
+/* Whether the file is such a TIFF, written by this program. */
+bool float_tiff_is_at(const char *path);
 
 #endif

@@ -84,6 +84,8 @@ bool pretrained_apply(const struct pretrained *pretrained, struct model *model, 
  * there are several. The head is included as in pretrained_apply(). */
 bool pretrained_write(const struct pretrained *pretrained, const char *path, int towers,
                       bool *head_taken, struct error *err);
+/* Whether a file was written by it. */
+bool pretrained_is_written(const char *path);
 
 /* Succeeds if nothing is missing and every ignored array was recognised; otherwise *err
  * names what is wrong. */

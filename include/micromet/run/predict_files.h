@@ -11,6 +11,7 @@ struct predict_files_options {
     int threads;      /* reader threads for packs */
 };
 
+extern const char predict_files_header[]; /* the first line */
 /* One CSV line per window, in the order of the files: file,window,x_level0,y_level0,probability.
  * Images have no coordinates. They are either of `window` px, one per tower in turn, or single
  * larger ones with the side given by single_window_of(), downsampled to 8-bit windows as in a

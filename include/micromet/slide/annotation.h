@@ -19,19 +19,24 @@
 
 struct annotation;
 
+/* Level-0 px that a side of a mask's pixels may have. */
+#define MASK_DOWNSAMPLE_MIN 0.01
+#define MASK_DOWNSAMPLE_MAX 65536.0
+
 /* Open by content. *annotation is NULL if `path` is empty.
  *
  * A mask: any TIFF of whole numbers, or of one colour on black, tiled or striped; the largest image
  * of the file. data->mask_values says which values are tumour; without them it is the one value
  * besides 0, and a mask of several is refused with its histogram. data NULL: all values but 0, for
- * looking at the mask. Missing tiles are 0; with a palette, indices are the values. Refuses a mask
+ * looking at the mask. mask_downsample: how many level-0 px a side of its pixels has; 0 = what
+ * explains its size. Missing tiles are 0; with a palette, indices are the values. Refuses a mask
  * whose scale is in doubt, turned by its tags, or of colours.
  *
- * An ASAP file is refused if none of its polygons is in a tumour group, or all tumour lies outside
- * the slide. Warns of what is left out: shapes without area, unknown groups, tumour beyond the
- * slide. */
-bool annotation_open(struct annotation **annotation, const char *path, const struct slide *slide,
-                     const struct config_data *data, struct error *err);
+ * An ASAP file is refused if its polygons are in unknown groups and none is in a tumour group, or
+ * if all tumour lies outside the slide; one of holes alone has no tumour. Warns of what is left
+ * out: shapes without area, unknown groups, tumour beyond the slide. */
+bool annotation_open(struct annotation **annotation, const char *path, double mask_downsample,
+                     const struct slide *slide, const struct config_data *data, struct error *err);
 void annotation_release(struct annotation *annotation);
 
 /* Call span() for every horizontal run of tumour pixels at the mask's finest level (XML: of level-0

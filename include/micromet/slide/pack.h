@@ -11,10 +11,11 @@
 #include "micromet/base/config.h"
 #include "micromet/slide/grid.h"
 #include "micromet/slide/identity.h"
+#include "micromet/slide/look.h"
 #include "micromet/slide/manifest.h"
 #include "micromet/slide/select.h"
 
-enum { PACK_VERSION = 3, PACK_HEADER_BYTES = 4096, PACK_WINDOW_MAX = 4096 };
+enum { PACK_VERSION = 4, PACK_HEADER_BYTES = 4096, PACK_WINDOW_MAX = 4096 };
 
 extern const char pack_magic[8]; /* the first bytes of every pack */
 /* Whether the file begins with them; false too if it cannot be read. */
@@ -51,9 +52,11 @@ struct pack_header {
     uint64_t table_hash[2];    /* low, high */
     /* since version 3; all above is where version 2 had it, for programs that read packs */
     struct file_identity slide, annotation;
-    uint64_t picture_hash; /* identity_of_picture() */
-    double mpp_own[2];     /* x, y: as the slide says; 0 = it does not */
-    uint64_t header_hash;  /* XXH3-64 of all bytes before it; identifies the whole content */
+    uint64_t picture_hash;    /* identity_of_picture() */
+    double mpp_own[2];        /* x, y: as the slide says; 0 = it does not */
+    uint8_t look[LOOK_CELLS]; /* since version 4: look_of_slide() */
+    double mask_downsample;   /* a parameter; 0 = not said */
+    uint64_t header_hash;     /* XXH3-64 of all bytes before it; identifies the whole content */
 };
 
 /* An open pack, mapped read-only. */
