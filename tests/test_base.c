@@ -268,6 +268,24 @@ Test(file, a_full_disk_is_reported_by_commit)
               err.message);
 }
 
+/* A root that named /dev/null would otherwise leave a file there, for all programs. */
+Test(file, a_pipe_is_written_to_and_not_replaced)
+{
+    struct error err = { 0 };
+    struct stat facts;
+    char path[PATH_MAX_BYTES], got[8] = "";
+    test_path(path, folder, "pipe");
+    cr_assert_eq(mkfifo(path, 0600), 0);
+    const int reader = open(path, O_RDONLY | O_NONBLOCK);
+    cr_assert(path_is_stream(path));
+    cr_assert(file_write_atomic(path, "through", 7, &err), "%s", err.message);
+    cr_expect_eq(read(reader, got, sizeof got), 7);
+    cr_expect_str_eq(got, "through");
+    cr_expect(stat(path, &facts) == 0 && S_ISFIFO(facts.st_mode));
+    cr_expect_eq(test_folder_count(folder), 1);
+    close(reader);
+}
+
 Test(file, a_missing_folder_is_named)
 {
     struct error err = { 0 };

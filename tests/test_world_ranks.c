@@ -274,6 +274,17 @@ Test(world_ranks, each_that_is_ended_may_say_farewell)
     free(failed_one.output);
 }
 
+Test(world_ranks, one_that_exchanges_something_else_is_found_out)
+{
+    struct group group;
+    start(&group, "misfit", 3, "misfit 1");
+    finish(&group, -1);
+    cr_expect_str_eq(group.output, "micromet: rank 2 on node7: exchange with rank 1: it exchanges "
+                                   "something else\n");
+    for (int rank = 0; rank < 3; rank++) cr_expect_eq(group.codes[rank], 1);
+    free(group.output);
+}
+
 Test(world_ranks, one_that_leaves_alone_is_found_out)
 {
     struct group group;

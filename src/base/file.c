@@ -106,11 +106,26 @@ static int create_temporary(struct atomic_file *file, struct error *err)
     return -1;
 }
 
+bool path_is_stream(const char *path)
+{
+    struct stat facts;
+    return stat(path, &facts) == 0 && !S_ISREG(facts.st_mode) && !S_ISDIR(facts.st_mode);
+}
+
+/* A device or a pipe: a file in its place would be one that nobody reads, and for all programs. */
+static bool open_stream(struct atomic_file *file, struct error *err)
+{
+    file->stream = fopen(file->path, "wbe");
+    return file->stream || error_set(err, EXIT_CODE_FAILED, "%s: cannot be written: %s", file->path,
+                                     strerror(errno));
+}
+
 bool atomic_file_open(struct atomic_file *file, const char *path, struct error *err)
 {
     char folder[PATH_MAX_BYTES];
     *file = (struct atomic_file) { 0 };
     if (!path_join(file->path, "", path, err)) return false;
+    if (path_is_stream(file->path)) return open_stream(file, err);
     path_folder(folder, path);
     atomic_files_clean(folder, path_name(path));
 
@@ -175,8 +190,10 @@ bool atomic_file_commit(struct atomic_file *file, struct error *err)
 {
     errno = 0;
     bool written = !ferror(file->stream) && fflush(file->stream) == 0;
-    written = written && sync_surely(fileno(file->stream));
-    written = written && rename_surely(file);
+    if (file->temporary[0]) {
+        written = written && sync_surely(fileno(file->stream));
+        written = written && rename_surely(file);
+    }
     int cause = errno;
     if (written) file->temporary[0] = '\0';
     /* Releases the lock, so not before the rename. */
@@ -191,7 +208,7 @@ bool atomic_file_commit(struct atomic_file *file, struct error *err)
         atomic_file_release(file);
         return false;
     }
-    return folder_sync(file->path, err);
+    return path_is_stream(file->path) || folder_sync(file->path, err);
 }
 
 void atomic_file_release(struct atomic_file *file)

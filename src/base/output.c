@@ -81,6 +81,10 @@ bool output_check(const char *path, const char *remedy, struct error *err)
     if (!find_folder(folder, path, remedy, err) || !check_names(path, folder, err)) return false;
     if (stat(path, &facts) == 0 && S_ISDIR(facts.st_mode))
         return error_set(err, EXIT_CODE_FAILED, "%.*s: is a folder; %s", PATH_SHOWN, path, remedy);
+    if (path_is_stream(path))
+        return faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) == 0 ||
+               error_set(err, EXIT_CODE_FAILED, "%.*s: cannot be written: %s; %s", PATH_SHOWN, path,
+                         strerror(errno), remedy);
     path_folder(own, path);
     if (strcmp(own, folder) != 0)
         return faccessat(AT_FDCWD, folder, W_OK | X_OK, AT_EACCESS) == 0 ||

@@ -24,6 +24,7 @@ for how in kill exit fail stop; do
     for victim in 0 2; do go "$how$victim" 4 "$how" "$victim" & done
 done
 go slow 3 slow 1 &
+go misfit 3 misfit 1 &
 wait
 
 works '1 rank on 1 host, started by mpirun' "$work/work1"
@@ -35,6 +36,8 @@ for name in work1 work2 work4 tcp slow; do
     read -r code seconds <"$work/$name.end"
     ((code == 0)) || { echo "$name: exit code $code" >&2; cat "$work/$name" >&2; failed=true; }
 done
+read -r code seconds <"$work/misfit.end"
+says 2 'rank 1 exchanges something else: 15 floats, not 16' "$work/misfit" "$seconds" 40 misfit
 for how in kill exit fail stop; do
     case $how in
     kill | exit) reason=$killed ;;

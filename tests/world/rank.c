@@ -1,7 +1,7 @@
 /* A rank of a small world, for test_world_ranks.c: does what its arguments say, prints what it has
  * been told on stdout, and an error on stderr as the program does.
  *
- *   rank work | slow | agree RANK | all_ok RANK | leave RANK | bench FLOATS
+ *   rank work | slow | agree RANK | all_ok RANK | misfit RANK | leave RANK | bench FLOATS
  *   rank kill | stop | exit | fail | abort RANK     that rank ends so, while the others wait for it
  */
 #include <math.h>
@@ -148,6 +148,18 @@ static void all_ok(int rank)
     exit(err.code);
 }
 
+/* That rank sends one float less than others expect. */
+static void misfit(int rank)
+{
+    struct error err = { 0 };
+    float memory[16] = { 0 };
+    const struct world_part to = { (rank + 1) % world_size(world), memory, 15 },
+                            from = { rank, memory, 16 };
+    if (world_rank(world) == rank) must(world_exchange(world, &to, 1, NULL, 0, &err), &err);
+    if (world_rank(world) == to.rank) must(world_exchange(world, NULL, 0, &from, 1, &err), &err);
+    must(gather(10, &err), &err);
+}
+
 static void leave(int rank)
 {
     struct error err = { 0 };
@@ -236,8 +248,8 @@ static const struct {
     const char *name;
     void (*run)(int rank);
 } works[] = {
-    { "work", work },     { "slow", slow },   { "agree", agree },
-    { "all_ok", all_ok }, { "leave", leave }, { "bench", bench },
+    { "work", work },   { "slow", slow },   { "agree", agree },   { "all_ok", all_ok },
+    { "leave", leave }, { "bench", bench }, { "misfit", misfit },
 };
 
 int main(int argc, char **argv)

@@ -13,7 +13,7 @@ enum { PATH_MAX_BYTES = 1024, NAME_BYTES_MAX = 255 };
 
 /* A file being written. `stream` writes to a temporary file in the target's folder, which stays
  * locked until commit or release. Several processes may write the same target at once; the last to
- * commit wins. */
+ * commit wins. A target that is a device or a pipe is written to as it is, and never replaced. */
 struct atomic_file {
     FILE *stream;
     char path[PATH_MAX_BYTES];
@@ -42,6 +42,8 @@ bool file_write_atomic(const char *path, const void *bytes, size_t size, struct 
  * than `limit`. */
 bool file_read(const char *path, size_t limit, char **bytes, size_t *size, struct error *err);
 bool file_exists(const char *path);
+/* Whether a device, a pipe or a socket is there: what takes bytes, but is no file. */
+bool path_is_stream(const char *path);
 /* Create a folder and its parents. */
 bool folder_create(const char *path, struct error *err);
 
