@@ -77,9 +77,8 @@ bool mask_values_set(struct config *config, const char *values, struct error *er
     .name = "cpus", .kind = OPTION_INT, FIELD(request.cpus), .min = 1, .max = 4096, .value = "N",  \
     .help = "processors"
 #define OPTION_SLURM_GPUS                                                                          \
-    .name = "gpus", .kind = OPTION_INT, FIELD(request.gpus), .min = 0, .max = 1 << 20,             \
-    .value = "N", .absent = "1; 0 if compute.backend is cpu, or CUDA is not built in",             \
-    .help = "0 or 1: a training uses one GPU"
+    .name = "gpus", .kind = OPTION_INT, FIELD(request.gpus), .min = 0, .value = "N",               \
+    .absent = "1; 0 if compute.backend is cpu, or CUDA is not built in"
 #define OPTION_SLURM_MEM                                                                           \
     .name = "mem", .kind = OPTION_TEXT, FIELD(request.memory), .value = "M",                       \
     .help = "memory of the node, such as 16G"

@@ -22,7 +22,15 @@ static const struct option option_rows[] = {
     { OPTION_SLURM_TIME, .help = "of one run, as sbatch takes it: 90 (minutes), 4:00:00 or 1-12 "
                                  "(days-hours)" },
     { OPTION_SLURM_CPUS },
-    { OPTION_SLURM_GPUS },
+    { OPTION_SLURM_GPUS, .max = 64,
+      .help = "of each node, with a process each that train together" },
+    { .name = "nodes",
+      .kind = OPTION_INT,
+      FIELD(request.nodes),
+      .min = 1,
+      .max = 1024,
+      .value = "N",
+      .help = "whose processes train together, one a node where there is no GPU" },
     { OPTION_SLURM_MEM },
     { OPTION_SLURM_PARTITION },
     { OPTION_SLURM_ACCOUNT },
@@ -88,7 +96,7 @@ static bool deliver(const struct arguments *a, const struct slurm_script *script
 
 static bool is_script(const char *path)
 {
-    return output_holds(path, "#!/bin/sh\n", "# Made by micromet slurm");
+    return output_holds(path, "#!/bin/sh\n", "# Made by micromet.");
 }
 
 static bool check_out(const char *out, char *config, struct error *err)
@@ -147,12 +155,15 @@ const struct subcommand command_slurm = {
         "fails), is requeued and goes on, until the training is finished. Its messages go to "
         "<train.run>/<name>-JOB.out.",
     .options = option_rows,
-    ARGUMENTS(.request = { .cpus = 4, .gpus = SLURM_GPUS_AS_CONFIGURED }),
-    .notes = "Paths of the program and of the current folder are the same on the nodes. "
-             "train.resume=auto and train.requeue=true are set unless they are given. One training "
-             "uses one GPU on one node.",
+    ARGUMENTS(.request = { .cpus = 4, .gpus = SLURM_GPUS_AS_CONFIGURED, .nodes = 1 }),
+    .notes =
+        "Paths of the program and of the current folder are the same on the nodes. "
+        "train.resume=auto and train.requeue=true are set unless they are given. Where several "
+        "processes train together, each takes an equal part of train.batch.",
     .examples = "micromet slurm configs/seed.yaml --time 4:00:00 --mem 16G > seed.sh\n"
                 "micromet slurm configs/seed.yaml optimizer.learning_rate=1e-4 name=lower "
-                "--partition gpu --submit\n",
+                "--partition gpu --submit\n"
+                "micromet slurm configs/seed.yaml train.batch=256 --nodes 2 --gpus 4 --cpus 8 "
+                "--submit\n",
     .run = run,
 };

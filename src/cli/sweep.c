@@ -77,7 +77,7 @@ static const struct option option_rows[] = {
       .help = "slurm: of one run, as sbatch takes it: 90 (minutes), 4:00:00 or 1-12 (days-hours)",
       .group = "slurm" },
     { OPTION_SLURM_CPUS },
-    { OPTION_SLURM_GPUS },
+    { OPTION_SLURM_GPUS, .max = 1, .help = "of a training" },
     { OPTION_SLURM_MEM },
     { OPTION_SLURM_PARTITION },
     { OPTION_SLURM_ACCOUNT },
@@ -310,7 +310,8 @@ const struct subcommand command_sweep = {
         "asynchronous: true a run goes on as soon as it is among the best third of those that have "
         "come as far, so that none waits, and the result depends on who came first), `name`.",
     .options = option_rows,
-    ARGUMENTS(.index = -1, .rung = -1, .request = { .cpus = 4, .gpus = SLURM_GPUS_AS_CONFIGURED }),
+    ARGUMENTS(.index = -1, .rung = -1,
+              .request = { .cpus = 4, .gpus = SLURM_GPUS_AS_CONFIGURED, .nodes = 1 }),
     .notes = "Several processes may work on one folder, on several machines: each takes runs that "
              "nobody has. Whatever ends them, `run` goes on where they were, and ends in the same "
              "bits. SIGINT, SIGTERM and SIGUSR1 make the trainings write checkpoints; the exit "

@@ -74,6 +74,29 @@ bool slurm_request_check(const struct slurm_request *request, struct error *err)
     return true;
 }
 
+static int ranks_per_node(const struct slurm_request *request)
+{
+    return request->gpus > 1 ? request->gpus : 1;
+}
+
+int slurm_request_ranks(const struct slurm_request *request)
+{
+    return request->nodes * ranks_per_node(request);
+}
+
+static bool check_ranks(int ranks, const struct config_train *train, struct error *err)
+{
+    if (train->shards > 0 && train->shards % ranks != 0)
+        return error_set(err, EXIT_CODE_USAGE,
+                         "--gpus, --nodes: %d processes cannot share the %d shards of train.shards "
+                         "equally; ask for a number that divides them",
+                         ranks, train->shards);
+    return train->batch % ranks == 0 ||
+           error_set(err, EXIT_CODE_USAGE,
+                     "--gpus, --nodes: %d processes cannot share a train.batch of %d equally",
+                     ranks, train->batch);
+}
+
 bool slurm_request_gpus(struct slurm_request *request, const struct config *config,
                         struct error *err)
 {
@@ -82,20 +105,16 @@ bool slurm_request_gpus(struct slurm_request *request, const struct config *conf
     if (request->gpus == SLURM_GPUS_AS_CONFIGURED)
         request->gpus = backend == BACKEND_CUDA ||
                         (backend == BACKEND_AUTO && backend_cuda_built(&ignored));
-    if (request->gpus > 1)
+    if (request->gpus > 0 && backend == BACKEND_CPU)
         return error_set(err, EXIT_CODE_USAGE,
-                         "--gpus %d: data-parallel training is not built yet: a training uses one "
-                         "GPU; several trainings, a job each, use several",
+                         "--gpus %d: compute.backend is cpu, which uses none; give --gpus 0, or "
+                         "compute.backend=cuda",
                          request->gpus);
-    if (request->gpus == 1 && backend == BACKEND_CPU)
-        return error_set(err, EXIT_CODE_USAGE,
-                         "--gpus 1: compute.backend is cpu, which uses none; give --gpus 0, or "
-                         "compute.backend=cuda");
     if (request->gpus == 0 && backend == BACKEND_CUDA)
         return error_set(err, EXIT_CODE_USAGE,
                          "--gpus 0: compute.backend is cuda, which needs one; give --gpus 1, or "
                          "compute.backend=cpu");
-    return true;
+    return check_ranks(slurm_request_ranks(request), &config->train, err);
 }
 
 bool slurm_program_path(char path[PATH_MAX_BYTES], struct error *err)
@@ -173,6 +192,8 @@ static void write_output(FILE *stream, const struct slurm_script *script)
 static void write_command(FILE *stream, const struct slurm_script *script)
 {
     fprintf(stream, "exec srun --cpus-per-task=%d ", script->request.cpus);
+    if (slurm_request_ranks(&script->request) > 1) fputs("--kill-on-bad-exit=1 ", stream);
+    if (script->request.gpus > 1) fputs("--gpu-bind=none ", stream); /* they reach each other */
     write_for_shell(stream, script->program);
     for (int i = 0; i < script->word_count; i++) {
         fputc(' ', stream);
@@ -196,10 +217,10 @@ void slurm_script_write(const struct slurm_script *script, FILE *stream)
     if (script->array) fprintf(stream, "#SBATCH --array=%s\n", script->array);
     fputs("#SBATCH --open-mode=append\n"
           "#SBATCH --requeue\n"
-          "#SBATCH --signal=USR1@90\n"
-          "#SBATCH --nodes=1\n"
-          "#SBATCH --ntasks=1\n",
+          "#SBATCH --signal=USR1@90\n",
           stream);
+    fprintf(stream, "#SBATCH --nodes=%d\n#SBATCH --ntasks-per-node=%d\n", request->nodes,
+            ranks_per_node(request));
     fprintf(stream, "#SBATCH --cpus-per-task=%d\n", request->cpus);
     if (request->gpus > 0) fprintf(stream, "#SBATCH --gres=gpu:%d\n", request->gpus);
     write_directive(stream, "mem", request->memory);

@@ -10,14 +10,18 @@
 /* What a job gets: texts as sbatch takes them, NULL = the cluster's default. */
 struct slurm_request {
     const char *time, *memory, *partition, *account;
-    int cpus;
-    int gpus; /* 0 or 1; SLURM_GPUS_AS_CONFIGURED before slurm_request_check() */
+    int cpus; /* of each process */
+    int gpus; /* of a node; SLURM_GPUS_AS_CONFIGURED before slurm_request_gpus() */
+    int nodes;
 };
 enum { SLURM_GPUS_AS_CONFIGURED = -1 };
 
 /* Check the forms of what is asked for. */
 bool slurm_request_check(const struct slurm_request *request, struct error *err);
-/* Settle the number of GPUs for a training of this configuration, or check the given one. */
+/* Processes that train together: one a GPU, or one a node. */
+int slurm_request_ranks(const struct slurm_request *request);
+/* Settle the number of GPUs for a training of this configuration, or check the given one; and
+ * whether so many processes can share its batch. */
 bool slurm_request_gpus(struct slurm_request *request, const struct config *config,
                         struct error *err);
 
