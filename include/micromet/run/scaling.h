@@ -8,8 +8,8 @@
  *
  *     step = step of one GPU + max(exchange - backward pass, exchange of the last bucket)
  *
- * The step of one GPU is a lower bound (run/gpu_plan.h), at which the exchange weighs most; links are
- * taken at `links.share` of their peak. */
+ * The step of one GPU is a lower bound (run/gpu_plan.h), at which the exchange weighs most; links
+ * are taken at `links.share` of their peak. */
 #ifndef MICROMET_RUN_SCALING_H
 #define MICROMET_RUN_SCALING_H
 
