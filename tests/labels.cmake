@@ -14,8 +14,8 @@ set(fast_tests
     "fixture" # the cases: each a command that must fail with its message
     "fuzz_(annotation|checkpoint|onnx|pickle|safetensors|zip)" # the seeds of the fuzzers, once
     "test_(annotation|asap_xml|augment|base|checkpoint|config|dataset|evaluate|fingerprint|identity|image|isa|keras3|lock|look)"
-    "test_(keras_hdf5|kernels|loader|manifest|mask|metrics|onnx|op|optimizer|output|pickle|plot|preflight|pretrained)"
-    "test_(reference|safetensors|sampler|sandbox|slide|slide_levels|slurm|survey|sweep|sweep_report|synth|tensorboard|text|tiff_unread|tissue)"
+    "test_(keras_hdf5|kernels|ladder|loader|manifest|mask|metrics|onnx|op|optimizer|output|pickle|plot|preflight|pretrained)"
+    "test_(reference|safetensors|sampler|sandbox|slide|slide_levels|slurm|scaling|survey|sweep|sweep_report|synth|tensorboard|text|tiff_unread|tissue)"
     "test_torch_zip"
     "test_world" # what launchers say
     "test_(training_ops|weights|weights_memory)"
@@ -42,7 +42,8 @@ set(standard_tests
     "case_(cuda_gpu_fails_auto|cuda_library_not_there_auto|cuda_not_built_auto|resume_of_a_finished_run)"
     "case_(pack_damaged_pixels|resume_without_the_weights|fused_kernels_refused|export_levels_without_an_integer_ratio)"
     "case_(evaluate_in_another_precision|evaluate_single_input|predict_onnx_says_what_computes)"
-    "case_(sweep_(twice_at_once|run_fails_and_is_retried|changed_since|stopped_and_gone_on)|train_print_metric)"
+    "case_(sweep_(twice_at_once|run_fails_and_is_retried|changed_since|stopped_and_gone_on|grows|shares_gpus)|train_print_metric)"
+    "case_sweep_slurm(_of_thousands)?"
     "case_(predict_as_evaluate|disk_full_while_writing_a_checkpoint|train_twice_in_one_folder|import_and_train)"
     "case_(requeue|stopped_while_opening|train_waits_for_its_last_start)"
     "test_cuda_(failures|memory_plan|step)" # whole networks on the simulated device
@@ -67,7 +68,7 @@ set(nightly_tests
     "gpu_check" # tools/gpu-check as a whole
     "case_stale_lock" # it waits for a sign of life
     "world_srun" # ranks on virtual nodes
-    "slurm" # real jobs on virtual nodes, whose time runs out
+    "slurm(_sweep)?" # real jobs on virtual nodes, whose time runs out
     "sweep_20_kills" "exactness_(kills|reader_threads|packs_or_slides|ranks_mpirun)" # the same bits by other ways
     # The other defects.
     "mutation_(barrier_diverges|bounds_unchecked|device_read_on_host|double_free|fence_on_wrong_queue|grid_off_by_one)"

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "micromet/sweep/execute.h"
+#include "sweep/ladder.h"
 
 const char sweep_fixture_reason[] = "</script><script>document.title='broken'</script><!-- "
                                     "\"quoted\", \xe2\x80\xa8 and \xff & 'that'";
@@ -92,22 +92,21 @@ static void finish(const struct sweep_folder *folder, int run, int epochs)
 static void run_all(const struct sweep_folder *folder)
 {
     struct error err = { 0 };
-    int members[SWEEP_FIXTURE_RUNS], count;
-    bool decided;
-    const int rungs = sweep_rung_count(&folder->sweep);
-    for (int rung = 0; rung < rungs; rung++) {
-        CHECK(sweep_rung_members(folder, rung, members, &count, &decided, &err) && decided);
-        for (int i = 0; i < count; i++)
-            finish(folder, members[i], sweep_rung_epochs(&folder->sweep, rung));
-        CHECK(rung == rungs - 1 || sweep_rung_decide(folder, rung, &err));
+    struct ladder ladder;
+    CHECK(ladder_init(&ladder, folder, &err));
+    for (int rung = 0; rung < ladder.rung_count; rung++) {
+        for (int i = 0; i < ladder.rungs[rung].count; i++)
+            finish(folder, ladder.rungs[rung].members[i], sweep_rung_epochs(&folder->sweep, rung));
+        CHECK(ladder_decide(&ladder, rung + 1, &err));
     }
+    ladder_release(&ladder);
 }
 
 void sweep_fixture_make(struct sweep_folder *folder, const char *path)
 {
     struct error err = { 0 };
     write_text(path, "sweep.yaml", sweep_text);
-    write_text(path, "state/frozen.json", "{\"hash\": \"\", \"folder\": \"/\", \"runs\": 200}");
+    write_text(path, "state/frozen.json", "{\"hash\": \"\", \"folder\": \"/\", \"runs\": [200]}");
     write_text(path, "rungs/README", "");
     CHECK(sweep_folder_find(folder, path, 0, NULL, NULL, &err));
     CHECK(folder->sweep.run_count == SWEEP_FIXTURE_RUNS);

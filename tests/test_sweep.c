@@ -139,6 +139,93 @@ Test(sweep, more_random_runs_keep_the_first_ones)
     sweep_release(&b);
 }
 
+/* All runs of a sweep that has grown, and where its generations end. */
+static void expect_growth(const char *before, const char *after, const char *expected)
+{
+    struct sweep sweep = parse(before);
+    struct error err = { 0 };
+    char all[1024] = "";
+    cr_assert(sweep_extend(&sweep, before, strlen(before), after, strlen(after), "s.yaml",
+                           "/sweeps", &err),
+              "%s", err.message);
+    for (int i = 0, generation = 0; i < sweep.run_count; i++) {
+        if (i == sweep.ends[generation]) {
+            snprintf(all + strlen(all), sizeof all - strlen(all), "| ");
+            generation++;
+        }
+        for (int k = 0; k < sweep.column_count; k++)
+            snprintf(all + strlen(all), sizeof all - strlen(all), "%s ",
+                     sweep.runs[i].values[k].value);
+    }
+    cr_expect_str_eq(all, expected, "\nfrom:\n%s\ngot:\n%s\nexpected:\n%s", after, all, expected);
+    sweep_release(&sweep);
+}
+
+Test(sweep, added_runs_come_behind_the_others)
+{
+    expect_growth("base: b.yaml\ngrid: {train.batch: [16, 32], data.window: [80]}\n",
+                  "base: b.yaml\ngrid: {train.batch: [8, 16, 32], data.window: [80, 90]}\n",
+                  "16 80 32 80 | 8 80 8 90 16 90 32 90 ");
+    expect_growth("base: b.yaml\nexclude: [{train.batch: 8, seed: 1}]\n"
+                  "random: {runs: 1, train.batch: {values: [8]}}\ngrid: {seed: [1, 2]}\n",
+                  "base: b.yaml # a comment\nexclude: [{train.batch: 8, seed: 1}]\n"
+                  "random: {runs: 2, train.batch: {values: [8]}}\ngrid: {seed: [3, 2, 1]}\n",
+                  "8 2 | 8 3 8 3 8 2 "); /* equal draws are two runs */
+    expect_growth("base: b.yaml\ngrid: {seed: [1, 2]}\n", "base: b.yaml\ngrid: {seed: [2, 1]}\n",
+                  "1 2 ");
+}
+
+Test(sweep, what_else_has_changed_is_refused)
+{
+    static const char before[] = "base: b.yaml\n"
+                                 "random: {runs: 3, seed: 1, model.dropout: {min: 0.1, max: 0.5}}\n"
+                                 "grid: {train.batch: [16, 32]}\n"
+                                 "repeat: {seed: [1, 2]}\n"
+                                 "halving: {max_epochs: 9}\n";
+    static const struct {
+        const char *was, *is, *key;
+    } rows[] = {
+        { "b.yaml", "c.yaml", "1:7: base" },
+        { "runs: 3", "runs: 2", "2:16: runs" },
+        { "seed: 1", "seed: 2", "2:25: seed" },
+        { "max: 0.5", "max: 0.6", "2:43: model.dropout" },
+        { "[16, 32]", "[16, 64]", "3:21: train.batch" },
+        { "[16, 32]}", "[16, 32], data.window: [80]}", "3:44: data.window" },
+        { "[1, 2]", "[1, 2, 3]", "4:9: repeat" },
+        { "max_epochs: 9", "max_epochs: 8", "5:10: halving" },
+        { "halving: {max_epochs: 9}\n", "", "1:1: halving" },
+        { "halving", "name: x\nhalving", "5:7: name" },
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct sweep sweep = parse(before);
+        struct error err = { 0 };
+        char after[512], message[512];
+        const char *at = strstr(before, rows[i].was);
+        snprintf(after, sizeof after, "%.*s%s%s", (int)(at - before), before, rows[i].is,
+                 at + strlen(rows[i].was));
+        snprintf(message, sizeof message, "s.yaml:%s: is not as it was", rows[i].key);
+        cr_expect_not(sweep_extend(&sweep, before, strlen(before), after, strlen(after), "s.yaml",
+                                   "/sweeps", &err));
+        cr_expect_eq(strncmp(err.message, message, strlen(message)), 0, "got '%s', expected '%s'",
+                     err.message, message);
+        cr_expect_eq(sweep.run_count, 12);
+        sweep_release(&sweep);
+    }
+}
+
+Test(sweep, repetitions_are_of_one_configuration)
+{
+    struct sweep sweep = parse("base: b.yaml\ngrid: {train.batch: [1, 2, 3]}\n"
+                               "repeat: {seed: [7, 8]}\nexclude: [{train.batch: 2, seed: 7}]\n");
+    const int configurations[] = { 0, 0, 2, 3, 3 };
+    cr_assert_eq(sweep.run_count, 5);
+    for (int run = 0; run < 5; run++)
+        cr_expect_eq(sweep.runs[run].configuration, configurations[run]);
+    cr_expect_eq(sweep_configurations(&sweep, 0), 3);
+    cr_expect_eq(sweep_repetitions(&sweep), 2);
+    sweep_release(&sweep);
+}
+
 Test(sweep, rungs_of_halving)
 {
     struct sweep sweep = parse("base: b.yaml\n"
@@ -239,6 +326,8 @@ Test(sweep, errors_name_their_place)
           "s.yaml:3:10: halving: max_epochs is train.epochs of every run; leave train.epochs out "
           "of "
           "the other sections" },
+        { "base: b.yaml\ngrid: {seed: [1]}\nhalving: {max_epochs: 2, asynchronous: 1}\n",
+          "s.yaml:3:40: asynchronous: expected true or false, got '1'" },
         { "grid: {seed: [1]}\n", "s.yaml:1:1: no sweep: `base`, the configuration of all runs, is "
                                  "missing; to vary the keys of "
                                  "a configuration, write key=value,value behind it" },

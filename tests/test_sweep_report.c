@@ -149,7 +149,7 @@ Test(sweep_report, results_are_those_of_the_runs)
     char *page = page_of(&folder);
     json_t *data = parse_data(page), *runs = json_object_get(data, "runs");
     int halted[3] = { 0 }, failed = 0, best = -1;
-    double most = 0;
+    double most = 0, scores[SWEEP_FIXTURE_RUNS] = { 0 }; /* of those on the last rung */
     for (int i = 0; i < SWEEP_FIXTURE_RUNS; i++) {
         const json_t *run = json_array_get(runs, (size_t)i);
         const char *state = json_string_value(json_object_get(run, "state"));
@@ -171,10 +171,15 @@ Test(sweep_report, results_are_those_of_the_runs)
         cr_expect_eq(json_integer_value(json_object_get(run, "steps")), 100 * epochs);
         cr_expect_str_eq(state, reached < 2 ? "halted" : "done");
         halted[reached]++;
-        if (reached == 2 && score > most) most = score, best = i;
+        if (reached == 2) scores[i] = score;
+    }
+    for (int i = 0; i < SWEEP_FIXTURE_RUNS; i += 2) { /* runs 2n and 2n + 1 are repetitions */
+        if (scores[i] == 0 || scores[i + 1] == 0 || scores[i] + scores[i + 1] <= most) continue;
+        most = scores[i] + scores[i + 1];
+        best = scores[i] >= scores[i + 1] ? i : i + 1;
     }
     cr_expect_eq(failed, 9);
-    cr_expect_eq(halted[2], 22, "of 200 runs a ninth reach the last rung");
+    cr_expect_eq(halted[2], 22, "a ninth of 100 configurations reach the last rung");
     cr_expect_eq(halted[1], 66 - 22);
     cr_expect_eq(json_integer_value(json_object_get(json_object_get(data, "best"), "run")), best);
     json_decref(data);

@@ -71,6 +71,23 @@ extern const char *const orientation_counts[];
 /* Store the option's values, such as "1" or "1,2", as data.mask_values; "" changes nothing. */
 bool mask_values_set(struct config *config, const char *values, struct error *err);
 
+/* What a Slurm job gets; in `struct slurm_request request`. */
+#define OPTION_SLURM_TIME .name = "time", .kind = OPTION_TEXT, FIELD(request.time), .value = "T"
+#define OPTION_SLURM_CPUS                                                                          \
+    .name = "cpus", .kind = OPTION_INT, FIELD(request.cpus), .min = 1, .max = 4096, .value = "N",  \
+    .help = "processors"
+#define OPTION_SLURM_GPUS                                                                          \
+    .name = "gpus", .kind = OPTION_INT, FIELD(request.gpus), .min = 0, .value = "N",               \
+    .absent = "1; 0 if compute.backend is cpu, or CUDA is not built in"
+#define OPTION_SLURM_MEM                                                                           \
+    .name = "mem", .kind = OPTION_TEXT, FIELD(request.memory), .value = "M",                       \
+    .help = "memory of the node, such as 16G"
+#define OPTION_SLURM_PARTITION                                                                     \
+    .name = "partition", .kind = OPTION_TEXT, FIELD(request.partition), .value = "P",              \
+    .help = "Slurm's"
+#define OPTION_SLURM_ACCOUNT                                                                       \
+    .name = "account", .kind = OPTION_TEXT, FIELD(request.account), .value = "A", .help = "Slurm's"
+
 /* arguments: a copy of the subcommand's `defaults` with the options of the command line; the
  * subcommand may change it. operands: all arguments that are not options, including key=value
  * overrides. Returns an exit code; on failure, main prints *err. */

@@ -7,10 +7,13 @@
 #include "micromet/base/text.h"
 #include "micromet/run/gpu_plan.h"
 #include "micromet/run/preflight.h"
+#include "micromet/run/scaling.h"
 
 struct arguments {
     const char *gpu;
     int batch; /* 0 = train.batch */
+    int gpus, nodes;
+    double link, network; /* GB/s; 0 = as usual */
     bool json;
 };
 
@@ -26,7 +29,36 @@ static const struct option option_rows[] = {
       .min = 1,
       .max = 65536,
       .value = "N",
-      .help = "instead of train.batch" },
+      .help = "instead of train.batch; of all GPUs together" },
+    { .name = "gpus",
+      .kind = OPTION_INT,
+      FIELD(gpus),
+      .min = 1,
+      .max = 4096,
+      .value = "N",
+      .help = "that train together, and share the batch" },
+    { .name = "nodes",
+      .kind = OPTION_INT,
+      FIELD(nodes),
+      .min = 1,
+      .max = 4096,
+      .value = "N",
+      .help = "that the GPUs are in, as many in each" },
+    { .name = "link",
+      .kind = OPTION_DOUBLE,
+      FIELD(link),
+      .min = 0.1,
+      .max = 10000,
+      .value = "GB/s",
+      .absent = "NVLink's or PCIe's",
+      .help = "of a GPU to others of its node, in each direction" },
+    { .name = "network",
+      .kind = OPTION_DOUBLE,
+      FIELD(network),
+      .min = 0.1,
+      .max = 10000,
+      .value = "GB/s",
+      .help = "of a GPU to other nodes, in each direction" },
     { .name = "json", .kind = OPTION_FLAG, FIELD(json), .help = "one JSON object a line" },
     { 0 },
 };
@@ -100,6 +132,22 @@ static void print_plan(const struct gpu_plan *plan)
         1e3 * plan->step.launch_s);
 }
 
+static void print_scaling(const struct gpu_plan *plan, const struct scaling *s,
+                          const struct scaling_links *links)
+{
+    printf("\n%d GPUs in %d node%s, a batch of %d on each: a step takes at least %.3f ms, %.0f "
+           "examples/s, %.1f %% of %d\ntimes one GPU alone\n",
+           s->gpus, s->nodes, s->nodes > 1 ? "s" : "", plan->batch, 1e3 * s->step_s,
+           s->examples_per_s, 100 * s->efficiency, s->gpus);
+    printf("  each sends %.1f MB of gradients: %.3f ms, of which %.3f ms are not hidden behind the "
+           "backward pass (%.3f ms)\n",
+           1e-6 * s->bytes, 1e3 * s->exchange_s, 1e3 * s->exposed_s, 1e3 * plan->step.backward_s);
+    printf("  assumed: %.0f GB/s within a node, %.0f between nodes, of which %.0f %% are reached; "
+           "%.0f us a message\n",
+           1e-9 * links->inside_bytes_per_s, 1e-9 * links->between_bytes_per_s, 100 * links->share,
+           1e6 * links->message_s);
+}
+
 /* --- for programs ----------------------------------------------------------------------------- */
 
 static void json_row(const struct gpu_plan_row *r)
@@ -133,6 +181,42 @@ static void json_plan(const struct gpu_plan *plan)
            plan->step.launch_s, bound(plan));
 }
 
+static void json_scaling(const struct scaling *s)
+{
+    printf("{\"what\":\"scaling\",\"gpus\":%d,\"nodes\":%d,\"bytes\":%.6g,\"exchange_s\":%.6g,"
+           "\"exposed_s\":%.6g,\"step_s\":%.6g,\"examples_per_s\":%.6g,\"efficiency\":%.6g}\n",
+           s->gpus, s->nodes, s->bytes, s->exchange_s, s->exposed_s, s->step_s, s->examples_per_s,
+           s->efficiency);
+}
+
+static void tell_scaling(const struct gpu_plan *plan, const struct arguments *a)
+{
+    struct scaling_links links = scaling_links_usual;
+    links.inside_bytes_per_s = a->link > 0 ? 1e9 * a->link : plan->gpu.link_bytes_per_s;
+    if (a->network > 0) links.between_bytes_per_s = 1e9 * a->network;
+    const struct scaling scaling = scaling_of(plan, a->gpus, a->nodes, &links);
+    if (a->json)
+        json_scaling(&scaling);
+    else
+        print_scaling(plan, &scaling, &links);
+}
+
+/* Each GPU has a part of the batch. */
+static bool share_batch(struct config *config, const struct arguments *a, struct error *err)
+{
+    if (a->batch) config->train.batch = a->batch;
+    if (a->gpus % a->nodes != 0)
+        return error_set(err, EXIT_CODE_USAGE,
+                         "--nodes: %d GPUs are not as many in each of %d nodes", a->gpus, a->nodes);
+    if (config->train.batch % a->gpus != 0)
+        return error_set(err, EXIT_CODE_USAGE,
+                         "--gpus: %d GPUs cannot share a batch of %d equally; see --batch", a->gpus,
+                         config->train.batch);
+    config->train.batch /= a->gpus;
+    config->train.shards = 1;
+    return true;
+}
+
 static enum exit_code run(void *arguments, int count, char **operands, struct error *err)
 {
     const struct arguments *a = arguments;
@@ -145,12 +229,13 @@ static enum exit_code run(void *arguments, int count, char **operands, struct er
     }
     if (!config_load_checked(&config, operands[0], count - 1, operands + 1, preflight_model, err))
         return err->code;
-    if (a->batch) config.train.batch = a->batch;
-    if (!gpu_plan_make(&plan, &config, a->gpu, err)) return err->code;
+    if (!share_batch(&config, a, err) || !gpu_plan_make(&plan, &config, a->gpu, err))
+        return err->code;
     if (a->json)
         json_plan(&plan);
     else
         print_plan(&plan);
+    if (a->gpus > 1) tell_scaling(&plan, a);
     gpu_plan_release(&plan);
     return EXIT_CODE_OK;
 }
@@ -166,11 +251,12 @@ const struct subcommand command_plan = {
         "takes for each convolution, the memory, the largest batch that fits, and what a step "
         "takes at least. The plans are kept, and a training on such a GPU starts with them.",
     .options = option_rows,
-    ARGUMENTS(0),
+    ARGUMENTS(.gpus = 1, .nodes = 1),
     .notes = "us and GFLOP are of one run with a whole batch: arithmetic at the GPU's peak or "
              "bytes at its bandwidth, whichever takes longer. The first plan compiles kernels, a "
              "second or so each; later ones find them in compute.plan_cache.",
     .examples = "micromet plan configs/seed.yaml --gpu h100\n"
-                "micromet plan configs/seed.yaml --gpu l40s --batch 256 compute.precision=tf32\n",
+                "micromet plan configs/seed.yaml --gpu l40s --batch 256 compute.precision=tf32\n"
+                "micromet plan configs/seed.yaml --gpu h100 --gpus 16 --nodes 2 --batch 1024\n",
     .run = run,
 };

@@ -1,22 +1,23 @@
 /* micromet sweep: many trainings of one configuration. */
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "cli.h"
 #include "micromet/base/log.h"
 #include "micromet/base/size.h"
+#include "micromet/base/slurm.h"
 #include "micromet/base/text.h"
-#include "micromet/sweep/execute.h"
+#include "micromet/sweep/jobs.h"
 #include "micromet/sweep/report.h"
+#include "sweep_print.h"
 
 struct arguments {
+    struct slurm_request request;
     const char *out;
-    int jobs, index;
-    bool watch;
+    int jobs, index, rung;
+    double windows_per_s;
+    bool watch, requeue, retry, submit;
 };
 
 static const struct option option_rows[] = {
@@ -32,7 +33,9 @@ static const struct option option_rows[] = {
       .min = 1,
       .max = 1024,
       .value = "N",
-      .help = "run, retry: trainings at once; the processors are shared out" },
+      .absent = "1; slurm: as many as Slurm lets",
+      .help = "run, retry: trainings at once; processors and GPUs are shared out. slurm: tasks of "
+              "an array at once" },
     { .name = "index",
       .kind = OPTION_INT,
       FIELD(index),
@@ -41,120 +44,75 @@ static const struct option option_rows[] = {
       .value = "I",
       .absent = "all; or as SLURM_ARRAY_TASK_ID or JOB_COMPLETION_INDEX says",
       .help = "run, retry: this run alone" },
+    { .name = "rung",
+      .kind = OPTION_INT,
+      FIELD(rung),
+      .min = 0,
+      .max = 64,
+      .value = "R",
+      .absent = "all",
+      .help = "run: up to this rung of halving; --index is then a place among its runs" },
+    { .name = "requeue",
+      .kind = OPTION_FLAG,
+      FIELD(requeue),
+      .help = "run, retry, prepare: on SIGUSR1 have Slurm start this job again" },
     { .name = "watch",
       .kind = OPTION_FLAG,
       FIELD(watch),
       .help = "status: again every two seconds, until nothing is left to be done" },
+    { .name = "windows-per-s",
+      .kind = OPTION_DOUBLE,
+      FIELD(windows_per_s),
+      .min = 1e-3,
+      .max = 1e9,
+      .value = "N",
+      .absent = "as a run of the sweep, or of its base, had it",
+      .help = "plan: speed of one training" },
+    { .name = "submit", .kind = OPTION_FLAG, FIELD(submit), .help = "slurm: give it to sbatch" },
+    { .name = "retry",
+      .kind = OPTION_FLAG,
+      FIELD(retry),
+      .help = "slurm: runs that have failed, too" },
+    { OPTION_SLURM_TIME,
+      .help = "slurm: of one run, as sbatch takes it: 90 (minutes), 4:00:00 or 1-12 (days-hours)",
+      .group = "slurm" },
+    { OPTION_SLURM_CPUS },
+    { OPTION_SLURM_GPUS, .max = 1, .help = "of a training" },
+    { OPTION_SLURM_MEM },
+    { OPTION_SLURM_PARTITION },
+    { OPTION_SLURM_ACCOUNT },
     { 0 },
 };
 
-static void print_values(const struct sweep *sweep, int run)
+static bool print_plan(struct sweep_folder *folder, struct arguments *a, enum exit_code *code,
+                       struct error *err)
 {
-    for (int i = 0; i < sweep->column_count; i++)
-        printf("  %s=%s", sweep->columns[i].key, SHOWN(sweep->runs[run].values[i].value));
-}
-
-/* --- plan --------------------------------------------------------------------------------------*/
-
-static void print_rungs(const struct sweep *sweep)
-{
-    const int rungs = sweep_rung_count(sweep);
-    int64_t epochs = 0, whole = 0;
-    if (rungs == 1) return;
-    for (int rung = 0; rung < rungs; rung++) {
-        const int until = sweep_rung_epochs(sweep, rung), runs = sweep_rung_runs(sweep, rung);
-        const int from = rung ? sweep_rung_epochs(sweep, rung - 1) : 0;
-        printf("rung %d: %d runs to epoch %d\n", rung, runs, until);
-        epochs += (int64_t)runs * (until - from);
-        whole += rung ? 0 : (int64_t)runs * sweep_rung_epochs(sweep, rungs - 1);
-    }
-    printf("halving: %" PRId64 " of %" PRId64 " epochs (%.0f %%)\n", epochs, whole,
-           100.0 * (double)epochs / (double)whole);
-}
-
-static bool print_plan(const struct sweep_folder *folder, const struct arguments *a,
-                       enum exit_code *code, struct error *err)
-{
-    const struct sweep *sweep = &folder->sweep;
-    int64_t all = 0;
-    bool known = true;
-    (void)a;
     (void)code;
-    for (int run = 0; run < sweep->run_count; run++) {
-        struct config config;
-        if (!sweep_folder_config(folder, run, &config, err)) return false;
-        const int64_t steps = sweep_steps(&config);
-        printf("%04d", run);
-        print_values(sweep, run);
-        printf("  %d epochs", config.train.epochs);
-        if (steps) printf(", %" PRId64 " steps", steps);
-        printf("\n");
-        known = known && steps;
-        all += steps;
-    }
-    printf("%d runs in %s", sweep->run_count, SHOWN(folder->path));
-    if (known) printf(", %" PRId64 " steps", all);
-    printf("\n");
-    if (!known) printf("steps are known where train.examples_per_epoch is given\n");
-    print_rungs(sweep);
-    return true;
+    return sweep_print_plan(folder, a->windows_per_s, err);
 }
 
-/* --- status ------------------------------------------------------------------------------------*/
-
-static void print_line(void *context, const struct sweep_folder *folder,
-                       const struct sweep_line *line)
+static bool check_made(const struct sweep_folder *folder, struct error *err)
 {
-    (void)context;
-    printf("%04d  %-7s", line->run, line->state);
-    if (line->outcome.state == SWEEP_DONE) printf("  %.6g", line->outcome.score);
-    if (line->outcome.state == SWEEP_DONE && line->outcome.epochs)
-        printf(" (epoch %d)", line->outcome.epochs);
-    print_values(&folder->sweep, line->run);
-    if (line->outcome.state == SWEEP_FAILED) printf("  %s", SHOWN(line->outcome.reason));
-    printf("\n");
+    return sweep_folder_is_made(folder) ||
+           error_set(err, EXIT_CODE_FAILED, "%s: nothing was run yet", folder->path);
 }
 
-static void print_summary(const struct sweep_folder *folder, const struct sweep_summary *summary)
+static bool print_status(struct sweep_folder *folder, struct arguments *a, enum exit_code *code,
+                         struct error *err)
 {
-    printf("%d of %d runs done", summary->done, summary->runs);
-    if (summary->halted) printf(" (%d halted)", summary->halted);
-    printf(", %d failed\n", summary->failed);
-    if (summary->best < 0) return;
-    printf("best: run %04d, %s %.6g:", summary->best, folder->sweep.metric->name,
-           summary->best_outcome.score);
-    print_values(&folder->sweep, summary->best);
-    printf("\n");
-}
-
-static bool print_status(const struct sweep_folder *folder, const struct arguments *a,
-                         enum exit_code *code, struct error *err)
-{
-    struct sweep_summary summary;
     (void)code;
-    if (!sweep_folder_is_made(folder))
-        return error_set(err, EXIT_CODE_FAILED, "%s: nothing was run yet", folder->path);
-    for (;;) {
-        if (a->watch && isatty(STDOUT_FILENO)) printf("\033[H\033[2J");
-        if (!sweep_survey(folder, print_line, NULL, &summary, err)) return false;
-        print_summary(folder, &summary);
-        fflush(stdout);
-        if (!a->watch || summary.done + summary.failed == summary.runs) return true;
-        nanosleep(&(struct timespec) { .tv_sec = 2 }, NULL);
-    }
+    return check_made(folder, err) && sweep_print_status(folder, a->watch, err);
 }
 
 /* --- report ------------------------------------------------------------------------------------*/
 
-static bool write_report(const struct sweep_folder *folder, const struct arguments *a,
-                         enum exit_code *code, struct error *err)
+static bool write_report(struct sweep_folder *folder, struct arguments *a, enum exit_code *code,
+                         struct error *err)
 {
     char page[PATH_MAX_BYTES];
     (void)a;
     (void)code;
-    if (!sweep_folder_is_made(folder))
-        return error_set(err, EXIT_CODE_FAILED, "%s: nothing was run yet", folder->path);
-    if (!sweep_report(folder, page, err)) return false;
+    if (!check_made(folder, err) || !sweep_report(folder, page, err)) return false;
     printf("%s\n", SHOWN(page));
     return true;
 }
@@ -180,61 +138,114 @@ static bool find_index(const struct arguments *a, int runs, int *index, struct e
                      runs - 1);
 }
 
-/* What is said of all runs, or of the one that was asked for, decides the exit status. */
-static bool judge(const struct sweep_folder *folder, int index, enum exit_code *code,
-                  struct error *err)
+/* The outcome of the run that was asked for. */
+static bool judge_run(const struct sweep_folder *folder, const struct sweep_options *options,
+                      enum exit_code *code, struct error *err)
+{
+    struct sweep_outcome outcome;
+    int run;
+    if (!sweep_find_run(folder, options, &run, err)) return false;
+    if (run < 0) return true;
+    if (!sweep_outcome_read(folder, run, &outcome, err)) return false;
+    if (outcome.partial) *code = EXIT_CODE_PARTIAL;
+    return outcome.state != SWEEP_FAILED ||
+           error_set(err, EXIT_CODE_FAILED, "run %04d failed: %s", run, outcome.reason);
+}
+
+/* What became of all runs, or of the one that was asked for, decides the exit status. */
+static bool judge(const struct sweep_folder *folder, const struct sweep_options *options,
+                  enum exit_code *code, struct error *err)
 {
     struct sweep_summary summary;
-    struct sweep_outcome outcome;
     if (!sweep_survey(folder, NULL, NULL, &summary, err)) return false;
-    print_summary(folder, &summary);
-    if (*code != EXIT_CODE_OK) return true;
-    if (index >= 0) {
-        if (!sweep_outcome_read(folder, index, &outcome, err)) return false;
-        if (outcome.partial) *code = EXIT_CODE_PARTIAL;
-        return outcome.state != SWEEP_FAILED ||
-               error_set(err, EXIT_CODE_FAILED, "run %04d failed: %s", index, outcome.reason);
-    }
-    if (summary.failed > 0)
-        return error_set(err, summary.done ? EXIT_CODE_PARTIAL : EXIT_CODE_FAILED,
-                         "%d of %d runs failed (reasons above); once the cause is mended: "
-                         "micromet sweep retry %s",
-                         summary.failed, summary.runs, folder->path);
-    if (summary.partial) *code = EXIT_CODE_PARTIAL;
-    return true;
+    sweep_print_summary(folder, &summary);
+    if (*code == EXIT_CODE_OK && options->index < 0 && summary.partial) *code = EXIT_CODE_PARTIAL;
+    if (*code == EXIT_CODE_INTERRUPTED) return true;
+    if (options->index >= 0) return judge_run(folder, options, code, err);
+    return summary.failed == 0 ||
+           error_set(err, summary.done ? EXIT_CODE_PARTIAL : EXIT_CODE_FAILED,
+                     "%d of %d runs failed (reasons above); once the cause is mended: micromet "
+                     "sweep retry %s",
+                     summary.failed, summary.runs, folder->path);
 }
 
-static bool work(const struct sweep_folder *folder, const struct arguments *a, bool retry,
-                 enum exit_code *code, struct error *err)
+static bool check_rung(const struct sweep *sweep, int rung, struct error *err)
 {
-    struct sweep_options options = { .jobs = a->jobs, .retry = retry };
-    if (!find_index(a, folder->sweep.run_count, &options.index, err) ||
-        !sweep_folder_make(folder, err) || !sweep_execute(folder, &options, code, err))
+    if (rung >= 0 && sweep->halving.asynchronous)
+        return error_set(err, EXIT_CODE_USAGE,
+                         "--rung: asynchronous halving has no rungs one after the other; give "
+                         "--index alone");
+    return rung < sweep_rung_count(sweep) ||
+           error_set(err, EXIT_CODE_USAGE, "--rung: there is no rung %d, the last is %d", rung,
+                     sweep_rung_count(sweep) - 1);
+}
+
+static bool work(struct sweep_folder *folder, const struct arguments *a,
+                 const struct sweep_options *given, enum exit_code *code, struct error *err)
+{
+    struct sweep_options options = *given;
+    const int runs = a->rung < 0 ? folder->sweep.run_count : SWEEP_RUNS_MAX;
+    options.jobs = a->jobs > 0 ? a->jobs : 1;
+    options.rung = a->rung;
+    options.requeue = a->requeue;
+    options.index = -1;
+    return check_rung(&folder->sweep, a->rung, err) &&
+           (options.prepare || find_index(a, runs, &options.index, err)) &&
+           sweep_folder_make(folder, err) && sweep_execute(folder, &options, code, err) &&
+           (options.prepare || judge(folder, &options, code, err));
+}
+
+static bool run_all(struct sweep_folder *folder, struct arguments *a, enum exit_code *code,
+                    struct error *err)
+{
+    return work(folder, a, &(struct sweep_options) { 0 }, code, err);
+}
+
+static bool retry_failed(struct sweep_folder *folder, struct arguments *a, enum exit_code *code,
+                         struct error *err)
+{
+    return check_made(folder, err) &&
+           work(folder, a, &(struct sweep_options) { .retry = true }, code, err);
+}
+
+static bool prepare(struct sweep_folder *folder, struct arguments *a, enum exit_code *code,
+                    struct error *err)
+{
+    return work(folder, a, &(struct sweep_options) { .prepare = true }, code, err);
+}
+
+/* --- slurm -------------------------------------------------------------------------------------*/
+
+static bool write_jobs(struct sweep_folder *folder, struct arguments *a, enum exit_code *code,
+                       struct error *err)
+{
+    struct sweep_jobs jobs;
+    char *command[] = { "sh", jobs.submit, NULL };
+    (void)code;
+    if (!slurm_request_check(&a->request, err) || !sweep_folder_make(folder, err) ||
+        (a->retry && !sweep_forget_failures(folder, err)) ||
+        !sweep_jobs_write(folder, &a->request, a->jobs, &jobs, err))
         return false;
-    return judge(folder, options.index, code, err);
-}
-
-static bool run_all(const struct sweep_folder *folder, const struct arguments *a,
-                    enum exit_code *code, struct error *err)
-{
-    return work(folder, a, false, code, err);
-}
-
-static bool retry_failed(const struct sweep_folder *folder, const struct arguments *a,
-                         enum exit_code *code, struct error *err)
-{
-    if (!sweep_folder_is_made(folder))
-        return error_set(err, EXIT_CODE_FAILED, "%s: nothing was run yet", folder->path);
-    return work(folder, a, true, code, err);
+    if (jobs.tasks == 0) {
+        printf("nothing is left to be done in %s\n", SHOWN(folder->path));
+        return true;
+    }
+    if (!a->submit) {
+        printf("%d tasks; to submit them: sh %s\n", jobs.tasks, SHOWN(jobs.submit));
+        return true;
+    }
+    return slurm_run(command, -1, err) ||
+           error_append(err, "; what is named above was submitted, %s has all", jobs.submit);
 }
 
 static const struct verb {
     const char *name;
-    bool (*act)(const struct sweep_folder *folder, const struct arguments *a, enum exit_code *code,
+    bool (*act)(struct sweep_folder *folder, struct arguments *a, enum exit_code *code,
                 struct error *err);
 } verbs[] = {
-    { "plan", print_plan },    { "run", run_all },         { "status", print_status },
-    { "retry", retry_failed }, { "report", write_report },
+    { "run", run_all }, /* also what no word stands for */
+    { "plan", print_plan },     { "prepare", prepare },    { "slurm", write_jobs },
+    { "status", print_status }, { "retry", retry_failed }, { "report", write_report },
 };
 
 /* `sweep SWEEP` is `sweep run SWEEP`. */
@@ -244,7 +255,7 @@ static const struct verb *find_verb(const char *word, bool *given)
     for (size_t i = 0; i < COUNT_OF(verbs); i++)
         if (strcmp(verbs[i].name, word) == 0) return &verbs[i];
     *given = false;
-    return &verbs[1];
+    return &verbs[0];
 }
 
 static enum exit_code run(void *arguments, int count, char **operands, struct error *err)
@@ -259,7 +270,7 @@ static enum exit_code run(void *arguments, int count, char **operands, struct er
     }
     operands += given;
     count -= given;
-    const struct arguments *a = arguments;
+    struct arguments *a = arguments;
     const bool ok = sweep_folder_find(&folder, operands[0], count - 1, operands + 1, a->out, err) &&
                     verb->act(&folder, a, &code, err);
     sweep_folder_release(&folder);
@@ -269,7 +280,8 @@ static enum exit_code run(void *arguments, int count, char **operands, struct er
 const struct subcommand command_sweep = {
     .name = "sweep",
     .summary = "train many variants of a configuration, and find the best",
-    .operands = "[plan|run|status|retry|report] SWEEP.yaml|FOLDER|CONFIG key=value,value ...",
+    .operands = "[plan|run|prepare|slurm|status|retry|report] SWEEP.yaml|FOLDER|CONFIG "
+                "key=value,value ...",
     .operand_kind = OPTION_FILE,
     .overrides = true,
     .description =
@@ -279,7 +291,12 @@ const struct subcommand command_sweep = {
         "holds the runs' own folders (runs/0007) and can be named instead of the file.\n\n"
         "plan\tlists what would be run\n\n"
         "run\tdoes all that is left to be done; also what no word stands for\n\n"
-        "status\ttells which runs are done, running, failed and why, halted, pending\n\n"
+        "prepare\tmakes the packs of all runs, which run does, too\n\n"
+        "slurm\twrites batch scripts of what is left to be done: for each rung an array of a task "
+        "for each run, behind the one before\n\n"
+        "status\ttells which runs are done, running, failed and why, halted, pending, and the "
+        "steps "
+        "taken\n\n"
         "retry\truns again what has failed\n\n"
         "report\twrites report/index.html, a page of curves, parameters and tables that needs no "
         "network, and report/results.csv\n\n"
@@ -287,19 +304,25 @@ const struct subcommand command_sweep = {
         "validation.loss, goal: maximize or minimize}, `grid` (all combinations), `random` (runs, "
         "seed, and keys with a distribution: uniform, int_uniform, log_uniform_values, choice, "
         "constant), `paired` (lists that go together), `exclude` (combinations that are left "
-        "out), `repeat` (each run with all of these), `halving` (min_epochs, max_epochs, factor: "
-        "all runs are trained for min_epochs, the best third, say, go on; train.epochs, which "
-        "shapes the schedule, is max_epochs), `name`.",
+        "out), `repeat` (each run with all of these; configurations are compared by the mean), "
+        "`halving` (min_epochs, max_epochs, factor: all runs are trained for min_epochs, the best "
+        "third, say, go on; train.epochs, which shapes the schedule, is max_epochs; with "
+        "asynchronous: true a run goes on as soon as it is among the best third of those that have "
+        "come as far, so that none waits, and the result depends on who came first), `name`.",
     .options = option_rows,
-    ARGUMENTS(.jobs = 1, .index = -1),
+    ARGUMENTS(.index = -1, .rung = -1,
+              .request = { .cpus = 4, .gpus = SLURM_GPUS_AS_CONFIGURED, .nodes = 1 }),
     .notes = "Several processes may work on one folder, on several machines: each takes runs that "
              "nobody has. Whatever ends them, `run` goes on where they were, and ends in the same "
              "bits. SIGINT, SIGTERM and SIGUSR1 make the trainings write checkpoints; the exit "
-             "status is then 75. It is 3 if some runs have failed.",
+             "status is then 75. It is 3 if some runs have failed. To a sweep that has begun, even "
+             "to one that is done, the file may add random.runs or values of the grid: the new "
+             "runs come behind the others, none of which is run again.",
     .examples = "micromet sweep configs/seed.yaml optimizer.learning_rate=1e-4,3e-4 "
                 "'data.levels=[2,3],[3,4]'\n"
                 "micromet sweep plan sweep.yaml\n"
                 "micromet sweep run sweep.yaml --jobs 4\n"
+                "micromet sweep slurm sweep.yaml --time 4:00:00 --mem 16G --submit\n"
                 "micromet sweep status runs/sweep --watch\n"
                 "micromet sweep retry runs/sweep\n"
                 "micromet sweep report runs/sweep\n",

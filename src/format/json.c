@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "micromet/base/file.h"
 #include "micromet/base/text.h"
@@ -39,4 +40,14 @@ json_t *json_read_object(const char *path)
     if (json_is_object(object)) return object;
     json_decref(object);
     return NULL;
+}
+
+bool json_write(const char *path, json_t *object, struct error *err)
+{
+    char *text = json_dumps(object, JSON_REAL_PRECISION(9));
+    const bool ok = text ? file_write_atomic(path, text, strlen(text), err)
+                         : error_set(err, EXIT_CODE_FAILED, "%s: out of memory", path);
+    free(text);
+    json_decref(object);
+    return ok;
 }

@@ -1,6 +1,7 @@
 /* Estimates the time and memory of training on a GPU by a roofline model; see the header. */
 #include "micromet/run/gpu_plan.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 #include "micromet/base/thread.h"
@@ -110,6 +111,19 @@ static void add_row(struct gpu_plan *plan, const struct op *op, int tower, bool 
     plan->reused += convolution->reused;
 }
 
+static bool is_backward(const struct op *op)
+{
+    switch (op->kind) {
+    case OP_CONVOLUTION_BACKWARD_DATA:
+    case OP_CONVOLUTION_BACKWARD_FILTER:
+    case OP_BATCH_NORM_BACKWARD:
+    case OP_POOL_BACKWARD:
+        return true;
+    default:
+        return false;
+    }
+}
+
 static void add_to_step(struct gpu_plan *plan, const struct cost *cost)
 {
     if (cost->compute_s > cost->memory_s)
@@ -144,6 +158,7 @@ static bool add_towers(struct gpu_plan *plan, const struct model *model,
                 if (convolution) add_row(plan, op, t, training, convolution, &cost);
                 if (!training) continue;
                 add_to_step(plan, &cost);
+                if (is_backward(op)) plan->step.backward_s += fmax(cost.compute_s, cost.memory_s);
                 kernels += op_kernels(op, convolution);
             }
             plan->step.kernels += kernels;
@@ -173,6 +188,12 @@ static void add_rest(struct gpu_plan *plan, const struct model *model,
     plan->step.launch_s += kernels * kernel_start_s;
     const double roofline_s = plan->step.compute_s + plan->step.memory_s;
     plan->step.all_s = roofline_s > plan->step.launch_s ? roofline_s : plan->step.launch_s;
+    plan->step.backward_s *= plan->step.all_s / roofline_s; /* kernel starts delay all alike */
+    for (int i = 0; i < model_parameter_count(model); i++) {
+        const struct parameter *p = model_parameter(model, i);
+        if (p->trains || (p->statistic && !p->host))
+            plan->gradient_bytes += (double)p->count * sizeof(float);
+    }
 }
 
 bool gpu_plan_make(struct gpu_plan *plan, const struct config *config, const char *gpu,

@@ -8,6 +8,7 @@
 #include "micromet/base/log.h"
 #include "micromet/base/output.h"
 #include "micromet/base/size.h"
+#include "micromet/base/stop.h"
 #include "micromet/base/text.h"
 #include "micromet/base/thread.h"
 #include "micromet/data/survey.h"
@@ -128,7 +129,7 @@ static bool build_job(void *context, int64_t item, int worker, struct error *err
     struct job *job = preparation->builds[item];
     const double started_s = clock_seconds();
     (void)worker;
-    (void)err;
+    if (!stop_check(err)) return false;
 
     const bool ok = pack_build(job->row, preparation->config, &preparation->options,
                                &job->pack.header, &job->err);

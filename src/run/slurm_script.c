@@ -6,10 +6,12 @@
 
 #include <ctype.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "micromet/base/file.h"
 #include "micromet/base/output.h"
 #include "micromet/base/size.h"
+#include "micromet/nn/backend.h"
 
 static const char letters_and_digits[] =
     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
@@ -54,36 +56,89 @@ static bool is_name(const char *text)
     return !*text;
 }
 
-bool slurm_script_check(const struct slurm_script *script, const struct config *config,
-                        struct error *err)
+bool slurm_request_check(const struct slurm_request *request, struct error *err)
 {
     const struct {
         const char *option, *value, *form;
         bool (*is_right)(const char *text);
     } values[] = {
-        { "--time", script->time, "90 (minutes), 1:30:00 or 2-12:00:00 (days)", is_time },
-        { "--mem", script->memory, "16G or 16000M", is_memory },
-        { "--partition", script->partition, "gpu", is_name },
-        { "--account", script->account, "pathology", is_name },
+        { "--time", request->time, "90 (minutes), 1:30:00 or 2-12:00:00 (days)", is_time },
+        { "--mem", request->memory, "16G or 16000M", is_memory },
+        { "--partition", request->partition, "gpu", is_name },
+        { "--account", request->account, "pathology", is_name },
     };
-    char output[PATH_MAX_BYTES];
     for (size_t i = 0; i < COUNT_OF(values); i++)
         if (values[i].value && !values[i].is_right(values[i].value))
             return error_set(err, EXIT_CODE_USAGE, "%s: expected the like of %s, got '%.100s'",
                              values[i].option, values[i].form, values[i].value);
-    if (!path_join(output, config->train.run, config->name, err)) return false;
-    if (strchr(output, '\\') || has_control_character(output))
+    return true;
+}
+
+static int ranks_per_node(const struct slurm_request *request)
+{
+    return request->gpus > 1 ? request->gpus : 1;
+}
+
+int slurm_request_ranks(const struct slurm_request *request)
+{
+    return request->nodes * ranks_per_node(request);
+}
+
+static bool check_ranks(int ranks, const struct config_train *train, struct error *err)
+{
+    if (train->shards > 0 && train->shards % ranks != 0)
         return error_set(err, EXIT_CODE_USAGE,
-                         "%s: Slurm writes no output to a path with a backslash or a line end; "
-                         "give another train.run=... or name=...",
-                         output);
+                         "--gpus, --nodes: %d processes cannot share the %d shards of train.shards "
+                         "equally; ask for a number that divides them",
+                         ranks, train->shards);
+    return train->batch % ranks == 0 ||
+           error_set(err, EXIT_CODE_USAGE,
+                     "--gpus, --nodes: %d processes cannot share a train.batch of %d equally",
+                     ranks, train->batch);
+}
+
+bool slurm_request_gpus(struct slurm_request *request, const struct config *config,
+                        struct error *err)
+{
+    struct error ignored = { 0 };
+    const enum backend_name backend = config->compute.backend;
+    if (request->gpus == SLURM_GPUS_AS_CONFIGURED)
+        request->gpus = backend == BACKEND_CUDA ||
+                        (backend == BACKEND_AUTO && backend_cuda_built(&ignored));
+    if (request->gpus > 0 && backend == BACKEND_CPU)
+        return error_set(err, EXIT_CODE_USAGE,
+                         "--gpus %d: compute.backend is cpu, which uses none; give --gpus 0, or "
+                         "compute.backend=cuda",
+                         request->gpus);
+    if (request->gpus == 0 && backend == BACKEND_CUDA)
+        return error_set(err, EXIT_CODE_USAGE,
+                         "--gpus 0: compute.backend is cuda, which needs one; give --gpus 1, or "
+                         "compute.backend=cpu");
+    return check_ranks(slurm_request_ranks(request), &config->train, err);
+}
+
+bool slurm_program_path(char path[PATH_MAX_BYTES], struct error *err)
+{
+    const ssize_t length = readlink("/proc/self/exe", path, PATH_MAX_BYTES - 1);
+    if (length < 0) return error_set(err, EXIT_CODE_FAILED, "the program has no path");
+    path[length] = '\0';
+    return true;
+}
+
+bool slurm_script_check(const struct slurm_script *script, const char *remedy, struct error *err)
+{
+    char folder[PATH_MAX_BYTES], output[PATH_MAX_BYTES];
+    if (strchr(script->output, '\\') || has_control_character(script->output))
+        return error_set(err, EXIT_CODE_USAGE,
+                         "%s: Slurm writes no output to a path with a backslash or a line end; %s",
+                         script->output, remedy);
     if (has_control_character(script->folder))
         return error_set(err, EXIT_CODE_USAGE,
                          "%s: Slurm starts no job in a folder with a line end in its name",
                          script->folder);
-    return folder_create(config->train.run, err) &&
-           path_join(output, config->train.run, "slurm.out", err) &&
-           output_check(output, "give another train.run=FOLDER", err);
+    path_folder(folder, script->output);
+    return folder_create(folder, err) && path_join(output, folder, "slurm.out", err) &&
+           output_check(output, remedy, err);
 }
 
 /* --- writing ---------------------------------------------------------------------------------- */
@@ -124,53 +179,53 @@ static void write_directive(FILE *stream, const char *option, const char *value)
     fputs("\"\n", stream);
 }
 
-/* %j is the job's number, or that of a task of an array. */
-static void write_output(FILE *stream, const struct config *config)
+/* %j is the job's number; %A and %a are those of an array and its task. */
+static void write_output(FILE *stream, const struct slurm_script *script)
 {
-    char path[PATH_MAX_BYTES] = "";
-    struct error ignored = { 0 }; /* slurm_script_check() has joined them, too */
-    path_join(path, config->train.run, config->name, &ignored);
     fputs("#SBATCH --output=\"", stream);
-    write_for_slurm(stream, path, true);
-    fputs("-%j.out\"\n", stream);
+    write_for_slurm(stream, script->output, true);
+    fputs(script->array ? "-%A_%a.out\"\n" : "-%j.out\"\n", stream);
 }
 
 /* The step gets the signal, the batch script does not: so the program is a step. And a step does
  * not take the number of processors from its job. */
 static void write_command(FILE *stream, const struct slurm_script *script)
 {
-    fprintf(stream, "exec srun --cpus-per-task=%d ", script->cpus);
+    fprintf(stream, "exec srun --cpus-per-task=%d ", script->request.cpus);
+    if (slurm_request_ranks(&script->request) > 1) fputs("--kill-on-bad-exit=1 ", stream);
+    if (script->request.gpus > 1) fputs("--gpu-bind=none ", stream); /* they reach each other */
     write_for_shell(stream, script->program);
-    fputs(" train", stream);
-    for (int i = 0; i < script->operand_count; i++) {
+    for (int i = 0; i < script->word_count; i++) {
         fputc(' ', stream);
-        write_for_shell(stream, script->operands[i]);
+        write_for_shell(stream, script->words[i]);
     }
+    if (script->tail) fprintf(stream, " %s", script->tail);
     fputc('\n', stream);
 }
 
-void slurm_script_write(const struct slurm_script *script, const struct config *config,
-                        FILE *stream)
+void slurm_script_write(const struct slurm_script *script, FILE *stream)
 {
-    fputs(
-        "#!/bin/sh\n"
-        "# Made by micromet slurm. 90 s before its time is up the training gets SIGUSR1, writes a\n"
-        "# checkpoint and requeues this job, which then goes on from there.\n",
-        stream);
-    write_directive(stream, "job-name", config->name);
+    const struct slurm_request *request = &script->request;
+    fputs("#!/bin/sh\n"
+          "# Made by micromet. 90 s before its time is up the program gets SIGUSR1, writes what is "
+          "to\n"
+          "# be kept and requeues this job, which then goes on from there.\n",
+          stream);
+    write_directive(stream, "job-name", script->name);
     write_directive(stream, "chdir", script->folder);
-    write_output(stream, config);
+    write_output(stream, script);
+    if (script->array) fprintf(stream, "#SBATCH --array=%s\n", script->array);
     fputs("#SBATCH --open-mode=append\n"
           "#SBATCH --requeue\n"
-          "#SBATCH --signal=USR1@90\n"
-          "#SBATCH --nodes=1\n"
-          "#SBATCH --ntasks=1\n",
+          "#SBATCH --signal=USR1@90\n",
           stream);
-    fprintf(stream, "#SBATCH --cpus-per-task=%d\n", script->cpus);
-    if (script->gpus > 0) fprintf(stream, "#SBATCH --gres=gpu:%d\n", script->gpus);
-    write_directive(stream, "mem", script->memory);
-    write_directive(stream, "time", script->time);
-    write_directive(stream, "partition", script->partition);
-    write_directive(stream, "account", script->account);
+    fprintf(stream, "#SBATCH --nodes=%d\n#SBATCH --ntasks-per-node=%d\n", request->nodes,
+            ranks_per_node(request));
+    fprintf(stream, "#SBATCH --cpus-per-task=%d\n", request->cpus);
+    if (request->gpus > 0) fprintf(stream, "#SBATCH --gres=gpu:%d\n", request->gpus);
+    write_directive(stream, "mem", request->memory);
+    write_directive(stream, "time", request->time);
+    write_directive(stream, "partition", request->partition);
+    write_directive(stream, "account", request->account);
     write_command(stream, script);
 }

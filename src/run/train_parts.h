@@ -60,9 +60,9 @@ void trainer_advise_batch(const struct trainer *trainer, struct error *err);
 
 /* Resuming from a checkpoint, in the order of the calls. */
 
-/* Open the run's folder and its newest checkpoint (`start`) if the run is to be resumed: all ranks.
- * Without one it starts anew, unless --resume was given. Refuses a configuration that would make it another
- * run. Of a finished run, nothing more is opened. */
+/* All ranks: open the run's folder and its newest checkpoint (`start`) if the run is to be resumed.
+ * Without one it starts anew, unless --resume was given. Refuses a configuration that would make it
+ * another run. Of a finished run, nothing more is opened. */
 bool trainer_find_start(struct trainer *trainer, const struct train_options *options,
                         struct error *err);
 /* Record what the run is trained on; when resuming, refuse anything else than before. */

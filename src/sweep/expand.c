@@ -88,10 +88,12 @@ static bool combine(const struct sweep *sweep, int64_t number, struct sweep_run 
         places[axis] = (int)(number % sweep->axes[axis]);
         number /= sweep->axes[axis];
     }
-    for (int i = 0; i < sweep->column_count; i++)
-        if (!value_at(sweep, &sweep->columns[i], places[sweep->columns[i].axis], &run->values[i],
-                      err))
-            return false;
+    for (int i = 0; i < sweep->column_count; i++) {
+        const struct sweep_column *column = &sweep->columns[i];
+        const int place = places[column->axis];
+        if (column->draw != SWEEP_LISTED) run->draw = place;
+        if (!value_at(sweep, column, place, &run->values[i], err)) return false;
+    }
     return true;
 }
 
@@ -113,8 +115,11 @@ bool sweep_expand(struct sweep *sweep, struct error *err)
             release_run(sweep, run);
         if (!ok) return false;
     }
-    return sweep->run_count > 0 ||
-           error_set(err, EXIT_CODE_USAGE, "the sweep excludes all of its runs");
+    sweep->ends[0] = sweep->run_count;
+    sweep->generation_count = 1;
+    if (sweep->run_count == 0)
+        return error_set(err, EXIT_CODE_USAGE, "the sweep excludes all of its runs");
+    return sweep_group(sweep, err);
 }
 
 void sweep_release(struct sweep *sweep)
@@ -166,9 +171,16 @@ int sweep_rung_epochs(const struct sweep *sweep, int rung)
     return (int)(epochs < sweep->halving.max_epochs ? epochs : sweep->halving.max_epochs);
 }
 
+int sweep_rung_quota(const struct sweep *sweep, int rung, int configurations)
+{
+    while (rung-- > 0) configurations /= sweep->halving.factor;
+    return configurations > 0 ? configurations : 1;
+}
+
 int sweep_rung_runs(const struct sweep *sweep, int rung)
 {
-    int runs = sweep->run_count;
-    while (rung-- > 0) runs /= sweep->halving.factor;
-    return runs > 0 ? runs : 1;
+    const int last = sweep->generation_count - 1;
+    if (rung == 0) return sweep->run_count;
+    return sweep_rung_quota(sweep, rung, sweep_configurations(sweep, last)) *
+           sweep_repetitions(sweep);
 }

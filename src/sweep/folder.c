@@ -9,7 +9,6 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-#include "micromet/base/lock.h"
 #include "micromet/base/log.h"
 #include "micromet/base/size.h"
 #include "micromet/base/text.h"
@@ -51,7 +50,7 @@ bool sweep_folder_config(const struct sweep_folder *folder, int run, struct conf
 {
     char path[PATH_MAX_BYTES];
     if (!sweep_folder_path(folder, "configs", run, ".yaml", path, err)) return false;
-    if (sweep_folder_is_made(folder)) return config_load(config, path, 0, NULL, err);
+    if (run < folder->made_runs) return config_load(config, path, 0, NULL, err);
     if (!sweep_configure(&folder->sweep, run, config, err) ||
         !packs_place(&folder->sweep, config, err) ||
         !path_join(config->train.run, folder->path, "runs", err))
@@ -63,23 +62,39 @@ bool sweep_folder_config(const struct sweep_folder *folder, int run, struct conf
 
 /* --- freezing ----------------------------------------------------------------------------------*/
 
-/* Of all that the runs follow from: the texts of the sweep and of its base. */
-static bool hash_of(const struct sweep *sweep, const char *text, size_t size, char hash[32],
-                    struct error *err)
+/* Of a file, and of what comes before it. */
+static bool hash_file(const char *path, uint64_t before, char hash[32], struct error *err)
 {
-    char *base;
-    size_t base_size;
-    if (!file_read(sweep->base, TEXT_BYTES_MAX, &base, &base_size, err)) return false;
-    snprintf(hash, 32, "%016" PRIx64,
-             (uint64_t)XXH3_64bits_withSeed(base, base_size, XXH3_64bits(text, size)));
-    free(base);
+    char *text;
+    size_t size;
+    if (!file_read(path, TEXT_BYTES_MAX, &text, &size, err)) return false;
+    snprintf(hash, 32, "%016" PRIx64, (uint64_t)XXH3_64bits_withSeed(text, size, before));
+    free(text);
     return true;
+}
+
+/* Of all that the runs follow from: the texts of the sweep and of its base. */
+static bool hash_of(const struct sweep_folder *folder, char hash[32], struct error *err)
+{
+    return hash_file(folder->sweep.base, XXH3_64bits(folder->text, folder->text_size), hash, err);
+}
+
+static bool write_config(const struct sweep_folder *folder, int run, const struct config *config,
+                         struct error *err)
+{
+    struct atomic_file file = { 0 };
+    char path[PATH_MAX_BYTES];
+    const bool ok = sweep_folder_path(folder, "configs", run, ".yaml", path, err) &&
+                    atomic_file_open(&file, path, err) && config_write(config, file.stream, err) &&
+                    atomic_file_commit(&file, err);
+    atomic_file_release(&file);
+    return ok;
 }
 
 static bool write_configs(const struct sweep_folder *folder, FILE *plan, struct error *err)
 {
     const struct sweep *sweep = &folder->sweep;
-    fputs("run", plan);
+    fputs("run,configuration", plan);
     for (int i = 0; i < sweep->column_count; i++) {
         fputc(',', plan);
         text_print_csv(plan, sweep->columns[i].key);
@@ -87,16 +102,10 @@ static bool write_configs(const struct sweep_folder *folder, FILE *plan, struct 
     fputs(",epochs,steps\n", plan);
     for (int run = 0; run < sweep->run_count; run++) {
         struct config config;
-        struct atomic_file file = { 0 };
-        char path[PATH_MAX_BYTES];
         if (!sweep_folder_config(folder, run, &config, err) ||
-            !sweep_folder_path(folder, "configs", run, ".yaml", path, err))
+            (run >= folder->made_runs && !write_config(folder, run, &config, err)))
             return false;
-        bool ok = atomic_file_open(&file, path, err) && config_write(&config, file.stream, err) &&
-                  atomic_file_commit(&file, err);
-        atomic_file_release(&file);
-        if (!ok) return false;
-        fprintf(plan, "%04d", run);
+        fprintf(plan, "%04d,%04d", run, sweep->runs[run].configuration);
         for (int i = 0; i < sweep->column_count; i++) {
             fputc(',', plan);
             text_print_csv(plan, sweep->runs[run].values[i].value);
@@ -119,54 +128,63 @@ static bool write_plan(const struct sweep_folder *folder, struct error *err)
     return ok;
 }
 
-/* Last of all: with this file the folder is made. */
-static bool write_frozen(const struct sweep_folder *folder, const char *hash, struct error *err)
+/* sweep.yaml, sweep.1.yaml, ... */
+static bool text_path(const struct sweep_folder *folder, int generation, char path[PATH_MAX_BYTES],
+                      struct error *err)
 {
-    char path[PATH_MAX_BYTES];
-    json_t *frozen = json_pack("{s:s, s:o, s:i}", "hash", hash, "folder",
-                               json_name(folder->sweep.folder), "runs", folder->sweep.run_count);
-    char *text = json_dumps(frozen, JSON_INDENT(1));
-    const bool ok = (text || error_set(err, EXIT_CODE_FAILED, "out of memory for a sweep")) &&
-                    join(folder, frozen_name, path, err) &&
-                    file_write_atomic(path, text, strlen(text), err);
-    free(text);
-    json_decref(frozen);
-    return ok;
+    char name[32];
+    snprintf(name, sizeof name, generation ? "sweep.%d.yaml" : "sweep.yaml", generation);
+    return join(folder, name, path, err);
 }
 
-/* A folder is one sweep's. */
-static bool check_same(const struct sweep_folder *folder, struct error *err)
+/* Last of all: with this file the folder is made, or has grown. */
+static bool write_frozen(const struct sweep_folder *folder, struct error *err)
 {
-    char path[PATH_MAX_BYTES], hash[32];
-    if (folder->frozen) return true;
-    if (!hash_of(&folder->sweep, folder->text, folder->text_size, hash, err) ||
-        !join(folder, frozen_name, path, err))
-        return false;
-    json_t *frozen = json_read_object(path);
-    const char *had = json_string_value(json_object_get(frozen, "hash"));
-    const bool same = had && strcmp(had, hash) == 0;
-    json_decref(frozen);
-    return same ||
-           error_set(err, EXIT_CODE_USAGE,
-                     "%s: was made from another sweep.yaml or another base configuration; name the "
-                     "folder itself to go on with it, or give another --out",
-                     folder->path);
+    char path[PATH_MAX_BYTES], hash[32], base[32];
+    const struct sweep *sweep = &folder->sweep;
+    if (!hash_of(folder, hash, err) || !hash_file(sweep->base, 0, base, err)) return false;
+    json_t *runs = json_array();
+    for (int i = 0; i < sweep->generation_count; i++)
+        json_array_append_new(runs, json_integer(sweep->ends[i]));
+    return join(folder, frozen_name, path, err) &&
+           json_write(path,
+                      json_pack("{s:s, s:s, s:o, s:o}", "hash", hash, "base", base, "folder",
+                                json_name(sweep->folder), "runs", runs),
+                      err);
 }
 
 static bool make_all(const struct sweep_folder *folder, struct error *err)
 {
-    char path[PATH_MAX_BYTES], hash[32];
-    return hash_of(&folder->sweep, folder->text, folder->text_size, hash, err) &&
-           write_plan(folder, err) && join(folder, "sweep.yaml", path, err) &&
+    char path[PATH_MAX_BYTES];
+    return write_plan(folder, err) &&
+           text_path(folder, folder->sweep.generation_count - 1, path, err) &&
            file_write_atomic(path, folder->text, folder->text_size, err) &&
-           write_frozen(folder, hash, err);
+           write_frozen(folder, err);
 }
 
-bool sweep_folder_make(const struct sweep_folder *folder, struct error *err)
+/* Under the lock: another process may have come first, with the same text or another. */
+static bool make_once(const struct sweep_folder *folder, struct error *err)
+{
+    char path[PATH_MAX_BYTES], hash[32];
+    if (!join(folder, frozen_name, path, err) || !hash_of(folder, hash, err)) return false;
+    json_t *frozen = json_read_object(path);
+    const char *had = json_string_value(json_object_get(frozen, "hash"));
+    const bool same = had && strcmp(had, hash) == 0;
+    const size_t generations = json_array_size(json_object_get(frozen, "runs"));
+    json_decref(frozen);
+    if (same) return true;
+    if (generations == (size_t)folder->made_generations) return make_all(folder, err);
+    return error_set(err, EXIT_CODE_FAILED,
+                     "%s: another process has changed this sweep just now; start again",
+                     folder->path);
+}
+
+bool sweep_folder_make(struct sweep_folder *folder, struct error *err)
 {
     static const char *const parts[] = { "configs", "runs", "state", "rungs" };
     struct lock_file lock;
     char path[PATH_MAX_BYTES];
+    if (folder->made_runs == folder->sweep.run_count) return true;
     if (!join(folder, "config.yaml", path, err)) return false;
     if (file_exists(path))
         return error_set(err, EXIT_CODE_USAGE,
@@ -175,33 +193,99 @@ bool sweep_folder_make(const struct sweep_folder *folder, struct error *err)
     for (size_t i = 0; i < COUNT_OF(parts); i++)
         if (!join(folder, parts[i], path, err) || !folder_create(path, err)) return false;
     if (!join(folder, "state/lock", path, err) || !lock_wait(&lock, path, err)) return false;
-    const bool ok = sweep_folder_is_made(folder) ? check_same(folder, err) : make_all(folder, err);
+    const bool ok = make_once(folder, err);
     lock_file_release(&lock);
-    return ok;
+    if (!ok) return false;
+    folder->made_runs = folder->sweep.run_count;
+    folder->made_generations = folder->sweep.generation_count;
+    return true;
 }
 
 /* --- finding -----------------------------------------------------------------------------------*/
 
+/* The next text of the sweep, which has grown to so many runs with it. */
+static bool read_generation(struct sweep_folder *folder, int generation, json_int_t runs,
+                            const char *origin, struct error *err)
+{
+    char path[PATH_MAX_BYTES], *text;
+    size_t size;
+    struct sweep *sweep = &folder->sweep;
+    if (!text_path(folder, generation, path, err) ||
+        !file_read(path, TEXT_BYTES_MAX, &text, &size, err))
+        return false;
+    const bool ok = generation ? sweep_extend(sweep, folder->text, folder->text_size, text, size,
+                                              path, origin, err)
+                               : sweep_parse(sweep, text, size, path, origin, err);
+    free(folder->text);
+    folder->text = text;
+    folder->text_size = size;
+    if (!ok) return false;
+    return sweep->run_count == runs ||
+           error_set(err, EXIT_CODE_FAILED,
+                     "%s: this version of the program makes other runs of it; use the one that "
+                     "began",
+                     path);
+}
+
 /* A folder that was made earlier, as it was frozen. */
 static bool open_made(struct sweep_folder *folder, const char *path, struct error *err)
 {
-    char text_path[PATH_MAX_BYTES], frozen_path[PATH_MAX_BYTES];
+    char frozen_path[PATH_MAX_BYTES];
     snprintf(folder->path, sizeof folder->path, "%s", path);
-    folder->frozen = true;
-    if (!join(folder, frozen_name, frozen_path, err) || !join(folder, "sweep.yaml", text_path, err))
-        return false;
+    if (!join(folder, frozen_name, frozen_path, err)) return false;
     json_t *frozen = json_read_object(frozen_path);
+    const json_t *runs = json_object_get(frozen, "runs");
     const char *origin = json_string_value(json_object_get(frozen, "folder"));
-    const bool ok =
-        (origin || error_set(err, EXIT_CODE_USAGE, "%s: is no folder of a sweep", path)) &&
-        file_read(text_path, TEXT_BYTES_MAX, &folder->text, &folder->text_size, err) &&
-        sweep_parse(&folder->sweep, folder->text, folder->text_size, text_path, origin, err) &&
-        (folder->sweep.run_count == json_integer_value(json_object_get(frozen, "runs")) ||
-         error_set(err, EXIT_CODE_FAILED,
-                   "%s: this version of the program makes other runs of it; use the one that began",
-                   text_path));
+    const int generations = (int)json_array_size(runs);
+    bool ok = (origin && generations > 0 && generations <= SWEEP_GENERATIONS_MAX) ||
+              error_set(err, EXIT_CODE_USAGE, "%s: is no folder of a sweep", path);
+    for (int i = 0; ok && i < generations; i++)
+        ok = read_generation(folder, i, json_integer_value(json_array_get(runs, (size_t)i)), origin,
+                             err);
     json_decref(frozen);
+    folder->made_runs = folder->sweep.run_count;
+    folder->made_generations = generations;
     return ok;
+}
+
+/* The folder that is there is of the same base. */
+static bool check_base(const struct sweep_folder *made, const char *base, struct error *err)
+{
+    char path[PATH_MAX_BYTES], hash[32];
+    if (!join(made, frozen_name, path, err) || !hash_file(base, 0, hash, err)) return false;
+    json_t *frozen = json_read_object(path);
+    const char *had = json_string_value(json_object_get(frozen, "base"));
+    const bool same = had && strcmp(had, hash) == 0;
+    json_decref(frozen);
+    return same ||
+           error_set(err, EXIT_CODE_USAGE,
+                     "%s: was made from another base configuration; name the folder itself to go "
+                     "on with it, or give another --out",
+                     made->path);
+}
+
+/* Go on with the folder that is there, to which the text, from the file `name` or NULL, may add
+ * runs. */
+static bool join_made(struct sweep_folder *folder, const char *name, struct error *err)
+{
+    struct sweep_folder made = { 0 };
+    const struct sweep *sweep = &folder->sweep;
+    const bool ok = open_made(&made, folder->path, err) && check_base(&made, sweep->base, err) &&
+                    sweep_extend(&made.sweep, made.text, made.text_size, folder->text,
+                                 folder->text_size, name, sweep->folder, err);
+    if (!ok) {
+        sweep_folder_release(&made);
+        return false;
+    }
+    if (made.sweep.run_count > made.made_runs) {
+        char *text = made.text;
+        made.text = folder->text;
+        made.text_size = folder->text_size;
+        folder->text = text;
+    }
+    sweep_folder_release(folder);
+    *folder = made;
+    return true;
 }
 
 /* The text of the sweep's file, or of the command line. */
@@ -275,7 +359,7 @@ bool sweep_folder_find(struct sweep_folder *folder, const char *what, int overri
         return false;
     snprintf(name, sizeof name, "%.200s%s", stem, override_count ? "-sweep" : "");
     if (!check_all(folder, *folder->sweep.name ? folder->sweep.name : name, out, err)) return false;
-    return !sweep_folder_is_made(folder) || check_same(folder, err);
+    return !sweep_folder_is_made(folder) || join_made(folder, override_count ? NULL : what, err);
 }
 
 void sweep_folder_release(struct sweep_folder *folder)

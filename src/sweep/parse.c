@@ -178,10 +178,16 @@ static bool read_halving(const struct sweep_parser *p, const struct yaml_tree *n
     if (!parse_kind(p, node, YAML_SECTION, "halving", err)) return false;
     for (const struct yaml_tree *key = node->first; key; key = key->next) {
         size_t i = 0;
+        if (strcmp(key->key, "asynchronous") == 0) {
+            if (!parse_bool(p, key, "asynchronous", &sweep->halving.asynchronous, err))
+                return false;
+            continue;
+        }
         while (i < COUNT_OF(keys) && strcmp(keys[i].name, key->key) != 0) i++;
         if (i == COUNT_OF(keys))
             return yaml_fail_at(&p->source, key->key_line, key->key_column, err,
-                                "halving: has no `%.80s`; it has min_epochs, max_epochs and factor",
+                                "halving: has no `%.80s`; it has min_epochs, max_epochs, factor "
+                                "and asynchronous",
                                 key->key);
         if (!parse_integer(p, key, key->key, keys[i].least, 1000000, keys[i].field, err))
             return false;

@@ -16,6 +16,8 @@ bool parse_integer(const struct sweep_parser *p, const struct yaml_tree *node, c
                    int64_t min, int64_t max, int64_t *value, struct error *err);
 bool parse_number(const struct sweep_parser *p, const struct yaml_tree *node, const char *what,
                   double *value, struct error *err);
+bool parse_bool(const struct sweep_parser *p, const struct yaml_tree *node, const char *what,
+                bool *value, struct error *err);
 
 /* Add the column of a key on an axis; refuses what is no key, is there already, or is the sweep's
  * own. NULL on failure. */
@@ -34,5 +36,16 @@ bool parse_random(const struct sweep_parser *p, const struct yaml_tree *section,
 
 /* Make the runs. */
 bool sweep_expand(struct sweep *sweep, struct error *err);
+/* Of all that tells the run from others, or its configuration from others. */
+uint64_t sweep_run_identity(const struct sweep *sweep, int run, bool repetitions);
+/* Find out which runs are of one configuration. */
+bool sweep_group(struct sweep *sweep, struct error *err);
+/* Runs by identity, those of equal ones ascending. */
+struct sweep_identity {
+    uint64_t identity;
+    int run;
+};
+bool sweep_identities(const struct sweep *sweep, bool repetitions, struct sweep_identity **sorted,
+                      struct error *err); /* (run_count), malloc'ed */
 
 #endif

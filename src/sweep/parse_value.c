@@ -45,6 +45,16 @@ bool parse_number(const struct sweep_parser *p, const struct yaml_tree *node, co
                         "%s: expected a number, got '%.80s'", what, node->text);
 }
 
+bool parse_bool(const struct sweep_parser *p, const struct yaml_tree *node, const char *what,
+                bool *value, struct error *err)
+{
+    if (!parse_kind(p, node, YAML_SCALAR, what, err)) return false;
+    *value = strcmp(node->text, "true") == 0;
+    return *value || strcmp(node->text, "false") == 0 ||
+           yaml_fail_at(&p->source, node->line, node->column, err,
+                        "%s: expected true or false, got '%.80s'", what, node->text);
+}
+
 static bool out_of_memory(struct error *err)
 {
     return error_set(err, EXIT_CODE_FAILED, "out of memory for a sweep");

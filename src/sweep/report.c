@@ -22,14 +22,12 @@ static void print_run(FILE *stream, const struct report *report, int run)
     const struct sweep_outcome *outcome = &r->line.outcome;
     const struct validation *best = report_best_validation(report, r);
     const int count = r->validation_count;
-    fprintf(stream, "%04d,%d", run, r->configuration);
+    fprintf(stream, "%04d,%04d", run, r->line.mean.configuration);
     for (int i = 0; i < sweep->column_count; i++) {
         fputc(',', stream);
         text_print_csv(stream, sweep->runs[run].values[i].value);
     }
-    fprintf(stream, ",%s,", r->line.state);
-    if (r->rung >= 0) fprintf(stream, "%d", r->rung);
-    fputc(',', stream);
+    fprintf(stream, ",%s,%d,", r->line.state, r->line.rung);
     if (outcome->state == SWEEP_DONE) fprintf(stream, "%.9g", outcome->score);
     fputc(',', stream);
     if (best) fprintf(stream, "%" PRId64, best->epoch);

@@ -63,9 +63,9 @@ static json_t *run_object(const struct report *report, int run)
     for (int i = 0; i < sweep->column_count; i++)
         json_array_append_new(values, json_name(sweep->runs[run].values[i].value));
     json_t *object = json_pack("{s:i, s:i, s:o, s:s, s:b}", "run", run, "configuration",
-                               r->configuration, "values", values, "state", r->line.state,
+                               r->line.mean.configuration, "values", values, "state", r->line.state,
                                "slides_left_out", outcome->partial);
-    json_object_set_new(object, "rung", r->rung < 0 ? json_null() : json_integer(r->rung));
+    json_object_set_new(object, "rung", json_integer(r->line.rung));
     json_object_set_new(object, "score", json_number(outcome->score));
     json_object_set_new(object, "best_epoch", best ? json_integer(best->epoch) : json_null());
     json_object_set_new(object, "epochs", last ? json_integer(last->epoch) : json_null());
@@ -83,20 +83,23 @@ static json_t *run_objects(const struct report *report)
     return runs;
 }
 
+/* Each is named by its first run. */
 static json_t *configuration_objects(const struct report *report)
 {
     json_t *configurations = json_array();
-    for (int i = 0; i < report->configuration_count; i++) {
-        const struct report_configuration *c = &report->configurations[i];
+    for (int run = 0; run < report->folder->sweep.run_count; run++) {
+        const struct sweep_mean *mean = &report->runs[run].line.mean;
+        if (mean->configuration != run) continue;
         json_array_append_new(configurations,
-                              json_pack("{s:i, s:i, s:i, s:o, s:o}", "first", c->first, "runs",
-                                        c->runs, "done", c->done, "mean", json_number(c->mean),
-                                        "deviation", json_number(c->deviation)));
+                              json_pack("{s:i, s:i, s:i, s:i, s:o, s:o}", "first", run, "runs",
+                                        mean->runs, "done", mean->done, "epochs", mean->epochs,
+                                        "mean", json_number(mean->mean), "deviation",
+                                        json_number(mean->deviation)));
     }
     return configurations;
 }
 
-/* The run that is ahead: its whole configuration, and its pictures. */
+/* The best run of the best configuration: its whole configuration, and its pictures. */
 static json_t *best_object(const struct report *report, struct error *err)
 {
     const int best = report->summary.best;

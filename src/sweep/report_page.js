@@ -7,6 +7,7 @@ const metric = data.metric.name, runs = data.runs, keys = data.keys;
 const best = data.best ? data.best.run : -1;
 const numberOfRun = run => String(run).padStart(4, "0");
 const isDone = run => run.score !== null;
+const hasEnded = run => ["done", "halted", "waiting"].includes(run.state); // on its rung
 const better = data.metric.maximize ? (a, b) => b - a : (a, b) => a - b;
 
 /* Short, as on an axis. */
@@ -273,7 +274,7 @@ const columnOf = parameter => ({ name: parameter.name, value: parameter.value, n
                                  text: run => run.values[parameters.indexOf(parameter)] });
 
 function drawRuns() {
-    const ranked = runs.slice().sort((a, b) => (isDone(b) - isDone(a)) || (isDone(a)
+    const ranked = runs.slice().sort((a, b) => (b.run === best) - (a.run === best) || (isDone(b) - isDone(a)) || (isDone(a)
         ? (b.rung - a.rung) || better(a.score, b.score) : 0) || a.run - b.run);
     const columns = [{ name: "run", value: run => run.run, text: run => numberOfRun(run.run), number: true }]
         .concat(parameters.map(columnOf), [
@@ -294,7 +295,7 @@ function drawConfigurations() {
     section.append("h2").text("Configurations");
     section.append("p").attr("class", "soft").text("Mean and standard deviation over repetitions (" +
         keys.filter(key => key.repeated).map(key => key.name).join(", ") + ")" +
-        (data.rungs.length ? "; a run that was halted counts with the best that it had reached." : "."));
+        (data.rungs.length ? ", of those that have come farthest." : "."));
     const columns = parameters.filter(parameter => !parameter.repeated).map(parameter => {
         const column = columnOf(parameter);
         return { name: column.name, number: column.number, value: c => column.value(runs[c.first]),
@@ -303,15 +304,17 @@ function drawConfigurations() {
         { name: "done", value: c => c.done, text: c => c.done + " of " + c.runs, number: true, downward: true },
         { name: "mean " + metric, value: c => c.mean, number: true, downward: data.metric.maximize },
         { name: "deviation", value: c => c.deviation, text: c => formatError(c.deviation), number: true }]);
-    const rows = data.configurations.slice().sort((a, b) => (a.mean === null) - (b.mean === null) || better(a.mean, b.mean));
-    drawTable("#configurations", columns, rows, (c, i) => i === 0 && c.mean !== null ? "is-best" : null);
+    if (data.rungs.length) columns.push({ name: "epochs", value: c => c.done ? c.epochs : null, number: true, downward: true });
+    const rows = data.configurations.slice().sort((a, b) => (a.mean === null) - (b.mean === null) ||
+        b.epochs - a.epochs || (b.done === b.runs) - (a.done === a.runs) || better(a.mean, b.mean));
+    drawTable("#configurations", columns, rows, c => best >= 0 && c.first === runs[best].configuration ? "is-best" : null);
 }
 
 function drawRungs() {
     if (data.rungs.length === 0) return;
     d3.select("#rungs").append("h2").text("Halving");
     const rows = data.rungs.map((epochs, rung) => ({
-        rung: rung, epochs: epochs, reached: runs.filter(run => run.rung !== null && run.rung >= rung),
+        rung: rung, epochs: epochs, reached: runs.filter(run => run.rung > rung || (run.rung === rung && hasEnded(run))),
         halted: runs.filter(run => run.state === "halted" && run.rung === rung),
     }));
     const scores = list => list.map(run => run.score).sort(better);
@@ -366,17 +369,19 @@ function drawBest() {
 
 function drawSummary() {
     const count = name => runs.filter(run => run.state === name).length;
-    const states = ["done", "halted", "running", "pending", "failed"].filter(count);
+    const states = ["done", "halted", "waiting", "running", "pending", "failed"].filter(count);
     document.title = data.name + " – micromet sweep";
     d3.select("#name").text(data.name);
     const summary = d3.select("#summary");
     summary.append("p").attr("class", "soft").text(data.folder);
-    summary.append("p").text(runs.length + " runs: " + states.map(name => count(name) + " " + name).join(", ") + ". " +
-        (data.metric.maximize ? "Largest " : "Smallest ") + metric + (best < 0 ? ": none yet." : ":"));
-    if (best < 0) return;
-    const line = summary.append("p");
-    line.append("b").attr("class", "best").text(format(runs[best].score) + " of run " + numberOfRun(best) + "  ");
-    line.append("span").attr("class", "values").text(valuesOf(runs[best]));
+    summary.append("p").text(runs.length + " runs: " + states.map(name => count(name) + " " + name).join(", ") + ".");
+    const goal = (data.metric.maximize ? "Largest " : "Smallest ") + metric;
+    if (best < 0) return summary.append("p").text(goal + ": none yet.");
+    const run = runs[best], all = data.configurations.find(c => c.first === run.configuration), line = summary.append("p");
+    const mean = all.runs > 1 ? format(all.mean) + " ± " + formatError(all.deviation) + " over " + all.done + " repetitions, " : "";
+    line.append("span").text(goal + ": ");
+    line.append("b").attr("class", "best").text(mean + format(run.score) + " of run " + numberOfRun(best));
+    summary.append("p").attr("class", "values").text(valuesOf(run));
 }
 
 function drawPlots() {

@@ -10,23 +10,12 @@ struct report_run {
     struct sweep_line line;
     struct validation *validations; /* (validation_count) */
     int validation_count;
-    int rung; /* the last that it has done; -1 = none */
-    int configuration;
-};
-
-/* Runs that are repetitions of each other. */
-struct report_configuration {
-    int first; /* run */
-    int runs, done;
-    double mean, deviation; /* of the scores of those that are done; NaN where undefined */
 };
 
 struct report {
     const struct sweep_folder *folder;
     struct sweep_summary summary;
     struct report_run *runs; /* (sweep.run_count) */
-    struct report_configuration *configurations;
-    int configuration_count;
 };
 
 /* Fill in all but the folder; release it whether that succeeds or not. */

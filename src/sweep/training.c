@@ -11,34 +11,54 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "micromet/base/log.h"
+#include "micromet/base/size.h"
 
 enum { TAIL_BYTES = 8192 };
 
 /* In the new process; nothing here allocates. */
-__attribute__((noreturn)) static void become(char *const *arguments, int log, int lock,
-                                             pid_t parent)
+__attribute__((noreturn)) static void become(char *const *arguments, char *const *environment,
+                                             int log, int lock, pid_t parent)
 {
     fcntl(lock, F_SETFD, 0);
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() == parent && dup2(log, STDOUT_FILENO) >= 0 && dup2(log, STDERR_FILENO) >= 0)
-        execv("/proc/self/exe", arguments);
+        execve("/proc/self/exe", arguments, environment);
     _exit(EXIT_CODE_FAILED);
 }
 
-static bool start(struct training *training, const char *config_path, const char *log_path,
-                  int threads, struct error *err)
+static bool has_name(const char *variable, const char *name)
 {
-    char threads_text[48], epochs_text[48], path[PATH_MAX_BYTES];
-    char *arguments[8] = { "micromet", "train", path };
-    int count = 3;
-    snprintf(path, sizeof path, "%s", config_path);
-    snprintf(threads_text, sizeof threads_text, "compute.threads=%d", threads);
-    snprintf(epochs_text, sizeof epochs_text, "--until-epoch=%d", training->epochs);
-    if (threads > 0) arguments[count++] = threads_text;
-    if (training->epochs > 0) arguments[count++] = epochs_text;
+    const size_t length = strlen(name);
+    return strncmp(variable, name, length) == 0 && variable[length] == '=';
+}
+
+/* This process's environment, malloc'ed. A training is a rank of no world that this process may
+ * have been started in; and `visible`, "CUDA_VISIBLE_DEVICES=...", is in place of what there is,
+ * unless it is NULL. */
+static char **environment_of(char *visible)
+{
+    static const char *const left_out[] = { "RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK",
+                                            "SLURM_STEP_ID", "CUDA_VISIBLE_DEVICES" };
+    const size_t left_count = COUNT_OF(left_out) - (visible == NULL);
+    size_t count = 0, kept = 0;
+    while (environ[count]) count++;
+    char **environment = calloc(count + 2, sizeof *environment);
+    for (size_t i = 0; environment && i < count; i++) {
+        bool stays = true;
+        for (size_t k = 0; k < left_count; k++) stays = stays && !has_name(environ[i], left_out[k]);
+        if (stays) environment[kept++] = environ[i];
+    }
+    if (environment) environment[kept] = visible;
+    return environment;
+}
+
+static bool fork_training(struct training *training, char *const *arguments,
+                          char *const *environment, const char *log_path, struct error *err)
+{
     const int log = open(log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
     if (log < 0)
         return error_set(err, EXIT_CODE_FAILED, "%s: cannot be written: %s", log_path,
@@ -46,15 +66,36 @@ static bool start(struct training *training, const char *config_path, const char
     const pid_t parent = getpid();
     fflush(NULL);
     training->pid = fork();
-    if (training->pid == 0) become(arguments, log, fileno(training->lock.stream), parent);
+    if (training->pid == 0)
+        become(arguments, environment, log, fileno(training->lock.stream), parent);
     close(log);
     if (training->pid > 0) return true;
     training->pid = 0;
     return error_set(err, EXIT_CODE_FAILED, "no process for a training: %s", strerror(errno));
 }
 
+static bool start(struct training *training, char *config_path, const char *log_path,
+                  const struct share *share, struct error *err)
+{
+    char threads[48], epochs[48], visible[SHARE_GPU_BYTES + 32];
+    char *arguments[8] = { "micromet", "train", config_path, "train.requeue=false" };
+    int count = 4;
+    snprintf(threads, sizeof threads, "compute.threads=%d", share->threads);
+    snprintf(epochs, sizeof epochs, "--until-epoch=%d", training->epochs);
+    snprintf(visible, sizeof visible, "CUDA_VISIBLE_DEVICES=%s", share->gpu);
+    if (share->threads > 0) arguments[count++] = threads;
+    if (share->gpu[0]) arguments[count++] = "compute.device=0";
+    if (training->epochs > 0) arguments[count] = epochs;
+    char **environment = environment_of(share->gpu[0] ? visible : NULL);
+    if (!environment) return error_set(err, EXIT_CODE_FAILED, "out of memory for a training");
+    const bool ok = fork_training(training, arguments, environment, log_path, err);
+    free(environment);
+    return ok;
+}
+
 bool training_begin(struct training *training, const struct sweep_folder *folder, int run,
-                    int epochs, int threads, bool *begun, bool *final, struct error *err)
+                    int epochs, const struct share *share, bool *begun, bool *final,
+                    struct error *err)
 {
     char path[PATH_MAX_BYTES], log[PATH_MAX_BYTES];
     struct lock_holder holder;
@@ -71,7 +112,7 @@ bool training_begin(struct training *training, const struct sweep_folder *folder
     if (ok && !*final) {
         ok = sweep_folder_path(folder, "configs", run, ".yaml", path, err) &&
              sweep_folder_path(folder, "state", run, ".log", log, err) &&
-             start(training, path, log, threads, err);
+             start(training, path, log, share, err);
         *begun = ok;
     }
     if (!*begun) lock_file_release(&training->lock);
@@ -146,6 +187,9 @@ static bool record(const struct sweep_folder *folder, const struct training *tra
 bool training_end(struct training *training, const struct sweep_folder *folder, int status,
                   bool *ended, struct error *err)
 {
+    /* Whoever kills a whole job kills this process, too, in a moment: the run has not failed. */
+    static const struct timespec moment = { .tv_sec = 1 };
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) nanosleep(&moment, NULL);
     *ended = !WIFEXITED(status) || WEXITSTATUS(status) != EXIT_CODE_INTERRUPTED;
     const bool ok = !*ended || record(folder, training, status, err);
     lock_file_release(&training->lock);

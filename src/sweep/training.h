@@ -5,6 +5,7 @@
 #include <sys/types.h>
 
 #include "parts.h"
+#include "share.h"
 
 struct training {
     pid_t pid; /* 0 = none */
@@ -13,9 +14,10 @@ struct training {
 };
 
 /* Try to begin a run: *begun is false if someone else has it, or nothing is left to be done for
- * this rung; then *final says which. threads: 0 = as configured. */
+ * this rung; then *final says which. It never requeues a Slurm job: others may be at work in it. */
 bool training_begin(struct training *training, const struct sweep_folder *folder, int run,
-                    int epochs, int threads, bool *begun, bool *final, struct error *err);
+                    int epochs, const struct share *share, bool *begun, bool *final,
+                    struct error *err);
 /* Record what has become of it, from the status that waitpid() gave, and let go of the run. *ended
  * is false if it was stopped and can go on. */
 bool training_end(struct training *training, const struct sweep_folder *folder, int status,

@@ -61,8 +61,9 @@ for ranks in 2 4; do
 done
 
 # Killed behind some checkpoint, and gone on with by another number.
+mkdir "$work/killed"
 checkpoints() {
-    find "$work/killed" -name 'step-*.safetensors' 2>/dev/null | wc -l
+    find "$work/killed" -name 'step-*.safetensors' | wc -l
 }
 
 for ranks in "${numbers[@]::${#numbers[@]}-1}"; do

@@ -1,59 +1,14 @@
 #!/usr/bin/env bash
 # Trainings under a real Slurm of two virtual nodes end in the bits of an undisturbed one, whatever
-# ends their jobs: run.sh SOURCE, with the environment of the scripts in ../exactness. Signals are
-# sent by process number, as scancel --signal tries again and hits the requeued job.
+# ends their jobs: run.sh SOURCE, with the environment of the scripts in ../exactness.
 . "$(dirname "$0")/../exactness/functions.sh"
+SOURCE=$1
+. "$(dirname "$0")/functions.sh"
 
-tool=$1/tools/slurm-up
-export SLURM_UP_DIR=$work/cluster SLURM_UP_PORT=$((20000 + $$ % 10000))
-for name in "${!SLURM_@}"; do
-    [[ $name == SLURM_UP_* ]] || unset "$name"
-done
-code=0
-environment=$("$tool" up 2 1) || code=$?
-if ((code == 2)); then
-    echo "skipped: no Slurm can be started here"
-    exit 77
-fi
-trap '"$tool" down; rm -rf "$work"' EXIT
-((code == 0)) || fail "Slurm does not start"
-eval "$environment"
-
-# until_true SECONDS COMMAND...
-until_true() {
-    local end=$((SECONDS + $1))
-    shift
-    until "$@"; do
-        if ((SECONDS > end)); then
-            squeue -t all
-            tail -n 30 "$work"/*/*.out "$work"/*.out 2>/dev/null || true
-            fail "waited too long for: $*"
-        fi
-        sleep 0.05
-    done
-}
-
-is_done() { # JOB: whether all of its tasks are completed
-    local states
-    states=$(squeue -h -t all -j "$1" -o %T | sort -u)
-    [[ $states == COMPLETED ]]
-}
-
-says() { # FILE TEXT [COUNT]
-    [[ -e $1 ]] && (($(grep -c "$2" "$1") >= ${3:-1}))
-}
-
-# process_of JOB [TASK]: the training that this job runs.
-process_of() {
+process_of() { # JOB [TASK]: the training that this job runs
     local process
-    for process in $(pgrep -f "$MICROMET train"); do
-        [[ /proc/$process/exe -ef $MICROMET ]] &&
-            tr '\0' '\n' <"/proc/$process/environ" | grep -qx "SLURM_CONF=$SLURM_CONF" &&
-            tr '\0' '\n' <"/proc/$process/environ" | grep -qx "SLURM_${2:+ARRAY_}JOB_ID=$1" &&
-            { [[ ! ${2-} ]] || tr '\0' '\n' <"/proc/$process/environ" |
-                grep -qx "SLURM_ARRAY_TASK_ID=$2"; } && echo "$process" && return
-    done
-    return 1
+    process=$(processes_of train "$@")
+    [[ $process ]] && echo "$process"
 }
 
 # in_the_middle OUTPUT: in the first epoch, with a checkpoint behind it.

@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# kills.sh KILLS: `sweep run` is killed at random moments, so many times, and run again: a grid and a
-# halving sweep end in the bits of the ones that nobody disturbed. $MICROMET names the program, $FIXTURE
+# kills.sh KILLS: `sweep run` is killed at random moments, so many times, and run again: a grid, a
+# halving sweep, and one to which runs are added halfway end in the bits of the ones that nobody
+# disturbed, and that were done before runs were added. $MICROMET names the program, $FIXTURE
 # the folder of cases/fixture.sh, $COMPARE the program compare_checkpoints.
 set -euo pipefail
 
+here=$(dirname "$(realpath "$0")")
 kills_wanted=$1
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -20,39 +22,36 @@ base: config.yaml
 random: {runs: 5, optimizer.learning_rate: {distribution: log_uniform_values, min: 1e-4, max: 1e-1}}
 halving: {min_epochs: 1, max_epochs: 3, factor: 2}
 END
+cat >grown.yaml <<'END'
+base: config.yaml
+random: {runs: 1, optimizer.learning_rate: {distribution: log_uniform_values, min: 1e-4, max: 1e-1}}
+grid: {optimizer.name: [adam]}
+repeat: {seed: [1, 2]}
+halving: {min_epochs: 1, max_epochs: 2, factor: 2}
+END
+sed 's/runs: 1/runs: 2/; s/\[adam\]/[sgd, adam]/' grown.yaml >grown.later
 RANDOM=12
+. "$here/functions.sh"
 
-fail() {
-    echo "$1" >&2
-    exit 1
+run() { # FOLDER
+    "$MICROMET" sweep run $kind.yaml --out "$1/$kind" --jobs 2
 }
 
-# same KIND: the disturbed sweep ended as the other did.
-same() {
-    local file run
-    (cd "undisturbed/$1" && find state rungs -name '*.json' ! -name frozen.json | sort) >files
-    [[ $(wc -l <files) -ge 4 ]] || fail "the sweep has written no outcomes"
-    (cd "disturbed/$1" && find state rungs -name '*.json' ! -name frozen.json | sort) | diff files -
-    while read -r file; do
-        cmp "undisturbed/$1/$file" "disturbed/$1/$file"
-    done <files
-    for run in "undisturbed/$1"/runs/*; do
-        for file in "$run"/checkpoints/*.safetensors; do
-            "$COMPARE" "$file" "disturbed/${file#undisturbed/}" || fail "$file: other values"
-        done
-        diff <(grep validation "$run/metrics.jsonl") \
-            <(grep validation "disturbed/${run#undisturbed/}/metrics.jsonl")
-    done
-    [[ -z $(find "disturbed/$1" -name '*.partial*') ]] || fail "unfinished files were left"
+whole() { # FOLDER: from where it is to its end, with the added runs
+    run "$1" 2>log || fail "$(cat log)"
+    [[ ! -e $kind.later ]] || cp $kind.later $kind.yaml
+    run "$1" 2>log || fail "$(cat log)"
 }
 
-for kind in grid halving; do
+for kind in grid halving grown; do
+    cp $kind.yaml first
     start=$(date +%s%N)
-    "$MICROMET" sweep run $kind.yaml --out undisturbed/$kind --jobs 2 2>log || fail "$(cat log)"
+    whole undisturbed
     whole_ms=$((($(date +%s%N) - start) / 1000000))
+    cp first $kind.yaml
     kills=0
     while ((kills < kills_wanted)); do
-        "$MICROMET" sweep run $kind.yaml --out disturbed/$kind --jobs 2 >log 2>&1 &
+        run disturbed >log 2>&1 &
         process=$!
         wait_ms=$((RANDOM * whole_ms / 32768 / 2))
         sleep $((wait_ms / 1000)).$(printf %03d $((wait_ms % 1000)))
@@ -62,14 +61,17 @@ for kind in grid halving; do
         if ((code == 137)); then
             kills=$((kills + 1))
             echo "$kind: kill $kills after $wait_ms ms: $(find disturbed/$kind/state -name '0*.json' 2>/dev/null | wc -l) runs ended"
+            if [[ -e $kind.later ]] && ((2 * kills >= kills_wanted)); then cp $kind.later $kind.yaml; fi
         elif ((code == 0)); then # before its kill: what it made is compared, and a new sweep begins
-            same $kind
+            whole disturbed
+            same_sweep undisturbed/$kind disturbed/$kind
             rm -r disturbed/$kind
+            cp first $kind.yaml
             echo "$kind: a sweep has ended"
         else
             fail "a sweep ended with code $code: $(cat log)"
         fi
     done
-    "$MICROMET" sweep run $kind.yaml --out disturbed/$kind --jobs 2 2>log || fail "$(cat log)"
-    same $kind
+    whole disturbed
+    same_sweep undisturbed/$kind disturbed/$kind
 done

@@ -36,7 +36,7 @@ expect 382 '^path class="curve r'  # in the validation curves, and through all p
 expect 1080 '^circle class="dot r' # at each of five parameters, and curves of one epoch
 expect 209 '^tr class="r'          # of the runs, and of the failures
 expect 100 '^td .*>[12] of 2$'     # configurations
-expect 1 '^b class="best">0\.92006 of run 0092  '
+expect 1 '^b class="best">0\.91949 ± 0\.00081 over 2 repetitions, 0\.92006 of run 0092$'
 expect 0 '^img'
 expect 0 '^script'
 grep -q '<title>sweep – micromet sweep</title>' "$work/dom" || { echo "the title is another"; failed=true; }

@@ -4,6 +4,8 @@
 
 #include <jansson.h>
 
+#include "micromet/base/error.h"
+
 /* null for NaN, which JSON does not know. */
 json_t *json_number(double value);
 /* A name of a file, of any bytes: those that are no UTF-8 become \xNN. */
@@ -12,5 +14,7 @@ json_t *json_name(const char *name);
 json_t *json_path(const char *path);
 /* The object that an earlier run left in a file; NULL if there is none that can be read. */
 json_t *json_read_object(const char *path);
+/* Write a file whole, with numbers of nine digits; takes the object. */
+bool json_write(const char *path, json_t *object, struct error *err);
 
 #endif

@@ -14,6 +14,7 @@ struct gpu {
     int threads_per_multiprocessor, blocks_per_multiprocessor;
     size_t l2_bytes, memory_bytes;
     double memory_bytes_per_s;
+    double link_bytes_per_s; /* to other GPUs of its host, in each direction: NVLink or PCIe */
     double bf16_flops, tf32_flops, fp32_flops; /* per second, dense, accumulating in float32 */
 };
 

@@ -57,6 +57,8 @@ struct checkpoint {
     uint64_t identity; /* hash of the header and of the arrays that checkpoint_apply() copied */
 };
 
+/* Bytes of its arrays, for a model of this configuration; some thousands more describe them. */
+bool checkpoint_size(const struct config *config, int64_t *bytes, struct error *err);
 bool checkpoint_write(const char *path, struct model *model, const struct config *config,
                       const struct training_state *state, const struct checkpoint_input *input,
                       struct error *err);

@@ -28,10 +28,12 @@ struct gpu_plan {
     int count;
     int reused; /* plans found in the cache file */
     struct memory_plan memory;
+    double gradient_bytes; /* of a step, and of the moving statistics */
     struct {
         double compute_s, memory_s; /* of the operations bound by it, all towers */
         double launch_s;            /* of the queue with the most kernels */
         double all_s;
+        double backward_s; /* of that, the towers' backward passes */
         int kernels;
     } step;
 };

@@ -9,7 +9,12 @@
  *     state/0007.json    what became of it, once it is done or has failed
  *          /0007.lock    held by whoever runs it
  *          /0007.log     what its trainings said
- *     rungs/0.json       which runs go on behind rung 0: written once, by link */
+ *     rungs/0.json       which runs go on behind rung 0; then 0.1.json, 0.2.json, ...: each
+ *                        decision is written once, by link
+ *     slurm/             batch scripts, and what their jobs said
+ *
+ * A sweep that grows gets its later texts as sweep.1.yaml, sweep.2.yaml, ...; runs keep their
+ * numbers, and the new ones come behind them. */
 #ifndef MICROMET_SWEEP_FOLDER_H
 #define MICROMET_SWEEP_FOLDER_H
 
@@ -20,17 +25,18 @@ struct sweep_folder {
     struct sweep sweep;
     char *text; /* of the sweep */
     size_t text_size;
-    bool frozen; /* the text is the folder's own */
+    int made_runs;        /* runs that are frozen; 0 = the folder is not made */
+    int made_generations; /* of them */
 };
 
 /* What the command line names: the folder of a sweep, a sweep's file, or a configuration with
  * Hydra's overrides. A folder that is not there yet is named by `out`, or NULL for
- * <train.run>/<name>, and not made. Checks the configurations of all runs unless the folder has
- * been made; refuses one that another sweep has made. */
+ * <train.run>/<name>, and not made. Checks the configurations of all runs of a file. A folder that
+ * is there must be of the same sweep, or of one that the file has more runs than. */
 bool sweep_folder_find(struct sweep_folder *folder, const char *what, int override_count,
                        char *const *overrides, const char *out, struct error *err);
-/* Make the folder and what is frozen in it, if that is not there. */
-bool sweep_folder_make(const struct sweep_folder *folder, struct error *err);
+/* Make the folder and what is frozen in it, or the part of it that is not there. */
+bool sweep_folder_make(struct sweep_folder *folder, struct error *err);
 void sweep_folder_release(struct sweep_folder *folder);
 bool sweep_folder_is_made(const struct sweep_folder *folder);
 
@@ -60,12 +66,5 @@ bool sweep_outcome_write(const struct sweep_folder *folder, int run,
                          const struct sweep_outcome *outcome, struct error *err);
 /* Whether nothing is left to be done for a rung that trains so many epochs. */
 bool sweep_outcome_is_final(const struct sweep_outcome *outcome, int epochs);
-
-/* Runs of a rung, ascending: `members` has room for all runs. False with *decided = false if the
- * rung before it is not decided. */
-bool sweep_rung_members(const struct sweep_folder *folder, int rung, int *members, int *count,
-                        bool *decided, struct error *err);
-/* Decide which runs go on behind a rung of which all are final. The first decision stays. */
-bool sweep_rung_decide(const struct sweep_folder *folder, int rung, struct error *err);
 
 #endif

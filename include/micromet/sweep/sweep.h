@@ -7,11 +7,14 @@
  *     paired: {train.batch: [16, 32], optimizer.momentum: [0.9, 0.95]}
  *     exclude: [{data.levels: [3, 4], train.batch: 32}]
  *     repeat: {seed: [1, 2, 3]}
- *     halving: {min_epochs: 1, max_epochs: 9, factor: 3}
+ *     halving: {min_epochs: 1, max_epochs: 9, factor: 3, asynchronous: false}
  *
  * The runs are a pure function of this text: for each random draw each combination of the grid, for
  * each of these each row of the pairs, and of those each repetition. So more random runs leave the
- * first ones as they are. */
+ * first ones as they are. Runs that differ in what `repeat` names alone are one configuration.
+ *
+ * A later text of the same sweep may have more random runs, or more values in the grid: its new
+ * runs, a generation of them, come behind the ones that are there. */
 #ifndef MICROMET_SWEEP_SWEEP_H
 #define MICROMET_SWEEP_SWEEP_H
 
@@ -20,7 +23,12 @@
 #include "micromet/base/config.h"
 #include "micromet/run/metric.h"
 
-enum { SWEEP_RUNS_MAX = 10000, SWEEP_COLUMNS_MAX = 32, SWEEP_EXCLUDES_MAX = 256 };
+enum {
+    SWEEP_RUNS_MAX = 10000,
+    SWEEP_COLUMNS_MAX = 32,
+    SWEEP_EXCLUDES_MAX = 256,
+    SWEEP_GENERATIONS_MAX = 64
+};
 
 /* A value of a key: as an override of the command line, and as config_value() gives it. */
 struct sweep_value {
@@ -59,6 +67,8 @@ struct sweep_exclude { /* of runs that fulfil all of these */
 
 struct sweep_run {
     struct sweep_value values[SWEEP_COLUMNS_MAX]; /* one a column */
+    int draw;                                     /* which of the random ones; 0 without */
+    int configuration;                            /* number of its first run */
 };
 
 struct sweep {
@@ -77,9 +87,12 @@ struct sweep {
     int exclude_count;
     struct {
         int min_epochs, max_epochs, factor; /* all 0: no halving */
+        bool asynchronous; /* decides with the results that are there, not with all of a rung */
     } halving;
     struct sweep_run *runs; /* (run_count) */
     int run_count;
+    int ends[SWEEP_GENERATIONS_MAX]; /* (generation_count) runs of all generations up to each */
+    int generation_count;
 };
 
 /* Read a sweep's text and expand its runs. `path` names the file in errors, NULL for what comes
@@ -88,6 +101,10 @@ struct sweep {
 bool sweep_parse(struct sweep *sweep, const char *yaml, size_t size, const char *path,
                  const char *folder, struct error *err);
 void sweep_release(struct sweep *sweep);
+/* Add the generation of runs that a later text has more than `earlier`, the sweep's last one.
+ * Refuses what differs from it in anything else. `path` and `folder` as above. */
+bool sweep_extend(struct sweep *sweep, const char *earlier, size_t earlier_size, const char *yaml,
+                  size_t size, const char *path, const char *folder, struct error *err);
 
 /* Whether the text is a sweep's rather than a configuration's: it has the key `base`. */
 bool sweep_is_sweep(const char *yaml, size_t size);
@@ -101,10 +118,16 @@ bool sweep_text_of_line(char **yaml, const char *base, int count, char *const *o
  * training checks. */
 bool sweep_configure(const struct sweep *sweep, int run, struct config *config, struct error *err);
 
+int sweep_repetitions(const struct sweep *sweep); /* runs of a configuration, at most */
+/* Configurations of all generations up to this one. */
+int sweep_configurations(const struct sweep *sweep, int generation);
+
 /* --- halving: rung r trains some runs up to an epoch; without halving there is one rung --------*/
 
 int sweep_rung_count(const struct sweep *sweep);
 int sweep_rung_epochs(const struct sweep *sweep, int rung); /* 0 = train.epochs */
-int sweep_rung_runs(const struct sweep *sweep, int rung);   /* at most */
+/* How many of these configurations reach the rung; at least one. */
+int sweep_rung_quota(const struct sweep *sweep, int rung, int configurations);
+int sweep_rung_runs(const struct sweep *sweep, int rung); /* at most, if halving is synchronous */
 
 #endif
