@@ -214,7 +214,8 @@ Test(shards, draw_dropout_by_the_row_of_the_whole_batch)
     backend_close(backend);
 }
 
-/* Steps of two shards: run as they come, or recorded in the second step and replayed in the third. */
+/* Steps of two shards: run as they come, or recorded in the second step and replayed in the
+ * third. */
 static void run_steps(struct model *model, float losses[3])
 {
     for (int64_t step = 1; step <= 3; step++)
