@@ -67,7 +67,7 @@ set(nightly_tests
     "case_stale_lock" # it waits for a sign of life
     "world_srun" # ranks on virtual nodes
     "slurm(_sweep)?" # real jobs on virtual nodes, whose time runs out
-    "sweep_20_kills" "exactness_(kills|reader_threads|packs_or_slides|ranks_mpirun)" # the same bits by other ways
+    "sweep_20_kills" "exactness_(kills|reader_threads|packs_or_slides|ranks_mpirun|ranks_maps)" # the same bits by other ways
     # The other defects.
     "mutation_(barrier_diverges|bounds_unchecked|device_read_on_host|double_free|fence_on_wrong_queue|grid_off_by_one)"
     "mutation_(handle_leaked|kernel_on_default_stream|last_vector_whole|not_ready_is_kept|pinned_slot_reused)"
