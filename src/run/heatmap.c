@@ -185,7 +185,7 @@ static bool input_check(const struct checkpoint *checkpoint, const struct slide 
 
 /* --- strips --------------------------------------------------------------------------------- */
 
-/* Rows of the grid that are walked together: this process' own, of those that ranks take in turn. */
+/* Rows of the grid that are walked together; ranks take them in turn. */
 struct strips {
     int64_t rows, columns; /* of the grid */
     int64_t each;          /* rows of a strip */
