@@ -51,7 +51,7 @@ set(standard_tests
     "test_(backend|training_ops|optimizer|model|train_step|predict|shards)_simulated" # each op in two orders of the device's work
     "predict_orders_1" # a slot that is used too early is found in most orders
     "program_simulated" # train, evaluate and heatmap on the simulated device
-    "reference" "exactness_(same_seed|sigterm|validation|until_epoch|ranks_torchrun|ranks_simulated)" "sweep_3_kills" # must end in the same bits
+    "reference" "exactness_(same_seed|sigterm|validation|until_epoch|ranks_torchrun)" # must end in the same bits
     "sweep_report_page" # a browser
     "example_loop" # four trainings
     "mutation_(barrier_removed|beta_dropped|descriptor_leaked|sum_skipped|wait_removed)" # defects that the device finds, one of a kind
@@ -69,7 +69,7 @@ set(nightly_tests
     "case_stale_lock" # it waits for a sign of life
     "world_srun" # ranks on virtual nodes
     "slurm(_sweep)?" # real jobs on virtual nodes, whose time runs out
-    "sweep_20_kills" "exactness_(kills|reader_threads|packs_or_slides|ranks_mpirun)" # the same bits by other ways
+    "sweep_(3|20)_kills" "exactness_(kills|reader_threads|packs_or_slides|ranks_mpirun|ranks_maps|ranks_simulated)" # the same bits by other ways
     # The other defects.
     "mutation_(barrier_diverges|bounds_unchecked|device_read_on_host|double_free|fence_on_wrong_queue|grid_off_by_one)"
     "mutation_(buckets_swapped|dropout_of_own_rows|exchange_not_awaited|loss_of_own_rows|order_of_arrival)"

@@ -86,9 +86,9 @@ Test(shard_tree, leaves_one_term_if_the_shards_are_a_power_of_two)
 
 enum { ROWS = 2, WINDOW = 75 };
 
-static struct model_spec spec_of(int shards, double dropout)
+static struct model_spec spec_of(int towers, int shards, double dropout)
 {
-    return (struct model_spec) { .towers = 2,
+    return (struct model_spec) { .towers = towers,
                                  .window = WINDOW,
                                  .batch = ROWS,
                                  .shards = shards,
@@ -153,7 +153,8 @@ Test(shards, add_up_gradients_and_average_statistics)
 {
     enum { V = 4, ARRAYS_MAX = 1024 };
     struct backend *backend = op_case_backend(2);
-    struct model *whole = open(backend, spec_of(V, 0)), *single = open(backend, spec_of(1, 0));
+    struct model *whole = open(backend, spec_of(2, V, 0)),
+                 *single = open(backend, spec_of(2, 1, 0));
     struct error err = { 0 };
     static float *parts[V][ARRAYS_MAX];
     float loss = 0, losses[V];
@@ -194,7 +195,7 @@ Test(shards, draw_dropout_by_the_row_of_the_whole_batch)
 {
     enum { V = 3 };
     struct backend *backend = op_case_backend(2);
-    struct model *model = open(backend, spec_of(V, 0.5));
+    struct model *model = open(backend, spec_of(1, V, 0.5));
     struct error err = { 0 };
     float losses[2][2] = { 0 }, alone[2][V];
     for (int repeat = 0; repeat < 2; repeat++) {

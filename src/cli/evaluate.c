@@ -3,9 +3,11 @@
 #include <stdlib.h>
 
 #include "cli.h"
+#include "micromet/base/log.h"
 #include "micromet/base/text.h"
 #include "micromet/run/evaluate.h"
 #include "micromet/run/session.h"
+#include "micromet/world/world.h"
 
 struct arguments {
     const char *out;
@@ -83,46 +85,71 @@ static bool default_folder(const char *checkpoint, const struct evaluate_options
     return path_join(out, run, name, err);
 }
 
+/* Print and write; the first rank does it. */
+static bool tell(struct evaluation *evaluation, const struct checkpoint *checkpoint,
+                 const struct evaluate_options *options, const char *folder, struct error *err)
+{
+    evaluation_print(evaluation, checkpoint, options, stdout); /* whatever becomes of the files */
+    if (!evaluation_write(evaluation, checkpoint, options, folder, err)) return false;
+    printf("written: %s/{evaluation.json,predictions.csv,roc.png,precision_recall.png}\n",
+           SHOWN(folder));
+    return true;
+}
+
+/* All ranks. */
 static bool evaluate(struct checkpoint *checkpoint, const struct evaluate_options *options,
-                     int override_count, char *const *overrides, const char *folder,
-                     struct error *err)
+                     int override_count, char *const *overrides, struct error *err)
 {
     struct evaluation evaluation = { 0 };
-    if (!evaluation_configure(&checkpoint->config, override_count, overrides, err) ||
-        !evaluation_check_outputs(checkpoint, options, folder, err) ||
+    const bool first = world_rank(options->world) == 0;
+    bool ok = evaluation_configure(&checkpoint->config, override_count, overrides, err) &&
+              (!first || evaluation_check_outputs(checkpoint, options, options->folder, err));
+    if (!world_all_ok(options->world, ok, err) ||
         !evaluate_run(&evaluation, checkpoint, options, err))
         return false;
     const int bad = evaluation.bad_slides, slides = evaluation.slide_count + bad;
-    evaluation_print(&evaluation, checkpoint, options, stdout); /* whatever becomes of the files */
-    const bool ok = evaluation_write(&evaluation, checkpoint, options, folder, err);
-    if (ok)
-        printf("written: %s/{evaluation.json,predictions.csv,roc.png,precision_recall.png}\n",
-               SHOWN(folder));
+    ok = !first || tell(&evaluation, checkpoint, options, options->folder, err);
     evaluation_release(&evaluation);
-    if (!ok || !bad) return ok;
+    if (!world_all_ok(options->world, ok, err) || !bad) return err->code == EXIT_CODE_OK;
     return error_set(err, EXIT_CODE_PARTIAL, "%d of %d slides failed; the reasons stand above", bad,
                      slides);
 }
 
+static bool open_and_evaluate(const struct arguments *a, struct world *world, int count,
+                              char **operands, struct error *err)
+{
+    struct evaluate_options options;
+    struct checkpoint checkpoint = { 0 };
+    char folder[PATH_MAX_BYTES];
+    snprintf(folder, sizeof folder, "%s", a->out);
+    bool ok = read_options(a, &options, err) && checkpoint_open(&checkpoint, operands[0], err) &&
+              (*folder || default_folder(operands[0], &options, folder, err));
+    ok = world_all_ok(world, ok, err);
+    if (ok) {
+        session_accept_any_backend(&checkpoint.config.compute, checkpoint.precision, a->threads);
+        options.folder = folder;
+        options.world = world;
+        ok = evaluate(&checkpoint, &options, count - 1, operands + 1, err);
+    }
+    checkpoint_release(&checkpoint);
+    return ok;
+}
+
 static enum exit_code run(void *arguments, int count, char **operands, struct error *err)
 {
-    const struct arguments *a = arguments;
-    struct evaluate_options options;
-    struct checkpoint checkpoint;
-    char folder[PATH_MAX_BYTES];
+    struct world *world = NULL;
     if (count < 1)
         error_set(err, EXIT_CODE_USAGE,
                   "evaluate: which checkpoint? See `micromet evaluate --help`");
-    if (err->code || !read_options(a, &options, err) ||
-        !checkpoint_open(&checkpoint, operands[0], err))
-        return err->code;
-    snprintf(folder, sizeof folder, "%s", a->out);
-    session_accept_any_backend(&checkpoint.config.compute, checkpoint.precision, a->threads);
-    options.folder = folder;
-    if (*folder || default_folder(operands[0], &options, folder, err))
-        evaluate(&checkpoint, &options, count - 1, operands + 1, folder, err);
-    checkpoint_release(&checkpoint);
-    return err->code;
+    if (err->code || !world_open(&world, err)) return err->code;
+    const bool first = world_rank(world) == 0;
+    if (!first) log_silence();
+    const bool ok = open_and_evaluate(arguments, world, count, operands, err);
+    if (!ok && err->code != EXIT_CODE_PARTIAL) world_fail(world, err);
+    world_close(world);
+    const enum exit_code code = err->code;
+    if (!first) error_clear(err); /* the first rank tells it */
+    return code;
 }
 
 const struct subcommand command_evaluate = {

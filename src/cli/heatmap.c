@@ -78,28 +78,45 @@ static void print_score(const struct heatmap *heatmap, const char *path,
                     path);
 }
 
-static bool one_slide(const struct checkpoint *checkpoint, struct predictor *predictor,
-                      const struct arguments *a, int threads, const char *path, struct error *err)
+/* The strips that this rank has finished. */
+static void name_partial(char path[PATH_MAX_BYTES + 32], const struct heatmap_files *files,
+                         const struct world *world)
 {
+    if (world_size(world) == 1)
+        snprintf(path, PATH_MAX_BYTES + 32, "%s", files->partial);
+    else
+        snprintf(path, PATH_MAX_BYTES + 32, "%s.%d-of-%d", files->partial, world_rank(world) + 1,
+                 world_size(world));
+}
+
+/* All ranks compute a slide together, and the first of them writes the map. */
+static bool one_slide(const struct checkpoint *checkpoint, struct predictor *predictor,
+                      const struct arguments *a, int threads, struct world *world, const char *path,
+                      struct error *err)
+{
+    const bool writes = world_rank(world) == 0;
     struct slide slide = { 0 };
     struct annotation *annotation = NULL;
     struct heatmap heatmap = { 0 };
     struct heatmap_files files;
+    char partial[PATH_MAX_BYTES + 32];
     const struct heatmap_options options = { .stride = a->stride,
                                              .min_tissue = a->min_tissue,
                                              .threads = threads,
-                                             .partial = files.partial };
+                                             .partial = partial,
+                                             .world = world };
     bool ok = heatmap_files_init(&files, a->out, path, err) &&
               slide_open(&slide, path, a->mpp, err);
     if (ok) scale_log(&slide);
-    ok = ok && heatmap_files_check_earlier(&files, checkpoint, &slide, err) &&
-         open_annotation(&annotation, a, &slide, &checkpoint->config.data, err) &&
-         heatmap_compute(&heatmap, checkpoint, predictor, &slide, &options, err) &&
-         heatmap_write(&heatmap, checkpoint, &slide, annotation, &files, err);
-    if (ok) {
-        unlink(files.partial);
-        print_score(&heatmap, path, &files);
-    }
+    if (ok) name_partial(partial, &files, world);
+    ok = ok && (!writes || heatmap_files_check_earlier(&files, checkpoint, &slide, err)) &&
+         open_annotation(&annotation, a, &slide, &checkpoint->config.data, err);
+    ok = world_all_ok(world, ok, err) &&
+         heatmap_compute(&heatmap, checkpoint, predictor, &slide, &options, err);
+    ok = ok && (!writes || heatmap_write(&heatmap, checkpoint, &slide, annotation, &files, err));
+    ok = world_all_ok(world, ok, err);
+    if (ok) unlink(partial);
+    if (ok && writes) print_score(&heatmap, path, &files);
     heatmap_release(&heatmap);
     annotation_release(annotation);
     slide_release(&slide);
@@ -121,64 +138,91 @@ static bool check_outputs(const struct arguments *a, const char *checkpoint, int
     return true;
 }
 
-static bool all_slides(struct checkpoint *checkpoint, const struct session *session,
-                       const struct arguments *a, int count, char **paths, int *bad,
-                       struct error *err)
+/* What all slides have in common. */
+struct drawing {
+    const struct arguments *arguments;
+    struct world *world;
+    struct checkpoint checkpoint;
+    struct session session;
+    struct model *model;
+    struct predictor predictor;
+    int slides, bad;
+};
+
+static bool open_drawing(struct drawing *d, char **operands, struct error *err)
 {
-    struct model *model = NULL;
-    struct predictor predictor = { 0 };
-    checkpoint->config.compute.precision = session->precision;
-    bool ok = check_outputs(a, checkpoint->path, count, paths, err) && folder_create(a->out, err) &&
-              checkpoint_model(checkpoint, session->backend, a->batch, &model, err) &&
-              predictor_init(&predictor, model, a->orientations, err);
-    if (ok)
-        session_compare_precision(session, checkpoint->state.threshold,
-                                  checkpoint->threshold_precision);
-    if (ok)
-        memory_note(model, HEATMAP_BATCHES,
-                    grid_walk_cache_bytes(session->reader_threads) + SLIDE_OPENSLIDE_BYTES);
-    for (int i = 0; i < count && ok; i++) {
+    const struct arguments *a = d->arguments;
+    struct checkpoint *checkpoint = &d->checkpoint;
+    if (!checkpoint_open(checkpoint, operands[0], err)) return false;
+    session_accept_any_backend(&checkpoint->config.compute, checkpoint->precision, a->threads);
+    if (!operands_configure(&checkpoint->config, &d->slides, operands + 1, err) ||
+        !mask_values_set(&checkpoint->config, a->mask_values, err) ||
+        !session_init(&d->session, &checkpoint->config.compute, checkpoint->config.data.level_count,
+                      0, d->world, err))
+        return false;
+    checkpoint->config.compute.precision = d->session.precision;
+    if (world_rank(d->world) == 0 &&
+        (!check_outputs(a, checkpoint->path, d->slides, operands + 1, err) ||
+         !folder_create(a->out, err)))
+        return false;
+    if (!checkpoint_model(checkpoint, d->session.backend, a->batch, &d->model, err) ||
+        !predictor_init(&d->predictor, d->model, a->orientations, err))
+        return false;
+    session_compare_precision(&d->session, checkpoint->state.threshold,
+                              checkpoint->threshold_precision);
+    memory_note(d->model, HEATMAP_BATCHES,
+                grid_walk_cache_bytes(d->session.reader_threads) + SLIDE_OPENSLIDE_BYTES);
+    return true;
+}
+
+static void close_drawing(struct drawing *d)
+{
+    if (d->predictor.model) predictor_release(&d->predictor);
+    model_release(d->model);
+    session_release(&d->session);
+    checkpoint_release(&d->checkpoint);
+}
+
+static void all_slides(struct drawing *d, char **paths, struct error *err)
+{
+    for (int i = 0; i < d->slides; i++) {
         struct error reason = { 0 };
-        if (one_slide(checkpoint, &predictor, a, session->reader_threads, paths[i], &reason))
+        if (one_slide(&d->checkpoint, &d->predictor, d->arguments, d->session.reader_threads,
+                      d->world, paths[i], &reason))
             continue;
-        ++*bad;
-        if (count == 1)
+        d->bad++;
+        if (d->slides == 1)
             *err = reason;
         else
             log_warning("%s", reason.message);
     }
-    predictor_release(&predictor);
-    model_release(model);
-    return ok;
 }
 
 static enum exit_code run(void *arguments, int count, char **operands, struct error *err)
 {
-    const struct arguments *a = arguments;
-    int bad = 0, slides = count - 1;
-    struct checkpoint checkpoint;
-    struct session session = { 0 };
+    struct drawing d = { .arguments = arguments, .slides = count - 1 };
     if (count < 2) {
         error_set(
             err, EXIT_CODE_USAGE,
             "heatmap: give a checkpoint and at least one slide; see `micromet heatmap --help`");
         return err->code;
     }
-    if (!checkpoint_open(&checkpoint, operands[0], err)) return err->code;
-    session_accept_any_backend(&checkpoint.config.compute, checkpoint.precision, a->threads);
-    const bool ok = operands_configure(&checkpoint.config, &slides, operands + 1, err) &&
-                    mask_values_set(&checkpoint.config, a->mask_values, err) &&
-                    session_init(&session, &checkpoint.config.compute,
-                                 checkpoint.config.data.level_count, 0, NULL, err) &&
-                    all_slides(&checkpoint, &session, a, slides, operands + 1, &bad, err);
-    session_release(&session);
-    checkpoint_release(&checkpoint);
-    if (!ok) return err->code;
-    if (bad == 0) return EXIT_CODE_OK;
-    if (err->code == EXIT_CODE_OK)
-        error_set(err, bad == slides ? EXIT_CODE_FAILED : EXIT_CODE_PARTIAL,
-                  "%d of %d slides failed; the reasons stand above", bad, slides);
-    return err->code;
+    if (!world_open(&d.world, err)) return err->code;
+    const bool first = world_rank(d.world) == 0;
+    if (!first) log_silence();
+    const bool opened = open_drawing(&d, operands, err);
+    if (world_all_ok(d.world, opened, err))
+        all_slides(&d, operands + 1, err);
+    else
+        world_fail(d.world, err); /* comes back if there are no others */
+    if (err->code == EXIT_CODE_OK && d.bad > 0)
+        error_set(err, d.bad == d.slides ? EXIT_CODE_FAILED : EXIT_CODE_PARTIAL,
+                  "%d of %d slides failed; the reasons stand above", d.bad, d.slides);
+    close_drawing(&d);
+    world_close(d.world);
+    const enum exit_code code = err->code;
+    if (!first) error_clear(err); /* the first rank tells it */
+    return code;
 }
 
 const struct subcommand command_heatmap = {

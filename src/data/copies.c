@@ -53,6 +53,12 @@ static void keep_partner(struct pair partners[PARTNERS_MAX], int *count, const s
     partners[at] = *pair;
 }
 
+/* The survey compares these by their checksums. */
+static bool is_same_picture(const struct pack_header *a, const struct pack_header *b)
+{
+    return a->picture_hash != 0 && a->picture_hash == b->picture_hash;
+}
+
 static void find_pairs(struct copies *copies, const bool *known)
 {
     const int slides = copies->manifest->count;
@@ -62,7 +68,9 @@ static void find_pairs(struct copies *copies, const bool *known)
             const struct pair pair = {
                 .a = a,
                 .b = b,
-                .alike = known[a] ? look_compare(copies->facts[a].look, copies->facts[b].look) : 0,
+                .alike = known[a] && !is_same_picture(&copies->facts[a], &copies->facts[b])
+                             ? look_compare(copies->facts[a].look, copies->facts[b].look)
+                             : 0,
             };
             if (pair.alike >= alike_min) keep_partner(copies->pairs + copies->count, &found, &pair);
         }
@@ -72,13 +80,13 @@ static void find_pairs(struct copies *copies, const bool *known)
 
 /* --- Their pixels ----------------------------------------------------------------------------- */
 
-/* Whether both slides say that their picture has the same width in µm, or one does not say. */
+/* Whether both slides say that their picture has the same width in µm, or none says anything. */
 static bool same_size(const struct slide *a, const struct slide *b)
 {
     const double of_a = a->mpp_own[0] * (double)a->levels[0].width;
     const double of_b = b->mpp_own[0] * (double)b->levels[0].width;
-    return !(of_a > 0 && of_b > 0) ||
-           (of_a <= of_b * size_apart_max && of_b <= of_a * size_apart_max);
+    if (!(of_a > 0) || !(of_b > 0)) return !(of_a > 0) && !(of_b > 0);
+    return of_a <= of_b * size_apart_max && of_b <= of_a * size_apart_max;
 }
 
 static enum verdict judge(const struct look_spots *spots, const struct slide *a,
@@ -114,7 +122,7 @@ static bool look(void *context, int64_t item, int worker, struct error *err)
 
 static const char *const says[] = {
     [VERDICT_LIKELY] = "may show the same slide",
-    [VERDICT_ANOTHER_SIZE] = "show the same picture, but say another size of it",
+    [VERDICT_ANOTHER_SIZE] = "show the same picture, but say another size of it, or none",
     [VERDICT_COPY] = "are other files, but show the same slide",
 };
 

@@ -15,6 +15,7 @@
 #include "micromet/run/predict.h"
 #include "micromet/run/session.h"
 #include "micromet/slide/scale.h"
+#include "ranks.h"
 #include "single_source.h"
 
 /* Keys that must not be overridden, by prefix, and why. */
@@ -80,7 +81,8 @@ static struct predict_options predict_options_of(const struct evaluator *e,
     return (struct predict_options) { .orientations = e->options->orientations,
                                       .threads = e->session.reader_threads,
                                       .ring = dataset->data.ring,
-                                      .title = title };
+                                      .title = title,
+                                      .world = e->options->world };
 }
 
 /* Keep the probabilities of the same windows as a single input gives them. */
@@ -192,22 +194,28 @@ static bool map_slide(struct evaluator *e, struct predictor *predictor, const st
                       const struct file_identity *identity, const struct grid *grid,
                       struct heatmap *heatmap, struct error *err)
 {
+    struct world *world = e->options->world;
     const struct heatmap_options options = { .stride = e->options->stride,
                                              .min_tissue = -1,
-                                             .threads = e->session.reader_threads };
+                                             .threads = e->session.reader_threads,
+                                             .world = world };
     const char *folder = e->options->folder;
     struct finished_map kept;
     struct error unsaved = { 0 };
+    bool all_have;
     warn_if_seen(e, slide->path, identity);
-    if (folder && !finished_map_init(&kept, folder, e->checkpoint, slide, identity, grid,
-                                     e->options->orientations, err))
-        return false;
-    if (folder && finished_map_load(&kept, grid, heatmap)) {
+    const bool named = !folder || finished_map_init(&kept, folder, e->checkpoint, slide, identity,
+                                                    grid, e->options->orientations, err);
+    if (!world_all_ok(world, named, err)) return false;
+    const bool has = folder && finished_map_load(&kept, grid, heatmap);
+    if (!ranks_all(world, has, &all_have, err)) return false;
+    if (all_have) {
         log_info("  finished by an earlier try");
         return true;
     }
+    heatmap_release(heatmap);
     if (!heatmap_compute(heatmap, e->checkpoint, predictor, slide, &options, err)) return false;
-    if (folder && !finished_map_save(&kept, heatmap, &unsaved))
+    if (folder && world_rank(world) == 0 && !finished_map_save(&kept, heatmap, &unsaved))
         log_warning("%s (a later try will compute this slide again)", unsaved.message);
     return true;
 }
@@ -222,15 +230,17 @@ static bool evaluate_slide(struct evaluator *e, struct predictor *predictor,
     struct grid grid;
     uint8_t *labels = NULL;
     struct file_identity identity;
-    const bool ok = slide_open_row(&slide, row, data, err) &&
-                    annotation_open(&annotation, row->annotation, row->mask_downsample, &slide,
-                                    data, err) &&
-                    check_label(row, &slide, annotation, err) &&
-                    grid_init(&grid, &slide, data, e->options->stride, err) &&
-                    grid_label(&grid, &slide, data, annotation, &labels, err) &&
-                    identity_of_slide(&identity, row->slide, err) &&
-                    map_slide(e, predictor, &slide, &identity, &grid, &heatmap, err) &&
-                    add_map(e->evaluation, row, &heatmap, labels, err);
+    bool ok = slide_open_row(&slide, row, data, err) &&
+              annotation_open(&annotation, row->annotation, row->mask_downsample, &slide, data,
+                              err) &&
+              check_label(row, &slide, annotation, err) &&
+              grid_init(&grid, &slide, data, e->options->stride, err) &&
+              grid_label(&grid, &slide, data, annotation, &labels, err) &&
+              identity_of_slide(&identity, row->slide, err);
+    ok = world_all_ok(e->options->world, ok, err) &&
+         map_slide(e, predictor, &slide, &identity, &grid, &heatmap, err);
+    ok = world_all_ok(e->options->world, ok, err) &&
+         add_map(e->evaluation, row, &heatmap, labels, err);
     free(labels);
     heatmap_release(&heatmap);
     annotation_release(annotation);
@@ -271,14 +281,23 @@ static bool adopt_precision(struct evaluator *e)
     return true;
 }
 
-static bool run(struct evaluator *e, struct error *err)
+static bool open_evaluator(struct evaluator *e, struct error *err)
 {
     const struct config *config = &e->checkpoint->config;
     return manifest_load(&e->manifest, config->data.manifest, err) &&
            session_init(&e->session, &config->compute, config->data.level_count,
-                        config->data.reader_threads, NULL, err) &&
+                        config->data.reader_threads, e->options->world, err) &&
            adopt_precision(e) &&
-           checkpoint_model(e->checkpoint, e->session.backend, e->options->batch, &e->model, err) &&
+           checkpoint_model(e->checkpoint, e->session.backend, e->options->batch, &e->model, err);
+}
+
+static bool run(struct evaluator *e, struct error *err)
+{
+    struct world *world = e->options->world;
+    if (!ranks_agree_on_config(world, &e->checkpoint->config, err)) return false;
+    const bool opened = open_evaluator(e, err);
+    return world_all_ok(world, opened, err) &&
+           ranks_agree_on_checkpoint(world, e->checkpoint, err) &&
            (e->options->whole_slides ? evaluate_slides(e, err) : evaluate_windows(e, err)) &&
            evaluation_finish(e->evaluation, err) &&
            (!e->options->whole_slides || e->options->split != SPLIT_VALIDATION ||

@@ -13,9 +13,11 @@
 
 #include "micromet/base/lock.h"
 #include "micromet/base/log.h"
+#include "micromet/base/size.h"
 #include "micromet/data/loader.h"
 #include "micromet/slide/identity.h"
 #include "micromet/slide/tissue.h"
+#include "ranks.h"
 
 enum { STRIP_PX = 8192 }; /* height of a strip, px of the finest tower's level */
 
@@ -181,6 +183,74 @@ static bool input_check(const struct checkpoint *checkpoint, const struct slide 
                                   err);
 }
 
+/* --- strips --------------------------------------------------------------------------------- */
+
+/* Rows of the grid that are walked together; ranks take them in turn. */
+struct strips {
+    int64_t rows, columns; /* of the grid */
+    int64_t each;          /* rows of a strip */
+    int rank, ranks;
+};
+
+struct strip {
+    int64_t first, rows; /* rows = 0: there is none */
+};
+
+/* Several ranks get several strips each, so that tissue is shared out evenly. */
+static struct strips strips_of(const struct heatmap *heatmap, const struct config_data *data,
+                               const struct heatmap_options *options)
+{
+    enum { TURNS = 8 };
+    const int stride = options->stride > 0 ? options->stride : data->stride;
+    struct strips strips = { .rows = heatmap->grid.rows,
+                             .columns = heatmap->grid.columns,
+                             .each = STRIP_PX / stride > 0 ? STRIP_PX / stride : 1,
+                             .rank = world_rank(options->world),
+                             .ranks = world_size(options->world) };
+    const int64_t even = CEIL_DIV(strips.rows, (int64_t)strips.ranks * TURNS);
+    if (strips.ranks > 1 && even < strips.each) strips.each = even > 0 ? even : 1;
+    return strips;
+}
+
+static struct strip strip_at(const struct strips *strips, int64_t index)
+{
+    const int64_t first = index * strips->each, left = strips->rows - first;
+    return (struct strip) { first, left < 0 ? 0 : left < strips->each ? left : strips->each };
+}
+
+static struct strip own_strip(const struct strips *strips, int64_t index)
+{
+    return strip_at(strips, index * strips->ranks + strips->rank);
+}
+
+/* Every rank gets the strips of all. */
+static bool gather_strips(struct heatmap *heatmap, const struct strips *strips, struct world *world,
+                          struct error *err)
+{
+    const size_t cells = (size_t)(strips->each * strips->columns);
+    if (strips->ranks == 1) return true;
+    float *all = malloc((size_t)strips->ranks * cells * sizeof *all);
+    float *mine = calloc(cells, sizeof *mine);
+    bool ok = (all && mine) || error_set(err, EXIT_CODE_FAILED, "no memory for the ranks' strips");
+    ok = world_all_ok(world, ok, err);
+    for (int64_t turn = 0; ok && strip_at(strips, turn * strips->ranks).rows > 0; turn++) {
+        const struct strip own = own_strip(strips, turn);
+        memcpy(mine, heatmap->probabilities + own.first * strips->columns * (own.rows > 0),
+               (size_t)(own.rows * strips->columns) * sizeof *mine);
+        ok = world_gather(world, mine, cells * sizeof *mine, all, err);
+        for (int r = 0; r < strips->ranks && ok; r++) {
+            const struct strip strip = strip_at(strips, turn * strips->ranks + r);
+            if (strip.rows > 0)
+                memcpy(heatmap->probabilities + strip.first * strips->columns,
+                       all + (size_t)r * cells,
+                       (size_t)(strip.rows * strips->columns) * sizeof *all);
+        }
+    }
+    free(all);
+    free(mine);
+    return ok;
+}
+
 /* --- finished strips on disk ------------------------------------------------------------------ */
 
 struct partial {
@@ -188,14 +258,34 @@ struct partial {
     char identity[512];
 };
 
-/* The file has a line that identifies the map, then rows of floats. Reads the finished rows into
- * the map and returns their number in *rows_done. */
+/* Read this process' finished strips; returns their number, and behind which cell the file goes
+ * on. */
+static int64_t partial_read(struct partial *partial, const struct strips *strips,
+                            struct heatmap *heatmap, int64_t *cells)
+{
+    int64_t done = 0;
+    *cells = 0;
+    for (;; done++) {
+        const struct strip strip = own_strip(strips, done);
+        float *rows = heatmap->probabilities + strip.first * strips->columns;
+        const size_t count = (size_t)(strip.rows * strips->columns);
+        if (count == 0) return done;
+        if (fread(rows, sizeof *rows, count, partial->stream) != count) {
+            for (size_t i = 0; i < count; i++) rows[i] = NAN;
+            return done;
+        }
+        *cells += (int64_t)count;
+    }
+}
+
+/* The file has a line that identifies the map, then rows of floats. Reads the finished strips into
+ * the map and returns their number in *strips_done. */
 static bool partial_open(struct partial *partial, const struct heatmap_options *options,
                          const struct checkpoint *checkpoint, const struct slide *slide,
-                         int orientations, double min_tissue, struct heatmap *heatmap,
-                         int64_t *rows_done, struct error *err)
+                         int orientations, double min_tissue, const struct strips *strips,
+                         struct heatmap *heatmap, int64_t *strips_done, struct error *err)
 {
-    *rows_done = 0;
+    *strips_done = 0;
     if (!options->partial) return true;
     char found[sizeof partial->identity] = "";
     const struct grid *grid = &heatmap->grid;
@@ -205,10 +295,11 @@ static bool partial_open(struct partial *partial, const struct heatmap_options *
     identity_print(&of_slide, content);
     snprintf(
         partial->identity, sizeof partial->identity,
-        "micromet partial heat map 2 %s model %016llx %.100s %lldx%lld %lld,%lld %.17g %d %.17g\n",
-        content, (unsigned long long)checkpoint->identity, checkpoint->program,
-        (long long)grid->columns, (long long)grid->rows, (long long)grid->origin_x,
-        (long long)grid->origin_y, grid->step, orientations, min_tissue);
+        "micromet partial heat map 3 %d of %d %s model %016llx %.100s %lldx%lld %lld,%lld %.17g %d "
+        "%.17g\n",
+        strips->rank, strips->ranks, content, (unsigned long long)checkpoint->identity,
+        checkpoint->program, (long long)grid->columns, (long long)grid->rows,
+        (long long)grid->origin_x, (long long)grid->origin_y, grid->step, orientations, min_tissue);
     partial->stream = fopen(options->partial, "r+b");
     if (partial->stream && lock_try(fileno(partial->stream)) == LOCK_OF_OTHERS)
         return error_set(err, EXIT_CODE_FAILED,
@@ -216,20 +307,16 @@ static bool partial_open(struct partial *partial, const struct heatmap_options *
                          options->partial);
     if (partial->stream && fgets(found, sizeof found, partial->stream) &&
         strcmp(found, partial->identity) == 0) {
-        const size_t row = (size_t)grid->columns;
-        while (*rows_done < grid->rows && fread(heatmap->probabilities + *rows_done * grid->columns,
-                                                sizeof(float), row, partial->stream) == row)
-            ++*rows_done;
-        const long at = (long)strlen(found) + (long)(*rows_done * grid->columns * 4);
-        for (int64_t i = *rows_done * grid->columns; i < grid->rows * grid->columns; i++)
-            heatmap->probabilities[i] = NAN;
+        int64_t cells;
+        *strips_done = partial_read(partial, strips, heatmap, &cells);
+        const long at = (long)strlen(found) + (long)(cells * (int64_t)sizeof(float));
         if (fseek(partial->stream, at, SEEK_SET) == 0 &&
             ftruncate(fileno(partial->stream), at) == 0)
             return true;
     }
     if (partial->stream) fclose(partial->stream);
     partial->stream = fopen(options->partial, "wb");
-    *rows_done = 0;
+    *strips_done = 0;
     if (partial->stream) lock_try(fileno(partial->stream));
     if (partial->stream && fputs(partial->identity, partial->stream) != EOF) return true;
     return error_set(err, EXIT_CODE_FAILED, "%s: cannot be written: %s", options->partial,
@@ -263,10 +350,13 @@ static bool walk_strip(struct gather *g, const struct slide *slide, const struct
     return grid_walk(grid, slide, data, &options, visit, g, err) && flush(g, err);
 }
 
-static int64_t count_set(const uint8_t *flags, int64_t count)
+/* Windows that this process may have to compute, from its strip `done` on. */
+static int64_t count_left(const struct strips *strips, const uint8_t *maybe, int64_t done)
 {
     int64_t set = 0;
-    for (int64_t i = 0; i < count; i++) set += flags[i] != 0;
+    for (struct strip s; (s = own_strip(strips, done)).rows > 0; done++)
+        for (int64_t i = s.first * strips->columns; i < (s.first + s.rows) * strips->columns; i++)
+            set += maybe[i] != 0;
     return set;
 }
 
@@ -283,31 +373,59 @@ void heatmap_summarise(struct heatmap *heatmap)
 }
 
 static bool walk_all(struct gather *g, const struct slide *slide, const struct config_data *data,
-                     const struct heatmap_options *options, struct partial *partial,
-                     int64_t rows_done, struct error *err)
+                     const struct heatmap_options *options, const struct strips *strips,
+                     struct partial *partial, int64_t done, struct error *err)
 {
     const struct grid *grid = &g->heatmap->grid;
-    const int64_t cells = grid->rows * grid->columns;
-    const int stride = options->stride > 0 ? options->stride : data->stride;
-    const int64_t strip_rows = STRIP_PX / stride > 0 ? STRIP_PX / stride : 1;
-    uint8_t *maybe = NULL, *chosen = malloc((size_t)cells);
+    uint8_t *maybe = NULL, *chosen = malloc((size_t)(grid->rows * grid->columns));
     bool ok = chosen != NULL || error_set(err, EXIT_CODE_FAILED, "no memory for the grid");
     ok = ok && grid_screen(grid, slide, data, &maybe, err);
-    if (ok)
-        progress_begin(
-            &g->progress, "heat map", "windows",
-            count_set(maybe + rows_done * grid->columns, cells - rows_done * grid->columns));
-    for (int64_t first = rows_done; first < grid->rows && ok; first += strip_rows) {
-        const int64_t rows = grid->rows - first < strip_rows ? grid->rows - first : strip_rows;
-        ok = walk_strip(g, slide, data, maybe, chosen, first, rows, options->threads, err) &&
+    if (ok) progress_begin(&g->progress, "heat map", "windows", count_left(strips, maybe, done));
+    for (struct strip s; ok && (s = own_strip(strips, done)).rows > 0; done++)
+        ok = walk_strip(g, slide, data, maybe, chosen, s.first, s.rows, options->threads, err) &&
              partial_append(partial, options->partial,
-                            g->heatmap->probabilities + first * grid->columns, rows * grid->columns,
-                            err);
-    }
+                            g->heatmap->probabilities + s.first * grid->columns,
+                            s.rows * grid->columns, err);
     progress_end(&g->progress);
     free(maybe);
     free(chosen);
     return ok;
+}
+
+/* Compute this process' strips. */
+static bool compute_strips(struct heatmap *heatmap, const struct checkpoint *checkpoint,
+                           struct predictor *predictor, const struct slide *slide,
+                           const struct config_data *data, const struct heatmap_options *options,
+                           const struct strips *strips, struct error *err)
+{
+    struct partial partial = { 0 };
+    struct gather gather;
+    int64_t done;
+    bool ok = gather_init(&gather, heatmap, predictor, err);
+    gather.min_tissue = data->tissue.min_normal;
+    ok = ok && tissue_rule_init(&gather.rule, data, slide, err) &&
+         partial_open(&partial, options, checkpoint, slide, predictor->orientations,
+                      gather.min_tissue, strips, heatmap, &done, err) &&
+         walk_all(&gather, slide, data, options, strips, &partial, done, err);
+    if (partial.stream) fclose(partial.stream);
+    gather_release(&gather);
+    return ok;
+}
+
+static bool prepare_map(struct heatmap *heatmap, const struct checkpoint *checkpoint,
+                        const struct slide *slide, const struct config_data *data, int stride,
+                        struct error *err)
+{
+    if (!input_check(checkpoint, slide, err) ||
+        !grid_init(&heatmap->grid, slide, data, stride, err))
+        return false;
+    const int64_t cells = heatmap->grid.rows * heatmap->grid.columns;
+    heatmap->probabilities = malloc((size_t)cells * sizeof(float));
+    if (!heatmap->probabilities)
+        return error_set(err, EXIT_CODE_FAILED, "no memory for a map of %lld windows",
+                         (long long)cells);
+    for (int64_t i = 0; i < cells; i++) heatmap->probabilities[i] = NAN;
+    return true;
 }
 
 bool heatmap_compute(struct heatmap *heatmap, const struct checkpoint *checkpoint,
@@ -315,27 +433,14 @@ bool heatmap_compute(struct heatmap *heatmap, const struct checkpoint *checkpoin
                      const struct heatmap_options *options, struct error *err)
 {
     struct config_data data = checkpoint->config.data;
-    struct partial partial = { 0 };
-    struct gather gather;
-    int64_t rows_done;
     *heatmap = (struct heatmap) { 0 };
     if (options->min_tissue >= 0) data.tissue.min_normal = options->min_tissue;
-    if (!input_check(checkpoint, slide, err)) return false;
-    if (!grid_init(&heatmap->grid, slide, &data, options->stride, err)) return false;
-    const int64_t cells = heatmap->grid.rows * heatmap->grid.columns;
-    heatmap->probabilities = malloc((size_t)cells * sizeof(float));
-    if (!heatmap->probabilities)
-        return error_set(err, EXIT_CODE_FAILED, "no memory for a map of %lld windows",
-                         (long long)cells);
-    for (int64_t i = 0; i < cells; i++) heatmap->probabilities[i] = NAN;
-    bool ok = gather_init(&gather, heatmap, predictor, err);
-    gather.min_tissue = data.tissue.min_normal;
-    ok = ok && tissue_rule_init(&gather.rule, &data, slide, err) &&
-         partial_open(&partial, options, checkpoint, slide, predictor->orientations,
-                      gather.min_tissue, heatmap, &rows_done, err) &&
-         walk_all(&gather, slide, &data, options, &partial, rows_done, err);
-    if (partial.stream) fclose(partial.stream);
-    gather_release(&gather);
+    if (!ranks_agree_on_checkpoint(options->world, checkpoint, err)) return false;
+    bool ok = prepare_map(heatmap, checkpoint, slide, &data, options->stride, err);
+    const struct strips strips = strips_of(heatmap, &data, options);
+    ok = ok && compute_strips(heatmap, checkpoint, predictor, slide, &data, options, &strips, err);
+    ok = world_all_ok(options->world, ok, err) &&
+         gather_strips(heatmap, &strips, options->world, err);
     if (ok) heatmap_summarise(heatmap);
     if (!ok) heatmap_release(heatmap);
     return ok;

@@ -70,6 +70,27 @@ bool ranks_agree_on_model(struct world *world, struct model *model, struct error
     return world_all_ok(world, ok, err) && world_agree(world, "weights (a checksum)", text, err);
 }
 
+bool ranks_agree_on_checkpoint(struct world *world, const struct checkpoint *checkpoint,
+                               struct error *err)
+{
+    char text[32];
+    snprintf(text, sizeof text, "%016llx", (unsigned long long)checkpoint->identity);
+    return world_agree(world, "model (a checksum)", text, err);
+}
+
+bool ranks_all(struct world *world, bool so, bool *all, struct error *err)
+{
+    const int size = world_size(world);
+    *all = so;
+    if (size == 1) return true;
+    bool *each = calloc((size_t)size, sizeof *each);
+    bool ok = each || error_set(err, EXIT_CODE_FAILED, "out of memory for %d ranks", size);
+    ok = ok && world_gather(world, &so, sizeof so, each, err);
+    for (int r = 0; r < size && ok; r++) *all = *all && each[r];
+    free(each);
+    return ok;
+}
+
 bool ranks_agree_on_stop(struct world *world, struct error *err)
 {
     const int size = world_size(world), own_signal = stop_signal();

@@ -5,6 +5,7 @@
 
 #include "micromet/base/config.h"
 #include "micromet/nn/model.h"
+#include "micromet/run/checkpoint.h"
 #include "micromet/world/world.h"
 
 /* Whether all are the same program, with the same configuration but for what only concerns the
@@ -12,6 +13,11 @@
 bool ranks_agree_on_config(struct world *world, const struct config *config, struct error *err);
 /* Whether all hold the same weights and the same state of the optimizer. */
 bool ranks_agree_on_model(struct world *world, struct model *model, struct error *err);
+/* Whether all have opened the same model: after checkpoint_model(). */
+bool ranks_agree_on_checkpoint(struct world *world, const struct checkpoint *checkpoint,
+                               struct error *err);
+/* Whether it is so on every rank. */
+bool ranks_all(struct world *world, bool so, bool *all, struct error *err);
 /* Have every rank know of a signal that one of them got. */
 bool ranks_agree_on_stop(struct world *world, struct error *err);
 

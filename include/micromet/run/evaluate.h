@@ -77,6 +77,8 @@ bool evaluation_choose_slide_threshold(struct evaluation *evaluation, struct err
 bool evaluation_compare_single(struct evaluation *evaluation, const float *probabilities, int side,
                                bool choose, struct error *err);
 
+struct world;
+
 struct evaluate_options {
     enum split split;
     bool whole_slides;
@@ -87,6 +89,9 @@ struct evaluate_options {
     /* Whole slides: where finished slides are kept so that an interrupted evaluation can continue,
      * until evaluation_write(). NULL = they are not kept. */
     const char *folder;
+    /* The ranks that share the windows: all of them evaluate, and get the same. NULL = only this
+     * process. */
+    struct world *world;
 };
 
 /* Apply overrides to a checkpoint's configuration. Refuses those that would change the model or its

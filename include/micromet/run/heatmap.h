@@ -6,15 +6,20 @@
 #include "micromet/run/predict.h"
 #include "micromet/slide/grid.h"
 #include "micromet/slide/identity.h"
+#include "micromet/world/world.h"
 
 /* Batches of windows in memory: one is filled while the others are in flight. */
 enum { HEATMAP_BATCHES = PASSES_MAX + 1 };
 
 struct heatmap_options {
-    int stride;          /* px of the finest tower's level; 0 = as trained */
-    double min_tissue;   /* share of tissue pixels that a window needs; negative = as trained */
-    int threads;         /* reader threads */
-    const char *partial; /* file of finished strips, for continuing later; NULL = none */
+    int stride;        /* px of the finest tower's level; 0 = as trained */
+    double min_tissue; /* share of tissue pixels that a window needs; negative = as trained */
+    int threads;       /* reader threads */
+    /* File of finished strips, for continuing later; NULL = none. Each rank has its own. */
+    const char *partial;
+    /* The ranks that share the strips; all of them call this, and get the whole map. NULL = only
+     * this process. */
+    struct world *world;
 };
 
 struct heatmap {
