@@ -233,8 +233,8 @@ Test(shards, end_in_the_same_bits_recorded_or_not)
     const struct backend_ops *recorded_ops = backend->ops;
     struct backend_ops plain_ops = *recorded_ops;
     plain_ops.replay = NULL;
-    struct model *recorded = open(backend, spec_of(2, 0.5)),
-                 *plain = open(backend, spec_of(2, 0.5));
+    struct model *recorded = open(backend, spec_of(2, 2, 0.5)),
+                 *plain = open(backend, spec_of(2, 2, 0.5));
     float losses[2][3];
     run_steps(recorded, losses[0]);
     backend->ops = &plain_ops;
