@@ -69,9 +69,25 @@ bool exchange_init(struct exchange *exchange, struct parameters *parameters,
     return true;
 }
 
+/* Where other ranks' terms of a bucket arrive. */
+static size_t arrival_bytes(const struct exchange *exchange)
+{
+    const int ranks = exchange->shards / exchange->local;
+    int64_t largest = 0;
+    int terms = 0;
+    for (int b = 0; b < exchange->bucket_count; b++)
+        if (exchange->buckets[b].count > largest) largest = exchange->buckets[b].count;
+    for (int r = 0; r < ranks; r++)
+        terms += r * exchange->local == exchange->first
+                     ? 0
+                     : shard_terms(exchange->shards, r * exchange->local, (r + 1) * exchange->local)
+                           .count;
+    return (size_t)(terms * (largest / ranks)) * sizeof(float);
+}
+
 size_t exchange_bytes(const struct exchange *exchange)
 {
-    size_t bytes = 0;
+    size_t bytes = arrival_bytes(exchange);
     for (int q = 0; q < TOWERS_MAX; q++)
         if (exchange->length[q] > 0)
             bytes += partial_bytes(exchange, q) + statistics_bytes(exchange, q);
