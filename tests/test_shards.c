@@ -252,3 +252,28 @@ Test(shards, end_in_the_same_bits_recorded_or_not)
     model_release(plain);
     backend_close(backend);
 }
+
+/* A step that lacks a shard has not been: the statistics are those of the step before. */
+Test(shards, are_taken_back_if_their_step_is_not_completed)
+{
+    enum { V = 3 };
+    struct backend *backend = op_case_backend(2);
+    struct model *model = open(backend, spec_of(1, V, 0));
+    struct error err = { 0 };
+    int compared = 0;
+    for (int s = 0; s < V; s++) pass(model, s, s, 1, 0.1);
+    for (int i = 0; i < model_parameter_count(model); i++) {
+        const struct parameter *p = model_parameter(model, i);
+        if (!p->statistic || p->host) continue;
+        float *before = step_read(model, i, PART_VALUE);
+        if (compared++ % 8 == 0) pass(model, 1, 0, 2, 0.1); /* else nothing is to be taken back */
+        cr_assert(model_train_rewind(model, &err), "%s", err.message);
+        float *after = step_read(model, i, PART_VALUE);
+        cr_expect_arr_eq(before, after, (size_t)p->count * sizeof *before, "%s", p->name);
+        free(before);
+        free(after);
+    }
+    cr_expect_gt(compared, 8);
+    model_release(model);
+    backend_close(backend);
+}

@@ -268,15 +268,16 @@ static bool follow(const struct exchange *exchange, int queue, int awaited, stru
            ops->wait(exchange->backend, queue, awaited, ticket, err);
 }
 
-static bool begin_statistics(struct exchange *exchange, int shard, struct error *err)
+/* Keep the moving statistics as those of the step's start, or go back to them. */
+static bool copy_statistics(const struct exchange *exchange, bool keep, struct error *err)
 {
     for (int q = 0; q < exchange->backend->facts.queues; q++) {
         const struct region *region = region_of(exchange, q);
         float *moving = region->values + region->trained, *start = exchange->statistics[q];
         if (!start) continue;
-        if (!exchange->backend->ops->copy(exchange->backend, q, shard == 0 ? start : moving,
-                                          shard == 0 ? moving : start,
-                                          statistics_bytes(exchange, q), err))
+        if (!exchange->backend->ops->copy(exchange->backend, q, keep ? start : moving,
+                                          keep ? moving : start, statistics_bytes(exchange, q),
+                                          err))
             return false;
     }
     return true;
@@ -288,7 +289,16 @@ bool exchange_begin(struct exchange *exchange, int shard, struct error *err)
     if (shard == 0) exchange->stack = (struct shard_stack) { .shards = exchange->shards };
     exchange->kept = exchange->stack.count;
     exchange->merges = shard_push(&exchange->stack, (struct shard_span) { s, s + 1 });
-    return begin_statistics(exchange, shard, err);
+    exchange->begun = shard + 1;
+    return copy_statistics(exchange, shard == 0, err);
+}
+
+bool exchange_rewind(struct exchange *exchange, struct error *err)
+{
+    if (exchange->begun == 0 || exchange->begun == exchange->local) return true;
+    exchange->begun = 0;
+    return copy_statistics(exchange, false, err) &&
+           exchange->backend->ops->synchronize(exchange->backend, err);
 }
 
 static float *partial_of(const struct exchange *exchange, const struct bucket *bucket, int level)

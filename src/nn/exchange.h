@@ -43,6 +43,7 @@ struct exchange {
     float *statistics[TOWERS_MAX];
     bool averages;            /* statistics, over shards */
     struct shard_stack stack; /* of the step under way */
+    int begun;                /* shards of the step under way, of this rank */
     int kept, merges; /* partial sums so far; of them, those to add to the current shard's */
 };
 
@@ -60,6 +61,8 @@ size_t exchange_bytes(const struct exchange *exchange);
 
 /* Before a pass: have the shard start from the step's statistics. */
 bool exchange_begin(struct exchange *exchange, int shard, struct error *err);
+/* Take back the shards of a step that will not be completed. With no pass in flight. */
+bool exchange_rewind(struct exchange *exchange, struct error *err);
 /* After the pass of a shard that is not the step's last on this rank, which queue 0 has joined:
  * keep its sums. All queues wait for that. */
 bool exchange_keep(struct exchange *exchange, struct error *err);

@@ -374,6 +374,12 @@ bool model_train_submit(struct model *model, const struct model_batch *batch, do
     return submit(model, TRAIN, batch, learning_rate, step, seed, err);
 }
 
+bool model_train_rewind(struct model *model, struct error *err)
+{
+    CHECK(model_in_flight(model) == 0);
+    return exchange_rewind(&model->exchange, err);
+}
+
 static struct model_timing timing_of(const struct model *model, const struct slot *slot)
 {
     double spent_s[MARKS] = { 0 };

@@ -205,6 +205,7 @@ static void keep_steps(struct trainer *t, struct loader *loader)
     char path[PATH_MAX_BYTES];
     struct error err = { 0 };
     if (!collect_passes(t, loader, 0, &err) || t->state.step == t->saved_step) return;
+    if (!model_train_rewind(t->model, &err)) return;
     if (save(t, path, &err))
         log_info("the work up to step %lld is kept; once the cause below is mended, go on with "
                  "--resume (checkpoint %s)",

@@ -125,6 +125,9 @@ bool model_train_submit(struct model *model, const struct model_batch *batch, do
                         int64_t step, uint64_t seed, struct error *err);
 bool model_train_collect(struct model *model, struct model_result *result, float *probabilities,
                          struct error *err);
+/* Take back the shards of a step that will not be completed, so that the model's arrays are those
+ * after the last one that was. With none in flight. */
+bool model_train_rewind(struct model *model, struct error *err);
 /* Passes in flight. */
 int model_in_flight(const struct model *model);
 
