@@ -3,8 +3,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "communicator.h"
 #include "cuda_backend.h"
 #include "memory.h"
+#include "micromet/base/log.h"
 #include "micromet/base/thread.h"
 #include "nvtx.h"
 #include "plan_cache.h"
@@ -34,6 +36,7 @@ static const char *const ranges[OP_KIND_COUNT] = {
     [OP_AUGMENT] = "augment",
     [OP_OPTIMIZER] = "update",
     [OP_SUM] = "exchange",
+    [OP_ALL_REDUCE] = "exchange",
 };
 
 static void plan_release(struct plan *plan)
@@ -50,15 +53,16 @@ static bool backend_plan(struct backend *base, const struct op *op, struct plan 
                          struct error *err)
 {
     *out = NULL;
-    CHECK(op->queue >= 0 && op->queue < base->facts.queues);
+    CHECK(op->queue >= 0 && op->queue < base->facts.copy_queue);
     if (!op_check(op, err)) return false;
     struct plan *plan = calloc(1, sizeof *plan);
     if (!plan) return error_set(err, EXIT_CODE_FAILED, "out of memory for a plan");
     plan->backend = self(base);
     plan->op = *op;
-    const bool planned = !op_is_convolution(op) ? cuda_plan_kernel(plan, err)
-                         : op_is_dense(op)      ? cuda_plan_dense(plan, err)
-                                                : cuda_plan_convolution(plan, err);
+    const bool planned = op->kind == OP_ALL_REDUCE ? cuda_plan_exchange(plan, err)
+                         : !op_is_convolution(op)  ? cuda_plan_kernel(plan, err)
+                         : op_is_dense(op)         ? cuda_plan_dense(plan, err)
+                                                   : cuda_plan_convolution(plan, err);
     if (!planned) {
         weights_release(plan);
         free(plan);
@@ -86,6 +90,7 @@ static void close_backend(struct backend *base)
 {
     struct cuda_backend *backend = self(base);
     queues_release(backend);
+    communicator_release(backend);
     plan_cache_close(backend->plan_cache);
     for (int q = 0; q < base->facts.queues; q++)
         if (backend->cudnn[q]) CUDNN_RELEASE(cudnnDestroy(backend->cudnn[q]));
@@ -136,7 +141,9 @@ static bool old_driver(struct error *err)
                      CUDART_VERSION % 1000 / 10);
 }
 
-static bool find_device(struct cuda_backend *backend, int device, struct error *err)
+/* Ranks of a host take its GPUs in turn, from the one that the configuration names. */
+static bool find_device(struct cuda_backend *backend, int device, const struct backend_rank *rank,
+                        struct error *err)
 {
     int count = 0;
     const cudaError_t status = cudaGetDeviceCount(&count);
@@ -150,6 +157,7 @@ static bool find_device(struct cuda_backend *backend, int device, struct error *
     if (device >= count)
         return error_set(err, EXIT_CODE_USAGE,
                          "compute.device: there is no GPU %d; GPUs are 0 to %d", device, count - 1);
+    device = (device + rank->local_rank) % count;
     struct cudaDeviceProp *properties = &backend->properties;
     if (!CUDA_OK(cudaGetDeviceProperties(properties, device), err)) return false;
     if (10 * properties->major + properties->minor < CAPABILITY_MIN)
@@ -179,8 +187,23 @@ static bool open_plans(struct cuda_backend *backend, const struct config_compute
                                   compute->plan_cache, &limits, err);
 }
 
+static int threads_of(const struct config_compute *compute, const struct backend_rank *rank)
+{
+    const int share = thread_count_default() / rank->local_ranks;
+    return compute->threads > 0 ? compute->threads : share > 0 ? share : 1;
+}
+
+static void set_queues(struct backend_facts *facts, int queues, const struct backend_rank *rank)
+{
+    facts->queues = queues;
+    facts->rank = rank->rank;
+    facts->ranks = rank->ranks;
+    facts->exchange_queue = rank->ranks > 1 ? queues : 0;
+    facts->copy_queue = rank->ranks > 1 ? queues + 1 : queues;
+}
+
 static bool set_facts(struct cuda_backend *backend, const struct config_compute *compute,
-                      struct error *err)
+                      const struct backend_rank *rank, struct error *err)
 {
     const struct cudaDeviceProp *properties = &backend->properties;
     struct backend_facts *facts = &backend->base.facts;
@@ -189,7 +212,7 @@ static bool set_facts(struct cuda_backend *backend, const struct config_compute 
     if (!CUDA_OK(cudaMemGetInfo(&facts->memory_bytes, &total_bytes), err)) return false;
     facts->native_bf16 = true;
     facts->tf32 = true;
-    facts->threads = compute->threads > 0 ? compute->threads : thread_count_default();
+    facts->threads = threads_of(compute, rank);
     facts->input_channels = 4;
     snprintf(facts->name, sizeof facts->name, "cuda");
     snprintf(facts->description, sizeof facts->description,
@@ -199,21 +222,23 @@ static bool set_facts(struct cuda_backend *backend, const struct config_compute 
     return true;
 }
 
-bool cuda_backend_open(const struct config_compute *compute, int queues, struct backend **out,
-                       struct error *err)
+bool cuda_backend_open(const struct config_compute *compute, int queues,
+                       const struct backend_rank *rank, struct backend **out, struct error *err)
 {
-    CHECK(queues >= 1 && queues < CUDA_QUEUES_MAX);
+    CHECK(queues >= 1 && queues <= TOWERS_MAX);
     *out = NULL;
+    if (rank->rank > 0) log_silence(); /* of this library, which has its own copy of the log */
     struct cuda_backend *backend = calloc(1, sizeof *backend);
     if (!backend) return error_set(err, EXIT_CODE_FAILED, "out of memory for the backend");
     backend->base.ops = &cuda_ops;
-    backend->base.facts.queues = backend->base.facts.copy_queue = queues;
+    set_queues(&backend->base.facts, queues, rank);
     backend->precision = compute->precision;
     backend->autotune = compute->autotune;
     backend->workspace_limit = (size_t)compute->workspace << 20;
-    if (!find_device(backend, compute->device, err) || !memory_init(backend, err) ||
-        !queues_init(backend, queues, err) || !open_libraries(backend, queues, err) ||
-        !open_plans(backend, compute, err) || !set_facts(backend, compute, err)) {
+    if (!find_device(backend, compute->device, rank, err) || !memory_init(backend, err) ||
+        !communicator_init(backend, compute, err) || !queues_init(backend, err) ||
+        !open_libraries(backend, queues, err) || !open_plans(backend, compute, err) ||
+        !set_facts(backend, compute, rank, err)) {
         close_backend(&backend->base);
         return false;
     }

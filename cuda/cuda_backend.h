@@ -7,10 +7,11 @@
 #include "kernels.h"
 #include "micromet/nn/backend.h"
 
-enum { CUDA_QUEUES_MAX = TOWERS_MAX + 1 }; /* the last is for copies */
+enum { CUDA_QUEUES_MAX = TOWERS_MAX + 2 }; /* one for the exchange of ranks, one for copies */
 
-struct cuda_queues; /* queues.h: tickets, marks, recordings */
-struct cuda_memory; /* memory.c */
+struct cuda_queues;  /* queues.h: tickets, marks, recordings */
+struct cuda_memory;  /* memory.c */
+struct communicator; /* communicator.h */
 
 struct cuda_backend {
     struct backend base; /* first: a struct backend * is cast to this */
@@ -27,7 +28,8 @@ struct cuda_backend {
     size_t plan_bytes; /* kept by all plans */
     struct cuda_queues *queues;
     struct cuda_memory *memory;
-    struct plan_cache *plan_cache; /* plan_cache.h */
+    struct plan_cache *plan_cache;     /* plan_cache.h */
+    struct communicator *communicator; /* of the ranks; NULL = this one is alone */
 };
 
 /* Weights of a convolution that its plan keeps on the device; weights.c. */
@@ -52,12 +54,14 @@ struct plan {
 };
 
 /* Planners: cuDNN for convolutions and their gradients (convolution.c), cuBLASLt for dense layers
- * (dense.c), and the kernels of kernels.h (kernel_plan.c). Each sets run, release and detail, and
- * reserves weights and workspace, or gives the reason why it cannot. */
+ * (dense.c), NCCL for sums over ranks (exchange.c), and the kernels of kernels.h (kernel_plan.c).
+ * Each sets run, release and detail, and reserves weights and workspace, or gives the reason why it
+ * cannot. */
 bool cuda_plan_convolution(struct plan *plan, struct error *err);
 bool cuda_plan_dense(struct plan *plan, struct error *err);
 /* Bytes of packed weights that a dense layer's plan keeps. */
 size_t dense_kept_bytes(const struct op *op);
+bool cuda_plan_exchange(struct plan *plan, struct error *err);
 bool cuda_plan_kernel(struct plan *plan, struct error *err);
 
 bool cuda_backend_planner(struct backend *base, struct gpu_planner **planner,
@@ -92,10 +96,15 @@ bool weights_load(struct plan *plan, const float *weights, struct error *err);
 bool cuda_alloc(struct cuda_backend *backend, size_t bytes, void **memory, struct error *err);
 
 /* The symbols that src/nn/backend.c looks up once it has loaded this library: the commit that it
- * was built from, and the function that opens the backend. */
+ * was built from, and functions. cuda_backend_open() does what a rank can do alone. With several,
+ * one of them then makes an id, and all of them join by it, which waits for all. */
 __attribute__((visibility("default"))) extern const char cuda_backend_version[];
-__attribute__((visibility("default"))) bool cuda_backend_open(const struct config_compute *compute,
-                                                              int queues, struct backend **out,
-                                                              struct error *err);
+__attribute__((visibility("default"))) bool
+cuda_backend_open(const struct config_compute *compute, int queues, const struct backend_rank *rank,
+                  struct backend **out, struct error *err);
+__attribute__((visibility("default"))) bool cuda_backend_id(char id[BACKEND_ID_BYTES],
+                                                            struct error *err);
+__attribute__((visibility("default"))) bool
+cuda_backend_join(struct backend *base, const char id[BACKEND_ID_BYTES], struct error *err);
 
 #endif

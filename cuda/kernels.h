@@ -50,6 +50,22 @@ cudaError_t launch_channel_sums(const struct tensor *x, const void *data, float 
 cudaError_t launch_copy_view(const struct tensor *to, void *to_data, const struct tensor *from,
                              const void *from_data, bool accumulate, cudaStream_t stream);
 
+/* A sum of arrays, step by step, by one thread for each element: load it; add one to it; keep a
+ * partial sum; write the sum times the scale. */
+enum term_kind { TERM_LOAD, TERM_ADD, TERM_KEEP, TERM_FINISH };
+enum { TERM_STEPS_MAX = 128 };
+struct term_step {
+    float *at;
+    enum term_kind kind;
+};
+struct term_steps {
+    int count;
+    struct term_step steps[TERM_STEPS_MAX];
+};
+/* Arrays may be of any alignment; at multiples of 16 bytes they are read faster. */
+cudaError_t launch_add_terms(const struct term_steps *steps, float scale, int64_t count,
+                             cudaStream_t stream);
+
 #ifdef __cplusplus
 }
 #endif

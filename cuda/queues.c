@@ -1,14 +1,16 @@
 /* Queues as CUDA streams. A ticket is the number of an event in a ring. Events are reused, so
  * waiting for an old ticket may wait for a newer one of the same queue, but never for less.
  *
- * A recording is a graph capture of all queues' streams, forked from queue 0 and joined into
- * it; inside the capture, fences and waits work as outside. Times are measured by events
- * relative to an anchor, an event whose time on the host's clock is known. The marks of a
+ * A recording is a graph capture of all queues' streams but that for copies, forked from queue 0
+ * and joined into it; inside the capture, fences and waits work as outside. Times are measured by
+ * events relative to an anchor, an event whose time on the host's clock is known. The marks of a
  * recording get new times at each replay. */
 #include "queues.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
+#include "communicator.h"
 #include "micromet/base/thread.h"
 #include "nvtx.h"
 
@@ -47,7 +49,7 @@ struct recording {
 };
 
 struct cuda_queues {
-    int streams; /* queues, and one for copies */
+    int streams; /* the copy queue's is the last */
     struct ticket_ring rings[CUDA_QUEUES_MAX];
     struct marks marks;          /* those outside recordings */
     struct marks spare;          /* events of resolved marks, to be reused */
@@ -65,13 +67,25 @@ static struct cuda_backend *self(struct backend *backend)
 
 /* --- streams ---------------------------------------------------------------------------------- */
 
-bool queues_init(struct cuda_backend *backend, int count, struct error *err)
+/* What is exchanged goes before what is computed, which has more to do: the sooner it leaves, the
+ * more of its way is hidden. */
+static bool create_stream(struct cuda_backend *backend, int queue, struct error *err)
 {
+    cudaStream_t *stream = &backend->streams[queue];
+    int least, greatest;
+    if (!backend->communicator || queue != backend->base.facts.exchange_queue)
+        return CUDA_OK(cudaStreamCreateWithFlags(stream, cudaStreamNonBlocking), err);
+    return CUDA_OK(cudaDeviceGetStreamPriorityRange(&least, &greatest), err) &&
+           CUDA_OK(cudaStreamCreateWithPriority(stream, cudaStreamNonBlocking, greatest), err);
+}
+
+bool queues_init(struct cuda_backend *backend, struct error *err)
+{
+    const int count = backend->base.facts.copy_queue;
     struct cuda_queues *queues = backend->queues = calloc(1, sizeof *queues);
     if (!queues) return error_set(err, EXIT_CODE_FAILED, "out of memory for queues");
     for (int q = 0; q <= count; q++, queues->streams++)
-        if (!CUDA_OK(cudaStreamCreateWithFlags(&backend->streams[q], cudaStreamNonBlocking), err))
-            return false;
+        if (!create_stream(backend, q, err)) return false;
     return CUDA_OK(cudaStreamCreateWithFlags(&queues->clock, cudaStreamNonBlocking), err) &&
            CUDA_OK(cudaEventCreate(&queues->anchor), err);
 }
@@ -132,10 +146,10 @@ bool queue_zero(struct backend *base, int queue, void *to, size_t bytes, struct 
 
 /* --- tickets ---------------------------------------------------------------------------------- */
 
-/* Recordings do not include the copy queue, which goes on working. */
+/* Recordings do not include the copy queue, which goes on working, but that of the exchange. */
 static bool is_recorded(const struct cuda_backend *backend, int queue)
 {
-    return backend->queues->recording && queue < backend->base.facts.queues;
+    return backend->queues->recording && queue < backend->base.facts.copy_queue;
 }
 
 bool queue_fence(struct backend *base, int queue, uint64_t *ticket, struct error *err)
@@ -274,12 +288,33 @@ static bool resolve_marks(struct cuda_queues *queues, struct error *err)
     return renew_anchor(queues, err) && resolve_plain(queues, err) && resolve_recorded(queues, err);
 }
 
+/* --- waiting on the host ---------------------------------------------------------------------- */
+
+/* Until the device has passed the event or, without one, all that is on the stream. Where that may
+ * take other ranks, the host looks after them meanwhile. */
+static bool settle(struct cuda_backend *backend, cudaEvent_t event, cudaStream_t stream,
+                   struct error *err)
+{
+    enum { PAUSE_US = 50 };
+    if (!backend->communicator)
+        return event ? CUDA_OK(cudaEventSynchronize(event), err)
+                     : CUDA_OK(cudaStreamSynchronize(stream), err);
+    for (const double since_s = clock_seconds();; usleep(PAUSE_US)) {
+        const cudaError_t status = event ? cudaEventQuery(event) : cudaStreamQuery(stream);
+        if (status != cudaErrorNotReady)
+            return cuda_check(status, "waiting for the device", __FILE__, __LINE__, err);
+        cudaGetLastError(); /* no failure, but kept as CUDA's last error */
+        if (!communicator_watch(backend, since_s, err)) return false;
+    }
+}
+
 bool queue_await(struct backend *base, int queue, uint64_t ticket, struct error *err)
 {
-    struct cuda_queues *queues = self(base)->queues;
+    struct cuda_backend *backend = self(base);
+    struct cuda_queues *queues = backend->queues;
     struct ticket_ring *ring = &queues->rings[queue];
     const cudaEvent_t event = ring->events[ticket % TICKETS];
-    if (event && !CUDA_OK(cudaEventSynchronize(event), err)) return false;
+    if (event && !settle(backend, event, NULL, err)) return false;
     if (ticket > ring->passed) ring->passed = ticket;
     return resolve_marks(queues, err);
 }
@@ -289,7 +324,7 @@ bool queues_synchronize(struct backend *base, struct error *err)
     struct cuda_backend *backend = self(base);
     struct cuda_queues *queues = backend->queues;
     for (int q = 0; q < queues->streams; q++) {
-        if (!CUDA_OK(cudaStreamSynchronize(backend->streams[q]), err)) return false;
+        if (!settle(backend, NULL, backend->streams[q], err)) return false;
         queues->rings[q].passed = queues->rings[q].issued;
     }
     return resolve_marks(queues, err);
@@ -302,14 +337,14 @@ static bool fork_from_first(struct backend *base, struct error *err)
 {
     uint64_t ticket;
     if (!queue_fence(base, 0, &ticket, err)) return false;
-    for (int q = 1; q < base->facts.queues; q++)
+    for (int q = 1; q < base->facts.copy_queue; q++)
         if (!queue_wait(base, q, 0, ticket, err)) return false;
     return true;
 }
 
 static bool join_into_first(struct backend *base, struct error *err)
 {
-    for (int q = 1; q < base->facts.queues; q++) {
+    for (int q = 1; q < base->facts.copy_queue; q++) {
         uint64_t ticket;
         if (!queue_fence(base, q, &ticket, err) || !queue_wait(base, 0, q, ticket, err))
             return false;
@@ -335,7 +370,7 @@ bool queues_record_begin(struct backend *base, struct error *err)
         recording_free(recording);
         return false;
     }
-    for (int q = 0; q < base->facts.queues; q++)
+    for (int q = 0; q < base->facts.copy_queue; q++)
         queues->rings[q].before_recording = queues->rings[q].issued;
     queues->recording = recording;
     if (fork_from_first(base, err)) return true;

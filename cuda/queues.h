@@ -5,8 +5,8 @@
 
 #include "cuda_backend.h"
 
-/* Create a stream for each of `queues` queues, and one for copies. */
-bool queues_init(struct cuda_backend *backend, int queues, struct error *err);
+/* Create a stream for each queue of the facts. */
+bool queues_init(struct cuda_backend *backend, struct error *err);
 /* Waits for the device. Marks that were not yet resolved stay unwritten. */
 void queues_release(struct cuda_backend *backend);
 bool queues_have_recordings(const struct cuda_backend *backend);

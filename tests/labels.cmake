@@ -23,6 +23,7 @@ set(fast_tests
     "test_simulated.*" # the simulated device itself
     "test_cuda_(core|kernels|plans)" # the CUDA backend on it: what only it can be made to do
     "test_planner" # a login node's driver finds no GPU
+    "test_nccl" # the real one has what is taken of it
 )
 set(standard_tests
     "test_(backend|export|grid|initial_weights|lock|model|pack|predict|slide)_long" # the other parts: see `long_parts`
@@ -46,13 +47,14 @@ set(standard_tests
     "case_(predict_as_evaluate|disk_full_while_writing_a_checkpoint|train_twice_in_one_folder|import_and_train)"
     "case_(requeue|stopped_while_opening|train_waits_for_its_last_start)"
     "test_cuda_(failures|memory_plan|step)" # whole networks on the simulated device
-    "test_(backend|training_ops|optimizer|model|train_step|predict)_simulated" # each op in two orders of the device's work
+    "test_cuda_ranks" # processes that add up through NCCL there, and are lost
+    "test_(backend|training_ops|optimizer|model|train_step|predict|shards)_simulated" # each op in two orders of the device's work
     "predict_orders_1" # a slot that is used too early is found in most orders
     "program_simulated" # train, evaluate and heatmap on the simulated device
     "reference" "exactness_(same_seed|sigterm|validation|until_epoch|ranks_torchrun)" # must end in the same bits
     "sweep_report_page" # a browser
     "example_loop" # four trainings
-    "mutation_(barrier_removed|beta_dropped|descriptor_leaked|wait_removed)" # defects that the device finds, one of a kind
+    "mutation_(barrier_removed|beta_dropped|descriptor_leaked|sum_skipped|wait_removed)" # defects that the device finds, one of a kind
     "test_world_ranks" "world_mpirun" # processes that work together, and are lost
     "plan_h100_tf32" # a plan for each convolution; its kernels come with cuDNN
 )
@@ -67,9 +69,10 @@ set(nightly_tests
     "case_stale_lock" # it waits for a sign of life
     "world_srun" # ranks on virtual nodes
     "slurm(_sweep)?" # real jobs on virtual nodes, whose time runs out
-    "sweep_(3|20)_kills" "exactness_(kills|reader_threads|packs_or_slides|ranks_mpirun|ranks_maps)" # the same bits by other ways
+    "sweep_(3|20)_kills" "exactness_(kills|reader_threads|packs_or_slides|ranks_mpirun|ranks_maps|ranks_simulated)" # the same bits by other ways
     # The other defects.
     "mutation_(barrier_diverges|bounds_unchecked|device_read_on_host|double_free|fence_on_wrong_queue|grid_off_by_one)"
+    "mutation_(buckets_swapped|dropout_of_own_rows|exchange_not_awaited|loss_of_own_rows|order_of_arrival)"
     "mutation_(handle_leaked|kernel_on_default_stream|last_vector_whole|not_ready_is_kept|pinned_slot_reused)"
     "mutation_(replay_not_joined|scratch_overlaps|status_unchecked|stride_swapped|ticket_passes_newer_ones)"
     "mutation_(vector_misaligned|workspace_freed_under_recording|workspace_short|workspace_stale)"

@@ -363,7 +363,7 @@ static const char everything[] =
     "        resume: auto, requeue: true, keep: 5, checkpoint_steps: 10, run: /r}\n"
     "compute: {backend: cpu, precision: bf16, threads: 7, device: 1, autotune: true, workspace: "
     "64,\n"
-    "          plan_cache: /c}\n";
+    "          plan_cache: /c, exchange: fast}\n";
 
 static char *write_out(const struct config *config)
 {

@@ -215,6 +215,44 @@ Test(shards, draw_dropout_by_the_row_of_the_whole_batch)
     backend_close(backend);
 }
 
+/* Steps of two shards: run as they come, or recorded in the second step and replayed in the
+ * third. */
+static void run_steps(struct model *model, float losses[3])
+{
+    for (int64_t step = 1; step <= 3; step++)
+        for (int s = 0; s < 2; s++) losses[step - 1] = pass(model, s, s, step, 0.1).loss;
+}
+
+Test(shards, end_in_the_same_bits_recorded_or_not)
+{
+    struct backend *backend = op_case_backend(2);
+    if (!backend->ops->replay) {
+        backend_close(backend);
+        cr_skip_test("this backend records nothing");
+    }
+    const struct backend_ops *recorded_ops = backend->ops;
+    struct backend_ops plain_ops = *recorded_ops;
+    plain_ops.replay = NULL;
+    struct model *recorded = open(backend, spec_of(2, 2, 0.5)),
+                 *plain = open(backend, spec_of(2, 2, 0.5));
+    float losses[2][3];
+    run_steps(recorded, losses[0]);
+    backend->ops = &plain_ops;
+    run_steps(plain, losses[1]);
+    backend->ops = recorded_ops;
+    cr_expect_arr_eq(losses[0], losses[1], sizeof losses[0]);
+    for (int i = 0; i < model_parameter_count(plain); i++) {
+        const struct parameter *p = model_parameter(plain, i);
+        float *values[] = { step_read(recorded, i, PART_VALUE), step_read(plain, i, PART_VALUE) };
+        cr_assert_arr_eq(values[0], values[1], (size_t)p->count * sizeof(float), "%s", p->name);
+        free(values[0]);
+        free(values[1]);
+    }
+    model_release(recorded);
+    model_release(plain);
+    backend_close(backend);
+}
+
 /* A step that lacks a shard has not been: the statistics are those of the step before. */
 Test(shards, are_taken_back_if_their_step_is_not_completed)
 {

@@ -17,6 +17,7 @@ static const char *const schedules[] = { "constant", "exponential", "plateau", "
 static const char *const resume_modes[] = { "never", "auto", NULL };
 static const char *const backends[] = { "auto", "cpu", "cuda", NULL };
 static const char *const precisions[] = { "auto", "fp32", "tf32", "bf16", NULL };
+static const char *const exchange_modes[] = { "ordered", "fast", NULL };
 
 const char *pool_padding_name(enum pool_padding padding)
 {
@@ -137,11 +138,14 @@ const struct config_key config_keys[] = {
     CHOICE(compute.precision, precisions, "auto",
         "of activations; tf32: fp32 that cuda multiplies in TF32; weights are always fp32"),
     INT(compute.threads, 0, 1024, "0", "0 = all processors"),
-    INT(compute.device, 0, 1023, "0", "cuda: number of the GPU"),
+    INT(compute.device, 0, 1023, "0", "cuda: number of the GPU, the first rank's"),
     BOOL(compute.autotune, "false", "cuda: time each convolution's candidates, keep the fastest"),
     INT(compute.workspace, 0, 65536, "256", "cuda: MiB of scratch that an operation may ask for"),
     PATH(compute.plan_cache, "",
         "cuda: folder of cuDNN's plans; empty = $XDG_CACHE_HOME/micromet"),
+    CHOICE(compute.exchange, exchange_modes, "ordered",
+        "cuda: gradients of the ranks are added up in one order, for the same bits with any "
+        "number of ranks; fast: as NCCL likes"),
 };
 /* clang-format on */
 

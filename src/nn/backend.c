@@ -17,7 +17,11 @@
 #include "micromet/world/world.h"
 
 typedef bool backend_opener(const struct config_compute *compute, int queues,
-                            struct backend **backend, struct error *err);
+                            const struct backend_rank *rank, struct backend **backend,
+                            struct error *err);
+typedef bool backend_id_maker(char id[BACKEND_ID_BYTES], struct error *err);
+typedef bool backend_joiner(struct backend *backend, const char id[BACKEND_ID_BYTES],
+                            struct error *err);
 
 typedef bool planner_opener(const struct config_compute *compute, const char *gpu,
                             struct gpu_planner **planner, struct error *err);
@@ -100,22 +104,50 @@ bool backend_cuda_built(struct error *err)
 
 /* The driver is loaded first: a machine without a GPU lacks it, and loading cuBLASLt
  * takes a while. */
-static bool cuda_backend_open(const struct config_compute *compute, int queues,
-                              const struct world *world, struct backend **backend,
-                              struct error *err)
+static bool cuda_open_alone(const struct config_compute *compute, int queues,
+                            const struct world *world, struct backend **backend, struct error *err)
 {
-    *backend = NULL;
-    if (world_size(world) > 1)
-        return error_set(err, EXIT_CODE_USAGE,
-                         "several ranks train together on the CPU alone so far; start one process, "
-                         "or choose compute.backend=cpu");
+    const struct backend_rank rank = { .rank = world_rank(world),
+                                       .ranks = world_size(world),
+                                       .local_rank = world_local_rank(world),
+                                       .local_ranks = world_local_size(world) };
     if (!backend_cuda_built(err)) return false;
     if (!getenv("MICROMET_CUDA_LIBRARY") && !load(&driver, NULL, RTLD_LAZY, err)) return false;
     void *symbol = cuda_symbol("cuda_backend_open", err);
     if (!symbol) return false;
     backend_opener *open;
     memcpy(&open, &symbol, sizeof open);
-    return open(compute, queues, backend, err);
+    return open(compute, queues, &rank, backend, err);
+}
+
+/* All ranks, whose devices are open: have them find each other. */
+static bool cuda_join(struct world *world, struct backend *backend, struct error *err)
+{
+    char id[BACKEND_ID_BYTES] = { 0 };
+    void *symbols[] = { cuda_symbol("cuda_backend_id", err),
+                        cuda_symbol("cuda_backend_join", err) };
+    bool ok = symbols[0] && symbols[1];
+    backend_id_maker *make_id;
+    backend_joiner *join;
+    memcpy(&make_id, &symbols[0], sizeof make_id);
+    memcpy(&join, &symbols[1], sizeof join);
+    if (ok && world_rank(world) == 0) ok = make_id(id, err);
+    if (!world_all_ok(world, ok, err) || !world_broadcast(world, id, sizeof id, err)) return false;
+    return world_all_ok(world, join(backend, id, err), err);
+}
+
+/* What one rank cannot do, none does. */
+static bool cuda_backend_open(const struct config_compute *compute, int queues, struct world *world,
+                              struct backend **backend, struct error *err)
+{
+    *backend = NULL;
+    bool ok = cuda_open_alone(compute, queues, world, backend, err);
+    if (world_size(world) == 1) return ok;
+    ok = world_all_ok(world, ok, err) && cuda_join(world, *backend, err);
+    if (ok) return true;
+    backend_close(*backend);
+    *backend = NULL;
+    return false;
 }
 
 /* cuDNN plans fused kernels only if the driver's entry points work, which the real driver's do not

@@ -1,16 +1,17 @@
 #!/usr/bin/env bash
-# ranks.sh torchrun|mpirun: twenty steps of four shards end in the same bits whether one rank makes
-# them, two or four; and also if all ranks are killed on the way and other numbers of them go on.
+# ranks.sh torchrun|mpirun [STEPS EVERY "RANKS ..." [KEY=VALUE ...]]: steps of four shards end in the same
+# bits whether one rank makes them, two or four; and also if all ranks are killed on the way and other
+# numbers of them go on, the last of them to the end. A checkpoint is written every EVERY of the steps.
 . "$(dirname "$0")/functions.sh"
 
-launcher=$1
+launcher=$1 steps=${2:-20} every=${3:-4}
+read -ra numbers <<<"${4:-4 1 2 4}"
 if [[ $launcher == mpirun ]]; then
     command -v mpirun >/dev/null || { echo "there is no mpirun" >&2; exit 77; }
     mpirun=(mpirun --allow-run-as-root --oversubscribe --mca btl self,vader)
 fi
-arguments=(train.batch=8 train.shards=4 train.examples_per_epoch=80 train.checkpoint_steps=4
-    model.dropout=0.3 model.batch_norm_momentum=0.9)
-last=exact/checkpoints/step-000000020.safetensors
+arguments=(train.batch=8 train.shards=4 train.examples_per_epoch=$((4 * steps)) train.checkpoint_steps=$every
+    model.dropout=0.3 model.batch_norm_momentum=0.9 "${@:5}")
 
 # start RANKS RUNS_FOLDER ARGUMENTS...: in the background, as $processes, with logs in $work.
 start() {
@@ -24,7 +25,8 @@ start() {
     fi
     for ((rank = 0; rank < ranks; rank++)); do
         RANK=$rank WORLD_SIZE=$ranks LOCAL_RANK=$rank LOCAL_WORLD_SIZE=$ranks \
-            MASTER_ADDR=127.0.0.1 MASTER_PORT=$port "${command[@]}" >"$work/log.$rank" 2>&1 &
+            MASTER_ADDR=127.0.0.1 MASTER_PORT=$port MICROMET_SIMULATED_SEED=$((8 * ranks + rank)) \
+            "${command[@]}" >"$work/log.$rank" 2>&1 &
         processes+=($!)
     done
 }
@@ -39,9 +41,10 @@ finish() {
 }
 
 same() {
-    local step
-    for step in 04 08 12 16 20; do
-        "$COMPARE" "$work/one/${last/20/$step}" "$1/${last/20/$step}"
+    local step file
+    for ((step = every; step <= steps; step += every)); do
+        file=$(printf 'exact/checkpoints/step-%09d.safetensors' "$step")
+        "$COMPARE" "$work/one/$file" "$1/$file"
     done
     cmp "$work/one/exact/checkpoints/best.safetensors" "$1/exact/checkpoints/best.safetensors"
     diff <(grep validation "$work/one/exact/metrics.jsonl") \
@@ -63,7 +66,7 @@ checkpoints() {
     find "$work/killed" -name 'step-*.safetensors' | wc -l
 }
 
-for ranks in 4 1 2; do
+for ranks in "${numbers[@]::${#numbers[@]}-1}"; do
     had=$(checkpoints)
     start $ranks "$work/killed" train.resume=auto
     until (($(checkpoints) > had)); do
@@ -74,6 +77,6 @@ for ranks in 4 1 2; do
     wait "${processes[@]}" 2>/dev/null || true
     sleep 1 # mpirun's ranks find out, and release the lock of the folder
 done
-start 4 "$work/killed" train.resume=auto
+start "${numbers[-1]}" "$work/killed" train.resume=auto
 finish
 same "$work/killed"

@@ -63,6 +63,7 @@ cuda_runtime_api.h      cuda
 cuda_bf16.h             cuda
 cudnn.h                 cuda
 cublasLt.h              cuda
+nccl.h                  cuda
 nvtx3/nvToolsExt.h      cuda
 simulated_device.h      cuda
 mpi.h                   world

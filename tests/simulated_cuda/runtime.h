@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -25,17 +26,25 @@ namespace simulated
 
 using work_function = void (*)(void *argument);
 
+/* Work that other processes take part in. Device memory may be accessed as by other work. */
+struct joint_work {
+    virtual ~joint_work() = default;
+    virtual bool advance() = 0; /* as far as it goes now; whether it is done */
+};
+
 struct task { /* a piece of work, queued or recorded in a graph */
     const char *name = "";
     work_function work = nullptr; /* nullptr: only a point in the order */
     std::shared_ptr<void> argument;
     bool on_host = false;
-    const void *lane = nullptr; /* the stream it was queued on */
+    std::function<std::unique_ptr<joint_work>()> begin; /* joint work, in place of `work` */
+    const void *lane = nullptr;                         /* the stream it was queued on */
 };
 
 struct item {
     struct task task;
-    size_t unmet = 0; /* unfinished items it depends on */
+    std::unique_ptr<joint_work> joint; /* if begun */
+    size_t unmet = 0;                  /* unfinished items it depends on */
     std::vector<std::shared_ptr<item>> followers;
     bool done = false;
     double done_ms = 0;

@@ -48,6 +48,19 @@ static void run_work(const task &t)
     sim.running = false;
 }
 
+/* Whether it is done. */
+static bool advance_joint_work(item &now)
+{
+    if (sim.sticky != cudaSuccess) return true;
+    sim.work_name = now.task.name;
+    sim.running = true;
+    if (!now.joint) now.joint = now.task.begin();
+    const bool done = now.joint->advance();
+    check_margins();
+    sim.running = false;
+    return done;
+}
+
 /* Prefers the stream of the last item for a while, so that in some orders others
  * fall far behind. */
 static void run_one()
@@ -59,10 +72,13 @@ static void run_one()
         for (size_t i = 0; i < sim.ready.size(); i++)
             if (sim.ready[i]->task.lane == sim.lane) chosen = i;
     const item_ptr now = sim.ready[chosen];
+    sim.lane = now->task.lane;
+    if (now->task.begin && !advance_joint_work(*now)) return;
     sim.ready[chosen] = sim.ready.back();
     sim.ready.pop_back();
-    sim.lane = now->task.lane;
-    run_work(now->task);
+    if (!now->task.begin) run_work(now->task);
+    now->joint.reset();
+    now->task.begin = nullptr;
     now->task.argument.reset();
     now->done = true;
     now->done_ms = now_ms();

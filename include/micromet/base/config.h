@@ -25,6 +25,8 @@ enum schedule_name { SCHEDULE_CONSTANT, SCHEDULE_EXPONENTIAL, SCHEDULE_PLATEAU, 
 enum resume_mode { RESUME_NEVER, RESUME_AUTO };
 enum backend_name { BACKEND_AUTO, BACKEND_CPU, BACKEND_CUDA };
 enum precision { PRECISION_AUTO, PRECISION_FP32, PRECISION_TF32, PRECISION_BF16 };
+/* how the ranks' gradients are added up: in one fixed order, or as NCCL likes */
+enum exchange_mode { EXCHANGE_ORDERED, EXCHANGE_FAST };
 /* statistics that trainable batch norm uses */
 enum batch_norm_mode { BATCH_NORM_BATCH, BATCH_NORM_FROZEN };
 
@@ -112,11 +114,12 @@ struct config_compute {
     enum backend_name backend;
     enum precision precision;
     int threads;   /* 0 = all processors */
-    int device;    /* cuda: which GPU */
+    int device;    /* cuda: which GPU; of several ranks on a host, the first one's */
     bool autotune; /* cuda: time the candidate engines of each convolution, keep the fastest */
     int workspace; /* cuda: largest workspace of an op, MiB */
     /* cuda: where cuDNN plans are cached; empty = the user's cache folder */
     char plan_cache[PATH_MAX_BYTES];
+    enum exchange_mode exchange; /* cuda */
 };
 
 struct config {

@@ -153,8 +153,9 @@ struct backend_ops {
 
     /* --- recordings; all four NULL if the backend would not gain from them --- */
 
-    /* Until record_end(), work on the queues [0, queues) is not executed but
-     * recorded, including all waits. */
+    /* Until record_end(), work on the queues [0, queues) and on the exchange queue is not executed
+     * but recorded, including all waits. All ranks replay the same recordings in the same
+     * order. */
     bool (*record_begin)(struct backend *, struct error *);
     bool (*record_end)(struct backend *, struct recording **, struct error *);
     /* Enqueue the whole recording. It uses the same buffers again, and the same host values as when
@@ -177,10 +178,21 @@ struct backend {
     struct backend_facts facts;
 };
 
+/* A process among those that train together, for a backend in a library of its own, which does not
+ * see the world. */
+struct backend_rank {
+    int rank, ranks;
+    int local_rank, local_ranks; /* on this host */
+};
+
+/* By what the ranks of such a backend find each other. */
+enum { BACKEND_ID_BYTES = 128 };
+
 /* Open the backend that the configuration asks for, with up to `queues` queues (one per tower);
- * facts.queues is the actual number. This process is a rank of `world`; NULL = it is alone. auto
- * chooses CUDA if it works, else the CPU, and `why_not` then gives the reason where a GPU is there
- * ("" elsewhere). compute.backend: cuda without a usable GPU is an error. */
+ * facts.queues is the actual number. This process is a rank of `world`, all of which call this;
+ * NULL = it is alone. auto chooses CUDA if it works on all ranks, else the CPU, and `why_not` then
+ * gives the reason where a GPU is there ("" elsewhere). compute.backend: cuda without a usable GPU
+ * is an error. */
 bool backend_open(const struct config_compute *compute, int queues, struct world *world,
                   struct backend **backend, char why_not[256], struct error *err);
 void backend_close(struct backend *backend);

@@ -28,8 +28,8 @@ field() {
 # The test with the library in the folder $1.
 run_test() {
     rm -rf "$work/cache"
-    env "${environment[@]}" MICROMET_CUDA_LIBRARY="$1/$library" LD_LIBRARY_PATH="$1" XDG_CACHE_HOME="$work/cache" \
-        timeout 300 "$program" --jobs 1 --color=never "${test[@]:1}" 2>&1
+    env "${environment[@]}" MICROMET_CUDA_LIBRARY="$1/$library" MICROMET_NCCL_LIBRARY="$1/$library" \
+        LD_LIBRARY_PATH="$1" XDG_CACHE_HOME="$work/cache" timeout 300 "$program" --jobs 1 --color=never "${test[@]:1}" 2>&1
 }
 
 read -ra test <<<"$(field Test)"
