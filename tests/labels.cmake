@@ -48,7 +48,7 @@ set(standard_tests
     "case_(requeue|stopped_while_opening|train_waits_for_its_last_start)"
     "test_cuda_(failures|memory_plan|step)" # whole networks on the simulated device
     "test_cuda_ranks" # processes that add up through NCCL there, and are lost
-    "test_(backend|training_ops|optimizer|model|train_step|predict|shards)_simulated" # each op in two orders of the device's work
+    "test_(backend|training_ops|optimizer|model|train_step|predict)_simulated" # each op in two orders of the device's work
     "predict_orders_1" # a slot that is used too early is found in most orders
     "program_simulated" # train, evaluate and heatmap on the simulated device
     "reference" "exactness_(same_seed|sigterm|validation|until_epoch|ranks_torchrun)" # must end in the same bits
@@ -61,7 +61,7 @@ set(standard_tests
 set(nightly_tests
     "example_(optuna|mlflow|wandb)" # where the packages of Python are
     "test_backend_long_on_.+"
-    "test_.+_simulated_20_orders" # as many orders as have been of use
+    "test_shards_simulated" "test_.+_simulated_20_orders" # as many orders as have been of use
     "predict_orders_[23]"
     "test_cuda_ten_steps(_long)?" # 26 passes through the whole network there, and as many in bfloat16
     "faults_simulated" # a training for each call that can fail
