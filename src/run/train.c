@@ -398,6 +398,18 @@ static bool train(struct trainer *t, const struct train_options *options,
     return ok;
 }
 
+/* A signal came while this process waited for the others. */
+static bool is_stopped_alone(const struct config *config, struct train_result *result,
+                             struct error *err)
+{
+    if (err->code != EXIT_CODE_INTERRUPTED) return false;
+    log_info("%s while waiting for other ranks: the run is as it was", err->message);
+    error_clear(err);
+    result->code = EXIT_CODE_INTERRUPTED;
+    requeue(config);
+    return path_join(result->run_folder, config->train.run, config->name, err);
+}
+
 bool train_run(const struct config *config, const struct train_options *options,
                struct train_result *result, struct error *err)
 {
@@ -405,7 +417,7 @@ bool train_run(const struct config *config, const struct train_options *options,
     struct world *world = NULL;
     *result = (struct train_result) { .code = EXIT_CODE_OK, .best_auc = NAN };
     stop_catch();
-    if (!world_open(&world, err)) return false;
+    if (!world_open(&world, err)) return is_stopped_alone(config, result, err);
     trainer_init(&trainer, config, world, options);
     result->rank = world_rank(world);
     if (result->rank > 0) log_silence();

@@ -186,9 +186,19 @@ static bool open_rank(struct trainer *t, const struct train_options *options, st
     return (!t->resumed || trainer_resume(t, err)) && stop_check(err);
 }
 
+static bool agree_on_options(const struct trainer *t, const struct train_options *options,
+                             struct error *err)
+{
+    char text[96];
+    snprintf(text, sizeof text, "--resume %d, --dry-run %d, --until-epoch %d", options->resume,
+             options->dry_run, options->until_epoch);
+    return world_agree(t->world, "command line", text, err);
+}
+
 bool trainer_open(struct trainer *t, const struct train_options *options, struct error *err)
 {
-    if (!ranks_agree_on_config(t->world, t->config, err)) return false;
+    if (!agree_on_options(t, options, err) || !ranks_agree_on_config(t->world, t->config, err))
+        return false;
     if (!options->dry_run && !trainer_find_start(t, options, err)) return false;
     if (t->finished) return true;
     const bool opened = open_rank(t, options, err);

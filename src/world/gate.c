@@ -9,10 +9,13 @@
 #include <string.h>
 
 #include "micromet/base/log.h"
+#include "micromet/base/stop.h"
 #include "micromet/base/thread.h"
 
 enum { GUESTS_MAX = 256 };
 static const double hello_s = 10; /* in which a guest says who it is */
+/* Another thread may get the signal that ends the wait. */
+static const double signal_s = 0.2;
 static const double quiet_s = 10; /* of waiting, before that is said */
 
 struct guest {
@@ -160,18 +163,20 @@ bool gate_admit(const struct gate *gate, double patience_s, struct error *err)
     const double start_s = clock_seconds(), until_s = start_s + patience_s;
     double say_s = start_s + quiet_s;
     hall.missing = (gate->size - gate->first) * gate->door_count;
-    for (double now_s = start_s; hall.missing > 0 && now_s < until_s; now_s = clock_seconds()) {
+    for (double now_s = start_s; hall.missing > 0 && now_s < until_s && !stop_signal();
+         now_s = clock_seconds()) {
         if (now_s >= say_s) {
             name_missing(gate, names);
             log_info("waiting for %s of %d", names, gate->size);
             say_s = INFINITY;
         }
-        double next_s = say_s < until_s ? say_s : until_s;
+        double next_s = fmin(fmin(say_s, until_s), now_s + signal_s);
         if (hall.count > 0 && hall.guests[0].until_s < next_s) next_s = hall.guests[0].until_s;
         poll_once(&hall, next_s);
     }
     while (hall.count > 0) send_away(&hall, 0);
     if (hall.missing == 0) return true;
+    if (!stop_check(err)) return false;
     name_missing(gate, names);
     return error_set(err, EXIT_CODE_FAILED, "%s of %d did not come within %.0f s", names,
                      gate->size, patience_s);

@@ -166,8 +166,10 @@ bool world_all_ok(struct world *world, bool ok, struct error *err)
     CHECK(ok || err->code != EXIT_CODE_OK);
     if (is_alone(world)) return ok;
     struct error mine = ok ? (struct error) { 0 } : *err;
-    error_prefix(&mine, "rank %d on %s", world->star.rank,
-                 world->star.seats[world->star.rank].host);
+    const bool told = !ok && strcmp(err->message, world->agreed.message) == 0;
+    if (!told) /* else it names its rank already */
+        error_prefix(&mine, "rank %d on %s", world->star.rank,
+                     world->star.seats[world->star.rank].host);
     return note(world, conclude(world, CALL_ALL_OK, &mine, err));
 }
 

@@ -10,6 +10,7 @@
 
 #include "gate.h"
 #include "micromet/base/log.h"
+#include "micromet/base/stop.h"
 #include "micromet/base/thread.h"
 
 static const double attempt_s = 5; /* for one connection to come about */
@@ -170,6 +171,7 @@ static int call_hub(const struct star *star, const struct star_hub *hub, enum he
         outcome = try_each(hub, &hello, until_s, &connection, why);
         if (outcome == HELLO_WELCOME) return connection;
         if (outcome == HELLO_REFUSED || clock_seconds() >= until_s) break;
+        if (!stop_check(err)) return -1;
         if (clock_seconds() >= say_s) {
             log_info("waiting for rank 0 at %s, port %d: %s", hub->host, hub->port, why);
             say_s = INFINITY;
