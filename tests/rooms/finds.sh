@@ -67,8 +67,8 @@ add src/nn/backend.c '  #  include <openslide.h> /* only here */'
 expect 'src/nn/backend.c: includes openslide.h, which is not for the room nn'
 
 house
-add cuda/memory.c '#include <nccl.h>'
-expect 'cuda/memory.c: includes nccl.h, which is neither in its folder nor in a table'
+add cuda/memory.c '#include <cufft.h>'
+expect 'cuda/memory.c: includes cufft.h, which is neither in its folder nor in a table'
 
 house
 add src/attic/box.c '#include <stdio.h>'
