@@ -185,7 +185,9 @@ static void run_augment(const struct isa *isa, const struct op *op, struct memor
                                            k & 1 ? random_uniform(&random, -0.3f, 0.3f) : 0,
                                            k & 1 ? random_uniform(&random, 0.7f, 1.3f) : 1,
                                            k & 2 ? random_uniform(&random, -0.1f, 0.1f) : 0,
-                                           k & 2 ? random_uniform(&random, 0.2f, 1.8f) : 1 };
+                                           k & 2 ? random_uniform(&random, 0.2f, 1.8f) : 1,
+                                           { k >= 8 ? random_uniform(&random, -1, 1) : 0, 0, 0 },
+                                           { 0, 0, k >= 8 ? 0.1f : 0 } };
         isa->augment(pixels, &draw, WINDOW, op->y.dtype, 3 + k % 3, m->out);
     }
 }

@@ -84,6 +84,8 @@ const struct config_key config_keys[] = {
     NUMBER(augment.saturation, 0, 1, "0.25", "factor from [1-s, 1+s]"),
     NUMBER(augment.hue, 0, 0.5, "0.04", "turn of the colour circle from [-h, h]"),
     NUMBER(augment.contrast, 0, 1, "0.75", "factor from [1-c, 1+c] about each channel's mean"),
+    NUMBER(augment.hed, 0, 1, "0",
+        "haematoxylin, eosin, DAB: factor from [1-h, 1+h], added from [-h, h]; usual: 0.03 to 0.1"),
     BOOL(augment.per_tower, "false", "draw colours for each tower"),
 
     WEIGHTS(model.weights, "inception_v3_notop.h5",

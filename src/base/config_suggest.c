@@ -71,6 +71,8 @@ static const struct {
       "augment.rotate" },
     { " colorjitter jitter coloraug colourjitter ",
       "augment.brightness, augment.saturation, augment.hue and augment.contrast" },
+    { " stain stainaug stainaugmentation hedaug hedaugmentation hedjitter hedlight hedstrong ",
+      "augment.hed" },
     { " augmentation augmentations transforms transform aug ", "augment" },
     { " droprate drop dropoutrate pdropout ", "model.dropout" },
     { " freezelayers freezebackbone frozen frozenlayers trainable finetune unfreeze freezeuntil ",

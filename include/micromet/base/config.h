@@ -65,6 +65,7 @@ struct config_augment {
     double saturation; /* factor from [1-s, 1+s] */
     double hue;        /* shift on the colour circle, from [-h, h] */
     double contrast;   /* factor from [1-c, 1+c] about the channel's mean */
+    double hed;        /* stains: factor from [1-h, 1+h] and added value from [-h, h] */
     bool per_tower;    /* draw colours for each tower; orientation is always shared */
 };
 
