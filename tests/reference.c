@@ -421,6 +421,7 @@ static struct state optimizer_step(const struct config_optimizer *o, const struc
         next.update = lr * (next.s1 / (1 - pow(o->beta1, t))) /
                       (sqrt(next.s2 / (1 - pow(o->beta2, t))) + o->epsilon);
         break;
+    case OPTIMIZER_ADAMW:
     case OPTIMIZER_RMSPROP:
         next.s1 = o->decay * s1 + (1 - o->decay) * g * g;
         next.s2 = next.update = o->momentum * s2 + lr * g / sqrt(next.s1 + o->epsilon);
@@ -437,13 +438,15 @@ static struct state optimizer_step(const struct config_optimizer *o, const struc
 static struct reference_value optimizer(const struct op *op, const struct op_buffers *b,
                                         enum role role, int i)
 {
-    const double p = b->parameters[i], decay = op->optimizer.rule.weight_decay * p;
+    const bool decoupled = op->optimizer.rule.name == OPTIMIZER_ADAMW;
+    const double p = b->parameters[i], all_decay = op->optimizer.rule.weight_decay * p;
+    const double decay = decoupled ? 0 : all_decay, shrink = decoupled ? all_decay : 0;
     const double g = b->gradients[i] + decay, gross = fabs(b->gradients[i]) + fabs(decay);
     const double uncancelled = g != 0 ? gross / fabs(g) : 1;
     const struct state next = optimizer_step(&op->optimizer.rule, b, i, g);
     struct reference_value v = { 0 };
     if (role == ROLE_PARAMETERS) {
-        v = sum3(p, -next.update, 0);
+        v = sum3(p, -next.update, -b->values->learning_rate * shrink);
         v.magnitude += fabs(next.update) * uncancelled;
         return v;
     }

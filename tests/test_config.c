@@ -88,9 +88,8 @@ Test(config, values_out_of_range_say_which_end)
 
 Test(config, choices_are_listed_and_the_nearest_suggested)
 {
-    expect_error(
-        "optimizer: {name: adma}",
-        "x.yaml:1:19: optimizer.name: 'adma' is none of adam, rmsprop, sgd; did you mean adam?");
+    expect_error("optimizer: {name: adma}", "x.yaml:1:19: optimizer.name: 'adma' is none of adam, "
+                                            "rmsprop, sgd, adamw; did you mean adam?");
     expect_error("compute: {backend: tpuv5}",
                  "x.yaml:1:20: compute.backend: 'tpuv5' is none of auto, cpu, cuda");
 }
@@ -325,6 +324,7 @@ Test(config, empty_files_and_sections_mean_the_defaults)
 Test(config, epsilon_follows_the_optimizer_unless_given)
 {
     cr_assert_eq(parse("optimizer: {name: adam}").optimizer.epsilon, 1e-7);
+    cr_assert_eq(parse("optimizer: {name: adamw}").optimizer.epsilon, 1e-8);
     cr_assert_eq(parse("optimizer: {name: rmsprop}").optimizer.epsilon, 1.0);
     cr_assert_eq(parse("optimizer: {name: rmsprop, epsilon: 0.1}").optimizer.epsilon, 0.1);
     cr_assert_eq(parse("optimizer: {name: sgd}").optimizer.epsilon, 0.0);
@@ -635,7 +635,7 @@ Test(config, help_has_one_line_for_every_key)
     struct config defaults;
     config_defaults(&defaults);
     cr_assert(strstr(text, "data.window                 integer    75 .. 4096 "));
-    cr_assert(strstr(text, "optimizer.name              choice     adam rmsprop sgd "));
+    cr_assert(strstr(text, "optimizer.name              choice     adam rmsprop sgd adamw "));
     cr_assert(strstr(text, " keras:150 "));
     cr_assert(strstr(text, "train.early_stop.min_delta  number     0 .. 1 "));
     free(text);

@@ -12,7 +12,7 @@ static const char *const tissue_methods[] = { "gray", "otsu", NULL };
 static const char *const no_paths[] = { "random", NULL };
 static const char *const pool_paddings[] = { "auto", "exclude", "include", NULL };
 static const char *const batch_norm_modes[] = { "batch", "frozen", NULL };
-static const char *const optimizers[] = { "adam", "rmsprop", "sgd", NULL };
+static const char *const optimizers[] = { "adam", "rmsprop", "sgd", "adamw", NULL };
 static const char *const schedules[] = { "constant", "exponential", "plateau", "cosine", NULL };
 static const char *const resume_modes[] = { "never", "auto", NULL };
 static const char *const backends[] = { "auto", "cpu", "cuda", NULL };
@@ -106,12 +106,13 @@ const struct config_key config_keys[] = {
     CHOICE(optimizer.name, optimizers, "adam", "update rule"),
     NUMBER(optimizer.learning_rate, 0, 100, "2e-4", "before the schedule"),
     NUMBER(optimizer.momentum, 0, 0.999999, "0.9", "rmsprop, sgd"),
-    NUMBER(optimizer.beta1, 0, 0.999999, "0.9", "adam: memory of the mean"),
-    NUMBER(optimizer.beta2, 0, 0.999999, "0.999", "adam: memory of the square"),
+    NUMBER(optimizer.beta1, 0, 0.999999, "0.9", "adam, adamw: memory of the mean"),
+    NUMBER(optimizer.beta2, 0, 0.999999, "0.999", "adam, adamw: memory of the square"),
     NUMBER(optimizer.decay, 0, 0.999999, "0.9", "rmsprop: memory of the square"),
     NUMBER(optimizer.epsilon, 0, 100, "0",
-        "0 = by optimizer: adam 1e-7 (Keras), rmsprop 1 (paper)"),
-    NUMBER(optimizer.weight_decay, 0, 1, "0", "added to the gradient, times the weight"),
+        "0 = by optimizer: adam 1e-7 (Keras), adamw 1e-8 (PyTorch), rmsprop 1 (paper)"),
+    NUMBER(optimizer.weight_decay, 0, 1, "0",
+        "times the weight, added to the gradient; adamw: times the rate too, taken off the weight"),
 
     CHOICE(schedule.name, schedules, "plateau", "how the learning rate falls"),
     NUMBER(schedule.factor, 1e-6, 1, "0.5", "plateau, exponential: multiplies the learning rate"),

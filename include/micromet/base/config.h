@@ -20,7 +20,7 @@ enum sampling { SAMPLING_CLASS_THEN_SLIDE, SAMPLING_SHUFFLE };
 enum tissue_method { TISSUE_GRAY, TISSUE_OTSU };
 enum pool_padding { POOL_PADDING_AUTO, POOL_PADDING_EXCLUDE, POOL_PADDING_INCLUDE };
 const char *pool_padding_name(enum pool_padding padding); /* "exclude", … */
-enum optimizer_name { OPTIMIZER_ADAM, OPTIMIZER_RMSPROP, OPTIMIZER_SGD };
+enum optimizer_name { OPTIMIZER_ADAM, OPTIMIZER_RMSPROP, OPTIMIZER_SGD, OPTIMIZER_ADAMW };
 enum schedule_name { SCHEDULE_CONSTANT, SCHEDULE_EXPONENTIAL, SCHEDULE_PLATEAU, SCHEDULE_COSINE };
 enum resume_mode { RESUME_NEVER, RESUME_AUTO };
 enum backend_name { BACKEND_AUTO, BACKEND_CPU, BACKEND_CUDA };
