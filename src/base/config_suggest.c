@@ -103,6 +103,8 @@ static const struct {
       "The network is always InceptionV3; see the section model" },
     { " numclasses classes nclasses classnames labels ",
       "There are always two classes, normal and tumor" },
+    { " smoothing labelsmooth smooth ", "train.label_smoothing" },
+    { " classweight posweight lossweights weightperclass ", "train.class_weights" },
     { " loss criterion lossfn ", "The loss is always binary cross entropy" },
     { " gradclip clipgrad gradientclipval maxgradnorm clipnorm ", "Gradients are not clipped" },
     { " accumulategradbatches gradaccum gradientaccumulationsteps ",

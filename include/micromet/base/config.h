@@ -101,6 +101,10 @@ struct config_train {
     int batch, epochs;
     int shards; /* pieces of a batch with batch statistics of their own; 0 = as many as ranks */
     int64_t examples_per_epoch; /* 0 = as many as there are training windows */
+    double label_smoothing;     /* labels become t*(1-s) + s/2 */
+    struct {
+        double normal, tumor;
+    } class_weights; /* of the classes' losses */
     struct {
         int patience;     /* epochs; 0 = never stop early */
         double min_delta; /* smallest gain in validation AUC that counts */
