@@ -115,15 +115,14 @@ static void augmenter_release(struct augmenter *a)
     }
 }
 
-bool bench_augment(const struct bench *bench, struct error *err)
+static bool augment_speed(const struct bench *bench, const char *what,
+                          const struct config_augment *augment, struct error *err)
 {
     const struct bench_options *options = bench->options;
-    struct config config;
     struct bench_batch batch;
     struct augmenter augmenter = { .backend = bench->session.backend };
     double calls_per_s;
-    config_defaults(&config);
-    const bool ok = batch_init(&batch, &config.augment, options->batch, options->px, err) &&
+    const bool ok = batch_init(&batch, augment, options->batch, options->px, err) &&
                     augmenter_init(&augmenter, bench, &batch, err) &&
                     bench_repeat(options->seconds, augment_batch, &augmenter, &calls_per_s, err);
     augmenter_release(&augmenter);
@@ -132,7 +131,7 @@ bool bench_augment(const struct bench *bench, struct error *err)
     const double values = (double)TOWERS * options->px * options->px * 3; /* of a pair of windows */
     const double bytes = values * (double)(1 + dtype_bytes(bench->session.activations));
     const struct bench_result result = {
-        .what = "augment",
+        .what = what,
         .px = options->px,
         .batch = options->batch,
         .threads = options->threads,
@@ -142,6 +141,15 @@ bool bench_augment(const struct bench *bench, struct error *err)
     };
     bench_tell(bench, &result);
     return true;
+}
+
+bool bench_augment(const struct bench *bench, struct error *err)
+{
+    struct config config;
+    config_defaults(&config);
+    if (!augment_speed(bench, "augment", &config.augment, err)) return false;
+    config.augment.hed = 0.05;
+    return augment_speed(bench, "stain", &config.augment, err);
 }
 
 /* --- The network ------------------------------------------------------------------------------ */

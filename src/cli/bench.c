@@ -201,10 +201,12 @@ const struct subcommand command_bench = {
     .notes =
         "What the lines are:\n\n"
         "peak\tmultiply-adds in registers, two operations each: ceiling of infer and train\n\n"
-        "triad\ta[i] = b[i] + 3 c[i] over arrays larger than any cache: ceiling of augment (bytes "
+        "triad\ta[i] = b[i] + 3 c[i] over arrays larger than any cache: ceiling of augment, stain "
+        "(bytes "
         "in, floats out) and of pack (each byte is read and written), unless the pack fits into a "
         "cache\n\n"
         "decode\tits ceiling is the speed of one thread times the threads\n\n"
+        "stain\taugment with augment.hed\n\n"
         "infer, train\ttwo operations for each multiply-add of direct convolution; taps on padding "
         "are not counted. Winograd's algorithms need fewer, so that a share can pass 100 %. A pair "
         "is one window of each tower.",

@@ -23,7 +23,7 @@ struct bench_figure {
 };
 
 struct bench_result {
-    const char *what;       /* "peak", "triad", "decode", "pack", "augment", "infer", "train" */
+    const char *what; /* "peak", "triad", "decode", "pack", "augment", "stain", "infer", "train" */
     int px, batch, threads; /* 0 = not applicable */
     struct bench_figure figures[BENCH_FIGURES_MAX];
     int figure_count;
