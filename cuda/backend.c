@@ -36,6 +36,7 @@ static const char *const ranges[OP_KIND_COUNT] = {
     [OP_AUGMENT] = "augment",
     [OP_OPTIMIZER] = "update",
     [OP_SUM] = "exchange",
+    [OP_AVERAGE] = "update",
     [OP_ALL_REDUCE] = "exchange",
 };
 

@@ -12,6 +12,7 @@ static const struct cuda_kernel *const kernels[OP_KIND_COUNT] = {
     [OP_AUGMENT] = &cuda_kernel_augment,
     [OP_OPTIMIZER] = &cuda_kernel_optimizer,
     [OP_SUM] = &cuda_kernel_sum,
+    [OP_AVERAGE] = &cuda_kernel_average,
 };
 
 static bool run(struct plan *plan, const struct op_buffers *buffers, struct error *err)

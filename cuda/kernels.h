@@ -28,7 +28,8 @@ struct cuda_kernel {
 /* Element-wise ops may run in place. */
 extern const struct cuda_kernel cuda_kernel_batch_norm, cuda_kernel_batch_norm_backward,
     cuda_kernel_pool, cuda_kernel_pool_backward, cuda_kernel_relu_backward, cuda_kernel_dropout,
-    cuda_kernel_loss, cuda_kernel_augment, cuda_kernel_optimizer, cuda_kernel_sum;
+    cuda_kernel_loss, cuda_kernel_augment, cuda_kernel_optimizer, cuda_kernel_sum,
+    cuda_kernel_average;
 
 /* F32 master weights (rows, weights_c) to (rows, c) of `dtype`, with zeros in the channels from
  * weights_c on; rows = K*R*S. */

@@ -1,5 +1,5 @@
-/* Parameter updates and sums over contiguous arrays, reading and writing every value once.
- * Formulas in nn/optimizer.h.
+/* Parameter updates, sums and averages over contiguous arrays, reading and writing every value
+ * once. Formulas in nn/optimizer.h and nn/op.h.
  *
  * Values that change from step to step are read from device memory, so that a recorded step can be
  * replayed. Adam's bias corrections are computed once per block, in double. */
@@ -145,39 +145,69 @@ static cudaError_t launch(const struct op *op, const struct op_buffers *b, void 
     return cudaGetLastError();
 }
 
-/* --- Sums --- */
+/* --- Sums and averages --- */
+
+struct scaled_sum {
+    float scale;
+    __device__ float operator()(float out, float x) const
+    {
+        return scale * (out + x);
+    }
+};
+
+struct moving_average {
+    float fresh;
+    __device__ float operator()(float out, float x) const
+    {
+        return out + fresh * (x - out);
+    }
+};
 
 // bytes: reads 8 writes 4 per element, least 8+4
-template <int V>
+template <int V, typename F>
 __global__ void __launch_bounds__(THREADS, BLOCKS_MIN)
-    add_scaled(float *out, const float *x, float scale, int64_t count)
+    combine(float *out, const float *x, F f, int64_t count)
 {
     const int64_t thread = (int64_t)blockIdx.x * THREADS + threadIdx.x;
     const int64_t threads = (int64_t)gridDim.x * THREADS, whole = count / V * V;
     for (int64_t i = thread * V; i < whole; i += threads * V) {
-        floats<V> sum = load<V>(out + i);
+        floats<V> result = load<V>(out + i);
         const floats<V> more = load<V>(x + i);
-        for (int k = 0; k < V; k++) sum.v[k] = scale * (sum.v[k] + more.v[k]);
-        store<V>(out + i, sum);
+        for (int k = 0; k < V; k++) result.v[k] = f(result.v[k], more.v[k]);
+        store<V>(out + i, result);
     }
-    if (whole + thread < count)
-        out[whole + thread] = scale * (out[whole + thread] + x[whole + thread]);
+    if (whole + thread < count) out[whole + thread] = f(out[whole + thread], x[whole + thread]);
+}
+
+template <typename F>
+static cudaError_t launch_combine(int64_t count, F f, const struct op_buffers *b,
+                                  cudaStream_t stream)
+{
+    float *out = (float *)b->out;
+    const float *x = (const float *)b->x;
+    const int64_t blocks = CEIL_DIV(count, THREADS * VECTOR);
+    const unsigned grid = (unsigned)(blocks < blocks_max ? blocks : blocks_max);
+    if (((uintptr_t)out | (uintptr_t)x) % 16 == 0)
+        CUDA_LAUNCH((combine<VECTOR, F>), grid, THREADS, stream, out, x, f, count);
+    else
+        CUDA_LAUNCH((combine<1, F>), grid, THREADS, stream, out, x, f, count);
+    return cudaGetLastError();
 }
 
 static cudaError_t launch_sum(const struct op *op, const struct op_buffers *b, void *workspace,
                               cudaStream_t stream)
 {
     (void)workspace;
-    float *out = (float *)b->out;
-    const float *x = (const float *)b->x;
-    const int64_t count = op->sum.count, blocks = CEIL_DIV(count, THREADS * VECTOR);
-    const unsigned grid = (unsigned)(blocks < blocks_max ? blocks : blocks_max);
-    if (((uintptr_t)out | (uintptr_t)x) % 16 == 0)
-        CUDA_LAUNCH(add_scaled<VECTOR>, grid, THREADS, stream, out, x, op->sum.scale, count);
-    else
-        CUDA_LAUNCH(add_scaled<1>, grid, THREADS, stream, out, x, op->sum.scale, count);
-    return cudaGetLastError();
+    return launch_combine(op->sum.count, scaled_sum { op->sum.scale }, b, stream);
+}
+
+static cudaError_t launch_average(const struct op *op, const struct op_buffers *b, void *workspace,
+                                  cudaStream_t stream)
+{
+    (void)workspace;
+    return launch_combine(op->average.count, moving_average { op->average.fresh }, b, stream);
 }
 
 const struct cuda_kernel cuda_kernel_sum = { nullptr, nullptr, launch_sum };
+const struct cuda_kernel cuda_kernel_average = { nullptr, nullptr, launch_average };
 const struct cuda_kernel cuda_kernel_optimizer = { nullptr, nullptr, launch };

@@ -38,6 +38,7 @@ static const struct usage usages[OP_KIND_COUNT] = {
     [OP_OPTIMIZER] = { BIT(PARAMETERS) | BIT(STATE1) | BIT(STATE2) | BIT(GRADIENTS),
                        BIT(PARAMETERS) | BIT(STATE1) | BIT(STATE2) },
     [OP_SUM] = { BIT(X) | BIT(OUT), BIT(OUT) },
+    [OP_AVERAGE] = { BIT(X) | BIT(OUT), BIT(OUT) },
 };
 
 /* Those of a batch norm's parts. */
@@ -175,6 +176,7 @@ static struct tensor tensor_of(const struct op *op, enum role role)
                           op->kind == OP_BATCH_NORM_BACKWARD || op->kind == OP_POOL_BACKWARD ||
                           op->kind == OP_RELU_BACKWARD;
     if (op->kind == OP_SUM) return dense(1, 1, 1, (int)op->sum.count);
+    if (op->kind == OP_AVERAGE) return dense(1, 1, 1, (int)op->average.count);
     switch (role) {
     case ROLE_X:
         return op->x;

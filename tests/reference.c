@@ -480,6 +480,12 @@ void reference_release(struct reference *reference)
     *reference = (struct reference) { 0 };
 }
 
+static struct reference_value average(const struct op *op, const struct op_buffers *b, int c)
+{
+    const double fresh = op->average.fresh, out = ((const float *)b->out)[c];
+    return sum3(out, fresh * ((const float *)b->x)[c], -fresh * out);
+}
+
 static struct reference_value scaled_sum(const struct op *op, const struct op_buffers *b, int c)
 {
     const double scale = op->sum.scale;
@@ -518,6 +524,8 @@ struct reference_value reference_at(const struct reference *reference, enum role
         return optimizer(op, b, role, c);
     case OP_SUM:
         return scaled_sum(op, b, c);
+    case OP_AVERAGE:
+        return average(op, b, c);
     default:
         CHECK(!"this op has no reference");
         return exactly(NAN);

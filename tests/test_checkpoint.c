@@ -111,6 +111,53 @@ Test(checkpoint, every_version_is_read)
     }
 }
 
+enum { BIAS = 5 };
+
+static void expect_bias(struct model *model, enum parameter_part part, const float *want)
+{
+    struct error err = { 0 };
+    float got[BIAS];
+    int index;
+    cr_assert(model_find(model, "head.0.bias", &index));
+    cr_assert(model_read(model, index, part, got, &err), "%s", err.message);
+    cr_expect_arr_eq(got, want, sizeof got);
+}
+
+Test(checkpoint, averages_are_the_model_and_training_goes_on_from_the_weights)
+{
+    static const float weights[BIAS] = { 1, 2, 3, 4, 5 }, averages[BIAS] = { 6, 7, 8, 9, 10 };
+    const struct training_state state = checkpoint_fixture_state();
+    const struct checkpoint_input input = { .downsamples = { 1, 4 } };
+    const char *path = temporary_path("averages.safetensors");
+    struct config config;
+    struct backend *backend;
+    struct model *models[3]; /* the one written, one to resume with, and one to apply */
+    struct checkpoint c;
+    struct error err = { 0 };
+    int index;
+    checkpoint_fixture_config(&config);
+    config.train.ema = 0.5;
+    const struct model_spec spec = model_spec_from_config(&config, DTYPE_F32, false, true);
+    cr_assert(cpu_backend_open(&config.compute, 2, NULL, &backend, &err), "%s", err.message);
+    for (int i = 0; i < 2; i++)
+        cr_assert(model_init(&models[i], backend, &spec, &err) &&
+                      model_randomize(models[i], 1, &err) && model_start_average(models[i], &err),
+                  "%s", err.message);
+    cr_assert(model_find(models[0], "head.0.bias", &index));
+    cr_assert(model_write(models[0], index, PART_VALUE, weights, &err));
+    cr_assert(model_write(models[0], index, PART_AVERAGE, averages, &err));
+    cr_assert(checkpoint_write(path, models[0], &config, &state, &input, &err), "%s", err.message);
+    cr_assert(checkpoint_open(&c, path, &err), "%s", err.message);
+    cr_assert(checkpoint_apply(&c, models[1], true, &err), "%s", err.message);
+    cr_assert(checkpoint_model(&c, backend, 1, &models[2], &err), "%s", err.message);
+    expect_bias(models[1], PART_VALUE, weights);
+    expect_bias(models[1], PART_AVERAGE, averages);
+    expect_bias(models[2], PART_VALUE, averages);
+    checkpoint_release(&c);
+    for (int i = 0; i < 3; i++) model_release(models[i]);
+    backend_close(backend);
+}
+
 Test(checkpoint, every_version_has_its_file)
 {
     cr_assert_eq(KEPT, CHECKPOINT_VERSION);

@@ -379,6 +379,76 @@ Test(model, a_step_moves_what_trains_and_nothing_else)
     bench_release(&b);
 }
 
+/* Values of the array whose average is followed: as the formula has it, and their average. */
+struct followed_average {
+    float *want, *value;
+};
+
+static void expect_average(struct bench *b, int index, struct followed_average *f)
+{
+    const struct parameter *p = model_parameter(b->model, index);
+    float *value = step_read(b->model, index, PART_VALUE);
+    float *average = step_read(b->model, index, PART_AVERAGE);
+    for (int64_t k = 0; k < p->count; k++) {
+        f->want[k] += 0.25f * (value[k] - f->want[k]);
+        cr_assert_float_eq(average[k], f->want[k], 1e-6f * fabsf(f->want[k]) + 1e-12f, "%s",
+                           p->name);
+    }
+    free(average);
+    free(f->value);
+    f->value = value;
+}
+
+static void expect_swapped(struct bench *b, const struct followed_average *all, bool swapped)
+{
+    for (int i = 0; i < model_parameter_count(b->model); i++) {
+        if (!all[i].want) continue;
+        float *value = step_read(b->model, i, swapped ? PART_AVERAGE : PART_VALUE);
+        const size_t bytes = (size_t)model_parameter(b->model, i)->count * sizeof *value;
+        cr_expect_eq(memcmp(value, all[i].value, bytes), 0, "%s",
+                     model_parameter(b->model, i)->name);
+        free(value);
+    }
+}
+
+Test(model, averages_follow_the_weights_and_can_stand_in_for_them)
+{
+    struct model_spec spec = article(75, 2);
+    struct bench b;
+    float loss, trained[2], averaged[2], again[2];
+    spec.towers = 1;
+    spec.ema = 0.75;
+    snprintf(spec.model.freeze, sizeof spec.model.freeze, "mixed_7b");
+    bench_init(&b, spec);
+    const int count = model_parameter_count(b.model);
+    struct followed_average *all = calloc((size_t)count, sizeof *all);
+    cr_assert(model_start_average(b.model, &b.err));
+    for (int i = 0; i < count; i++) {
+        const struct parameter *p = model_parameter(b.model, i);
+        cr_expect_eq(p->average != NULL, p->trains || (p->statistic && p->device), "%s", p->name);
+        if (p->average) all[i].want = step_read(b.model, i, PART_VALUE);
+    }
+    for (int step = 1; step <= 2; step++) {
+        cr_assert(model_train_step(b.model, &b.batch, 1e-2f, step, 1, &loss, NULL, &b.err));
+        for (int i = 0; i < count; i++)
+            if (all[i].want) expect_average(&b, i, &all[i]);
+    }
+    cr_assert(model_refresh(b.model, &b.err) && model_predict(b.model, &b.batch, trained, &b.err));
+    cr_assert(model_swap_average(b.model, &b.err) && model_refresh(b.model, &b.err));
+    cr_assert(model_predict(b.model, &b.batch, averaged, &b.err));
+    expect_swapped(&b, all, true);
+    cr_assert(model_swap_average(b.model, &b.err) && model_refresh(b.model, &b.err));
+    cr_assert(model_predict(b.model, &b.batch, again, &b.err));
+    expect_swapped(&b, all, false);
+    cr_expect(averaged[0] != trained[0] && memcmp(trained, again, sizeof trained) == 0);
+    for (int i = 0; i < count; i++) {
+        free(all[i].want);
+        free(all[i].value);
+    }
+    free(all);
+    bench_release(&b);
+}
+
 enum { WINDOWS = 8, FOLLOWED = 6 };
 
 static const char *const followed[FOLLOWED] = {

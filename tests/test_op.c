@@ -56,6 +56,10 @@ static struct op valid(enum op_kind kind)
         op.x = op.y = (struct tensor) { 0 };
         op.sum = (struct op_sum) { .count = 1, .scale = 1 };
         break;
+    case OP_AVERAGE:
+        op.x = op.y = (struct tensor) { 0 };
+        op.average = (struct op_average) { .count = 1, .fresh = 1 };
+        break;
     case OP_ALL_REDUCE:
         op.x = op.y = (struct tensor) { 0 };
         op.all_reduce = (struct op_all_reduce) { .count = 5, .term_stride = 8, .shards = 4 };
@@ -164,6 +168,9 @@ static const struct change changes[] = {
     { OP_OPTIMIZER, INT64, AT(optimizer.count), 0, "there are no parameters" },
     /* sums */
     { OP_SUM, INT64, AT(sum.count), 0, "there is nothing to add" },
+    { OP_AVERAGE, INT64, AT(average.count), 0, "there is nothing to average" },
+    { OP_AVERAGE, FLOAT, AT(average.fresh), 0, "lies in (0, 1], and not at 0" },
+    { OP_AVERAGE, FLOAT, AT(average.fresh), 1.5, "lies in (0, 1], and not at 1.5" },
     { OP_ALL_REDUCE, INT64, AT(all_reduce.count), 0, "there is nothing to add" },
     { OP_ALL_REDUCE, INT64, AT(all_reduce.term_stride), 4, "its terms overlap" },
     { OP_ALL_REDUCE, INT, AT(all_reduce.shards), 0, "there are no shards" },

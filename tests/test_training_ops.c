@@ -131,6 +131,24 @@ Test(sum, is_scaled)
     backend_close(backend);
 }
 
+Test(average, moves_by_its_share_and_stays_at_its_aim)
+{
+    struct backend *backend = op_case_backend(1);
+    static const float shares[] = { 1, 0.25f, 1e-3f };
+    for (int count = 1; count < 70000; count = 3 * count + 1)
+        for (size_t i = 0; i < COUNT_OF(shares); i++) {
+            const struct op op = { .kind = OP_AVERAGE, .average = { count, shares[i] } };
+            struct op_case test;
+            op_case_init(&test, &op, (uint64_t)count);
+            const float aim = *(float *)op_case_before(&test, ROLE_X);
+            *(float *)op_case_before(&test, ROLE_OUT) = aim;
+            run(&test, backend);
+            cr_assert_eq(*(float *)op_case_after(&test, ROLE_OUT), aim);
+            op_case_release(&test);
+        }
+    backend_close(backend);
+}
+
 Test(loss, is_the_mean_over_samples)
 {
     const struct op op = { .kind = OP_LOSS, .x = tensor(4, 1, 1, 1), .y = tensor(4, 1, 1, 1) };

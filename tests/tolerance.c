@@ -60,6 +60,7 @@ static double float_units(const struct op *op)
         return SUM + 2 * sqrt((double)tensor_pixels(&op->x));
     case OP_DROPOUT:
     case OP_SUM:
+    case OP_AVERAGE:
         return FEW_OPERATIONS;
     case OP_LOSS:
     case OP_OPTIMIZER:

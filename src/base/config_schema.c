@@ -130,6 +130,8 @@ const struct config_key config_keys[] = {
     NUMBER(train.label_smoothing, 0, 0.999, "0", "share of each label that both classes divide"),
     NUMBER(train.class_weights.normal, 1e-6, 1e6, "1", "factor of the loss of normal windows"),
     NUMBER(train.class_weights.tumor, 1e-6, 1e6, "1", "factor of the loss of tumour windows"),
+    NUMBER(train.ema, 0, 0.999999, "0",
+        "validate and keep an average of the weights: share of the old one in each step; 0 = none"),
     INT(train.early_stop.patience, 0, 1000000, "3",
         "epochs without improvement; 0 = never stop early"),
     NUMBER(train.early_stop.min_delta, 0, 1, "0.001",

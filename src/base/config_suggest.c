@@ -103,6 +103,7 @@ static const struct {
       "The network is always InceptionV3; see the section model" },
     { " numclasses classes nclasses classnames labels ",
       "There are always two classes, normal and tumor" },
+    { " emadecay modelema modelemadecay swa averagedecay weightaveraging useema ", "train.ema" },
     { " smoothing labelsmooth smooth ", "train.label_smoothing" },
     { " classweight posweight lossweights weightperclass ", "train.class_weights" },
     { " loss criterion lossfn ", "The loss is always binary cross entropy" },

@@ -125,6 +125,7 @@ static bool (*const planners[OP_KIND_COUNT])(struct plan *, struct error *) = {
     [OP_AUGMENT] = plan_augment,
     [OP_OPTIMIZER] = plan_optimizer,
     [OP_SUM] = plan_pointwise,
+    [OP_AVERAGE] = plan_pointwise,
     [OP_ALL_REDUCE] = plan_all_reduce,
 };
 

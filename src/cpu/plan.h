@@ -29,7 +29,7 @@ struct plan {
 bool plan_convolution(struct plan *plan, struct error *err);
 bool plan_batch_norm(struct plan *plan, struct error *err);
 bool plan_pool(struct plan *plan, struct error *err);
-bool plan_pointwise(struct plan *plan, struct error *err); /* ReLU backward, dropout, loss, sum */
+bool plan_pointwise(struct plan *plan, struct error *err); /* element by element */
 bool plan_augment(struct plan *plan, struct error *err);
 bool plan_optimizer(struct plan *plan, struct error *err);
 bool plan_all_reduce(struct plan *plan, struct error *err);

@@ -1,4 +1,5 @@
-/* Ops that compute each element by itself: ReLU's gradient, dropout, the loss, and sums. */
+/* Ops that compute each element by itself: ReLU's gradient, dropout, the loss, sums and
+ * averages. */
 #include <math.h>
 #include <stdlib.h>
 
@@ -76,6 +77,16 @@ static bool sum(struct plan *plan, const struct op_buffers *b, struct error *err
     return true;
 }
 
+static bool average(struct plan *plan, const struct op_buffers *b, struct error *err)
+{
+    (void)err;
+    const float fresh = plan->op.average.fresh, *x = b->x;
+    float *out = b->out;
+#pragma omp parallel for simd schedule(static)
+    for (int64_t i = 0; i < plan->op.average.count; i++) out[i] += fresh * (x[i] - out[i]);
+    return true;
+}
+
 bool plan_pointwise(struct plan *plan, struct error *err)
 {
     (void)err;
@@ -85,6 +96,7 @@ bool plan_pointwise(struct plan *plan, struct error *err)
         [OP_DROPOUT] = dropout,
         [OP_LOSS] = loss,
         [OP_SUM] = sum,
+        [OP_AVERAGE] = average,
     };
     plan->execute = functions[plan->op.kind];
     return true;

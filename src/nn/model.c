@@ -132,7 +132,8 @@ static bool register_all(struct model *model, struct error *err)
             return false;
     if (!head_register(&model->head, &model->spec, &model->parameters, err)) return false;
     const int states = model->spec.training ? optimizer_state_count(model->spec.optimizer.name) : 0;
-    if (!parameters_allocate(&model->parameters, states, err) ||
+    const bool averages = model->spec.training && model->spec.ema > 0;
+    if (!parameters_allocate(&model->parameters, states, averages, err) ||
         !exchange_init(&model->exchange, &model->parameters, &model->spec, err))
         return false;
     const struct region *first = &model->parameters.regions[0];
@@ -164,7 +165,9 @@ bool model_init(struct model **out, struct backend *backend, const struct model_
             if (!build_tower(model, mode, t, err)) goto fail;
         if (!build_head(model, mode, err)) goto fail;
     }
-    if (spec->training && (!plan_exchange(model, err) || !plan_updates(model, err))) goto fail;
+    if (spec->training &&
+        (!plan_exchange(model, err) || !plan_updates(model, err) || !average_plan(model, err)))
+        goto fail;
     *out = model;
     return true;
 fail:
@@ -187,7 +190,10 @@ void model_release(struct model *model)
     }
     slots_release(model);
     exchange_release(&model->exchange);
-    for (int q = 0; q < TOWERS_MAX; q++) ops->plan_release(model->update_plans[q]);
+    for (int q = 0; q < TOWERS_MAX; q++) {
+        ops->plan_release(model->update_plans[q]);
+        ops->plan_release(model->average_plans[q]);
+    }
     for (int t = 0; t < model->spec.towers; t++) {
         tower_release(&model->towers[t]);
     }
@@ -351,6 +357,8 @@ struct model_memory model_memory(const struct model *model)
         memory.parameters += (size_t)region->count * sizeof(float);
         memory.gradients += trained;
         memory.optimizer += trained * ((region->state1 != NULL) + (region->state2 != NULL));
+        if (region->average)
+            memory.optimizer += trained + (size_t)region->statistics * sizeof(float);
     }
     memory.gradients += exchange_bytes(&model->exchange);
     for (int i = 0; i < model->parameters.count; i++)

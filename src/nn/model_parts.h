@@ -59,7 +59,7 @@ struct model {
     struct head head;
     struct branch tower_branches[MODES][TOWERS_MAX], head_branches[MODES];
     struct exchange exchange;
-    struct plan *update_plans[TOWERS_MAX];                              /* one per region */
+    struct plan *update_plans[TOWERS_MAX], *average_plans[TOWERS_MAX];  /* one per region */
     float *features, *feature_gradient, *logits, *loss, *probabilities; /* device */
     struct slot slots[PASSES_MAX];
     int64_t submitted[MODES], collected[MODES]; /* passes */
@@ -71,5 +71,9 @@ struct model {
 bool slots_init(struct model *model, struct error *err);
 void slots_release(struct model *model);
 size_t slots_bytes(const struct model *model);
+
+/* The update of the average (average.c), behind the optimizer's. */
+bool average_plan(struct model *model, struct error *err);
+bool average_run(struct model *model, struct error *err);
 
 #endif

@@ -20,6 +20,7 @@ const char *op_kind_name(enum op_kind kind)
         [OP_AUGMENT] = "augment",
         [OP_OPTIMIZER] = "optimizer",
         [OP_SUM] = "sum",
+        [OP_AVERAGE] = "average",
         [OP_ALL_REDUCE] = "sum over ranks",
     };
     return names[kind];
@@ -259,6 +260,15 @@ static bool sum_check(const struct op *op, struct error *err)
     return op->sum.count > 0 || op_refuse(op, err, "there is nothing to add");
 }
 
+static bool average_check(const struct op *op, struct error *err)
+{
+    const float fresh = op->average.fresh;
+    if (op->average.count <= 0) return op_refuse(op, err, "there is nothing to average");
+    if (fresh > 0 && fresh <= 1) return true;
+    return op_refuse(op, err, "the share of new values lies in (0, 1], and not at %g",
+                     (double)fresh);
+}
+
 static bool all_reduce_check(const struct op *op, struct error *err)
 {
     const struct op_all_reduce *r = &op->all_reduce;
@@ -283,6 +293,7 @@ bool op_check(const struct op *op, struct error *err)
         [OP_AUGMENT] = augment_check,
         [OP_OPTIMIZER] = optimizer_check,
         [OP_SUM] = sum_check,
+        [OP_AVERAGE] = average_check,
         [OP_ALL_REDUCE] = all_reduce_check,
     };
     CHECK(op->kind >= 0 && op->kind < OP_KIND_COUNT);

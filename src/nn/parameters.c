@@ -22,6 +22,7 @@ void parameters_release(struct parameters *parameters)
         backend->ops->free(backend, region->gradients);
         backend->ops->free(backend, region->state1);
         backend->ops->free(backend, region->state2);
+        backend->ops->free(backend, region->average);
     }
     free(parameters->items);
     *parameters = (struct parameters) { 0 };
@@ -73,21 +74,29 @@ int64_t parameter_padded(int64_t count)
 }
 
 static bool region_allocate(struct backend *backend, struct region *region, int queue,
-                            int state_count, struct error *err)
+                            int state_count, bool averages, struct error *err)
 {
     const size_t all = (size_t)region->count * sizeof(float);
     const size_t trained = (size_t)region->trained * sizeof(float);
     const size_t tail = queue == 0 && trained > 0 ? TAIL * sizeof(float) : 0;
-    float **const memory[] = { &region->values, &region->gradients, &region->state1,
-                               &region->state2 };
-    static const char *const names[] = { "parameters", "gradients", "optimizer state",
-                                         "optimizer state" };
-    for (int i = 0; i < 2 + state_count; i++) {
-        const size_t bytes = i == 0 ? all : i == 1 ? trained + tail : trained;
-        if (bytes == 0) continue;
-        if (!backend->ops->alloc(backend, bytes, (void **)memory[i], err))
-            return error_prefix(err, "%s", names[i]);
-        if (!backend->ops->zero(backend, queue, *memory[i], bytes, err)) return false;
+    const size_t changing = trained + (size_t)region->statistics * sizeof(float);
+    const struct {
+        float **memory;
+        size_t bytes;
+        const char *name;
+    } arrays[] = {
+        { &region->values, all, "parameters" },
+        { &region->gradients, trained + tail, "gradients" },
+        { &region->state1, state_count >= 1 ? trained : 0, "optimizer state" },
+        { &region->state2, state_count >= 2 ? trained : 0, "optimizer state" },
+        { &region->average, averages && trained > 0 ? changing : 0, "averages of the weights" },
+    };
+    for (size_t i = 0; i < COUNT_OF(arrays); i++) {
+        if (arrays[i].bytes == 0) continue;
+        if (!backend->ops->alloc(backend, arrays[i].bytes, (void **)arrays[i].memory, err))
+            return error_prefix(err, "%s", arrays[i].name);
+        if (!backend->ops->zero(backend, queue, *arrays[i].memory, arrays[i].bytes, err))
+            return false;
     }
     return true;
 }
@@ -100,7 +109,8 @@ static enum group group_of(const struct parameter *p)
     return p->trains ? GROUP_TRAINED : p->statistic ? GROUP_STATISTICS : GROUP_OTHER;
 }
 
-bool parameters_allocate(struct parameters *parameters, int state_count, struct error *err)
+bool parameters_allocate(struct parameters *parameters, int state_count, bool averages,
+                         struct error *err)
 {
     for (int i = 0; i < parameters->count; i++) {
         const struct parameter *p = &parameters->items[i];
@@ -111,7 +121,8 @@ bool parameters_allocate(struct parameters *parameters, int state_count, struct 
         if (group_of(p) == GROUP_STATISTICS) region->statistics += parameter_padded(p->count);
     }
     for (int q = 0; q < parameters->backend->facts.queues; q++)
-        if (!region_allocate(parameters->backend, &parameters->regions[q], q, state_count, err))
+        if (!region_allocate(parameters->backend, &parameters->regions[q], q, state_count, averages,
+                             err))
             return false;
     int64_t next[TOWERS_MAX] = { 0 };
     for (int group = 0; group < GROUPS; group++)
@@ -122,6 +133,7 @@ bool parameters_allocate(struct parameters *parameters, int state_count, struct 
             const int64_t at = next[p->queue];
             next[p->queue] += parameter_padded(p->count);
             p->device = region->values + at;
+            if (region->average && group != GROUP_OTHER) p->average = region->average + at;
             if (!p->trains) continue;
             p->gradient = region->gradients + at;
             if (region->state1) p->state1 = region->state1 + at;
@@ -143,6 +155,8 @@ static float *part_address(struct parameters *parameters, int index, enum parame
         return p->state1;
     case PART_STATE2:
         return p->state2;
+    case PART_AVERAGE:
+        return p->average;
     }
     return NULL;
 }

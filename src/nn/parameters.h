@@ -10,6 +10,7 @@ struct region {
     int64_t count; /* floats; trained arrays come first, then statistics, each padded to 16 */
     int64_t trained, statistics;
     float *values, *gradients, *state1, *state2;
+    float *average; /* of trained arrays and statistics, or NULL */
 };
 
 /* Floats behind the gradients of region 0 that are added up over shards and ranks as gradients
@@ -38,7 +39,8 @@ int parameters_add(struct parameters *parameters, const char *name, int dims,
                    int queue, struct error *err);
 
 /* Allocate all registered arrays; their device addresses are valid from then on. */
-bool parameters_allocate(struct parameters *parameters, int state_count, struct error *err);
+bool parameters_allocate(struct parameters *parameters, int state_count, bool averages,
+                         struct error *err);
 
 /* Floats that an array of so many takes in its region. */
 int64_t parameter_padded(int64_t count);

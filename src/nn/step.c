@@ -297,7 +297,8 @@ static bool training_pass(struct model *model, struct slot *slot, enum pass pass
         return false;
     if (last && model->exchange.bucket_count > 0 && !exchange_end(&model->exchange, err))
         return false;
-    return mark(model, slot, MARK_EXCHANGED, err) && (!last || run_updates(model, slot, err)) &&
+    return mark(model, slot, MARK_EXCHANGED, err) &&
+           (!last || (run_updates(model, slot, err) && average_run(model, err))) &&
            mark(model, slot, MARK_UPDATED, err) && copy_results(model, slot, err);
 }
 

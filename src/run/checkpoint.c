@@ -172,6 +172,24 @@ static bool input_parse(struct checkpoint *c, struct error *err)
     return ok || error_set(err, EXIT_CODE_FAILED, "%s: its class names cannot be read", c->path);
 }
 
+/* A parameter's arrays in a file, its own first. What a model is, if it averages its weights, are
+ * the averages; training goes on from the weights themselves, as from the optimizer's state. */
+enum { KEPT_MAX = 4 };
+struct kept {
+    enum parameter_part part;
+    const char *prefix;
+};
+
+static int kept_arrays(const struct parameter *p, struct kept kept[KEPT_MAX])
+{
+    int count = 0;
+    kept[count++] = (struct kept) { p->average ? PART_AVERAGE : PART_VALUE, "" };
+    if (p->state1) kept[count++] = (struct kept) { PART_STATE1, "optimizer.state1." };
+    if (p->state2) kept[count++] = (struct kept) { PART_STATE2, "optimizer.state2." };
+    if (p->average) kept[count++] = (struct kept) { PART_VALUE, "optimizer.weights." };
+    return count;
+}
+
 struct listed {
     struct model *model;
     struct weight_array *arrays;
@@ -180,21 +198,17 @@ struct listed {
     int count;
 };
 
-static bool listed_add(struct listed *list, int index, enum parameter_part part)
+static bool listed_add(struct listed *list, int index, const struct kept *kept)
 {
-    static const char *const prefixes[] = { [PART_VALUE] = "",
-                                            [PART_GRADIENT] = "gradient.",
-                                            [PART_STATE1] = "optimizer.state1.",
-                                            [PART_STATE2] = "optimizer.state2." };
     const struct parameter *p = model_parameter(list->model, index);
     struct weight_array *array = &list->arrays[list->count];
     char name[160];
-    snprintf(name, sizeof name, "%s%s", prefixes[part], p->name);
+    snprintf(name, sizeof name, "%s%s", kept->prefix, p->name);
     *array = (struct weight_array) { .name = strdup(name), .dims = p->dims, .count = p->count };
     memcpy(array->shape, p->torch_shape, sizeof p->torch_shape);
     strcpy(array->dtype, "F32");
     list->parameter[list->count] = index;
-    list->part[list->count++] = part;
+    list->part[list->count++] = kept->part;
     return array->name != NULL;
 }
 
@@ -215,18 +229,19 @@ static void listed_release(struct listed *list)
 static bool listed_init(struct listed *list, struct model *model, struct error *err)
 {
     const int count = model_parameter_count(model);
-    const size_t most = 3 * (size_t)count;
+    const size_t most = KEPT_MAX * (size_t)count;
     *list = (struct listed) { .model = model,
                               .arrays = calloc(most, sizeof *list->arrays),
                               .parameter = calloc(most, sizeof *list->parameter),
                               .part = calloc(most, sizeof *list->part) };
     bool ok = list->arrays && list->parameter && list->part;
-    for (int i = 0; i < count && ok; i++) ok = listed_add(list, i, PART_VALUE);
-    for (int i = 0; i < count && ok; i++) {
-        const struct parameter *p = model_parameter(model, i);
-        if (p->state1) ok = listed_add(list, i, PART_STATE1);
-        if (p->state2 && ok) ok = listed_add(list, i, PART_STATE2);
-    }
+    for (int own = 1; own >= 0; own--)
+        for (int i = 0; i < count && ok; i++) {
+            struct kept kept[KEPT_MAX];
+            const int arrays = kept_arrays(model_parameter(model, i), kept);
+            for (int k = own ? 0 : 1; k < (own ? 1 : arrays) && ok; k++)
+                ok = listed_add(list, i, &kept[k]);
+        }
     return ok || error_set(err, EXIT_CODE_FAILED, "no memory for writing a checkpoint");
 }
 
@@ -351,11 +366,11 @@ static uint64_t hash_header(const struct weights *weights)
 }
 
 static bool apply_array(struct checkpoint *checkpoint, struct model *model, int index,
-                        enum parameter_part part, const char *prefix, struct error *err)
+                        const struct kept *kept, struct error *err)
 {
     const struct parameter *p = model_parameter(model, index);
     char name[160];
-    snprintf(name, sizeof name, "%s%s", prefix, p->name);
+    snprintf(name, sizeof name, "%s%s", kept->prefix, p->name);
     const struct weight_array *array = weights_find(&checkpoint->weights, name);
     if (!array)
         return error_set(err, EXIT_CODE_FAILED,
@@ -367,7 +382,7 @@ static bool apply_array(struct checkpoint *checkpoint, struct model *model, int 
                          "%s: '%s' has another shape than the model's: a checkpoint of another "
                          "architecture",
                          checkpoint->path, name);
-    const bool written = model_write(model, index, part, array->data, err);
+    const bool written = model_write(model, index, kept->part, array->data, err);
     checkpoint->identity = XXH3_64bits_withSeed(array->data, (size_t)array->count * sizeof(float),
                                                 checkpoint->identity);
     weights_let_go(&checkpoint->weights, array);
@@ -379,13 +394,10 @@ bool checkpoint_apply(struct checkpoint *checkpoint, struct model *model, bool w
 {
     checkpoint->identity = hash_header(&checkpoint->weights);
     for (int i = 0; i < model_parameter_count(model); i++) {
-        const struct parameter *p = model_parameter(model, i);
-        if (!apply_array(checkpoint, model, i, PART_VALUE, "", err)) return false;
-        if (!with_optimizer) continue;
-        if (p->state1 && !apply_array(checkpoint, model, i, PART_STATE1, "optimizer.state1.", err))
-            return false;
-        if (p->state2 && !apply_array(checkpoint, model, i, PART_STATE2, "optimizer.state2.", err))
-            return false;
+        struct kept kept[KEPT_MAX] = { { PART_VALUE, "" } };
+        const int arrays = with_optimizer ? kept_arrays(model_parameter(model, i), kept) : 1;
+        for (int k = 0; k < arrays; k++)
+            if (!apply_array(checkpoint, model, i, &kept[k], err)) return false;
     }
     return model_refresh(model, err);
 }
@@ -407,7 +419,8 @@ struct model_spec model_spec_from_config(const struct config *config, enum dtype
                                  .optimizer = config->optimizer,
                                  .label_smoothing = config->train.label_smoothing,
                                  .class_weights = { config->train.class_weights.normal,
-                                                    config->train.class_weights.tumor } };
+                                                    config->train.class_weights.tumor },
+                                 .ema = config->train.ema };
 }
 
 /* How a user says what holds. */

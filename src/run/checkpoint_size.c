@@ -14,7 +14,7 @@ bool checkpoint_size(const struct config *config, int64_t *bytes, struct error *
     if (!dry_model_open(&model, config, config->train.batch, DTYPE_F32, &dry, err)) return false;
     for (int i = 0; i < model_parameter_count(model); i++) {
         const struct parameter *p = model_parameter(model, i);
-        const int arrays = 1 + (p->state1 != NULL) + (p->state2 != NULL);
+        const int arrays = 1 + (p->state1 != NULL) + (p->state2 != NULL) + (p->average != NULL);
         *bytes += p->count * arrays * (int64_t)sizeof(float);
     }
     model_release(model);

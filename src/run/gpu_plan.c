@@ -61,6 +61,8 @@ static double op_bytes(const struct op *op)
                (double)op->optimizer.count;
     case OP_SUM:
         return 3 * 4.0 * (double)op->sum.count;
+    case OP_AVERAGE:
+        return 3 * 4.0 * (double)op->average.count;
     default:
         return x + y;
     }

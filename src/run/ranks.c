@@ -43,7 +43,8 @@ static bool hash_model(struct model *model, XXH3_state_t *state, struct error *e
         const struct parameter *p = model_parameter(model, i);
         const bool has[] = { [PART_VALUE] = true,
                              [PART_STATE1] = p->state1 != NULL,
-                             [PART_STATE2] = p->state2 != NULL };
+                             [PART_STATE2] = p->state2 != NULL,
+                             [PART_AVERAGE] = p->average != NULL };
         const size_t bytes = (size_t)p->count * sizeof(float);
         float *values = malloc(bytes);
         ok = values || error_set(err, EXIT_CODE_FAILED, "out of memory for %s", p->name);

@@ -280,10 +280,11 @@ static bool validate(struct trainer *t, double *auc, double *loss, struct error 
                                              .ring = t->config->data.ring,
                                              .title = "validation",
                                              .world = t->world };
-    const bool ok = model_refresh(t->model, err) &&
+    const bool ok = model_swap_average(t->model, err) && model_refresh(t->model, err) &&
                     predict_dataset(t->model, &t->validation, &options, &p, err);
     if (!ok) return false;
-    const bool measured = metrics_auc(p.probabilities, p.labels, p.count, auc, err) &&
+    const bool measured = model_swap_average(t->model, err) &&
+                          metrics_auc(p.probabilities, p.labels, p.count, auc, err) &&
                           metrics_choose_threshold(p.probabilities, p.labels, p.count,
                                                    &t->state.threshold, err);
     *loss = p.loss;

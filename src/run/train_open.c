@@ -87,7 +87,8 @@ static bool open_model(struct trainer *t, bool verbose, struct error *err)
     bool ok = model_init(&t->model, t->session.backend, &spec, err) &&
               (t->resumed ? model_refresh(t->model, err) /* loads its plans, to be counted */
                           : model_randomize(t->model, config->seed, err)) &&
-              (!given || pretrained_apply(&pretrained, t->model, &head_taken, err));
+              (!given || pretrained_apply(&pretrained, t->model, &head_taken, err)) &&
+              model_start_average(t->model, err);
     if (ok && given) initial_weights_log(&pretrained, spec.towers, head_taken, verbose);
     pretrained_release(&pretrained);
     t->rows = spec.batch;

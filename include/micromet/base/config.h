@@ -105,6 +105,7 @@ struct config_train {
     struct {
         double normal, tumor;
     } class_weights; /* of the classes' losses */
+    double ema;      /* weight of the old value in an average of the weights; 0 = no average */
     struct {
         int patience;     /* epochs; 0 = never stop early */
         double min_delta; /* smallest gain in validation AUC that counts */

@@ -35,6 +35,7 @@ struct model_spec {
     struct config_optimizer optimizer;
     /* Of the training's loss, not of probabilities; weights of the labels 0 and 1, 0 = 1. */
     double label_smoothing, class_weights[2];
+    double ema; /* share of the old average of the weights in the next; 0: there is none */
 };
 
 /* Whether ranks share their batch statistics. They then have one shard each: a shard cannot share
@@ -55,11 +56,11 @@ struct parameter {
     bool trains;
     bool statistic; /* moving mean or variance */
     float *host;    /* values that the device does not need (folded), else NULL */
-    float *device, *gradient, *state1, *state2; /* NULL if absent */
+    float *device, *gradient, *state1, *state2, *average; /* NULL if absent */
     int queue;
 };
 
-enum parameter_part { PART_VALUE, PART_GRADIENT, PART_STATE1, PART_STATE2 };
+enum parameter_part { PART_VALUE, PART_GRADIENT, PART_STATE1, PART_STATE2, PART_AVERAGE };
 
 struct model;
 
@@ -89,6 +90,14 @@ bool model_randomize(struct model *model, uint64_t seed, struct error *err);
 /* Fold the current values of every batch norm into the inference program, and into the frozen
  * layers of the training program. */
 bool model_refresh(struct model *model, struct error *err);
+
+/* A model with `ema` keeps a moving average of each array that steps change, the moving statistics
+ * among them: every step moves it towards the new values by a share of 1 - ema. It starts at what
+ * the values are now. Without `ema` these do nothing. */
+bool model_start_average(struct model *model, struct error *err);
+/* Exchange values and averages, to predict with the averages, and once more to train on. With no
+ * passes in flight; gradients are lost. Call model_refresh() before predictions. */
+bool model_swap_average(struct model *model, struct error *err);
 
 /* Passes of one kind that may be in flight at once: the next batch is copied while one computes. */
 enum { PASSES_MAX = 2 };

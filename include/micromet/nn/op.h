@@ -85,6 +85,9 @@ enum op_kind {
     /* out = scale*(out + x), for `count` floats. */
     OP_SUM,
 
+    /* out = out + fresh*(x - out), for `count` floats: a moving average of x. */
+    OP_AVERAGE,
+
     /* out = scale times the sum over all ranks of their terms, added up in the order of
      * nn/shard_tree.h; `count` floats, the same on all ranks afterwards. Each rank has those terms
      * that are left of its shards: the last is the old out, the earlier ones are x,
@@ -138,6 +141,11 @@ struct op_sum {
     float scale;
 };
 
+struct op_average {
+    int64_t count;
+    float fresh; /* in (0, 1] */
+};
+
 struct op_all_reduce {
     int64_t count, term_stride;
     int shards; /* of the whole step */
@@ -169,6 +177,7 @@ struct op {
         struct op_loss loss;
         struct op_optimizer optimizer;
         struct op_sum sum;
+        struct op_average average;
         struct op_all_reduce all_reduce;
     };
 };

@@ -1,6 +1,7 @@
 /* The state of a run in one safetensors file: parameters under torchvision's names with a tower
  * prefix, optimizer state under "optimizer.state1.<name>", and the rest as metadata, including the
- * input that the model expects. */
+ * input that the model expects. With train.ema the parameters are the averages, and those to train
+ * on from stand under "optimizer.weights.<name>". */
 #ifndef MICROMET_RUN_CHECKPOINT_H
 #define MICROMET_RUN_CHECKPOINT_H
 
