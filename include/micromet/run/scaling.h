@@ -8,7 +8,7 @@
  *
  *     step = step of one GPU + max(exchange - backward pass, exchange of the last bucket)
  *
- * Ranks that share their batch statistics exchange them at each batch norm and at its gradient; what
+ * Ranks that share their batch statistics exchange them at each batch norm and its gradient; what
  * follows waits for two messages one after the other, which the step takes longer.
  *
  * The step of one GPU is a lower bound (run/gpu_plan.h), at which the exchange weighs most; links
