@@ -84,8 +84,9 @@ static void read_by_bash(const char *word, char *out, size_t size)
 
 Test(text, a_word_of_the_shell_is_the_name_again_and_fits_a_terminal)
 {
-    static const char *const more[] = { "it's \"here\" $HOME `id` \\ 50%", "'", "~", "a;b", "*",
-                                        "-n\\", "'\\\001" };
+    static const char *const more[] = {
+        "it's \"here\" $HOME `id` \\ 50%", "'", "~", "a;b", "*", "-n\\", "'\\\001"
+    };
     for (size_t i = 0; i < COUNT_OF(names) + COUNT_OF(more); i++) {
         const char *name = i < COUNT_OF(names) ? names[i].name : more[i - COUNT_OF(names)];
         const char *word = WORD(name);

@@ -1,5 +1,5 @@
 /* The clock of a machine on which it is set forth and back all the time, by a day and more: a
- * library that LD_PRELOAD puts before the system's. CLOCK_MONOTONIC, which nobody can set, stays. */
+ * library that LD_PRELOAD puts before the system's. CLOCK_MONOTONIC stays: nobody can set it. */
 #include <stdatomic.h>
 #include <sys/syscall.h>
 #include <sys/time.h>

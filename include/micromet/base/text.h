@@ -1,5 +1,5 @@
-/* Texts: names of any bytes made fit for terminals, shells, JSON and CSV, and the nearest of several names
- * for "did you mean ...?". */
+/* Texts: names of any bytes made fit for terminals, shells, JSON and CSV, and the nearest of
+ * several names for "did you mean ...?". */
 #ifndef MICROMET_BASE_TEXT_H
 #define MICROMET_BASE_TEXT_H
 
