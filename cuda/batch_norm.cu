@@ -3,7 +3,7 @@
  * Small maps take one launch, in which a block computes a few channels for all pixels. Larger ones
  * take three: partial sums over a share of the pixels, the statistics from these, and the output.
  * The sums are of deviations from the channel's first pixel, so one pass over the data gives the
- * variance without cancellation. */
+ * variance without cancellation; those that ranks add up, from the moving mean, which all have. */
 #include <math.h>
 
 #include "tiles.cuh"
@@ -16,8 +16,11 @@ struct norm {
     const float *gamma, *beta;
     float *moving_mean, *moving_variance, *saved_mean, *saved_inverse_std, *dgamma, *dbeta;
     float *gradient_means; /* (2, C): means of g and of g*xhat */
+    float *sums;           /* (2, C): of all ranks, or to be added up */
+    double pixels;         /* that the statistics are of */
     float epsilon, momentum;
     bool relu, frozen, unbiased_moving;
+    enum norm_part part;
 };
 
 template <typename T> struct maps {
@@ -29,12 +32,14 @@ template <typename T> struct maps {
 /* --- Forward --- */
 
 template <typename T, int V>
-__device__ inline void forward_sums(const struct tiles &t, const maps<T> &m, double (&sum)[2])
+__device__ inline void forward_sums(const struct tiles &t, const struct norm &n, const maps<T> &m,
+                                    double (&sum)[2])
 {
     const struct spot s = spot_of<V>(t);
     float mine[2][V] = {};
     if (s.pixel < t.pixels) {
-        const floats<V> origin = load<V>(m.x + s.channel);
+        const floats<V> origin = n.part == NORM_SUMS ? load_channels<V>(n.moving_mean, s.channel, 0)
+                                                     : load<V>(m.x + s.channel);
         UNROLL(4)
         for (int p = s.pixel; p < t.pixels; p += s.step) {
             const floats<V> x = load<V>(m.x + (int64_t)p * m.x_stride + s.channel);
@@ -48,18 +53,26 @@ __device__ inline void forward_sums(const struct tiles &t, const maps<T> &m, dou
     block_sums<V, 2>(t, mine, sum);
 }
 
-__device__ inline void finish_statistics(const struct norm &n, int channel, double pixels,
-                                         double origin, double sum, double squares)
+__device__ inline void finish_statistics(const struct norm &n, int channel, double origin,
+                                         double sum, double squares)
 {
-    const double off = sum / pixels, spread = squares / pixels - off * off;
+    const double off = sum / n.pixels, spread = squares / n.pixels - off * off;
     const double variance = spread > 0 ? spread : 0;
-    const double unbias = n.unbiased_moving && pixels > 1 ? pixels / (pixels - 1) : 1;
+    const double unbias = n.unbiased_moving && n.pixels > 1 ? n.pixels / (n.pixels - 1) : 1;
     const float mean = (float)(origin + off), fresh = 1 - n.momentum;
     n.saved_mean[channel] = mean;
     n.saved_inverse_std[channel] = (float)(1 / sqrt(variance + (double)n.epsilon));
     n.moving_mean[channel] = n.momentum * n.moving_mean[channel] + fresh * mean;
     n.moving_variance[channel] = n.momentum * n.moving_variance[channel] +
                                  fresh * (float)(variance * unbias);
+}
+
+/* What the ranks add up. */
+__device__ inline void store_sums(const struct norm &n, int channels, int channel, double first,
+                                  double second)
+{
+    n.sums[channel] = (float)first;
+    n.sums[channels + channel] = (float)second;
 }
 
 template <typename T, int V>
@@ -93,10 +106,10 @@ __device__ inline void forward_apply(const struct tiles &t, const struct norm &n
 // bytes: reads 2 writes 0 per element, least 2+0
 template <typename T, int V>
 __global__ void __launch_bounds__(THREADS, BLOCKS_MIN)
-    norm_sums(struct tiles t, maps<T> m, double *partials)
+    norm_sums(struct tiles t, struct norm n, maps<T> m, double *partials)
 {
     double sum[2];
-    forward_sums<T, V>(t, m, sum);
+    forward_sums<T, V>(t, n, m, sum);
     store_partials<V, 2>(t, sum, partials);
 }
 
@@ -107,8 +120,21 @@ __global__ void __launch_bounds__(THREADS, BLOCKS_MIN)
 {
     int channel;
     double sum[2];
-    if (partials_sum<2>(partials, t.blocks, t.channels, &channel, sum))
-        finish_statistics(n, channel, t.pixels, load<1>(x + channel).v[0], sum[0], sum[1]);
+    if (!partials_sum<2>(partials, t.blocks, t.channels, &channel, sum)) return;
+    if (n.part == NORM_SUMS)
+        store_sums(n, t.channels, channel, sum[0], sum[1]);
+    else
+        finish_statistics(n, channel, load<1>(x + channel).v[0], sum[0], sum[1]);
+}
+
+// bytes: reads 16 writes 16 per channel, least 16+16
+static __global__ void __launch_bounds__(THREADS, BLOCKS_MIN)
+    norm_shared_statistics(struct norm n, int channels)
+{
+    const int channel = blockIdx.x * THREADS + threadIdx.x;
+    if (channel >= channels) return;
+    finish_statistics(n, channel, n.moving_mean[channel], n.sums[channel],
+                      n.sums[channels + channel]);
 }
 
 // bytes: reads 2 writes 2 per element, least 2+2
@@ -125,10 +151,9 @@ __global__ void __launch_bounds__(THREADS, BLOCKS_MIN)
     norm_whole(struct tiles t, struct norm n, maps<T> m)
 {
     double sum[2];
-    forward_sums<T, V>(t, m, sum);
+    forward_sums<T, V>(t, n, m, sum);
     const int channel = own_channel<V>(t);
-    if (channel >= 0)
-        finish_statistics(n, channel, t.pixels, load<1>(m.x + channel).v[0], sum[0], sum[1]);
+    if (channel >= 0) finish_statistics(n, channel, load<1>(m.x + channel).v[0], sum[0], sum[1]);
     __syncthreads();
     forward_apply<T, V>(t, n, m);
 }
@@ -181,15 +206,24 @@ __device__ inline void backward_sums(const struct tiles &t, const struct norm &n
     block_sums<V, 2>(t, mine, sum);
 }
 
+__device__ inline void store_gradient_means(const struct norm &n, int channels, int channel,
+                                            double sum_g, double sum_gxhat)
+{
+    n.gradient_means[channel] = (float)(sum_g / n.pixels);
+    n.gradient_means[channels + channel] = (float)(sum_gxhat / n.pixels);
+}
+
 __device__ inline void finish_gradients(const struct norm &n, int channels, int channel,
-                                        double pixels, double sum_g, double sum_gx)
+                                        double sum_g, double sum_gx)
 {
     const double sum_gxhat = sum_gx * n.saved_inverse_std[channel];
     n.dbeta[channel] = (float)sum_g;
     if (n.dgamma) n.dgamma[channel] = (float)sum_gxhat;
     if (n.frozen) return;
-    n.gradient_means[channel] = (float)(sum_g / pixels);
-    n.gradient_means[channels + channel] = (float)(sum_gxhat / pixels);
+    if (n.part == NORM_SUMS)
+        store_sums(n, channels, channel, sum_g, sum_gxhat);
+    else
+        store_gradient_means(n, channels, channel, sum_g, sum_gxhat);
 }
 
 template <typename T, int V>
@@ -234,7 +268,16 @@ static __global__ void __launch_bounds__(THREADS, BLOCKS_MIN)
     int channel;
     double sum[2];
     if (partials_sum<2>(partials, t.blocks, t.channels, &channel, sum))
-        finish_gradients(n, t.channels, channel, t.pixels, sum[0], sum[1]);
+        finish_gradients(n, t.channels, channel, sum[0], sum[1]);
+}
+
+// bytes: reads 8 writes 8 per channel, least 8+8
+static __global__ void __launch_bounds__(THREADS, BLOCKS_MIN)
+    norm_shared_gradient_means(struct norm n, int channels)
+{
+    const int channel = blockIdx.x * THREADS + threadIdx.x;
+    if (channel < channels)
+        store_gradient_means(n, channels, channel, n.sums[channel], n.sums[channels + channel]);
 }
 
 // bytes: reads 6 writes 2 per element, least 6+2
@@ -253,7 +296,7 @@ __global__ void __launch_bounds__(THREADS, BLOCKS_MIN)
     double sum[2];
     backward_sums<T, V, FROZEN>(t, n, m, sum);
     const int channel = own_channel<V>(t);
-    if (channel >= 0) finish_gradients(n, t.channels, channel, t.pixels, sum[0], sum[1]);
+    if (channel >= 0) finish_gradients(n, t.channels, channel, sum[0], sum[1]);
     if (FROZEN) return;
     __syncthreads();
     backward_apply<T, V>(t, n, m);
@@ -266,16 +309,23 @@ static size_t gradient_means_bytes(const struct op *op)
     return aligned_bytes(2 * (size_t)op->x.c * sizeof(float));
 }
 
+/* Whether one launch does it all. */
 static bool is_whole(const struct op *op)
 {
-    return tensor_pixels(&op->x) <= WHOLE_PIXELS_MAX;
+    return op->batch_norm.part == NORM_WHOLE && tensor_pixels(&op->x) <= WHOLE_PIXELS_MAX;
+}
+
+/* Whether sums over pixels are to be made. */
+static bool sums_pixels(const struct op *op)
+{
+    const bool given = op->batch_norm.part == NORM_REST;
+    return !given && (op->kind == OP_BATCH_NORM_BACKWARD || !op->batch_norm.frozen);
 }
 
 static size_t workspace_bytes(const struct op *op)
 {
-    if (op->kind == OP_BATCH_NORM && op->batch_norm.frozen) return 0;
     return (op->kind == OP_BATCH_NORM_BACKWARD ? gradient_means_bytes(op) : 0) +
-           (is_whole(op) ? 0 : partials_bytes(&op->x, 2));
+           (sums_pixels(op) && !is_whole(op) ? partials_bytes(&op->x, 2) : 0);
 }
 
 static struct norm norm_of(const struct op *op, const struct op_buffers *b, void *workspace)
@@ -290,6 +340,9 @@ static struct norm norm_of(const struct op *op, const struct op_buffers *b, void
     n.saved_mean = b->saved_mean;
     n.saved_inverse_std = b->saved_inverse_std;
     n.gradient_means = (float *)workspace;
+    n.sums = b->sums;
+    n.part = op->batch_norm.part;
+    n.pixels = n.part == NORM_REST ? (double)op->batch_norm.pixels : (double)tensor_pixels(&op->x);
     n.epsilon = op->batch_norm.epsilon;
     n.momentum = op->batch_norm.momentum;
     n.relu = op->batch_norm.relu;
@@ -312,6 +365,12 @@ static struct tiles whole_tiles(const struct op *op, int width)
     return t;
 }
 
+/* A thread a channel. */
+static unsigned channels_grid(const struct op *op)
+{
+    return (unsigned)divided_up(op->x.c, THREADS);
+}
+
 enum { APPLY_EACH = 8 }; /* pixels per thread, to amortise loading the channels' parameters */
 
 static cudaError_t launch_forward(const struct op *op, const struct op_buffers *b, void *workspace,
@@ -329,13 +388,16 @@ static cudaError_t launch_forward(const struct op *op, const struct op_buffers *
             CUDA_LAUNCH((norm_whole<T, V>), tiles_grid(t), THREADS, stream, t, n, m);
             return;
         }
-        if (!op->batch_norm.frozen) {
+        if (sums_pixels(op)) {
             const struct tiles t = tiles_for_sums(&op->x, V);
             double *partials = (double *)workspace;
-            CUDA_LAUNCH((norm_sums<T, V>), tiles_grid(t), THREADS, stream, t, m, partials);
+            CUDA_LAUNCH((norm_sums<T, V>), tiles_grid(t), THREADS, stream, t, n, m, partials);
             CUDA_LAUNCH(norm_statistics<T>, partials_grid(op->x.c), THREADS, stream, t, n, m.x,
                         partials);
         }
+        if (n.part == NORM_SUMS) return;
+        if (n.part == NORM_REST)
+            CUDA_LAUNCH(norm_shared_statistics, channels_grid(op), THREADS, stream, n, op->x.c);
         const struct tiles t = tiles_of(&op->x, V, WARP_LANES, APPLY_EACH);
         CUDA_LAUNCH((norm_apply<T, V>), tiles_grid(t), THREADS, stream, t, n, m);
     });
@@ -353,12 +415,16 @@ static void launch_backward_form(const struct op *op, const struct op_buffers *b
         CUDA_LAUNCH((norm_backward_whole<T, V, FROZEN>), tiles_grid(t), THREADS, stream, t, n, m);
         return;
     }
-    double *partials = (double *)((char *)workspace + gradient_means_bytes(op));
-    const struct tiles sums = tiles_for_sums(&op->x, V);
-    CUDA_LAUNCH((norm_backward_sums<T, V, FROZEN>), tiles_grid(sums), THREADS, stream, sums, n, m,
-                partials);
-    CUDA_LAUNCH(norm_gradients, partials_grid(op->x.c), THREADS, stream, sums, n, partials);
-    if (FROZEN) return;
+    if (sums_pixels(op)) {
+        double *partials = (double *)((char *)workspace + gradient_means_bytes(op));
+        const struct tiles sums = tiles_for_sums(&op->x, V);
+        CUDA_LAUNCH((norm_backward_sums<T, V, FROZEN>), tiles_grid(sums), THREADS, stream, sums, n,
+                    m, partials);
+        CUDA_LAUNCH(norm_gradients, partials_grid(op->x.c), THREADS, stream, sums, n, partials);
+    }
+    if (FROZEN || n.part == NORM_SUMS) return;
+    if (n.part == NORM_REST)
+        CUDA_LAUNCH(norm_shared_gradient_means, channels_grid(op), THREADS, stream, n, op->x.c);
     const struct tiles t = tiles_of(&op->x, V, WARP_LANES, APPLY_EACH);
     CUDA_LAUNCH((norm_backward_apply<T, V>), tiles_grid(t), THREADS, stream, t, n, m);
 }

@@ -40,6 +40,25 @@ static const struct usage usages[OP_KIND_COUNT] = {
     [OP_SUM] = { BIT(X) | BIT(OUT), BIT(OUT) },
 };
 
+/* Those of a batch norm's parts. */
+static const struct usage sums_usages[] = {
+    [OP_BATCH_NORM] = { BIT(X) | BIT(MOVING_MEAN), BIT(SUMS) },
+    [OP_BATCH_NORM_BACKWARD] = { BIT(X) | BIT(Y) | BIT(DY) | BIT(SAVED_MEAN) |
+                                     BIT(SAVED_INVERSE_STD),
+                                 BIT(SUMS) | BIT(DBIAS) | BIT(DGAMMA) },
+};
+
+static struct usage usage_of(const struct op *op)
+{
+    struct usage usage = usages[op->kind];
+    if (op->kind != OP_BATCH_NORM && op->kind != OP_BATCH_NORM_BACKWARD) return usage;
+    if (op->batch_norm.part == NORM_SUMS) return sums_usages[op->kind];
+    if (op->batch_norm.part == NORM_WHOLE) return usage;
+    usage.reads |= BIT(SUMS);
+    usage.writes &= ~(BIT(DBIAS) | BIT(DGAMMA));
+    return usage;
+}
+
 /* Offset of a role's pointer in struct op_buffers. */
 static const size_t pointer_offsets[ROLE_COUNT] = {
     [ROLE_X] = offsetof(struct op_buffers, x),
@@ -56,6 +75,7 @@ static const size_t pointer_offsets[ROLE_COUNT] = {
     [ROLE_MOVING_VARIANCE] = offsetof(struct op_buffers, moving_variance),
     [ROLE_SAVED_MEAN] = offsetof(struct op_buffers, saved_mean),
     [ROLE_SAVED_INVERSE_STD] = offsetof(struct op_buffers, saved_inverse_std),
+    [ROLE_SUMS] = offsetof(struct op_buffers, sums),
     [ROLE_LABELS] = offsetof(struct op_buffers, labels),
     [ROLE_LOSS] = offsetof(struct op_buffers, loss),
     [ROLE_PROBABILITIES] = offsetof(struct op_buffers, probabilities),
@@ -66,27 +86,17 @@ static const size_t pointer_offsets[ROLE_COUNT] = {
 };
 
 static const char *const role_names[ROLE_COUNT] = {
-    "x",
-    "y",
-    "dy",
-    "out",
-    "weights",
-    "bias",
-    "dbias",
-    "gamma",
-    "beta",
-    "dgamma",
-    "moving_mean",
-    "moving_variance",
-    "saved_mean",
-    "saved_inverse_std",
-    "labels",
-    "loss",
-    "probabilities",
-    "parameters",
-    "state1",
-    "state2",
-    "gradients",
+    "x",           "y",
+    "dy",          "out",
+    "weights",     "bias",
+    "dbias",       "gamma",
+    "beta",        "dgamma",
+    "moving_mean", "moving_variance",
+    "saved_mean",  "saved_inverse_std",
+    "sums",        "labels",
+    "loss",        "probabilities",
+    "parameters",  "state1",
+    "state2",      "gradients",
 };
 
 static bool is_cuda(void)
@@ -97,13 +107,18 @@ static bool is_cuda(void)
 
 struct backend *op_case_backend(int queues)
 {
+    return op_case_backend_in(queues, NULL);
+}
+
+struct backend *op_case_backend_in(int queues, struct world *world)
+{
     const struct config_compute compute = { .backend = is_cuda() ? BACKEND_CUDA : BACKEND_CPU,
                                             .threads = 2,
                                             .workspace = 256 };
     struct backend *backend;
     char why_not[256];
     struct error err = { 0 };
-    cr_assert(backend_open(&compute, queues, NULL, &backend, why_not, &err), "%s", err.message);
+    cr_assert(backend_open(&compute, queues, world, &backend, why_not, &err), "%s", err.message);
     return backend;
 }
 
@@ -172,6 +187,8 @@ static struct tensor tensor_of(const struct op *op, enum role role)
     case ROLE_OUT:
         if (op->kind == OP_CONVOLUTION_BACKWARD_FILTER) return tensor_of(op, ROLE_WEIGHTS);
         return backward ? op->x : op->y;
+    case ROLE_SUMS:
+        return dense(1, 1, 2, op->x.c);
     case ROLE_LABELS:
     case ROLE_PROBABILITIES:
         return dense(op->x.n, 1, 1, 1);
@@ -205,10 +222,13 @@ static unsigned unused_roles(const struct op *op)
     }
 }
 
-static float draw(struct random *random, const struct op *op, enum role role)
+static float draw(struct random *random, const struct op *op, enum role role, int64_t pixel)
 {
     const float u = random_uniform(random, -1, 1);
+    const bool squares = role == ROLE_SUMS && pixel == 1 && op->kind == OP_BATCH_NORM;
     switch (role) {
+    case ROLE_SUMS: /* such that the variance is positive */
+        return (squares ? 1 + u / 2 : u / 2) * (float)op->batch_norm.pixels;
     case ROLE_Y:
         return u > 0 ? u : 0;
     case ROLE_X: /* coarse values for pools, so that maxima are often tied */
@@ -242,7 +262,7 @@ static void fill(struct op_array *array, const struct op *op, enum role role, ui
     for (int64_t p = 0; p < pixels; p++)
         for (int c = 0; c < t->c; c++)
             store(t, array->before + array->first, p * t->pixel_stride + c,
-                  draw(&random, op, role));
+                  draw(&random, op, role, p));
 }
 
 /* Channels before the slice: half of the gap, rounded to multiples of 8 if the stride is one. */
@@ -268,12 +288,12 @@ static bool accumulates(const struct op *op)
 
 static void array_init(struct op_array *array, const struct op *op, enum role role, uint64_t seed)
 {
-    const struct usage *usage = &usages[op->kind];
+    const struct usage usage = usage_of(op);
     const unsigned bit = 1u << role & ~unused_roles(op);
     const bool moving = role == ROLE_MOVING_MEAN || role == ROLE_MOVING_VARIANCE;
     const bool frozen = moving && op->kind == OP_BATCH_NORM && op->batch_norm.frozen;
-    *array = (struct op_array) { .reads = usage->reads & bit,
-                                 .writes = usage->writes & bit && !frozen };
+    *array = (struct op_array) { .reads = usage.reads & bit,
+                                 .writes = usage.writes & bit && !frozen };
     if (role == ROLE_OUT && accumulates(op)) array->reads = true;
     if (!array->reads && !array->writes) return;
     array->tensor = tensor_of(op, role);

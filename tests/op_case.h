@@ -30,6 +30,8 @@ struct op_case {
 /* The backend under test: the CPU, or CUDA with MICROMET_TEST_BACKEND=cuda in the environment.
  * Aborts the test if it cannot be opened. */
 struct backend *op_case_backend(int queues);
+/* That of a rank. */
+struct backend *op_case_backend_in(int queues, struct world *world);
 /* Number of queues for concurrent ops: 2, but 1 on the CPU, where one op shall use all threads. */
 int op_case_queues(void);
 

@@ -9,6 +9,13 @@
 /* Rows of reference.channels. */
 enum { MEAN, VARIANCE, INVERSE_STD, SUM_G, SUM_GX, SUM_ABS, CHANNEL_ROWS };
 
+/* The pixels that a batch norm's statistics are of. */
+static double norm_pixels(const struct op *op)
+{
+    return op->batch_norm.part == NORM_REST ? (double)op->batch_norm.pixels
+                                            : (double)tensor_pixels(&op->x);
+}
+
 double reference_load(const struct tensor *t, const void *data, int n, int y, int x, int c)
 {
     const int64_t i = (((int64_t)n * t->h + y) * t->w + x) * t->pixel_stride + c;
@@ -182,6 +189,12 @@ static void norm_statistics(const struct reference *reference, int c)
     row(reference, SUM_ABS)[c] = sum_abs;
     row(reference, MEAN)[c] = op->batch_norm.frozen ? b->moving_mean[c] : sum / m;
     row(reference, VARIANCE)[c] = op->batch_norm.frozen ? b->moving_variance[c] : squares / m;
+    if (op->batch_norm.part == NORM_REST) {
+        const double all = norm_pixels(op), off = b->sums[c] / all;
+        row(reference, SUM_ABS)[c] = all * (fabs(b->moving_mean[c]) + fabs(off));
+        row(reference, MEAN)[c] = b->moving_mean[c] + off;
+        row(reference, VARIANCE)[c] = b->sums[op->x.c + c] / all - off * off;
+    }
     row(reference, INVERSE_STD)[c] = 1 / sqrt(row(reference, VARIANCE)[c] + op->batch_norm.epsilon);
 }
 
@@ -198,9 +211,30 @@ static void norm_gradient_sums(const struct reference *reference, int c)
                 sum_gx += g * xhat_at(op, b, n, y, x, c);
                 sum_abs += fabs(g) * (1 + fabs(xhat_at(op, b, n, y, x, c)));
             }
+    if (op->batch_norm.part == NORM_REST) {
+        sum_g = b->sums[c];
+        sum_gx = b->sums[op->x.c + c];
+        sum_abs = fabs(sum_g) + fabs(sum_gx);
+    }
     row(reference, SUM_G)[c] = sum_g;
     row(reference, SUM_GX)[c] = sum_gx;
     row(reference, SUM_ABS)[c] = sum_abs;
+}
+
+/* The sum over all pixels of the deviation from the moving mean, or of its square. */
+static struct reference_value norm_sum(const struct op *op, const struct op_buffers *b, int which,
+                                       int c)
+{
+    struct reference_value v = { 0 };
+    const double origin = b->moving_mean[c];
+    for (int n = 0; n < op->x.n; n++)
+        for (int y = 0; y < op->x.h; y++)
+            for (int x = 0; x < op->x.w; x++) {
+                const double value = reference_load(&op->x, b->x, n, y, x, c);
+                v.value += pow(value - origin, 1 + which);
+                v.magnitude += pow(fabs(value) + fabs(origin), 1 + which);
+            }
+    return v;
 }
 
 static struct reference_value norm_element(const struct reference *reference, int n, int y, int x,
@@ -227,7 +261,7 @@ static struct reference_value norm(const struct reference *reference, enum role 
 {
     const struct op *op = reference->op;
     const struct op_buffers *b = reference->b;
-    const double m = (double)tensor_pixels(&op->x), mean = row(reference, MEAN)[c];
+    const double m = norm_pixels(op), mean = row(reference, MEAN)[c];
     const double bessel = op->batch_norm.unbiased_moving && m > 1 ? m / (m - 1) : 1;
     struct reference_value v = exactly(mean);
     switch (role) {
@@ -242,6 +276,8 @@ static struct reference_value norm(const struct reference *reference, enum role 
         return v;
     case ROLE_MOVING_VARIANCE:
         return moved(op, b->moving_variance[c], row(reference, VARIANCE)[c] * bessel);
+    case ROLE_SUMS:
+        return norm_sum(op, b, x, c);
     default:
         return norm_element(reference, n, y, x, c);
     }
@@ -252,10 +288,11 @@ static struct reference_value norm_backward(const struct reference *reference, e
 {
     const struct op *op = reference->op;
     const struct op_buffers *b = reference->b;
-    const double m = (double)tensor_pixels(&op->x), sum_abs = row(reference, SUM_ABS)[c];
+    const double m = norm_pixels(op), sum_abs = row(reference, SUM_ABS)[c];
     const double sum_g = row(reference, SUM_G)[c], sum_gx = row(reference, SUM_GX)[c];
-    struct reference_value v = exactly(role == ROLE_DGAMMA ? sum_gx : sum_g);
-    if (role == ROLE_DGAMMA || role == ROLE_DBIAS) {
+    const bool of_gx = role == ROLE_DGAMMA || (role == ROLE_SUMS && x == 1);
+    struct reference_value v = exactly(of_gx ? sum_gx : sum_g);
+    if (role == ROLE_DGAMMA || role == ROLE_DBIAS || role == ROLE_SUMS) {
         v.magnitude = sum_abs;
         return v;
     }

@@ -24,6 +24,7 @@ enum role {
     ROLE_MOVING_VARIANCE,
     ROLE_SAVED_MEAN,
     ROLE_SAVED_INVERSE_STD,
+    ROLE_SUMS,
     ROLE_LABELS,
     ROLE_LOSS,
     ROLE_PROBABILITIES,
@@ -52,8 +53,8 @@ struct reference {
 void reference_init(struct reference *reference, const struct op *op, const struct op_buffers *b);
 void reference_release(struct reference *reference);
 
-/* Element (n,y,x,c) of the array `role` after the op. Arrays of C values are (1,1,1,C); filter
- * gradients are (K,R,S,C); logits, labels and probabilities are (N,1,1,1). */
+/* Element (n,y,x,c) of the array `role` after the op. Arrays of C values are (1,1,1,C), two of them
+ * (1,1,2,C); filter gradients are (K,R,S,C); logits, labels and probabilities are (N,1,1,1). */
 struct reference_value reference_at(const struct reference *reference, enum role role, int n, int y,
                                     int x, int c);
 /* Number of terms in the sum of one element of `role`: the cost of reference_at(). */

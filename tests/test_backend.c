@@ -13,6 +13,7 @@
 struct variant {
     enum op_kind kind;
     bool bias, relu, accumulate, frozen, unbiased_moving, gamma, exclude_padding;
+    enum norm_part part;
 };
 
 /* Both halves have every kind, so that shapes tested with one half get all kinds. */
@@ -38,6 +39,18 @@ static const struct variant norms[VARIANTS] = {
     { .kind = OP_BATCH_NORM_BACKWARD, .gamma = true },
     { .kind = OP_BATCH_NORM, .relu = true, .frozen = true, .gamma = true },
     { .kind = OP_BATCH_NORM_BACKWARD, .relu = true, .frozen = true, .gamma = true },
+};
+
+/* As ranks compute them that share their statistics. */
+static const struct variant norm_parts[VARIANTS] = {
+    { .kind = OP_BATCH_NORM, .relu = true, .part = NORM_SUMS },
+    { .kind = OP_BATCH_NORM, .gamma = true, .relu = true, .part = NORM_REST },
+    { .kind = OP_BATCH_NORM_BACKWARD, .relu = true, .part = NORM_SUMS },
+    { .kind = OP_BATCH_NORM_BACKWARD, .gamma = true, .relu = true, .part = NORM_REST },
+    { .kind = OP_BATCH_NORM, .gamma = true, .part = NORM_SUMS },
+    { .kind = OP_BATCH_NORM, .unbiased_moving = true, .part = NORM_REST },
+    { .kind = OP_BATCH_NORM_BACKWARD, .gamma = true, .part = NORM_SUMS },
+    { .kind = OP_BATCH_NORM_BACKWARD, .part = NORM_REST },
 };
 
 static const struct variant pools[VARIANTS] = {
@@ -66,6 +79,8 @@ static struct op variant_op(const struct shape *shape, const struct variant *v, 
         op.batch_norm.relu = v->relu;
         op.batch_norm.frozen = v->frozen;
         op.batch_norm.unbiased_moving = v->unbiased_moving;
+        op.batch_norm.part = v->part;
+        op.batch_norm.pixels = 3 * tensor_pixels(&op.x);
     }
     return op;
 }
@@ -75,11 +90,15 @@ static void check_variant(const struct op_case *test, const struct variant *v, d
     const struct op *op = test->op;
     struct error err = { 0 };
     const bool holds = op_case_check(test, worst, &err);
-    cr_expect(holds, "%s, %s, %s%s%s%s%s%s%s: %s", op_kind_name(op->kind), op->name,
+    cr_expect(holds, "%s, %s, %s%s%s%s%s%s%s%s: %s", op_kind_name(op->kind), op->name,
               op->x.dtype == DTYPE_F32 ? "float32" : "bfloat16", v->bias ? ", bias" : "",
               v->relu ? ", ReLU" : "", v->accumulate ? ", accumulate" : "",
               v->frozen ? ", frozen" : "", v->gamma ? ", gamma" : "",
-              v->exclude_padding ? ", padding excluded" : "", err.message);
+              v->exclude_padding ? ", padding excluded" : "",
+              v->part == NORM_SUMS   ? ", sums"
+              : v->part == NORM_REST ? ", given sums"
+                                     : "",
+              err.message);
 }
 
 /* Run all concurrently, distributed over the queues. */
@@ -179,6 +198,14 @@ Test(backend, batch_norms_match_the_reference_in_float32)
     check_shapes(odd(), true, norms, EVERY_VARIANT, DTYPE_F32);
     check_shapes(inception(80), true, norms, HALF_OF_THE_VARIANTS, DTYPE_F32);
     check_shapes(inception(299), true, norms, HALF_OF_THE_VARIANTS, DTYPE_F32);
+}
+
+Test(backend, batch_norms_in_two_parts_match_the_reference)
+{
+    check_shapes(odd(), true, norm_parts, EVERY_VARIANT, DTYPE_F32);
+    check_shapes(odd(), true, norm_parts, EVERY_VARIANT, DTYPE_BF16);
+    check_shapes(inception(80), true, norm_parts, HALF_OF_THE_VARIANTS, DTYPE_F32);
+    check_shapes(inception(299), true, norm_parts, HALF_OF_THE_VARIANTS, DTYPE_BF16);
 }
 
 Test(backend, batch_norms_match_the_reference_in_bfloat16)

@@ -19,6 +19,7 @@ struct memory {
     float gamma[CHANNELS], beta[CHANNELS], dgamma[CHANNELS], dbeta[CHANNELS];
     float moving_mean[CHANNELS], moving_variance[CHANNELS];
     float saved_mean[CHANNELS], saved_inverse_std[CHANNELS];
+    float norm_sums[2 * CHANNELS];
     float sums[IMAGE];
 };
 
@@ -50,6 +51,7 @@ static struct op_buffers buffers_of(struct memory *m)
         .moving_variance = m->moving_variance,
         .saved_mean = m->saved_mean,
         .saved_inverse_std = m->saved_inverse_std,
+        .sums = m->norm_sums,
         .parameters = m->x,
         .gradients = m->y,
         .state1 = m->dgamma,
@@ -101,12 +103,16 @@ static void run_batch_norm(const struct isa *isa, const struct op *op, struct me
 
 Test(isa, batch_norm_gives_the_same_bits)
 {
-    for (int i = 0; i < 8; i++) {
+    for (int i = 0; i < 16; i++) {
         struct op op = op_of(i & 1 ? OP_BATCH_NORM_BACKWARD : OP_BATCH_NORM,
                              i & 2 ? DTYPE_BF16 : DTYPE_F32, SIDE);
         op.batch_norm = (struct op_batch_norm) { .gamma = true,
                                                  .relu = true,
-                                                 .frozen = i & 4,
+                                                 .frozen = i / 4 == 1,
+                                                 .part = i < 8    ? NORM_WHOLE
+                                                         : i < 12 ? NORM_SUMS
+                                                                  : NORM_REST,
+                                                 .pixels = 2 * tensor_pixels(&op.x),
                                                  .unbiased_moving = true,
                                                  .epsilon = 1e-3f,
                                                  .momentum = 0.9f };

@@ -127,6 +127,8 @@ static const struct change changes[] = {
     { OP_DROPOUT, INT, AT(y.w), 6, "maps of 5×5 do not become 5×6" },
     /* batch norm and dropout */
     { OP_BATCH_NORM, FLOAT, AT(batch_norm.epsilon), -1e-3, "an epsilon is at least 0" },
+    { OP_BATCH_NORM, INT, AT(batch_norm.part), NORM_SUMS, NULL },
+    { OP_BATCH_NORM, INT, AT(batch_norm.part), NORM_REST, "sums over 0 pixels leave out" },
     { OP_BATCH_NORM, FLOAT, AT(batch_norm.epsilon), NAN, "an epsilon is at least 0" },
     { OP_BATCH_NORM, FLOAT, AT(batch_norm.epsilon), 0, NULL },
     { OP_BATCH_NORM, FLOAT, AT(batch_norm.momentum), -0.1, "a momentum lies in [0, 1]" },

@@ -1,12 +1,17 @@
 /* A step cut into shards: the order in which they are added up, and what a model makes of them. */
 #include <criterion/criterion.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "micromet/base/random.h"
 #include "micromet/data/augment.h"
 #include "micromet/nn/model.h"
 #include "micromet/nn/shard_tree.h"
+#include "micromet/world/world.h"
 #include "op_case.h"
 #include "step_start.h"
 
@@ -102,7 +107,7 @@ Test(shard_tree, gives_each_float_to_one_rank)
 
 /* --- models --- */
 
-enum { ROWS = 2, WINDOW = 75 };
+enum { ROWS = 2, ROWS_MAX = 4, WINDOW = 75 };
 
 static struct model_spec spec_of(int towers, int shards, double dropout)
 {
@@ -127,17 +132,21 @@ static struct model_result pass(struct model *model, int shard, int own, int64_t
 {
     const struct model_spec *spec = model_spec(model);
     const size_t bytes = (size_t)WINDOW * WINDOW * 3;
-    struct augment_draw draws[ROWS];
-    float labels[ROWS];
-    struct model_batch batch = { .labels = labels, .count = ROWS, .shard = own };
+    const int rows = spec->batch;
+    struct augment_draw draws[ROWS_MAX];
+    float labels[ROWS_MAX];
+    struct model_batch batch = { .labels = labels, .count = rows, .shard = own };
+    struct model_spec whole = *spec; /* windows do not depend on how they are cut into shards */
     struct model_result result;
     struct error err = { 0 };
+    whole.batch = ROWS_MAX * ROWS;
     for (int t = 0; t < spec->towers; t++) {
-        uint8_t *pixels = malloc(ROWS * bytes);
-        for (int i = 0; i < ROWS; i++) {
-            step_draw_window(spec, (uint64_t)step, t, shard * ROWS + i, pixels + (size_t)i * bytes);
+        uint8_t *pixels = malloc((size_t)rows * bytes);
+        for (int i = 0; i < rows; i++) {
+            const int row = shard * rows + i;
+            step_draw_window(&whole, (uint64_t)step, t, row, pixels + (size_t)i * bytes);
             draws[i] = augment_identity();
-            labels[i] = (float)((shard + i) % 2);
+            labels[i] = (float)((row / ROWS + row) % 2);
         }
         batch.pixels[t] = pixels;
         batch.draws[t] = draws;
@@ -294,4 +303,108 @@ Test(shards, are_taken_back_if_their_step_is_not_completed)
     cr_expect_gt(compared, 8);
     model_release(model);
     backend_close(backend);
+}
+
+/* --- shared batch statistics --- */
+
+enum { RANKS = 2, STEPS = 3 };
+
+/* All arrays that a step has to match, one behind the other; at most `floats` of them. */
+static size_t collect(struct model *model, float *values, size_t floats)
+{
+    size_t count = 0;
+    for (int i = 0; i < model_parameter_count(model); i++) {
+        const struct parameter *p = model_parameter(model, i);
+        if (!p->trains && !(p->statistic && !p->host)) continue;
+        float *part = part_of(model, i);
+        cr_assert_leq(count + (size_t)p->count, floats);
+        memcpy(values + count, part, (size_t)p->count * sizeof *part);
+        count += (size_t)p->count;
+        free(part);
+    }
+    return count;
+}
+
+/* Steps that leave the weights alone: run, recorded and replayed, if the backend can. */
+static size_t steps_of(struct backend *backend, struct model_spec spec, int shard, float *values,
+                       size_t floats)
+{
+    struct model *model = open(backend, spec);
+    for (int64_t step = 1; step <= STEPS; step++) pass(model, shard, 0, step, 0);
+    const size_t count = collect(model, values, floats);
+    model_release(model);
+    return count;
+}
+
+static void set_number(const char *name, int number)
+{
+    char text[16];
+    snprintf(text, sizeof text, "%d", number);
+    setenv(name, text, 1);
+}
+
+/* In a process of its own. */
+static void be_rank(int rank, int port, bool sync, float *values, size_t floats)
+{
+    struct model_spec spec = spec_of(2, RANKS, 0);
+    struct world *world;
+    struct error err = { 0 };
+    set_number("RANK", rank);
+    set_number("LOCAL_RANK", rank);
+    set_number("WORLD_SIZE", RANKS);
+    set_number("LOCAL_WORLD_SIZE", RANKS);
+    set_number("MASTER_PORT", port);
+    set_number("MICROMET_SIMULATED_SEED", port + rank);
+    setenv("MASTER_ADDR", "127.0.0.1", 1);
+    cr_assert(world_open(&world, &err), "%s", err.message);
+    struct backend *backend = op_case_backend_in(2, world);
+    spec.model.batch_norm_sync = sync;
+    steps_of(backend, spec, rank, values + (size_t)rank * floats, floats);
+    backend_close(backend);
+    world_close(world);
+    _exit(0);
+}
+
+/* What the ranks' arrays are off by, as a share of those of a single process with the whole batch;
+ * all ranks must have the same bits. */
+static double ranks_off_by(bool sync)
+{
+    const size_t floats = (size_t)32 << 20;
+    const size_t bytes = (RANKS + 1) * floats * sizeof(float);
+    const int port = 20000 + (int)((unsigned)getpid() * 2 + sync) % 12000;
+    float *values = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    pid_t children[RANKS];
+    cr_assert_neq(values, MAP_FAILED);
+    for (int rank = 0; rank < RANKS; rank++) {
+        children[rank] = fork();
+        cr_assert_geq(children[rank], 0);
+        if (children[rank] == 0) be_rank(rank, port, sync, values, floats);
+    }
+    for (int rank = 0; rank < RANKS; rank++) {
+        int status;
+        cr_assert_eq(waitpid(children[rank], &status, 0), children[rank]);
+        cr_assert_eq(status, 0, "rank %d: %x", rank, status);
+    }
+    struct backend *backend = op_case_backend(2);
+    struct model_spec spec = spec_of(2, 1, 0);
+    spec.batch = RANKS * ROWS;
+    float *single = values + RANKS * floats;
+    const size_t count = steps_of(backend, spec, 0, single, floats);
+    backend_close(backend);
+    cr_assert_arr_eq(values, values + floats, count * sizeof *values, "ranks differ");
+    double off = 0, size = 0;
+    for (size_t i = 0; i < count; i++) {
+        off += pow((double)values[i] - (double)single[i], 2);
+        size += pow((double)single[i], 2);
+    }
+    munmap(values, bytes);
+    return sqrt(off / size);
+}
+
+Test(shards, share_their_batch_statistics_if_they_are_asked_to)
+{
+    const double apart = ranks_off_by(false), together = ranks_off_by(true);
+    printf("off by %.3g, with statistics of their own %.3g\n", together, apart);
+    cr_expect_lt(together, 1e-3, "off by %.3g", together);
+    cr_expect_gt(apart, 0.1, "statistics of their own make no difference: %.3g", apart);
 }

@@ -98,6 +98,8 @@ const struct config_key config_keys[] = {
     NUMBER(model.dropout, 0, 0.99, "0.3", "after the first head layer"),
     CHOICE(model.batch_norm, batch_norm_modes, "batch", "statistics of trainable batch norm"),
     NUMBER(model.batch_norm_momentum, 0, 1, "0.99", "weight of the old moving statistics"),
+    BOOL(model.batch_norm_sync, "false",
+        "ranks share their batch statistics, so that those are of the whole train.batch"),
 
     CHOICE(optimizer.name, optimizers, "adam", "update rule"),
     NUMBER(optimizer.learning_rate, 0, 100, "2e-4", "before the schedule"),

@@ -79,7 +79,9 @@ static const struct {
       "model.head" },
     { " bnmomentum normmomentum ",
       "model.batch_norm_momentum (weight of the old value: PyTorch's 0.1 is 0.9)" },
-    { " bn norm freezebn bnfrozen syncbn ", "model.batch_norm" },
+    { " bn norm freezebn bnfrozen ", "model.batch_norm" },
+    { " syncbn syncbatchnorm syncbatch bnsync syncbnorm convertsyncbatchnorm ",
+      "model.batch_norm_sync" },
     { " randomseed manualseed randomstate rng globalseed seedeverything ", "seed" },
     { " experiment experimentname expname exp runname jobname tag project taskname ", "name" },
     { " outputdir outdir output logdir savedir workdir defaultrootdir rundir checkpointdir logs "

@@ -49,7 +49,8 @@ bool exchange_init(struct exchange *exchange, struct parameters *parameters,
                                     .shards = shards,
                                     .local = spec->training ? shards / ranks : 1,
                                     .queue = backend->facts.exchange_queue,
-                                    .averages = spec->model.batch_norm != BATCH_NORM_FROZEN };
+                                    .averages = spec->model.batch_norm != BATCH_NORM_FROZEN &&
+                                                !(model_syncs(&spec->model) && ranks > 1) };
     exchange->first = backend->facts.rank * exchange->local;
     if (!spec->training || shards == 1) return true;
     exchange->depth = depth_of(shards, exchange->first, exchange->local);

@@ -41,7 +41,7 @@ struct exchange {
     int depth;
     /* The moving statistics at the start of the step, from which every shard goes on. */
     float *statistics[TOWERS_MAX];
-    bool averages;            /* statistics, over shards */
+    bool averages;            /* statistics, over shards; not where ranks share them anyway */
     struct shard_stack stack; /* of the step under way */
     int begun;                /* shards of the step under way, of this rank */
     int kept, merges; /* partial sums so far; of them, those to add to the current shard's */

@@ -201,6 +201,11 @@ static bool batch_norm_check(const struct op *op, struct error *err)
     if (!same_shape_check(op, err)) return false;
     if (!(b->epsilon >= 0))
         return op_refuse(op, err, "an epsilon is at least 0, and not %g", (double)b->epsilon);
+    if (b->part != NORM_WHOLE && b->frozen)
+        return op_refuse(op, err, "frozen statistics need no sums");
+    if (b->part == NORM_REST && b->pixels < tensor_pixels(&op->x))
+        return op_refuse(op, err, "sums over %lld pixels leave out some of its own",
+                         (long long)b->pixels);
     if (b->momentum >= 0 && b->momentum <= 1) return true;
     return op_refuse(op, err, "a momentum lies in [0, 1], and not at %g", (double)b->momentum);
 }

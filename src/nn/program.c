@@ -223,6 +223,15 @@ static const void *advance(const void *base, size_t bytes)
     return base ? (const char *)base + bytes : NULL;
 }
 
+/* `queue` waits for all that is on `other` so far. */
+static bool follow(const struct program *program, int queue, int other, struct error *err)
+{
+    const struct backend_ops *ops = program->backend->ops;
+    uint64_t ticket;
+    return queue == other || (ops->fence(program->backend, other, &ticket, err) &&
+                              ops->wait(program->backend, queue, other, ticket, err));
+}
+
 static bool run_one(struct program *program, int index, int chunk,
                     const struct program_values *values, struct error *err)
 {
@@ -237,7 +246,16 @@ static bool run_one(struct program *program, int index, int chunk,
         b.x = advance(b.x, chunk_offset(program, &i->x, chunk));
         b.out = (char *)b.out + chunk_offset(program, &i->out, chunk);
     }
-    return program->backend->ops->run(i->plan, &b, err);
+    return follow(program, i->op.queue, program->queue, err) &&
+           program->backend->ops->run(i->plan, &b, err) &&
+           follow(program, program->queue, i->op.queue, err);
+}
+
+int program_exchange(const struct program *program, int first, int last)
+{
+    for (int n = first; n < last; n++)
+        if (program->instructions[n].op.kind == OP_ALL_REDUCE) return n + 1;
+    return 0;
 }
 
 bool program_run(struct program *program, int first, int last, const struct program_values *values,

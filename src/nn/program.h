@@ -39,6 +39,8 @@ struct program {
     int buffer_count, buffer_capacity;
     struct instruction *instructions;
     int count, capacity;
+    /* An op of another queue starts when this one gets to it, and this one waits for its end. */
+    int queue;
     /* The instructions [chunk_first, chunk_end) run once for each of `chunks` equal parts of the
      * batch, all of them for one part before the next, so that activations stay in cache. Their
      * tensors have the images of one part. */
@@ -78,6 +80,8 @@ struct program_values {
 /* Enqueue the instructions [first, last). */
 bool program_run(struct program *program, int first, int last, const struct program_values *values,
                  struct error *err);
+/* The index behind the next exchange with other ranks in [first, last); 0 if there is none. */
+int program_exchange(const struct program *program, int first, int last);
 /* Enqueue the whole program and record the time (clock_seconds) at the start and after each op, in
  * when_s (program_runs() + 1). The times are valid after synchronize(); several programs may be
  * enqueued before that. */

@@ -138,16 +138,42 @@ static bool stage(struct model *model, struct slot *slot, const struct model_bat
 
 /* --- Passes ----------------------------------------------------------------------------------- */
 
+/* Where the towers' programs stand, and how far they may run: indices of instructions. */
+struct advance {
+    int at[TOWERS_MAX], end[TOWERS_MAX];
+};
+
+/* Run one tower to its end. Each time that it exchanges batch statistics with other ranks, the
+ * other towers run to their next exchange too: exchanges have one order, and no tower should wait
+ * until another has done with all of its own. */
+static bool run_tower(struct model *model, struct slot *slot, int mode, struct advance *a,
+                      int tower, struct error *err)
+{
+    while (a->at[tower] < a->end[tower])
+        for (int t = 0; t < model->spec.towers; t++) {
+            struct program *program = &model->tower_branches[mode][t].program;
+            const struct program_values values = values_of(model, slot, t);
+            const int exchange = program_exchange(program, a->at[t], a->end[t]);
+            const int to = exchange || t != tower ? exchange : a->end[t];
+            if (to == 0) continue;
+            if (!program_run(program, a->at[t], to, &values, err)) return false;
+            a->at[t] = to;
+        }
+    return true;
+}
+
 /* Run the stages `first` to `last` of each tower. */
 static bool run_towers(struct model *model, struct slot *slot, int mode, enum tower_stage first,
                        enum tower_stage last, struct error *err)
 {
+    struct advance a;
     for (int t = 0; t < model->spec.towers; t++) {
-        struct branch *b = &model->tower_branches[mode][t];
-        const int begin = first > 0 ? b->stage_end[first - 1] : 0;
-        const struct program_values values = values_of(model, slot, t);
-        if (!program_run(&b->program, begin, b->stage_end[last], &values, err)) return false;
+        const struct branch *b = &model->tower_branches[mode][t];
+        a.at[t] = first > 0 ? b->stage_end[first - 1] : 0;
+        a.end[t] = b->stage_end[last];
     }
+    for (int t = 0; t < model->spec.towers; t++)
+        if (!run_tower(model, slot, mode, &a, t, err)) return false;
     return true;
 }
 
@@ -215,29 +241,35 @@ static bool exchange_branch(struct model *model, struct slot *slot, int branch, 
     return true;
 }
 
+/* The end of the tower's first bucket of gradients from bucket `b` on, or else of its program. */
+static int bucket_end(const struct model *model, int tower, int b)
+{
+    const struct exchange *exchange = &model->exchange;
+    for (; b < exchange->bucket_count; b++)
+        if (exchange->buckets[b].branch == tower) return exchange->buckets[b].end;
+    return model->tower_branches[TRAIN][tower].stage_end[STAGE_BACKWARD];
+}
+
 /* The towers' backward passes, each bucket of gradients being added up once it is complete. */
 static bool run_backward(struct model *model, struct slot *slot, enum pass pass, struct error *err)
 {
     struct exchange *exchange = &model->exchange;
-    int at[TOWERS_MAX];
-    for (int t = 0; t < model->spec.towers; t++)
-        at[t] = model->tower_branches[TRAIN][t].stage_end[STAGE_FORWARD];
-    for (int b = 0; b < exchange->bucket_count && pass == PASS_STEP; b++) {
+    struct advance a;
+    const int first = pass == PASS_STEP ? 0 : exchange->bucket_count;
+    for (int t = 0; t < model->spec.towers; t++) {
+        a.at[t] = model->tower_branches[TRAIN][t].stage_end[STAGE_FORWARD];
+        a.end[t] = bucket_end(model, t, first);
+    }
+    for (int b = first; b < exchange->bucket_count; b++) {
         const struct bucket *bucket = &exchange->buckets[b];
         if (bucket->branch < 0) continue;
-        const struct program_values values = values_of(model, slot, bucket->branch);
-        if (!program_run(&model->tower_branches[TRAIN][bucket->branch].program, at[bucket->branch],
-                         bucket->end, &values, err) ||
+        if (!run_tower(model, slot, TRAIN, &a, bucket->branch, err) ||
             !exchange_run(exchange, bucket, &slot->exchanged_s[2 * b], err))
             return false;
-        at[bucket->branch] = bucket->end;
+        a.end[bucket->branch] = bucket_end(model, bucket->branch, b + 1);
     }
-    for (int t = 0; t < model->spec.towers; t++) {
-        struct branch *branch = &model->tower_branches[TRAIN][t];
-        const struct program_values values = values_of(model, slot, t);
-        if (!program_run(&branch->program, at[t], branch->stage_end[STAGE_BACKWARD], &values, err))
-            return false;
-    }
+    for (int t = 0; t < model->spec.towers; t++)
+        if (!run_tower(model, slot, TRAIN, &a, t, err)) return false;
     return true;
 }
 

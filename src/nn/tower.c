@@ -82,12 +82,17 @@ static int64_t weight_count(const struct unit *u)
 
 bool tower_allocate(struct tower *tower, const struct model_spec *spec, struct error *err)
 {
-    (void)spec;
     struct backend *backend = tower->parameters->backend;
+    const bool shared = spec->training && model_syncs(&spec->model) && backend->facts.ranks > 1;
+    CHECK(!shared || spec->shards == backend->facts.ranks);
+    tower->ranks = shared ? backend->facts.ranks : 0;
+    tower->exchange_queue = backend->facts.exchange_queue;
+    const int saved_arrays = shared ? 4 : 2;
     for (int i = 0; i < INCEPTION_CONVOLUTIONS; i++) {
         const struct unit *u = &tower->units[i];
         tower->folded_bytes += (size_t)u->layer->channels * sizeof(float);
-        if (u->norm_trains) tower->saved_bytes += 2 * (size_t)u->layer->channels * sizeof(float);
+        if (u->norm_trains)
+            tower->saved_bytes += (size_t)(saved_arrays * u->layer->channels) * sizeof(float);
     }
     if (!backend->ops->alloc(backend, tower->folded_bytes, &tower->folded, err)) return false;
     if (!backend->ops->alloc(backend, tower->saved_bytes, &tower->saved, err)) return false;
@@ -99,7 +104,8 @@ bool tower_allocate(struct tower *tower, const struct model_spec *spec, struct e
         if (!u->norm_trains) continue;
         u->saved_mean = saved;
         u->saved_inverse_std = saved + u->layer->channels;
-        saved += 2 * u->layer->channels;
+        if (shared) u->sums = saved + 2 * u->layer->channels;
+        saved += saved_arrays * u->layer->channels;
     }
     return true;
 }

@@ -14,6 +14,7 @@ struct unit {
     int weight, gamma, beta, mean, variance; /* parameter indices; gamma: -1 if there is none */
     float *folded_bias;                    /* on the device; the folded weights are in the plans */
     float *saved_mean, *saved_inverse_std; /* on the device: of the last training forward pass */
+    float *sums; /* on the device, (2, channels): batch norm's over all ranks, while one computes */
 };
 
 struct tower {
@@ -23,6 +24,9 @@ struct tower {
     void *folded; /* device memory of all folded biases */
     void *saved;  /* device memory of all saved batch statistics */
     size_t folded_bytes, saved_bytes;
+    /* Ranks that share their batch statistics: how many, and the queue on which they add them up;
+     * else 0. */
+    int ranks, exchange_queue;
 };
 
 /* Determine which layers are trained, and register the parameters. A bad `freeze` is an error. */

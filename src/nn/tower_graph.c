@@ -147,6 +147,32 @@ static void norm_buffers(const struct tower *tower, const struct unit *u, struct
     b->moving_variance = items[u->variance].device;
     b->saved_mean = u->saved_mean;
     b->saved_inverse_std = u->saved_inverse_std;
+    b->sums = u->sums;
+}
+
+/* A batch norm or its gradient; if ranks share their statistics, in two parts with their exchange
+ * between. */
+static void add_norm(const struct tower *tower, struct program *program, struct op norm,
+                     const struct record *r, struct view y, struct view dy, struct view out)
+{
+    const struct unit *u = r->unit;
+    if (tower->ranks > 0) {
+        norm.batch_norm.part = NORM_SUMS;
+        norm_buffers(tower, u, &program_add(program, &norm, r->raw, y, dy, view_none())->buffers);
+        const int64_t count = 2 * (int64_t)norm.x.c;
+        const struct op sum = { .kind = OP_ALL_REDUCE,
+                                .name = norm.name,
+                                .queue = tower->exchange_queue,
+                                .all_reduce = { .count = count,
+                                                .term_stride = count,
+                                                .shards = tower->ranks,
+                                                .scale = 1 } };
+        program_add(program, &sum, view_none(), view_none(), view_none(), view_none())
+            ->buffers.out = u->sums;
+        norm.batch_norm.part = NORM_REST;
+        norm.batch_norm.pixels = tensor_pixels(&norm.x) * tower->ranks;
+    }
+    norm_buffers(tower, u, &program_add(program, &norm, r->raw, y, dy, out)->buffers);
 }
 
 static void add_convolution(const struct tower *tower, const struct model_spec *spec,
@@ -168,9 +194,8 @@ static void add_convolution(const struct tower *tower, const struct model_spec *
     struct instruction *i = program_add(program, &op, r->in, view_none(), view_none(), r->raw);
     i->buffers.weights = tower->parameters->items[u->weight].device;
     i->trained_weights = true;
-    const struct op norm = norm_op(r, OP_BATCH_NORM, spec, tower->queue);
-    i = program_add(program, &norm, r->raw, view_none(), view_none(), r->out);
-    norm_buffers(tower, u, &i->buffers);
+    add_norm(tower, program, norm_op(r, OP_BATCH_NORM, spec, tower->queue), r, view_none(),
+             view_none(), r->out);
 }
 
 static void add_row(struct tower *tower, const struct model_spec *spec, struct program *program,
@@ -247,6 +272,7 @@ bool tower_forward(struct tower *tower, const struct model_spec *spec, bool trai
         (struct node) { .name = "input", .value = input, .gradient = view_none() };
     int unit = 0;
     tape->images = chunk_images(tower, spec, training, program);
+    program->queue = tower->queue;
     program->chunks = spec->batch / tape->images;
     program->chunk_first = program->chunk_end = program->count;
     for (int row = 0; row < INCEPTION_LAYERS; row++) {
@@ -284,15 +310,14 @@ static void back_convolution(const struct tower *tower, const struct model_spec 
     const struct tensor *raw = &r->raw.tensor;
     const struct view draw = program_tensor(program, raw->dtype, raw->n, raw->h, raw->w, raw->c,
                                             NULL);
-    const struct op norm = norm_op(r, OP_BATCH_NORM_BACKWARD, spec, tower->queue);
-    struct instruction *i = program_add(program, &norm, r->raw, r->out, dy, draw);
-    norm_buffers(tower, u, &i->buffers);
+    add_norm(tower, program, norm_op(r, OP_BATCH_NORM_BACKWARD, spec, tower->queue), r, r->out, dy,
+             draw);
     if (u->weights_train) {
         struct op op = convolution_op(r->layer, OP_CONVOLUTION_BACKWARD_FILTER, &r->in, &draw,
                                       tower->queue);
         op.convolution.weights_c = u->in_channels;
-        i = program_add(program, &op, r->in, view_none(), draw, view_none());
-        i->buffers.out = weight->gradient;
+        program_add(program, &op, r->in, view_none(), draw, view_none())->buffers.out =
+            weight->gradient;
     }
     struct node *from = &tape->nodes[r->from];
     if (!from->needs_gradient) return;
@@ -300,7 +325,7 @@ static void back_convolution(const struct tower *tower, const struct model_spec 
     const struct view dx = gradient_of(program, from, &accumulate);
     struct op op = convolution_op(r->layer, OP_CONVOLUTION_BACKWARD_DATA, &dx, &draw, tower->queue);
     op.convolution.accumulate = accumulate;
-    i = program_add(program, &op, view_none(), view_none(), draw, dx);
+    struct instruction *i = program_add(program, &op, view_none(), view_none(), draw, dx);
     i->buffers.weights = weight->device;
     i->trained_weights = true;
 }

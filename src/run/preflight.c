@@ -9,6 +9,7 @@
 #include "micromet/format/weights.h"
 #include "micromet/nn/backend.h"
 #include "micromet/nn/inception_v3.h"
+#include "micromet/nn/model.h"
 #include "micromet/slide/manifest.h"
 
 static bool check_freeze(const struct config *config, struct error *err)
@@ -22,7 +23,8 @@ static bool check_freeze(const struct config *config, struct error *err)
 static bool check_batch_norm(const struct config *config, struct error *err)
 {
     int first_trained;
-    const int shards = config->train.shards > 0 ? config->train.shards : 1;
+    const bool whole = config->train.shards == 0 || model_syncs(&config->model);
+    const int shards = whole ? 1 : config->train.shards;
     const int rows = config->train.batch / shards;
     if (rows > 1 || config->model.batch_norm == BATCH_NORM_FROZEN) return true;
     if (!inception_first_trained(config->model.freeze, &first_trained, err)) return false;

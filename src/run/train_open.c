@@ -149,6 +149,12 @@ static bool resolve_shards(struct trainer *t, struct error *err)
                          "train.shards: %d ranks cannot share %d shards equally; start a number of "
                          "processes that divides it",
                          ranks, train->shards);
+    if (model_syncs(&t->resolved.model) && train->shards != ranks)
+        return error_set(err, EXIT_CODE_USAGE,
+                         "model.batch_norm_sync: batch statistics of the whole batch need as many "
+                         "processes as train.shards, %d and not %d, since a process computes its "
+                         "shards one after the other",
+                         train->shards, ranks);
     if (train->batch % train->shards != 0)
         return error_set(err, EXIT_CODE_USAGE,
                          "train.batch: %d windows cannot be cut into %d shards of equal size",

@@ -79,6 +79,7 @@ struct config_model {
     double dropout; /* after the first head layer */
     enum batch_norm_mode batch_norm;
     double batch_norm_momentum; /* weight of the old moving statistics (Keras: 0.99) */
+    bool batch_norm_sync;       /* batch statistics of all ranks' rows, not of each rank's own */
 };
 
 struct config_optimizer {

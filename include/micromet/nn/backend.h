@@ -47,6 +47,8 @@ struct op_buffers {
     const float *gamma, *beta;
     float *dgamma;
     float *moving_mean, *moving_variance, *saved_mean, *saved_inverse_std;
+    /* Those in two parts: (2, C). */
+    float *sums;
 
     /* The loss: labels and probabilities (N), loss (1). */
     const float *labels;

@@ -35,6 +35,13 @@ struct model_spec {
     struct config_optimizer optimizer;
 };
 
+/* Whether ranks share their batch statistics. They then have one shard each: a shard cannot share
+ * with those that its rank computes later. */
+static inline bool model_syncs(const struct config_model *model)
+{
+    return model->batch_norm_sync && model->batch_norm == BATCH_NORM_BATCH;
+}
+
 /* One named array. Convolution weights are stored as (K,R,S,C); torch_shape is the shape in files:
  * (K,C,R,S), (K,C) or (K). */
 struct parameter {

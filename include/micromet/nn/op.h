@@ -38,12 +38,18 @@ enum op_kind {
      * variance + epsilon) are written, and the moving statistics become momentum*old +
      * (1-momentum)*new, where the new variance is multiplied by m/(m-1), m = n*h*w (Bessel's
      * correction), if `unbiased_moving`. If `frozen`, mean and variance are the moving statistics,
-     * which are copied to saved_* and do not change. */
+     * which are copied to saved_* and do not change.
+     *
+     * Ranks that share their batch statistics compute it in two parts, between which they add up
+     * their sums: NORM_SUMS only writes the sums of x - moving_mean and of its square;
+     * NORM_REST does all else, given the sums over `pixels` pixels. */
     OP_BATCH_NORM,
 
     /* With xhat = (x - mean)*inverse_std, g = dy, or dy * (y > 0) if `relu`, m = n*h*w and
      * g' = g*gamma: dbeta = sum g, dgamma = sum g*xhat (if `gamma`), and
-     * dx = inverse_std*(g' - mean(g') - xhat*mean(g'*xhat)), or inverse_std*g' if `frozen`. */
+     * dx = inverse_std*(g' - mean(g') - xhat*mean(g'*xhat)), or inverse_std*g' if `frozen`.
+     * In two parts: NORM_SUMS writes dbeta, dgamma and the sums of g and of g*xhat; NORM_REST
+     * writes dx, given the sums over `pixels` pixels. */
     OP_BATCH_NORM_BACKWARD,
 
     /* The maximum over the window's pixels inside the map; or if `average`, their sum
@@ -106,8 +112,12 @@ struct op_pool {
     bool average, exclude_padding, accumulate;
 };
 
+enum norm_part { NORM_WHOLE, NORM_SUMS, NORM_REST };
+
 struct op_batch_norm {
     bool gamma, relu, frozen, unbiased_moving;
+    enum norm_part part;
+    int64_t pixels; /* NORM_REST: of all ranks */
     float epsilon, momentum;
 };
 
