@@ -51,6 +51,9 @@ job=$(job_of rung-0.sh)
 [[ $(job_of prepare.sh) ]] || fail 'no job makes the packs'
 task() { echo "lost/slurm/rung-0-${job}_$1.out"; }
 until_true 120 says lost/state/0002.log 'step 20/41'
+# Else it may be done before its node is lost.
+# shellcheck disable=SC2046 # numbers
+kill -STOP $(processes_of train "$job" 2)
 node=$(squeue -h -j "${job}_2" -o %N)
 "$tool" kill-node "$node"
 until_true 120 says "$(task 2)" 'run 0002 begins' 2
