@@ -36,15 +36,17 @@ static void list_text(char text[64], const int *values, int count)
 /* Only those keys of the configuration that define the model. */
 static void add_config(struct export_facts *facts, const struct config *config)
 {
-    char levels[64], head[64];
-    list_text(levels, config->data.levels, config->data.level_count);
+    char seen[CONFIG_VALUE_MAX];
+    char head[64];
+    const char *by = config->data.um_per_px_count ? "um_per_px" : "levels";
+    config_value(config, config->data.um_per_px_count ? "data.um_per_px" : "data.levels", seen);
     list_text(head, config->model.head, config->model.head_count);
     const char *padding = pool_padding_name(config->model.pool_padding);
     add_fact(facts, "pool_padding", "%s", padding);
     add_fact(facts, "config",
-             "data: {levels: %s, window: %d, center: %d}\n"
+             "data: {%s: %.200s, window: %d, center: %d}\n"
              "model: {pool_padding: %s, head: %s, dropout: %.9g}\n",
-             levels, config->data.window, config->data.center, padding, head,
+             by, seen, config->data.window, config->data.center, padding, head,
              config->model.dropout);
 }
 

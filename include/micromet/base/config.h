@@ -33,8 +33,13 @@ enum batch_norm_mode { BATCH_NORM_BATCH, BATCH_NORM_FROZEN };
 struct config_data {
     /* CSV: slide,annotation,label,split[,mpp,patient]; paths relative to the CSV */
     char manifest[PATH_MAX_BYTES];
-    int levels[TOWERS_MAX]; /* one tower per level, finest first */
+    /* Towers, finest first: each reads a level of the slide, or pixels of so many µm, which are
+     * made of the slide's levels (slide/scale.h). One of both lists says it: where um_per_px does,
+     * all `levels` are -1, and level_count is the number of towers either way. */
+    int levels[TOWERS_MAX];
     int level_count;
+    double um_per_px[TOWERS_MAX];
+    int um_per_px_count;
     int window;        /* px of each tower's level, at least 75 (InceptionV3's smallest input) */
     int center;        /* px of the finest tower's level */
     int stride;        /* px of the finest tower's level */
