@@ -70,7 +70,7 @@ static bool settle_tower(struct slide *slide, double um_per_px, int *level, stru
                          "manifest's column mpp",
                          slide->path, has, um_per_px);
     if (has / um_per_px - 1 > equal_share) slide->in_place_of = um_per_px;
-    if (ratio <= 1 + equal_share) return true;
+    if (1 - has / um_per_px <= equal_share) return true;
     if (ratio > SHRINK_RATIO_MAX)
         return error_set(err, EXIT_CODE_FAILED,
                          "%s: %.4g µm/px would be made of %.4g µm/px, shrunk more than %g times; is "

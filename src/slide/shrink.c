@@ -33,13 +33,15 @@ void shrink_span(double ratio, int64_t i, int64_t count, int64_t *first, int64_t
 bool shrink_init(struct shrink *shrink, int width, int height, int line_px)
 {
     *shrink = (struct shrink) { .line_px = line_px };
+    shrink->edges = malloc(((size_t)width + 1) * sizeof *shrink->edges);
     shrink->sums = malloc(3 * (size_t)width * (size_t)height * sizeof *shrink->sums);
     shrink->line = malloc(3 * (size_t)line_px * sizeof *shrink->line);
-    return shrink->sums && shrink->line;
+    return shrink->edges && shrink->sums && shrink->line;
 }
 
 void shrink_release(struct shrink *shrink)
 {
+    free(shrink->edges);
     free(shrink->sums);
     free(shrink->line);
     *shrink = (struct shrink) { 0 };
@@ -51,6 +53,7 @@ void shrink_begin(struct shrink *shrink, double ratio, int64_t x, int64_t y, int
     shrink->ratio = ratio;
     shrink->x = x, shrink->y = y;
     shrink->width = width, shrink->height = height;
+    for (int i = 0; i <= width; i++) shrink->edges[i] = shrink_edge(ratio, x + i);
     memset(shrink->sums, 0, 3 * (size_t)width * (size_t)height * sizeof *shrink->sums);
 }
 
@@ -88,21 +91,18 @@ static void sum_rows(uint32_t *restrict line, const uint8_t *restrict rgb, size_
 /* Add a line, whose first pixel is fine pixel x, to the sums of a row. */
 static void sum_columns(const struct shrink *shrink, int64_t *sums, int64_t x, int width)
 {
-    const int64_t end = shrink->x + shrink->width, last = (x + width) * ONE;
-    int64_t i = first_behind(shrink->ratio, shrink->x, shrink->width, x);
-    int64_t left = shrink_edge(shrink->ratio, i);
+    const int64_t *edges = shrink->edges, last = (x + width) * ONE;
+    int64_t i = first_behind(shrink->ratio, shrink->x, shrink->width, x) - shrink->x;
 
-    for (; i < end && left < last; i++) {
-        const int64_t right = shrink_edge(shrink->ratio, i + 1);
-        const int64_t from = larger(left, x * ONE), to = smaller(right, last);
+    for (; i < shrink->width && edges[i] < last; i++) {
+        const int64_t from = larger(edges[i], x * ONE), to = smaller(edges[i + 1], last);
         int64_t sum[3] = { 0 };
         for (int64_t column = from / ONE; column * ONE < to; column++) {
             const int64_t weight = smaller(to, (column + 1) * ONE) - larger(from, column * ONE);
             const uint32_t *sample = shrink->line + 3 * (column - x);
             for (int c = 0; c < 3; c++) sum[c] += weight * sample[c];
         }
-        for (int c = 0; c < 3; c++) sums[3 * (i - shrink->x) + c] += sum[c];
-        left = right;
+        for (int c = 0; c < 3; c++) sums[3 * i + c] += sum[c];
     }
 }
 
@@ -126,9 +126,8 @@ void shrink_finish(const struct shrink *shrink, uint8_t *rgb)
     const int64_t *sum = shrink->sums;
     for (int64_t j = shrink->y; j < shrink->y + shrink->height; j++) {
         const int64_t height = shrink_edge(shrink->ratio, j + 1) - shrink_edge(shrink->ratio, j);
-        for (int64_t i = shrink->x; i < shrink->x + shrink->width; i++) {
-            const int64_t area = height * (shrink_edge(shrink->ratio, i + 1) -
-                                           shrink_edge(shrink->ratio, i));
+        for (int i = 0; i < shrink->width; i++) {
+            const int64_t area = height * (shrink->edges[i + 1] - shrink->edges[i]);
             /* Both are below 2^53, and the quotient's distance to the next whole number is no less
              * than 1 / area, far more than its rounding: the division is as exact as in integers,
              * and faster. */

@@ -30,6 +30,7 @@ struct shrink {
     double ratio;
     int64_t x, y;      /* its corner, shrunk px */
     int width, height; /* shrunk px */
+    int64_t *edges;    /* (width + 1): of its columns */
     int64_t *sums;     /* (height, width, 3) */
     uint32_t *line;    /* (line_px, 3) */
     int line_px;
