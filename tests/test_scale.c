@@ -6,8 +6,10 @@
 
 #include "micromet/base/random.h"
 #include "micromet/base/size.h"
+#include "micromet/run/single_window.h"
 #include "micromet/slide/grid.h"
 #include "micromet/slide/shrink.h"
+#include "micromet/synth/synth.h"
 #include "temporary.h"
 #include "tiny_slide.h"
 
@@ -392,5 +394,100 @@ Test(scale, a_walk_reads_each_block_of_the_source_once_if_a_band_fits_the_cache,
         cr_assert_eq(facts.blocks_read, blocks_of(&slide.levels[0]), "%d of %d",
                      (int)facts.blocks_read, (int)blocks_of(&slide.levels[0]));
         slide_release(&slide);
+    }
+}
+
+/* --- Towers shrunk from the finest one -------------------------------------------------------- */
+
+/* What a model with a single input cuts out of one large window is what its towers were trained on,
+ * where the windows' centres lie on the coarser grid: on slides that lack the finest scale, and that
+ * have levels of their own for the coarser one. */
+Test(scale, towers_shrunk_from_the_finest_are_what_a_single_input_cuts, FOLDER)
+{
+    static const struct tiny_level pyramid[] = { { 1600, 1280 }, { 400, 320 }, { 200, 160 } };
+    struct checkpoint checkpoint = { 0 };
+    struct config_data *data = &checkpoint.config.data;
+    struct single_window single;
+    struct slide_cache *cache;
+    struct slide slide;
+    struct grid grid;
+    *data = data_of(0.5, 2);
+    data->shrink_from = SHRINK_FROM_FINEST;
+    data->stride = 88;
+    checkpoint.input.downsamples[0] = 1;
+    checkpoint.input.downsamples[1] = 4;
+    cr_assert(single_window_of(&checkpoint, &single, &err), "%s", err.message);
+    open_tiny(&slide, pyramid, 3, 0.25);
+    cr_assert(scale_settle(&slide, data, &err), "%s", err.message);
+    const int finest = tower_level(&slide, data, 0), coarser = tower_level(&slide, data, 1);
+    cr_assert_eq(slide.levels[coarser].source, finest);
+    cr_assert(slide_cache_init(&cache, &slide, 8 << 20, &err));
+    uint8_t *square = malloc(3 * (size_t)(single.side * single.side)), cut[80 * 80 * 3];
+    uint8_t *all = walk_windows(&slide, data, &grid, 1, 0, NULL);
+    for (int64_t i = 0; i < grid.columns * grid.rows; i++) {
+        int64_t x, y;
+        slide_window_corner(&slide, finest, grid_x_level0(&grid, i % grid.columns),
+                            grid_y_level0(&grid, i / grid.columns), single.side, &x, &y);
+        cr_assert(slide_read(cache, finest, x, y, single.side, single.side, square,
+                             3 * (size_t)single.side, &err));
+        for (int t = 0; t < 2; t++) {
+            single_window_cut(&single, 80, t, square, cut);
+            cr_assert_arr_eq(cut, all + (2 * i + t) * 80 * 80 * 3, 80 * 80 * 3);
+        }
+    }
+    free(all);
+    free(square);
+    slide_cache_release(cache);
+    slide_release(&slide);
+}
+
+/* --- A picture with structure, as a scanner stores it ----------------------------------------- */
+
+static double mean_difference(const uint8_t *a, const uint8_t *b, size_t count)
+{
+    double sum = 0;
+    for (size_t i = 0; i < count; i++) sum += abs(a[i] - b[i]);
+    return sum / (double)count;
+}
+
+/* A slide's own levels against means of level 0: two JPEGs of one picture, the coarse one shrunk
+ * before it was compressed. Labels are the same. */
+Test(scale, a_slide_without_levels_gives_nearly_the_windows_of_one_with_them, FOLDER)
+{
+    struct synth_options options = { SYNTH_DEFAULTS };
+    options.width = options.height = 1536;
+    options.tissue = 0.6;
+    options.tumors = 1;
+    options.mpp = 0.25;
+    struct config_data data = data_of(0.5, 2);
+    struct slide slides[2];
+    struct grid grids[2];
+    uint8_t *windows[2], *labels[2];
+    char slide[PATH_MAX_BYTES], mask[PATH_MAX_BYTES];
+    snprintf(slide, sizeof slide, "%s", temporary_path("s.tif"));
+    snprintf(mask, sizeof mask, "%s", temporary_path("m.tif"));
+    cr_assert(synth_write(&options, slide, mask, &err), "%s", err.message);
+    data.stride = 50;
+    for (int k = 0; k < 2; k++) {
+        struct annotation *annotation;
+        cr_assert(slide_open(&slides[k], slide, 0, &err), "%s", err.message);
+        if (k == 1) slides[k].level_count = 1;
+        cr_assert(scale_settle(&slides[k], &data, &err), "%s", err.message);
+        windows[k] = walk_windows(&slides[k], &data, &grids[k], 1, 0, NULL);
+        cr_assert(annotation_open(&annotation, mask, 0, &slides[k], &data, &err), "%s",
+                  err.message);
+        cr_assert(grid_label(&grids[k], &slides[k], &data, annotation, &labels[k], &err));
+        annotation_release(annotation);
+        slide_release(&slides[k]);
+    }
+    const size_t count = (size_t)(grids[0].columns * grids[0].rows);
+    cr_assert_eq(memcmp(&grids[0], &grids[1], sizeof grids[0]), 0);
+    cr_assert_arr_eq(labels[0], labels[1], count);
+    const double mean = mean_difference(windows[0], windows[1], count * 2 * 80 * 80 * 3);
+    cr_log_info("%zu windows: %.3f grey levels apart in the mean", count, mean);
+    cr_assert(mean < 3, "%g", mean);
+    for (int k = 0; k < 2; k++) {
+        free(windows[k]);
+        free(labels[k]);
     }
 }

@@ -61,6 +61,11 @@ static bool scales_ascend(const struct config *config)
     return true;
 }
 
+static bool shrinks_something(const struct config *config)
+{
+    return config->data.shrink_from == SHRINK_FROM_LEVEL || config->data.um_per_px_count > 0;
+}
+
 static bool center_fits(const struct config *config)
 {
     return config->data.center <= config->data.window;
@@ -109,6 +114,7 @@ static const struct rule rules[] = {
       "and data.levels both say what towers see; give one of them and set the other to []" },
     { "data.um_per_px", scales_ascend, "is not ascending; list distinct scales, finest first" },
     { "data.levels", levels_ascend, "is not ascending; list distinct levels, finest first" },
+    { "data.shrink_from", shrinks_something, "needs data.um_per_px: levels are read as they are" },
     { "data.center", center_fits, "is above data.window" },
     { "train.batch", batch_fits,
       "is more than train.examples_per_epoch, the windows of an epoch; lower it, or raise that" },

@@ -7,6 +7,7 @@
 #include "micromet/base/size.h"
 
 static const char *const data_sources[] = { "packs", "slides", NULL };
+static const char *const shrink_froms[] = { "level", "finest", NULL };
 static const char *const samplings[] = { "class_then_slide", "shuffle", NULL };
 static const char *const tissue_methods[] = { "gray", "otsu", NULL };
 static const char *const no_paths[] = { "random", NULL };
@@ -52,6 +53,8 @@ const struct config_key config_keys[] = {
     INTS(data.levels, data.level_count, 0, 30, "[2, 3]", "one tower per slide level, finest first"),
     NUMBERS(data.um_per_px, data.um_per_px_count, 0.02, 20, "[]",
         "in place of levels: one tower per scale, micrometres per pixel, finest first"),
+    CHOICE(data.shrink_from, shrink_froms, "level",
+        "um_per_px: coarser towers see the slide's own levels, or the finest tower's pixels, shrunk"),
     INT(data.window, 75, 4096, "80",
         "side of the square that a tower sees, pixels of its level or scale"),
     INT(data.center, 1, 4096, "50",

@@ -231,9 +231,10 @@ static size_t level_pixels(const struct dataset *dataset, const struct slide *sl
         const struct slide_level *level =
             &slide->levels[tower_level(slide, &dataset->data, tower)];
         pixels += (size_t)level->width * (size_t)level->height;
-        if (!(level->ratio > 0)) continue;
-        const struct slide_level *source = &slide->levels[level->source];
-        pixels += (size_t)source->width * (size_t)source->height;
+        while (level->ratio > 0) {
+            level = &slide->levels[level->source];
+            pixels += (size_t)level->width * (size_t)level->height;
+        }
     }
     return pixels;
 }

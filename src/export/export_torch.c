@@ -95,8 +95,9 @@ static void put_figures(FILE *stream, const struct checkpoint *c, const struct e
         fprintf(stream, "SPLIT_THRESHOLD = None  # for split(); not measured\n");
     fprintf(stream, "TOWERS = %d\nWINDOW = %d  # px\n", towers, config->data.window);
     if (config->data.um_per_px_count)
-        fputs("LEVELS = None  # whatever has UM_PER_PX, by area of the slide's coarsest finer level\n",
-              stream);
+        fprintf(stream, "LEVELS = None  # means of %s, with UM_PER_PX\n",
+                config->data.shrink_from == SHRINK_FROM_FINEST ? "the finest tower's pixels"
+                                                               : "the coarsest level fine enough");
     else
         put_tuple(stream, "LEVELS", config->data.levels, towers);
     put_numbers(stream, "DOWNSAMPLES", c->input.downsamples, towers,

@@ -29,7 +29,7 @@ static const struct header_field header_fields[] = {
     { FIELD("the slide's downsamples", downsamples, true) },
     { FIELD("data.levels", tower_count, false) },
     { FIELD("data.levels", levels, false) },
-    { FIELD("data.um_per_px", um_per_px_hash, false) },
+    { FIELD("data.um_per_px or data.shrink_from", um_per_px_hash, false) },
     { FIELD("data.window", window, false) },
     { FIELD("data.center", center, false) },
     { FIELD("data.stride", stride, false) },
@@ -98,11 +98,11 @@ static bool fill_of_files(struct pack_header *header, const struct manifest_row 
            identity_of_annotation(&header->annotation, row->annotation, err);
 }
 
-/* Of data.um_per_px; 0 if it says nothing. */
+/* Of data.um_per_px and data.shrink_from; 0 if they say nothing. */
 static uint64_t um_per_px_hash(const struct config_data *data)
 {
     const size_t bytes = (size_t)data->um_per_px_count * sizeof *data->um_per_px;
-    return bytes ? XXH3_64bits(data->um_per_px, bytes) | 1 : 0;
+    return bytes ? XXH3_64bits_withSeed(data->um_per_px, bytes, data->shrink_from) | 1 : 0;
 }
 
 /* Of data.mask_values; 0 if it says nothing. */

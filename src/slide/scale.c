@@ -80,12 +80,28 @@ static bool settle_tower(struct slide *slide, double um_per_px, int *level, stru
     return true;
 }
 
+/* A coarser tower's level, made of the finest tower's pixels. */
+static bool shrink_finest(struct slide *slide, double ratio, int *level, struct error *err)
+{
+    if (ratio > SHRINK_RATIO_MAX)
+        return error_set(err, EXIT_CODE_FAILED,
+                         "data.um_per_px: one tower sees more than %g times as many µm a pixel as "
+                         "another",
+                         SHRINK_RATIO_MAX);
+    *level = slide_make_level(slide, slide->tower_levels[0], ratio);
+    return true;
+}
+
 bool scale_settle(struct slide *slide, const struct config_data *data, struct error *err)
 {
+    const double *um_per_px = data->um_per_px;
     if (!data->um_per_px_count) return true;
     if (!(slide->mpp_x > 0)) return refuse_unknown(slide, err);
     for (int tower = 0; tower < data->um_per_px_count; tower++) {
-        if (!settle_tower(slide, data->um_per_px[tower], &slide->tower_levels[tower], err))
+        int *level = &slide->tower_levels[tower];
+        const bool of_finest = tower > 0 && data->shrink_from == SHRINK_FROM_FINEST;
+        if (!(of_finest ? shrink_finest(slide, um_per_px[tower] / um_per_px[0], level, err)
+                        : settle_tower(slide, um_per_px[tower], level, err)))
             return false;
         slide->tower_count++;
     }

@@ -251,9 +251,10 @@ static int made_block_side(int source_side, double ratio)
 
 int slide_make_level(struct slide *slide, int source, double ratio)
 {
-    CHECK(source >= 0 && source < slide->level_count && slide->made_count < SLIDE_MADE_MAX);
-    CHECK(ratio > 1 && ratio <= SHRINK_RATIO_MAX);
+    CHECK(source >= 0 && source < slide->level_count + slide->made_count);
     const struct slide_level *fine = &slide->levels[source];
+    CHECK(slide->made_count < SLIDE_MADE_MAX && !(slide->levels[fine->source].ratio > 0));
+    CHECK(ratio > 1 && ratio <= SHRINK_RATIO_MAX);
     const int index = slide->level_count + slide->made_count++;
     slide->levels[index] = (struct slide_level) {
         .width = shrink_length(ratio, fine->width),

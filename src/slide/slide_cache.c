@@ -28,19 +28,27 @@ struct slide_cache {
     size_t limit_bytes, held_bytes;
     int64_t blocks_read;
     uint32_t *argb;                            /* one block as OpenSlide delivers it */
-    struct shrink shrink;                      /* one block of a made level in the making */
+    /* A block in the making of a level made of the slide's own, and of one made of such a level. */
+    struct shrink shrink[2];
     struct tiff_level *tiff[SLIDE_LEVELS_MAX]; /* opened when first read */
     struct block *newest, *oldest;
     struct block *buckets[BUCKET_COUNT];
 };
 
-/* Room for a block of any made level. */
-static bool shrink_open(struct shrink *shrink, const struct slide *slide)
+/* Whether the level's source is made, too. */
+static int shrink_depth(const struct slide *slide, const struct slide_level *level)
+{
+    return slide->levels[level->source].ratio > 0;
+}
+
+/* Room for a block of any made level of this depth. */
+static bool shrink_open(struct shrink *shrink, const struct slide *slide, int depth)
 {
     int width = 0, height = 0, line_px = 0;
     for (int i = slide->level_count; i < slide->level_count + slide->made_count; i++) {
         const struct slide_level *level = &slide->levels[i];
         const int source_px = slide->levels[level->source].block_width;
+        if (shrink_depth(slide, level) != depth) continue;
         if (level->block_width > width) width = level->block_width;
         if (level->block_height > height) height = level->block_height;
         if (source_px > line_px) line_px = source_px;
@@ -59,7 +67,8 @@ bool slide_cache_init(struct slide_cache **cache, const struct slide *slide, siz
     }
     struct slide_cache *made = *cache = calloc(1, sizeof *made);
     if (made) made->argb = malloc(pixels * sizeof *made->argb);
-    if (!made || !made->argb || !shrink_open(&made->shrink, slide)) {
+    if (!made || !made->argb || !shrink_open(&made->shrink[0], slide, 0) ||
+        !shrink_open(&made->shrink[1], slide, 1)) {
         slide_cache_release(made);
         *cache = NULL;
         return error_set(err, EXIT_CODE_FAILED, "%s: out of memory for reading", slide->path);
@@ -77,7 +86,7 @@ void slide_cache_release(struct slide_cache *cache)
         free(block);
     }
     for (int i = 0; i < SLIDE_LEVELS_MAX; i++) tiff_level_release(cache->tiff[i]);
-    shrink_release(&cache->shrink);
+    for (int depth = 0; depth < 2; depth++) shrink_release(&cache->shrink[depth]);
     free(cache->argb);
     free(cache);
 }
@@ -210,11 +219,12 @@ static bool make_pixels(struct slide_cache *cache, const struct block *block, st
     const struct slide_level *level = &cache->slide->levels[block->level];
     const struct slide_level *source = &cache->slide->levels[level->source];
     const int64_t x = block->column * level->block_width, y = block->row * level->block_height;
+    struct shrink *shrink = &cache->shrink[shrink_depth(cache->slide, level)];
     int64_t x0, x1, y0, y1;
 
     shrink_span(level->ratio, x, block->width, &x0, &x1);
     shrink_span(level->ratio, y, block->height, &y0, &y1);
-    shrink_begin(&cache->shrink, level->ratio, x, y, block->width, block->height);
+    shrink_begin(shrink, level->ratio, x, y, block->width, block->height);
     for (int64_t row = y0 / source->block_height; row * source->block_height < y1; row++)
         for (int64_t column = x0 / source->block_width; column * source->block_width < x1;
              column++) {
@@ -222,7 +232,7 @@ static bool make_pixels(struct slide_cache *cache, const struct block *block, st
             if (!fine) return false;
             const int64_t left = column * source->block_width, right = left + fine->width;
             const int64_t from = left > x0 ? left : x0, to = right < x1 ? right : x1;
-            shrink_add(&cache->shrink, fine->rgb + 3 * (from - left), from,
+            shrink_add(shrink, fine->rgb + 3 * (from - left), from,
                        row * source->block_height, (int)(to - from), fine->height,
                        3 * (size_t)fine->width);
         }
@@ -255,7 +265,7 @@ static struct block *fetch(struct slide_cache *cache, int level_index, int64_t c
     }
     *block = wanted;
     if (made)
-        shrink_finish(&cache->shrink, block->rgb);
+        shrink_finish(&cache->shrink[shrink_depth(cache->slide, level)], block->rgb);
     else
         compose(cache->argb, (size_t)block->width * (size_t)block->height,
                 cache->slide->background, block->rgb);

@@ -73,10 +73,12 @@ static double band_bytes(const struct walk *walk, int64_t columns)
         const double step = walk->grid->step / level->downsample;
         const double width = (double)(columns - 1) * step + window + 1;
         bytes += rectangle_bytes(level, width, step + window + 1);
-        if (level->ratio > 0)
-            bytes += rectangle_bytes(&walk->slide->levels[level->source],
-                                     (width + 2 * level->block_width) * level->ratio,
-                                     level->block_height * level->ratio + 2);
+        for (double across = width; level->ratio > 0;) {
+            const double down = level->block_height * level->ratio + 2;
+            across = (across + 2 * level->block_width) * level->ratio;
+            level = &walk->slide->levels[level->source];
+            bytes += rectangle_bytes(level, across, down);
+        }
     }
     return bytes;
 }

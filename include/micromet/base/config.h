@@ -16,6 +16,8 @@
 enum { TOWERS_MAX = 4, HEAD_LAYERS_MAX = 4, MASK_VALUES_MAX = 8 };
 
 enum data_source { DATA_SOURCE_PACKS, DATA_SOURCE_SLIDES };
+/* of what the pixels of coarser towers are made, where um_per_px is given */
+enum shrink_from { SHRINK_FROM_LEVEL, SHRINK_FROM_FINEST };
 enum sampling { SAMPLING_CLASS_THEN_SLIDE, SAMPLING_SHUFFLE };
 enum tissue_method { TISSUE_GRAY, TISSUE_OTSU };
 enum pool_padding { POOL_PADDING_AUTO, POOL_PADDING_EXCLUDE, POOL_PADDING_INCLUDE };
@@ -40,6 +42,7 @@ struct config_data {
     int level_count;
     double um_per_px[TOWERS_MAX];
     int um_per_px_count;
+    enum shrink_from shrink_from;
     int window;        /* px of each tower's level, at least 75 (InceptionV3's smallest input) */
     int center;        /* px of the finest tower's level */
     int stride;        /* px of the finest tower's level */

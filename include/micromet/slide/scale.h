@@ -11,7 +11,8 @@
  *
  * in both directions, since pixels are square to 3 %. Nothing is enlarged: where even level 0 is
  * coarser, by up to 10 %, it is read as it is, with a warning, and beyond that the slide is
- * refused. */
+ * refused. With data.shrink_from: finest, only the finest tower's level is found so; those of the
+ * others are made of it, shrunk by the ratio of both towers' um_per_px. */
 #ifndef MICROMET_SLIDE_SCALE_H
 #define MICROMET_SLIDE_SCALE_H
 

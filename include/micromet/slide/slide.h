@@ -13,8 +13,8 @@
  * pages that are no shrunken copies of level 0, as far as their coarse content tells, are left out
  * (with a remark) or refused.
  *
- * Behind the slide's own levels there may be some that are made: shrunk by area from one of its own
- * (shrink.h) to a scale that it lacks. They are read like the others. */
+ * Behind the slide's own levels there may be some that are made: shrunk by area from another one
+ * (shrink.h) to a scale that the slide lacks. They are read like the others. */
 #ifndef MICROMET_SLIDE_SLIDE_H
 #define MICROMET_SLIDE_SLIDE_H
 
@@ -75,8 +75,9 @@ bool slide_open(struct slide *slide, const char *path, double mpp, struct error 
 bool slide_mpp_plausible(double mpp);
 void slide_release(struct slide *slide);
 
-/* Add a level shrunk by `ratio` > 1, at most SHRINK_RATIO_MAX, from one of the slide's own, and
- * return its index. It shows as many px as are whole; behind them is background. */
+/* Add a level shrunk by `ratio` > 1, at most SHRINK_RATIO_MAX, from one of the slide's own or from
+ * one made of those, and return its index. It shows as many px as are whole; behind them is
+ * background. */
 int slide_make_level(struct slide *slide, int source, double ratio);
 
 /* Cache of one slide's blocks for one thread: at most limit_bytes, but never fewer than
