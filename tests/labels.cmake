@@ -69,7 +69,7 @@ set(nightly_tests
     "case_stale_lock" # it waits for a sign of life
     "world_srun" # ranks on virtual nodes
     "slurm(_sweep)?" # real jobs on virtual nodes, whose time runs out
-    "sweep_(3|20)_kills" "exactness_(kills|reader_threads|packs_or_slides|ranks_mpirun|ranks_maps|ranks_simulated)" # the same bits by other ways
+    "sweep_(3|20)_kills" "exactness_(kills|reader_threads|packs_or_slides|microns|ranks_mpirun|ranks_maps|ranks_simulated)" # the same bits by other ways
     # The other defects.
     "mutation_(barrier_diverges|bounds_unchecked|device_read_on_host|double_free|fence_on_wrong_queue|grid_off_by_one)"
     "mutation_(buckets_swapped|dropout_of_own_rows|exchange_not_awaited|loss_of_own_rows|order_of_arrival)"

@@ -40,9 +40,9 @@ struct config_data {
      * all `levels` are -1, and level_count is the number of towers either way. */
     int levels[TOWERS_MAX];
     int level_count;
+    enum shrink_from shrink_from;
     double um_per_px[TOWERS_MAX];
     int um_per_px_count;
-    enum shrink_from shrink_from;
     int window;        /* px of each tower's level, at least 75 (InceptionV3's smallest input) */
     int center;        /* px of the finest tower's level */
     int stride;        /* px of the finest tower's level */
