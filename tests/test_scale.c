@@ -20,7 +20,8 @@ static struct error err;
 static uint8_t *make_pixels(int width, int height)
 {
     uint8_t *rgb = malloc(3 * (size_t)width * (size_t)height);
-    for (int i = 0; i < width * height; i++) tiny_tissue(NULL, 0, i % width, i / width, rgb + 3 * i);
+    for (int i = 0; i < width * height; i++)
+        tiny_tissue(NULL, 0, i % width, i / width, rgb + 3 * i);
     return rgb;
 }
 
@@ -83,9 +84,11 @@ Test(scale, shrinking_takes_means_whatever_the_pieces)
         const int across = (int)shrink_length(ratio, width);
         const int down = (int)shrink_length(ratio, height);
         const int x = random_int(&random, 0, across - 1), y = random_int(&random, 0, down - 1);
-        const int wide = random_int(&random, 1, across - x), high = random_int(&random, 1, down - y);
+        const int wide = random_int(&random, 1, across - x),
+                  high = random_int(&random, 1, down - y);
         uint8_t *rgb = make_pixels(width, height);
-        uint8_t *whole = malloc(3 * (size_t)(wide * high)), *parts = malloc(3 * (size_t)(wide * high));
+        uint8_t *whole = malloc(3 * (size_t)(wide * high)),
+                *parts = malloc(3 * (size_t)(wide * high));
         struct shrink shrink;
 
         cr_assert(shrink_init(&shrink, wide, high, width));
@@ -123,8 +126,8 @@ Test(scale, whole_ratios_are_rounded_means_exactly)
         for (int i = 0; i < 3 * side * side; i++) {
             int sum = 0;
             for (int k = 0; k < area; k++)
-                sum += rgb[3 * ((i / 3 / side * ratio + k / ratio) * SIDE +
-                                i / 3 % side * ratio + k % ratio) +
+                sum += rgb[3 * ((i / 3 / side * ratio + k / ratio) * SIDE + i / 3 % side * ratio +
+                                k % ratio) +
                            i % 3];
             cr_assert_eq(out[i], (2 * sum + area) / (2 * area));
         }
@@ -225,8 +228,9 @@ static struct config_data data_of(double finest, double coarser)
 {
     struct config config;
     char text[64], *overrides[] = { text };
-    snprintf(text, sizeof text, coarser > 0 ? "data.um_per_px=[%.17g, %.17g]" : "data.um_per_px=[%.17g]",
-             finest, coarser);
+    snprintf(text, sizeof text,
+             coarser > 0 ? "data.um_per_px=[%.17g, %.17g]" : "data.um_per_px=[%.17g]", finest,
+             coarser);
     cr_assert(config_load(&config, NULL, 1, overrides, &err), "%s", err.message);
     return config.data;
 }
@@ -240,10 +244,18 @@ Test(scale, towers_read_the_coarsest_level_that_is_fine_enough, FOLDER)
         int level; /* read as it is, or the source */
         double ratio;
     } cases[] = {
-        { 3, 0.25, 0.25, 0, 0 },       { 3, 0.25, 0.5, 0, 2 },      { 3, 0.25, 1, 1, 0 },
-        { 3, 0.25, 2, 1, 2 },          { 3, 0.25, 4, 2, 0 },        { 3, 0.25, 16, 2, 4 },
-        { 3, 0.252, 0.25, 0, 0 },      { 3, 0.2476, 0.25, 0, 0 },   { 3, 0.243, 0.25, 0, 0.25 / 0.243 },
-        { 3, 0.243, 0.5, 0, 0.5 / 0.243 }, { 3, 0.2526, 1, 0, 1 / 0.2526 }, { 1, 0.25, 2, 0, 8 },
+        { 3, 0.25, 0.25, 0, 0 },
+        { 3, 0.25, 0.5, 0, 2 },
+        { 3, 0.25, 1, 1, 0 },
+        { 3, 0.25, 2, 1, 2 },
+        { 3, 0.25, 4, 2, 0 },
+        { 3, 0.25, 16, 2, 4 },
+        { 3, 0.252, 0.25, 0, 0 },
+        { 3, 0.2476, 0.25, 0, 0 },
+        { 3, 0.243, 0.25, 0, 0.25 / 0.243 },
+        { 3, 0.243, 0.5, 0, 0.5 / 0.243 },
+        { 3, 0.2526, 1, 0, 1 / 0.2526 },
+        { 1, 0.25, 2, 0, 8 },
         { 1, 0.274, 0.25, 0, 0 }, /* enlarging by less than 10 %: as it is */
     };
     for (size_t k = 0; k < COUNT_OF(cases); k++) {
@@ -374,7 +386,8 @@ Test(scale, a_slide_and_its_scan_at_twice_the_scale_give_the_same_windows, FOLDE
 
 static int64_t blocks_of(const struct slide_level *level)
 {
-    return CEIL_DIV(level->width, level->block_width) * CEIL_DIV(level->height, level->block_height);
+    return CEIL_DIV(level->width, level->block_width) *
+           CEIL_DIV(level->height, level->block_height);
 }
 
 Test(scale, a_walk_reads_each_block_of_the_source_once_if_a_band_fits_the_cache, FOLDER)

@@ -219,11 +219,16 @@ static void describe_range(const struct config_key *key, char *range, size_t siz
 bool config_key_describe(int index, struct config_key_facts *facts)
 {
     static const char *const types[] = {
-        [CONFIG_TEXT] = "text",         [CONFIG_PATH] = "path",
-        [CONFIG_BOOL] = "bool",         [CONFIG_INT] = "integer",
-        [CONFIG_INT64] = "integer",     [CONFIG_UINT64] = "integer",
-        [CONFIG_DOUBLE] = "number",     [CONFIG_CHOICE] = "choice",
-        [CONFIG_INT_LIST] = "integers", [CONFIG_DOUBLE_LIST] = "numbers",
+        [CONFIG_TEXT] = "text",
+        [CONFIG_PATH] = "path",
+        [CONFIG_BOOL] = "bool",
+        [CONFIG_INT] = "integer",
+        [CONFIG_INT64] = "integer",
+        [CONFIG_UINT64] = "integer",
+        [CONFIG_DOUBLE] = "number",
+        [CONFIG_CHOICE] = "choice",
+        [CONFIG_INT_LIST] = "integers",
+        [CONFIG_DOUBLE_LIST] = "numbers",
         [CONFIG_INT64_PAIR] = "2 integers",
     };
     static const char *const truths[] = { "true", "false", NULL };

@@ -228,8 +228,7 @@ static size_t level_pixels(const struct dataset *dataset, const struct slide *sl
 {
     size_t pixels = 0;
     for (int tower = 0; tower < dataset->data.level_count; tower++) {
-        const struct slide_level *level =
-            &slide->levels[tower_level(slide, &dataset->data, tower)];
+        const struct slide_level *level = &slide->levels[tower_level(slide, &dataset->data, tower)];
         pixels += (size_t)level->width * (size_t)level->height;
         while (level->ratio > 0) {
             level = &slide->levels[level->source];

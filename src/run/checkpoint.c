@@ -130,9 +130,9 @@ char *checkpoint_towers_text(const struct config *config, const struct checkpoin
     json_t *towers = json_array();
     for (int t = 0; t < config->data.level_count; t++) {
         json_t *level = config->data.um_per_px_count ? NULL : json_integer(config->data.levels[t]);
-        json_array_append_new(towers, json_pack("{s:o*, s:f, s:f}", "level", level, "downsample",
-                                                input->downsamples[t], "um_per_px",
-                                                input->um_per_px[t]));
+        json_array_append_new(towers,
+                              json_pack("{s:o*, s:f, s:f}", "level", level, "downsample",
+                                        input->downsamples[t], "um_per_px", input->um_per_px[t]));
     }
     char *text = json_dumps(towers, JSON_COMPACT | JSON_REAL_PRECISION(17));
     json_decref(towers);

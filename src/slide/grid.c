@@ -70,12 +70,12 @@ bool grid_init(struct grid *grid, const struct slide *slide, const struct config
     axis_init(slide, data, grid->step, data->origin[1], finest->height, &grid->origin_y,
               &grid->rows);
     if (!grid->columns || !grid->rows)
-        return error_set(
-            err, EXIT_CODE_FAILED,
-            "%s: %s (%lld×%lld px) holds no window of %d px; choose a finer %s "
-            "or another data.origin",
-            slide->path, tower_text(data, 0, text), (long long)finest->width, (long long)finest->height,
-            data->window, data->um_per_px_count ? "scale" : "level");
+        return error_set(err, EXIT_CODE_FAILED,
+                         "%s: %s (%lld×%lld px) holds no window of %d px; choose a finer %s "
+                         "or another data.origin",
+                         slide->path, tower_text(data, 0, text), (long long)finest->width,
+                         (long long)finest->height, data->window,
+                         data->um_per_px_count ? "scale" : "level");
     if (grid->columns > INT32_MAX / grid->rows)
         return error_set(err, EXIT_CODE_FAILED,
                          "%s: a grid of %lld×%lld windows is too fine; raise data.stride",

@@ -63,19 +63,21 @@ static bool settle_tower(struct slide *slide, double um_per_px, int *level, stru
     const double has = slide->mpp_x * slide->levels[source].downsample, ratio = um_per_px / has;
     *level = source;
     if (has / um_per_px - 1 > enlarged_share)
-        return error_set(err, EXIT_CODE_FAILED,
-                         "%s: its finest level has %.4g µm/px, coarser than the %.4g of "
-                         "data.um_per_px, and nothing is enlarged by more than 10 %%; choose coarser "
-                         "scales, leave the slide out, or, if that is wrong, say what holds by the "
-                         "manifest's column mpp",
-                         slide->path, has, um_per_px);
+        return error_set(
+            err, EXIT_CODE_FAILED,
+            "%s: its finest level has %.4g µm/px, coarser than the %.4g of "
+            "data.um_per_px, and nothing is enlarged by more than 10 %%; choose coarser "
+            "scales, leave the slide out, or, if that is wrong, say what holds by the "
+            "manifest's column mpp",
+            slide->path, has, um_per_px);
     if (has / um_per_px - 1 > equal_share) slide->in_place_of = um_per_px;
     if (1 - has / um_per_px <= equal_share) return true;
     if (ratio > SHRINK_RATIO_MAX)
-        return error_set(err, EXIT_CODE_FAILED,
-                         "%s: %.4g µm/px would be made of %.4g µm/px, shrunk more than %g times; is "
-                         "the slide's scale right? The manifest's column mpp says what holds",
-                         slide->path, um_per_px, has, SHRINK_RATIO_MAX);
+        return error_set(
+            err, EXIT_CODE_FAILED,
+            "%s: %.4g µm/px would be made of %.4g µm/px, shrunk more than %g times; is "
+            "the slide's scale right? The manifest's column mpp says what holds",
+            slide->path, um_per_px, has, SHRINK_RATIO_MAX);
     *level = slide_make_level(slide, source, ratio);
     return true;
 }

@@ -27,7 +27,7 @@ struct slide_cache {
     const struct slide *slide;
     size_t limit_bytes, held_bytes;
     int64_t blocks_read;
-    uint32_t *argb;                            /* one block as OpenSlide delivers it */
+    uint32_t *argb; /* one block as OpenSlide delivers it */
     /* A block in the making of a level made of the slide's own, and of one made of such a level. */
     struct shrink shrink[2];
     struct tiff_level *tiff[SLIDE_LEVELS_MAX]; /* opened when first read */
@@ -232,9 +232,8 @@ static bool make_pixels(struct slide_cache *cache, const struct block *block, st
             if (!fine) return false;
             const int64_t left = column * source->block_width, right = left + fine->width;
             const int64_t from = left > x0 ? left : x0, to = right < x1 ? right : x1;
-            shrink_add(shrink, fine->rgb + 3 * (from - left), from,
-                       row * source->block_height, (int)(to - from), fine->height,
-                       3 * (size_t)fine->width);
+            shrink_add(shrink, fine->rgb + 3 * (from - left), from, row * source->block_height,
+                       (int)(to - from), fine->height, 3 * (size_t)fine->width);
         }
     return true;
 }
@@ -267,8 +266,8 @@ static struct block *fetch(struct slide_cache *cache, int level_index, int64_t c
     if (made)
         shrink_finish(&cache->shrink[shrink_depth(cache->slide, level)], block->rgb);
     else
-        compose(cache->argb, (size_t)block->width * (size_t)block->height,
-                cache->slide->background, block->rgb);
+        compose(cache->argb, (size_t)block->width * (size_t)block->height, cache->slide->background,
+                block->rgb);
     struct block **bucket = bucket_of(cache, level_index, column, row);
     block->next = *bucket;
     *bucket = block;

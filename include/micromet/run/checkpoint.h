@@ -38,7 +38,7 @@ bool training_state_judge(struct training_state *state, double auc, double min_d
 struct checkpoint_input {
     double downsamples[TOWERS_MAX]; /* to level 0; with data.um_per_px, to the finest tower */
     double um_per_px[TOWERS_MAX];   /* 0 = unknown */
-    const char *slides;           /* dataset_fingerprint(); NULL in files of earlier versions */
+    const char *slides;             /* dataset_fingerprint(); NULL in files of earlier versions */
 };
 
 struct checkpoint {

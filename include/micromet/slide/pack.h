@@ -36,7 +36,7 @@ struct pack_header {
     int32_t tower_count, levels[TOWERS_MAX]; /* -1: by µm/px, mpp_x * downsamples[tower] */
     int32_t window, center, stride;
     int64_t origin_x, origin_y; /* -1 = default */
-    uint64_t um_per_px_hash; /* and of data.shrink_from; 0 = data.levels hold */
+    uint64_t um_per_px_hash;    /* and of data.shrink_from; 0 = data.levels hold */
     double tissue_threshold, min_normal, normals_per_tumor;
     int64_t max_tumor, max_normal;
     uint64_t seed;

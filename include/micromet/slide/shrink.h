@@ -38,8 +38,7 @@ struct shrink {
 /* Rectangles of up to width × height px, from pieces of up to line_px fine pixels across. */
 bool shrink_init(struct shrink *shrink, int width, int height, int line_px);
 void shrink_release(struct shrink *shrink);
-void shrink_begin(struct shrink *shrink, double ratio, int64_t x, int64_t y, int width,
-                  int height);
+void shrink_begin(struct shrink *shrink, double ratio, int64_t x, int64_t y, int width, int height);
 /* Add a piece of the fine plane, whose corner is (x, y): rgb[row*row_stride + 3*column]. Each fine
  * pixel of the rectangle comes once; others have no effect. */
 void shrink_add(struct shrink *shrink, const uint8_t *rgb, int64_t x, int64_t y, int width,

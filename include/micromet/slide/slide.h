@@ -59,7 +59,7 @@ struct slide {
     struct slide_level levels[SLIDE_LEVELS_MAX + SLIDE_MADE_MAX]; /* its own, then the made ones */
     int made_count;
     int tower_count, tower_levels[SLIDE_MADE_MAX]; /* scale_settle() */
-    double in_place_of; /* µm/px that level 0 is read for, though it is coarser; else 0 */
+    double in_place_of;  /* µm/px that level 0 is read for, though it is coarser; else 0 */
     double mpp_x, mpp_y; /* µm per level-0 px; 0 if unknown or implausible */
     double mpp_own[2];   /* x, y as the slide itself says; 0 if it does not, or implausibly */
     double mpp_absurd;   /* what it says instead, implausibly; else 0 */
