@@ -91,6 +91,8 @@ static void put_figures(FILE *stream, const struct checkpoint *c, const struct e
     if (facts->measured.known)
         fprintf(stream, "SPLIT_THRESHOLD = %.9g  # for split(), chosen on validation\n",
                 facts->measured.threshold);
+    else if (config->data.shrink_from == SHRINK_FROM_FINEST)
+        fprintf(stream, "SPLIT_THRESHOLD = THRESHOLD  # split() makes what training saw\n");
     else
         fprintf(stream, "SPLIT_THRESHOLD = None  # for split(); not measured\n");
     fprintf(stream, "TOWERS = %d\nWINDOW = %d  # px\n", towers, config->data.window);
