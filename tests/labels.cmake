@@ -15,7 +15,7 @@ set(fast_tests
     "fuzz_(annotation|checkpoint|onnx|pickle|safetensors|zip)" # the seeds of the fuzzers, once
     "test_(annotation|asap_xml|augment|base|checkpoint|config|dataset|evaluate|fingerprint|identity|image|isa|keras3|lock|look)"
     "test_(keras_hdf5|kernels|ladder|loader|manifest|mask|metrics|onnx|op|optimizer|output|pickle|plot|preflight|pretrained)"
-    "test_(reference|safetensors|sampler|sandbox|slide|slide_levels|slurm|scaling|survey|sweep|sweep_report|synth|tensorboard|text|tiff_unread|tissue)"
+    "test_(reference|safetensors|sampler|sandbox|scale|slide|slide_levels|slurm|scaling|survey|sweep|sweep_report|synth|tensorboard|text|tiff_unread|tissue)"
     "test_torch_zip"
     "test_world" # what launchers say
     "test_(training_ops|weights|weights_memory)"
@@ -69,7 +69,7 @@ set(nightly_tests
     "case_stale_lock" # it waits for a sign of life
     "world_srun" # ranks on virtual nodes
     "slurm(_sweep)?" # real jobs on virtual nodes, whose time runs out
-    "sweep_(3|20)_kills" "exactness_(kills|moved_clock|reader_threads|packs_or_slides|ranks_mpirun|ranks_maps|ranks_simulated)" # the same bits by other ways
+    "sweep_(3|20)_kills" "exactness_(kills|moved_clock|reader_threads|packs_or_slides|microns|ranks_mpirun|ranks_maps|ranks_simulated)" # the same bits by other ways
     # The other defects.
     "mutation_(barrier_diverges|bounds_unchecked|device_read_on_host|double_free|fence_on_wrong_queue|grid_off_by_one)"
     "mutation_(buckets_swapped|dropout_of_own_rows|exchange_not_awaited|loss_of_own_rows|order_of_arrival)"

@@ -309,6 +309,46 @@ Test(config, defaults_are_those_of_the_article)
     cr_assert_str_eq(config.train.run, "runs");
 }
 
+Test(config, towers_have_levels_or_scales)
+{
+    struct config config = parse("data: {um_per_px: [0.5, 1e0, 8]}");
+    cr_assert_eq(config.data.level_count, 3);
+    cr_assert_eq(config.data.um_per_px_count, 3);
+    for (int i = 0; i < 3; i++) cr_assert_lt(config.data.levels[i], 0);
+    cr_assert_eq(config.data.um_per_px[1], 1);
+    config = parse("data: {levels: [], um_per_px: [0.5]}");
+    cr_assert_eq(config.data.level_count, 1);
+    config = parse("data: {levels: [1, 4, 5], um_per_px: []}");
+    cr_assert_eq(config.data.level_count, 3);
+
+    struct error err = { 0 };
+    char *scales[] = { "data.um_per_px=[0.5, 2]" }, *levels[] = { "data.levels=[1]" };
+    char *back[] = { "data.levels=[1]", "data.um_per_px=[]" }, *none[] = { "data.um_per_px=[]" };
+    cr_assert(config_override(&config, 1, scales, &err), "%s", err.message);
+    cr_assert_eq(config.data.level_count, 2);
+    cr_assert_lt(config.data.levels[0], 0);
+    cr_assert_not(config_override(&config, 1, levels, &err));
+    cr_assert(strstr(err.message, "both say what towers see"), "%s", err.message);
+    err = (struct error) { 0 };
+    cr_assert(config_override(&config, 2, back, &err), "%s", err.message);
+    cr_assert_eq(config.data.level_count, 1);
+    cr_assert(config_override(&config, 1, scales, &err));
+    cr_assert_not(config_override(&config, 1, none, &err));
+    cr_assert(strstr(err.message, "data.levels: [] is empty"), "%s", err.message);
+
+    expect_error("data: {um_per_px: [2, 0.5]}",
+                 "x.yaml:1:19: data.um_per_px: [2, 0.5] is not ascending; list distinct scales, "
+                 "finest first");
+    expect_error("data: {um_per_px: [0.01]}", "x.yaml:1:20: data.um_per_px: 0.01 is below 0.02");
+    expect_error("data: {um_per_px: [x]}",
+                 "x.yaml:1:20: data.um_per_px: expected a number, got 'x'");
+    expect_error("data: {um_per_px: 2}", "x.yaml:1:19: data.um_per_px: expected a list of numbers "
+                                         "such as [0.5, 2], got '2'");
+    expect_error("data: {shrink_from: finest}",
+                 "x.yaml:1:21: data.shrink_from: finest needs data.um_per_px: levels are read as "
+                 "they are");
+}
+
 Test(config, empty_files_and_sections_mean_the_defaults)
 {
     struct config config, defaults;
@@ -342,7 +382,7 @@ static const char everything[] =
     "seed: 18446744073709551615\n"
     "data:\n"
     "  manifest: \"/m\\xFCller/\\u2028\\u00e4/x y.csv\"\n"
-    "  levels:\n  - 0\n  - 4\n  - 7\n"
+    "  levels: []\n  um_per_px:\n  - 0.25\n  - 0.3333333333333333\n  - 8\n  shrink_from: finest\n"
     "  window: 299\n  center: 128\n  stride: 7\n  origin: [0, 1000000000]\n  mpp: 0.2431\n"
     "  mpp_override: 0.5\n"
     "  tissue: {method: otsu, threshold: 0.1, min_normal: 0.3333333333333333}\n"

@@ -21,6 +21,7 @@ static bool store_defaults(struct config_reader *reader, struct error *err)
         snprintf(text, sizeof(text), "%s=%s", config_keys[i].name, config_keys[i].initial);
         if (!config_read_override(reader, text, err)) return false;
     }
+    memset(reader->places, 0, sizeof(reader->places));
     return true;
 }
 
@@ -46,6 +47,7 @@ static bool finish(struct config_reader *reader, const char *path, config_checke
 {
     int key = 0;
     const char *name = NULL;
+    config_choose_towers(reader->config, reader->places[config_key_find("data.levels")].given);
     config_resolve(reader->config, path);
     if (!config_check(reader->config, &key, err)) return fail_key(reader, key, path, err);
     if (!check || check(reader->config, &name, err)) return true;
@@ -217,11 +219,17 @@ static void describe_range(const struct config_key *key, char *range, size_t siz
 bool config_key_describe(int index, struct config_key_facts *facts)
 {
     static const char *const types[] = {
-        [CONFIG_TEXT] = "text",         [CONFIG_PATH] = "path",
-        [CONFIG_BOOL] = "bool",         [CONFIG_INT] = "integer",
-        [CONFIG_INT64] = "integer",     [CONFIG_UINT64] = "integer",
-        [CONFIG_DOUBLE] = "number",     [CONFIG_CHOICE] = "choice",
-        [CONFIG_INT_LIST] = "integers", [CONFIG_INT64_PAIR] = "2 integers",
+        [CONFIG_TEXT] = "text",
+        [CONFIG_PATH] = "path",
+        [CONFIG_BOOL] = "bool",
+        [CONFIG_INT] = "integer",
+        [CONFIG_INT64] = "integer",
+        [CONFIG_UINT64] = "integer",
+        [CONFIG_DOUBLE] = "number",
+        [CONFIG_CHOICE] = "choice",
+        [CONFIG_INT_LIST] = "integers",
+        [CONFIG_DOUBLE_LIST] = "numbers",
+        [CONFIG_INT64_PAIR] = "2 integers",
     };
     static const char *const truths[] = { "true", "false", NULL };
     if (index >= config_key_count) return false;

@@ -7,6 +7,15 @@
 
 #include "micromet/base/size.h"
 
+void config_choose_towers(struct config *config, bool levels_given)
+{
+    struct config_data *data = &config->data;
+    if (data->um_per_px_count == 0 && data->levels[0] < 0) data->level_count = 0;
+    if (data->um_per_px_count == 0 || (levels_given && data->level_count > 0)) return;
+    data->level_count = data->um_per_px_count;
+    for (int i = 0; i < TOWERS_MAX; i++) data->levels[i] = i < data->level_count ? -1 : 0;
+}
+
 void config_resolve(struct config *config, const char *path)
 {
     char stem[PATH_MAX_BYTES] = "";
@@ -37,8 +46,26 @@ static bool levels_exist(const struct config *config)
 static bool levels_ascend(const struct config *config)
 {
     for (int i = 1; i < config->data.level_count; i++)
-        if (config->data.levels[i] <= config->data.levels[i - 1]) return false;
+        if (config->data.levels[i] >= 0 && config->data.levels[i] <= config->data.levels[i - 1])
+            return false;
     return true;
+}
+
+static bool scales_stand_alone(const struct config *config)
+{
+    return config->data.um_per_px_count == 0 || config->data.levels[0] < 0;
+}
+
+static bool scales_ascend(const struct config *config)
+{
+    for (int i = 1; i < config->data.um_per_px_count; i++)
+        if (!(config->data.um_per_px[i] > config->data.um_per_px[i - 1])) return false;
+    return true;
+}
+
+static bool shrinks_something(const struct config *config)
+{
+    return config->data.shrink_from == SHRINK_FROM_LEVEL || config->data.um_per_px_count > 0;
 }
 
 static bool center_fits(const struct config *config)
@@ -85,7 +112,11 @@ struct rule {
 static const struct rule rules[] = {
     { "name", name_is_plain, "is not a plain folder name: it holds '/' or begins with '.'" },
     { "data.levels", levels_exist, "is empty: a model has at least one tower" },
+    { "data.um_per_px", scales_stand_alone,
+      "and data.levels both say what towers see; give one of them and set the other to []" },
+    { "data.um_per_px", scales_ascend, "is not ascending; list distinct scales, finest first" },
     { "data.levels", levels_ascend, "is not ascending; list distinct levels, finest first" },
+    { "data.shrink_from", shrinks_something, "needs data.um_per_px: levels are read as they are" },
     { "data.center", center_fits, "is above data.window" },
     { "train.batch", batch_fits,
       "is more than train.examples_per_epoch, the windows of an epoch; lower it, or raise that" },

@@ -7,6 +7,7 @@
 #include "micromet/base/size.h"
 
 static const char *const data_sources[] = { "packs", "slides", NULL };
+static const char *const shrink_froms[] = { "level", "finest", NULL };
 static const char *const samplings[] = { "class_then_slide", "shuffle", NULL };
 static const char *const tissue_methods[] = { "gray", "otsu", NULL };
 static const char *const no_paths[] = { "random", NULL };
@@ -41,6 +42,8 @@ const char *pool_padding_name(enum pool_padding padding)
 #define PAIR(f, a, b, d, h)     { #f, CONFIG_INT64_PAIR, FIELD(f), 0, ITEMS(f), a, b, NULL, d, h }
 #define INTS(f, count, a, b, d, h) \
     { #f, CONFIG_INT_LIST, FIELD(f), FIELD(count), ITEMS(f), a, b, NULL, d, h }
+#define NUMBERS(f, count, a, b, d, h) \
+    { #f, CONFIG_DOUBLE_LIST, FIELD(f), FIELD(count), ITEMS(f), a, b, NULL, d, h }
 
 const struct config_key config_keys[] = {
     TEXT(name, "", "the run's folder below train.run; empty = the YAML file's name"),
@@ -48,10 +51,15 @@ const struct config_key config_keys[] = {
 
     PATH(data.manifest, "slides.csv", "CSV: slide,annotation,label,split[,mpp,patient]"),
     INTS(data.levels, data.level_count, 0, 30, "[2, 3]", "one tower per slide level, finest first"),
-    INT(data.window, 75, 4096, "80", "side of the square that a tower sees, pixels of its level"),
+    NUMBERS(data.um_per_px, data.um_per_px_count, 0.02, 20, "[]",
+        "in place of levels: one tower per scale, micrometres per pixel, finest first"),
+    CHOICE(data.shrink_from, shrink_froms, "level",
+        "um_per_px: coarser towers see the slide's own levels, or the finest tower's pixels, shrunk"),
+    INT(data.window, 75, 4096, "80",
+        "side of the square that a tower sees, pixels of its level or scale"),
     INT(data.center, 1, 4096, "50",
-        "side of the square that decides the label, pixels of the finest level"),
-    INT(data.stride, 1, 1000000, "50", "from window to window, pixels of the finest level"),
+        "side of the square that decides the label, pixels of the finest tower"),
+    INT(data.stride, 1, 1000000, "50", "from window to window, pixels of the finest tower"),
     PAIR(data.origin, -1, 1e9, "[-1, -1]",
         "centre of the first window, level-0 pixels; -1 = half the finest window"),
     NUMBER(data.mpp, 0, 100, "0",
@@ -171,5 +179,6 @@ int config_key_find(const char *name)
 
 bool config_key_is_list(const struct config_key *key)
 {
-    return key->kind == CONFIG_INT_LIST || key->kind == CONFIG_INT64_PAIR;
+    return key->kind == CONFIG_INT_LIST || key->kind == CONFIG_DOUBLE_LIST ||
+           key->kind == CONFIG_INT64_PAIR;
 }

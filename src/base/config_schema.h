@@ -14,7 +14,10 @@ enum config_kind {
     CONFIG_UINT64,
     CONFIG_DOUBLE,
     CONFIG_CHOICE,
-    CONFIG_INT_LIST, /* 1 to `capacity` ints; their number is in the field at `count_offset` */
+    /* Up to `capacity` ints or numbers; how many is in the field at `count_offset`. An item below
+     * the range stands for none: it and those behind it are not printed. */
+    CONFIG_INT_LIST,
+    CONFIG_DOUBLE_LIST,
     CONFIG_INT64_PAIR,
 };
 
@@ -58,6 +61,8 @@ bool config_store_count(struct config *config, const struct config_key *key, int
 
 /* The kind of value that the key expects, for messages: "an integer". */
 const char *config_kind_wants(const struct config_key *key);
+/* The same of an item of a list key. */
+const char *config_item_wants(const struct config_key *key);
 
 /* The field as YAML; config_store() of the text gives the field back. */
 void config_format(const struct config *config, const struct config_key *key,
@@ -66,8 +71,11 @@ void config_format(const struct config *config, const struct config_key *key,
 /* Where in the file a key was set, for messages about rules between keys. */
 struct config_place {
     int line, column; /* 0 = on the command line, or not set */
+    bool given;       /* in the file or on the command line */
 };
 
+/* Let go of data.levels if nobody gave them and data.um_per_px says what towers see. */
+void config_choose_towers(struct config *config, bool levels_given);
 /* Fill in values that depend on others ("0 = by optimizer"). `path` is the file's, or NULL. */
 void config_resolve(struct config *config, const char *path);
 /* Check the rules between keys. On failure *key is the index of the key to report. */

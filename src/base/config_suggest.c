@@ -56,9 +56,13 @@ static const struct {
     { " patchsize tilesize imgsize imagesize inputsize cropsize roisize inputshape patch tilewidth "
       "targetsize imageheight imagewidth size resize ",
       "data.window" },
-    { " level magnification magnifications pyramidlevel scales readlevel ", "data.levels" },
+    { " level pyramidlevel readlevel ", "data.levels" },
+    { " magnification magnifications objective objectivepower scale scales targetmpp patchmpp "
+      "umperpixel umpx micrometres ",
+      "data.um_per_px (20x is about 0.5) or data.levels" },
     { " overlap stepsizepx patchstride tilestride ", "data.stride" },
-    { " micronsperpixel resolution pixelsize spacing ", "data.mpp" },
+    { " microns micronsperpixel resolution pixelsize spacing mppx slidempp ",
+      "data.um_per_px (what towers see) or data.mpp (what slides are)" },
     { " packs packdir packpath cachedir patchesdir tilesdir ", "data.pack" },
     { " negratio negativeratio normalratio classratio ", "data.normals_per_tumor" },
     { " maxpatches maxtiles patchesperslide tilesperslide ", "data.max_normal or data.max_tumor" },

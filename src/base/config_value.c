@@ -22,9 +22,15 @@ const char *config_kind_wants(const struct config_key *key)
         [CONFIG_DOUBLE] = "a number",
         [CONFIG_CHOICE] = "one word",
         [CONFIG_INT_LIST] = "a list of integers such as [2, 3]",
+        [CONFIG_DOUBLE_LIST] = "a list of numbers such as [0.5, 2]",
         [CONFIG_INT64_PAIR] = "a list of two integers such as [0, 0]",
     };
     return wants[key->kind];
+}
+
+const char *config_item_wants(const struct config_key *key)
+{
+    return key->kind == CONFIG_DOUBLE_LIST ? "a number" : "an integer";
 }
 
 bool config_is_nothing(const char *text)
@@ -231,6 +237,7 @@ bool config_store(struct config *config, const struct config_key *key, const cha
     case CONFIG_CHOICE:
         return read_choice(key, text, field, err);
     case CONFIG_INT_LIST:
+    case CONFIG_DOUBLE_LIST:
     case CONFIG_INT64_PAIR:
         break;
     }
@@ -245,6 +252,8 @@ bool config_store_item(struct config *config, const struct config_key *key, int 
     if ((size_t)index >= key->capacity)
         return error_set(err, EXIT_CODE_USAGE, "%s: holds more than %zu values", key->name,
                          key->capacity);
+    if (key->kind == CONFIG_DOUBLE_LIST)
+        return read_number(key, text, (double *)field + index, err);
     if (!read_integer(key, text, &integer, err)) return false;
     if (key->kind == CONFIG_INT_LIST)
         ((int *)field)[index] = (int)integer;
@@ -261,8 +270,9 @@ bool config_store_count(struct config *config, const struct config_key *key, int
         return error_set(err, EXIT_CODE_USAGE, "%s: expected two integers, got %d", key->name,
                          count);
     }
-    int *items = (int *)((char *)config + key->offset);
-    memset(items + count, 0, (key->capacity - (size_t)count) * sizeof(*items));
+    const size_t size = key->kind == CONFIG_INT_LIST ? sizeof(int) : sizeof(double);
+    memset((char *)config + key->offset + (size_t)count * size, 0,
+           (key->capacity - (size_t)count) * size);
     *(int *)((char *)config + key->count_offset) = count;
     return true;
 }
@@ -336,16 +346,28 @@ static void format_number(double value, char out[CONFIG_TEXT_MAX])
     }
 }
 
+/* Item `index` of a list; false behind the last one. */
+static bool format_item(const struct config_key *key, const void *field, int index,
+                        char out[CONFIG_TEXT_MAX])
+{
+    if (key->kind == CONFIG_DOUBLE_LIST) {
+        format_number(((const double *)field)[index], out);
+        return true;
+    }
+    const int64_t item = key->kind == CONFIG_INT_LIST ? ((const int *)field)[index]
+                                                      : ((const int64_t *)field)[index];
+    snprintf(out, CONFIG_TEXT_MAX, "%" PRId64, item);
+    return (double)item >= key->min;
+}
+
 static void format_list(const struct config_key *key, const void *field, int count,
                         char out[CONFIG_TEXT_MAX])
 {
+    char item[CONFIG_TEXT_MAX];
     int length = snprintf(out, CONFIG_TEXT_MAX, "[");
-    for (int i = 0; i < count; i++) {
-        const int64_t item = key->kind == CONFIG_INT_LIST ? ((const int *)field)[i]
-                                                          : ((const int64_t *)field)[i];
-        length += snprintf(out + length, CONFIG_TEXT_MAX - (size_t)length, "%s%" PRId64,
-                           i ? ", " : "", item);
-    }
+    for (int i = 0; i < count && format_item(key, field, i, item); i++)
+        length += snprintf(out + length, CONFIG_TEXT_MAX - (size_t)length, "%s%.40s", i ? ", " : "",
+                           item);
     snprintf(out + length, CONFIG_TEXT_MAX - (size_t)length, "]");
 }
 
@@ -379,6 +401,7 @@ void config_format(const struct config *config, const struct config_key *key,
         snprintf(text, CONFIG_TEXT_MAX, "%s", key->choices[*(const int *)field]);
         break;
     case CONFIG_INT_LIST:
+    case CONFIG_DOUBLE_LIST:
         format_list(key, field, *(const int *)((const char *)config + key->count_offset), text);
         break;
     case CONFIG_INT64_PAIR:

@@ -69,7 +69,7 @@ static bool read_list(struct walk *walk, const struct config_key *key,
         if (item.type == YAML_SEQUENCE_END_EVENT)
             return config_store_count(config, key, count, err) || fail_value(walk, start, err);
         if (item.type != YAML_SCALAR_EVENT)
-            return fail_kind(walk, key->name, "an integer", &item, err);
+            return fail_kind(walk, key->name, config_item_wants(key), &item, err);
         if (!config_store_item(config, key, count, item.text, err))
             return fail_value(walk, &item, err);
     }
@@ -79,9 +79,9 @@ static bool read_key(struct walk *walk, int index, const struct yaml_node *value
 {
     const struct config_key *key = &config_keys[index];
     struct config_reader *reader = walk->reader;
-    reader->places[index] = (struct config_place) { 0 };
+    reader->places[index] = (struct config_place) { .given = true };
     if (reader->source.name)
-        reader->places[index] = (struct config_place) { value->line, value->column };
+        reader->places[index] = (struct config_place) { value->line, value->column, true };
 
     const bool list = config_key_is_list(key);
     if (value->nothing)
@@ -192,7 +192,7 @@ bool config_read_override(struct config_reader *reader, const char *override, st
     if (index < 0 || config_key_is_list(&config_keys[index]))
         return read_text(reader, equals + 1, strlen(equals + 1), name, err);
 
-    reader->places[index] = (struct config_place) { 0 };
+    reader->places[index] = (struct config_place) { .given = true };
     const struct config_key *key = &config_keys[index];
     const bool nothing = config_is_nothing(equals + 1);
     return (nothing ? config_store_nothing(reader->config, key, err)

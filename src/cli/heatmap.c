@@ -107,7 +107,8 @@ static bool one_slide(const struct checkpoint *checkpoint, struct predictor *pre
                                              .partial = partial,
                                              .world = world };
     bool ok = heatmap_files_init(&files, a->out, path, err) &&
-              slide_open(&slide, path, a->mpp, err);
+              slide_open(&slide, path, a->mpp, err) &&
+              scale_settle(&slide, &checkpoint->config.data, err);
     if (ok) scale_log(&slide);
     if (ok) name_partial(partial, &files, world);
     ok = ok && (!writes || heatmap_files_check_earlier(&files, checkpoint, &slide, err)) &&

@@ -59,8 +59,12 @@ static void print_model(const struct checkpoint *c)
 {
     const struct config_model *model = &c->config.model;
     for (int tower = 0; tower < c->config.data.level_count; tower++) {
-        printf("tower %d       level %d, downsample %.9g", tower, c->config.data.levels[tower],
-               c->input.downsamples[tower]);
+        printf("tower %d       ", tower);
+        if (c->config.data.um_per_px_count)
+            printf("by µm/px, %.9g times the finest", c->input.downsamples[tower]);
+        else
+            printf("level %d, downsample %.9g", c->config.data.levels[tower],
+                   c->input.downsamples[tower]);
         if (c->input.um_per_px[tower] > 0) printf(", %.4g µm/px", c->input.um_per_px[tower]);
         printf("\n");
     }

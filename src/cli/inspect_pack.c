@@ -110,8 +110,12 @@ static void print_header(const struct pack *pack)
     printf("annotation    %s\n",
            *header->annotation_name ? SHOWN(header->annotation_name) : "none");
     for (int tower = 0; tower < header->tower_count; tower++) {
-        printf("tower %d       level %d, downsample %.9g", tower, header->levels[tower],
-               header->downsamples[tower]);
+        printf("tower %d       ", tower);
+        if (header->levels[tower] < 0)
+            printf("by µm/px");
+        else
+            printf("level %d", header->levels[tower]);
+        printf(", downsample %.9g", header->downsamples[tower]);
         if (header->mpp_x > 0) printf(", %.4g µm/px", header->mpp_x * header->downsamples[tower]);
         printf("\n");
     }

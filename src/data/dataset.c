@@ -31,6 +31,10 @@ static bool open_pack(struct dataset_slide *slide, const struct config *config, 
         return error_set(err, EXIT_CODE_FAILED,
                          "%s: was made with another value of %s; run `micromet prepare`", path,
                          difference);
+    if (!pack_scale_holds(&slide->pack.header, &slide->row, &config->data))
+        return error_set(err, EXIT_CODE_FAILED,
+                         "%s: was made when its slide had another µm/px; run `micromet prepare`",
+                         path);
     const struct pack_header *header = &slide->pack.header;
     slide->windows = slide->pack.windows;
     slide->count = header->count;
@@ -68,7 +72,8 @@ static bool open_slide(struct dataset_slide *slide, const struct config *config,
     slide->mpp[0] = slide->slide.mpp_x;
     slide->mpp[1] = slide->slide.mpp_y;
     for (int tower = 0; tower < data->level_count; tower++)
-        slide->downsamples[tower] = slide->slide.levels[data->levels[tower]].downsample;
+        slide->downsamples[tower] =
+            slide->slide.levels[tower_level(&slide->slide, data, tower)].downsample;
     return true;
 }
 
@@ -207,23 +212,28 @@ static bool read_slide(struct dataset_reader *reader, int slide, const struct wi
 
     if (!cache) return false;
     for (int tower = 0; tower < data->level_count; tower++) {
+        const int level = tower_level(source, data, tower);
         int64_t x, y;
-        slide_window_corner(source, data->levels[tower], window->x_level0, window->y_level0,
-                            data->window, &x, &y);
-        if (!slide_read(cache, data->levels[tower], x, y, data->window, data->window, pixels[tower],
+        slide_window_corner(source, level, window->x_level0, window->y_level0, data->window, &x,
+                            &y);
+        if (!slide_read(cache, level, x, y, data->window, data->window, pixels[tower],
                         (size_t)data->window * 3, err))
             return false;
     }
     return true;
 }
 
-/* Total pixels of the levels that windows are cut from. */
+/* Total pixels of the levels that windows are cut from or made of. */
 static size_t level_pixels(const struct dataset *dataset, const struct slide *slide)
 {
     size_t pixels = 0;
     for (int tower = 0; tower < dataset->data.level_count; tower++) {
-        const struct slide_level *level = &slide->levels[dataset->data.levels[tower]];
+        const struct slide_level *level = &slide->levels[tower_level(slide, &dataset->data, tower)];
         pixels += (size_t)level->width * (size_t)level->height;
+        while (level->ratio > 0) {
+            level = &slide->levels[level->source];
+            pixels += (size_t)level->width * (size_t)level->height;
+        }
     }
     return pixels;
 }

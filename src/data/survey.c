@@ -167,6 +167,7 @@ static bool compare_scales(const struct manifest *manifest, const struct config 
 {
     const struct manifest_row *speaking = NULL, *silent = NULL;
     if (!compare_squares(manifest, config, facts, known, &speaking, &silent, err)) return false;
+    if (config->data.um_per_px_count) return true; /* each slide has the scale that is asked for */
     for (int tower = 0; tower < config->data.level_count; tower++) {
         struct range range = { 0 };
         for (int i = 0; i < manifest->count; i++) {
@@ -239,7 +240,7 @@ static bool look_at_pack(const struct survey *survey, int item, struct error *er
     *header = pack.header;
     pack_release(&pack);
     if (!pack_header_expected(row, survey->config, NULL, &want, &unusable) ||
-        pack_difference(header, &want))
+        pack_difference(header, &want) || !pack_scale_holds(header, row, &survey->config->data))
         return false;
     if (survey->checked[row->split] &&
         compare_file(survey, item, row->slide, true, &header->slide, err))

@@ -33,18 +33,26 @@ static void list_text(char text[64], const int *values, int count)
     snprintf(text + at, 64 - (size_t)at, "]");
 }
 
+/* The keys before what config_value() gives. */
+static const char *seen_by(const struct config_data *data)
+{
+    if (!data->um_per_px_count) return "levels";
+    return data->shrink_from == SHRINK_FROM_FINEST ? "shrink_from: finest, um_per_px" : "um_per_px";
+}
+
 /* Only those keys of the configuration that define the model. */
 static void add_config(struct export_facts *facts, const struct config *config)
 {
-    char levels[64], head[64];
-    list_text(levels, config->data.levels, config->data.level_count);
+    char seen[CONFIG_VALUE_MAX];
+    char head[64];
+    config_value(config, config->data.um_per_px_count ? "data.um_per_px" : "data.levels", seen);
     list_text(head, config->model.head, config->model.head_count);
     const char *padding = pool_padding_name(config->model.pool_padding);
     add_fact(facts, "pool_padding", "%s", padding);
     add_fact(facts, "config",
-             "data: {levels: %s, window: %d, center: %d}\n"
+             "data: {%s: %.200s, window: %d, center: %d}\n"
              "model: {pool_padding: %s, head: %s, dropout: %.9g}\n",
-             levels, config->data.window, config->data.center, padding, head,
+             seen_by(&config->data), seen, config->data.window, config->data.center, padding, head,
              config->model.dropout);
 }
 
@@ -103,7 +111,8 @@ bool export_facts_collect(struct export_facts *facts, const struct checkpoint *c
     const bool needs_single = options->single_input || options->format == EXPORT_WSINFER;
     facts->has_single = single_window_of(c, &facts->single, needs_single ? err : &ignored);
     if (needs_single && !facts->has_single) return false;
-    facts->is_single = needs_single && c->config.data.level_count > 1;
+    facts->is_single = needs_single && c->config.data.level_count > 1 &&
+                       c->config.data.shrink_from == SHRINK_FROM_LEVEL;
     if (options->evaluation && !export_measured_read(&facts->measured, c, options->evaluation, err))
         return false;
     char *towers = checkpoint_towers_text(&c->config, &c->input);

@@ -26,8 +26,8 @@ def preprocess(rgb):
 def split(window):
     """Cuts the towers' windows out of one larger window at the finest level, (N, 3, SIDE, SIDE), and shrinks them.
 
-    The model was trained on the slide's own levels, which are not the means of the finest one: compare with
-    SPLIT_THRESHOLD."""
+    Unless it was trained with data.shrink_from: finest, the model knows the slide's own levels, which are not the means
+    of the finest one: compare with SPLIT_THRESHOLD."""
     windows = []
     for corner, ratio in zip(CORNERS, RATIOS):
         end = corner + ratio * WINDOW

@@ -335,12 +335,16 @@ static int describe_inputs(const struct builder *b, struct onnx_value *inputs,
     const int64_t side = single ? b->facts->single.side : c->config.data.window;
     const int count = single ? 1 : c->config.data.level_count;
     for (int t = 0; t < count; t++) {
-        char um[64] = "";
+        char scale[96];
+        int at = 0;
+        if (!c->config.data.um_per_px_count)
+            at = snprintf(scale, sizeof scale, "downsample %.6g", c->input.downsamples[t]);
         if (c->input.um_per_px[t] > 0)
-            snprintf(um, sizeof um, " (%.4g µm/px)", c->input.um_per_px[t]);
-        snprintf(docs[t], sizeof docs[t], "%s, RGB %s: %lld px at downsample %.6g%s%s",
-                 bytes ? "NHWC" : "NCHW", bytes ? "0 to 255" : "0 to 1", (long long)side,
-                 c->input.downsamples[t], um, count > 1 ? "; all windows have one centre" : "");
+            snprintf(scale + at, sizeof scale - (size_t)at, at ? " (%.4g µm/px)" : "%.4g µm/px",
+                     c->input.um_per_px[t]);
+        snprintf(docs[t], sizeof docs[t], "%s, RGB %s: %lld px at %s%s", bytes ? "NHWC" : "NCHW",
+                 bytes ? "0 to 255" : "0 to 1", (long long)side, scale,
+                 count > 1 ? "; all windows have one centre" : "");
         inputs[t] = (struct onnx_value) { .name = single ? "window" : names[t],
                                           .doc = docs[t],
                                           .dims = 4,

@@ -30,7 +30,9 @@ struct export_facts {
     size_t used;
     bool has_single; /* one window can be cut for all towers */
     struct single_window single;
-    bool is_single; /* takes one window for all of several towers, and so is another model */
+    /* It takes one window for all of several towers, and so is another model, unless that was
+     * trained on towers shrunk from the finest one. */
+    bool is_single;
     struct export_measured measured;
 };
 bool export_facts_collect(struct export_facts *facts, const struct checkpoint *checkpoint,

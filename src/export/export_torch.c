@@ -91,12 +91,21 @@ static void put_figures(FILE *stream, const struct checkpoint *c, const struct e
     if (facts->measured.known)
         fprintf(stream, "SPLIT_THRESHOLD = %.9g  # for split(), chosen on validation\n",
                 facts->measured.threshold);
+    else if (config->data.shrink_from == SHRINK_FROM_FINEST)
+        fprintf(stream, "SPLIT_THRESHOLD = THRESHOLD  # split() makes what training saw\n");
     else
         fprintf(stream, "SPLIT_THRESHOLD = None  # for split(); not measured\n");
     fprintf(stream, "TOWERS = %d\nWINDOW = %d  # px\n", towers, config->data.window);
-    put_tuple(stream, "LEVELS", config->data.levels, towers);
-    put_numbers(stream, "DOWNSAMPLES", c->input.downsamples, towers, "of the levels, to level 0");
-    put_numbers(stream, "UM_PER_PX", c->input.um_per_px, towers, "of the levels; None: unknown");
+    if (config->data.um_per_px_count)
+        fprintf(stream, "LEVELS = None  # means of %s, with UM_PER_PX\n",
+                config->data.shrink_from == SHRINK_FROM_FINEST ? "the finest tower's pixels"
+                                                               : "the coarsest level fine enough");
+    else
+        put_tuple(stream, "LEVELS", config->data.levels, towers);
+    put_numbers(stream, "DOWNSAMPLES", c->input.downsamples, towers,
+                config->data.um_per_px_count ? "to the finest tower" : "of the levels, to level 0");
+    put_numbers(stream, "UM_PER_PX", c->input.um_per_px, towers,
+                config->data.um_per_px_count ? "of the towers" : "of the levels; None: unknown");
     put_tuple(stream, "HEAD", config->model.head, config->model.head_count);
     fprintf(stream, "DROPOUT = %.9g\n", config->model.dropout);
     fprintf(stream, "BATCH_NORM_SCALES = %s\n", c->gamma ? "True" : "False");

@@ -4,8 +4,8 @@
 
 The model cuts the patch (N, 3, SIDE, SIDE), scaled to [-1, 1] by the transform in config.json, into the towers' windows.
 It has two logits, 0 and the tumour's: their softmax, which WSInfer and QuPath apply, is the tumour's probability.
-Its coarser towers see means of the finest level, while the model was trained on the slide's own levels: compare with
-model.SPLIT_THRESHOLD, if it was measured (`micromet evaluate --single-input`).
+Its coarser towers see means of the finest level, while the model, unless data.shrink_from was finest, was trained on the
+slide's own levels: compare with model.SPLIT_THRESHOLD, if it was measured (`micromet evaluate --single-input`).
 Needs torch, torchvision and safetensors.
 """
 import os

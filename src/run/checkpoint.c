@@ -128,10 +128,12 @@ static char *config_text(const struct config *config, const struct model_spec *s
 char *checkpoint_towers_text(const struct config *config, const struct checkpoint_input *input)
 {
     json_t *towers = json_array();
-    for (int t = 0; t < config->data.level_count; t++)
-        json_array_append_new(towers, json_pack("{s:i, s:f, s:f}", "level", config->data.levels[t],
-                                                "downsample", input->downsamples[t], "um_per_px",
-                                                input->um_per_px[t]));
+    for (int t = 0; t < config->data.level_count; t++) {
+        json_t *level = config->data.um_per_px_count ? NULL : json_integer(config->data.levels[t]);
+        json_array_append_new(towers,
+                              json_pack("{s:o*, s:f, s:f}", "level", level, "downsample",
+                                        input->downsamples[t], "um_per_px", input->um_per_px[t]));
+    }
     char *text = json_dumps(towers, JSON_COMPACT | JSON_REAL_PRECISION(17));
     json_decref(towers);
     return text;
@@ -431,6 +433,7 @@ static bool check_known(const struct checkpoint *checkpoint, const char *slide, 
                         double absurd, struct error *err)
 {
     const double wants_um = checkpoint->input.um_per_px[0];
+    char text[TOWER_TEXT_BYTES];
     char says[64] = "does not say how many µm a pixel has";
     if (mpp[0] > 0 && !scale_is_square(mpp[0], mpp[1]))
         return error_set(
@@ -443,9 +446,9 @@ static bool check_known(const struct checkpoint *checkpoint, const char *slide, 
         snprintf(says, sizeof says, "says %.4g µm/px, which no microscope has", absurd);
     return error_set(
         err, EXIT_CODE_FAILED,
-        "%s: %s; the model was trained on %.4g µm/px at level %d; say what holds for the "
-        "slide's level 0: " TELL_SCALE ", or data.mpp",
-        slide, says, wants_um, checkpoint->config.data.levels[0]);
+        "%s: %s; the model was trained on %.4g µm/px at %s; say what holds for the slide's level "
+        "0: " TELL_SCALE ", or data.mpp",
+        slide, says, wants_um, tower_text(&checkpoint->config.data, 0, text));
 }
 
 bool checkpoint_check_scale(const struct checkpoint *checkpoint, const char *slide,
@@ -454,19 +457,20 @@ bool checkpoint_check_scale(const struct checkpoint *checkpoint, const char *sli
 {
     if (!check_known(checkpoint, slide, mpp, absurd, err)) return false;
     for (int t = 0; t < checkpoint->config.data.level_count; t++) {
-        const int level = checkpoint->config.data.levels[t];
+        char text[TOWER_TEXT_BYTES];
         const double has = downsamples[t], wants = checkpoint->input.downsamples[t];
         const double has_um = mpp[0] * has, wants_um = checkpoint->input.um_per_px[t];
         const bool comparable = has_um > 0 && wants_um > 0;
         if (!comparable && fabs(has / wants - 1) > 0.01)
             return error_set(err, EXIT_CODE_FAILED,
-                             "%s: level %d is downsampled by %g; the model was trained on %g",
-                             slide, level, has, wants);
+                             "%s: %s is downsampled by %g; the model was trained on %g", slide,
+                             tower_text(&checkpoint->config.data, t, text), has, wants);
         if (comparable && fabs(has_um / wants_um - 1) > 0.1)
             return error_set(err, EXIT_CODE_FAILED,
-                             "%s: level %d has %.4g µm/px; the model was trained on %.4g µm/px "
+                             "%s: %s has %.4g µm/px; the model was trained on %.4g µm/px "
                              "(where the slide is wrong, say what holds: " TELL_SCALE ")",
-                             slide, level, has_um, wants_um);
+                             slide, tower_text(&checkpoint->config.data, t, text), has_um,
+                             wants_um);
     }
     return true;
 }

@@ -23,6 +23,8 @@ static const struct {
     const char *keys, *why;
 } fixed[] = {
     { "data.levels", "the model knows its input and was trained on other levels" },
+    { "data.um_per_px", "the model knows its input and was trained on other scales" },
+    { "data.shrink_from", "the model knows its input and was trained on other pixels" },
     { "data.window", "the model knows its input and was trained on another window" },
     { "model.", "the model is what it was trained as" },
     { "augment.", "an evaluation does not augment" },

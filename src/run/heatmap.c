@@ -17,6 +17,7 @@
 #include "micromet/base/stop.h"
 #include "micromet/data/loader.h"
 #include "micromet/slide/identity.h"
+#include "micromet/slide/scale.h"
 #include "micromet/slide/tissue.h"
 #include "ranks.h"
 
@@ -172,8 +173,8 @@ static bool input_check(const struct checkpoint *checkpoint, const struct slide 
     const struct config_data *data = &checkpoint->config.data;
     double downsamples[TOWERS_MAX] = { 0 };
     for (int t = 0; t < data->level_count; t++) {
-        const int level = data->levels[t];
-        if (level >= slide->level_count)
+        const int level = tower_level(slide, data, t);
+        if (level >= slide->level_count + slide->made_count)
             return error_set(err, EXIT_CODE_FAILED,
                              "%s: has levels 0 to %d; the model was trained on level %d%s%s",
                              slide->path, slide->level_count - 1, level, *slide->remark ? "; " : "",

@@ -2,6 +2,7 @@
 #include "initial_weights.h"
 
 #include <jansson.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,14 +21,21 @@ static void warn_of_levels(const struct pretrained *pretrained, const struct con
 {
     const char *text = weights_metadata(&pretrained->weights, "towers");
     json_t *towers = text && pretrained->ours ? json_loads(text, 0, NULL) : NULL;
-    for (int t = 0; t < config->data.level_count; t++) {
+    const struct config_data *data = &config->data;
+    for (int t = 0; t < data->level_count; t++) {
         const int from = pretrained->from[t];
-        const json_t *level = json_object_get(json_array_get(towers, (size_t)from), "level");
-        if (json_is_integer(level) && json_integer_value(level) != config->data.levels[t])
+        const json_t *tower = json_array_get(towers, (size_t)from);
+        const json_t *level = json_object_get(tower, "level");
+        const double um = json_number_value(json_object_get(tower, "um_per_px"));
+        if (data->um_per_px_count && um > 0 && fabs(um / data->um_per_px[t] - 1) > 0.1)
+            log_warning("%s: its tower %d was trained on %.4g µm/px; here tower %d goes on from it "
+                        "on %.4g µm/px",
+                        pretrained->path, from, um, t, data->um_per_px[t]);
+        if (!data->um_per_px_count && json_is_integer(level) &&
+            json_integer_value(level) != data->levels[t])
             log_warning("%s: its tower %d was trained on level %d; here tower %d goes on from it "
                         "on level %d",
-                        pretrained->path, from, (int)json_integer_value(level), t,
-                        config->data.levels[t]);
+                        pretrained->path, from, (int)json_integer_value(level), t, data->levels[t]);
     }
     json_decref(towers);
 }

@@ -89,7 +89,8 @@ static bool read_window(void *context, struct sample sample, uint8_t *const pixe
     struct reader *reader = context;
     const struct single_source *source = reader->source;
     const struct config_data *data = &source->dataset->data;
-    const int side = source->window.side, level = data->levels[0];
+    const int side = source->window.side;
+    const int level = tower_level(&source->slides[sample.slide], data, 0);
     const struct window *window = &source->dataset->slides[sample.slide].windows[sample.window];
     int64_t x, y;
     *label = window->label;

@@ -3,20 +3,24 @@
 
 #include <math.h>
 
+#include "micromet/slide/scale.h"
+
 bool single_window_of(const struct checkpoint *checkpoint, struct single_window *single,
                       struct error *err)
 {
     const struct config_data *data = &checkpoint->config.data;
     const double *downsamples = checkpoint->input.downsamples;
+    char text[2][TOWER_TEXT_BYTES];
     *single = (struct single_window) { 0 };
     for (int t = 0; t < data->level_count; t++) {
         const double ratio = downsamples[t] / downsamples[0];
         single->ratios[t] = (int)lround(ratio);
         if (!(fabs(ratio / single->ratios[t] - 1) <= 0.01))
             return error_set(err, EXIT_CODE_FAILED,
-                             "%s: level %d is shrunk %.6g times against level %d; one window can "
-                             "be cut for all towers only where that is an integer",
-                             checkpoint->path, data->levels[t], ratio, data->levels[0]);
+                             "%s: %s is shrunk %.6g times against %s; one window can be cut for "
+                             "all towers only where that is an integer",
+                             checkpoint->path, tower_text(data, t, text[0]), ratio,
+                             tower_text(data, 0, text[1]));
     }
     /* The centre of a window is its pixel window/2, so an odd window extends one pixel further
      * after its centre than before it. */

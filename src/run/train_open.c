@@ -25,6 +25,19 @@ static bool check_classes(const struct dataset *dataset, const struct manifest *
                      dataset->tumor_count > 0 ? "normal" : "tumour");
 }
 
+/* The scale of each tower, which is that of all slides. */
+static void find_input(struct trainer *t)
+{
+    const struct config_data *data = &t->config->data;
+    for (int i = 0; i < data->level_count; i++) {
+        const double downsample = t->train.slides[0].downsamples[i];
+        const double asked = data->um_per_px[i];
+        const bool by_um = data->um_per_px_count > 0;
+        t->input.downsamples[i] = by_um ? asked / data->um_per_px[0] : downsample;
+        t->input.um_per_px[i] = by_um ? asked : t->train.slides[0].mpp[0] * downsample;
+    }
+}
+
 static bool open_data(struct trainer *t, struct error *err)
 {
     const struct config *config = t->config;
@@ -36,10 +49,7 @@ static bool open_data(struct trainer *t, struct error *err)
         !check_classes(&t->train, &t->manifest, SPLIT_TRAIN, err) ||
         !check_classes(&t->validation, &t->manifest, SPLIT_VALIDATION, err))
         return false;
-    for (int i = 0; i < config->data.level_count; i++) {
-        t->input.downsamples[i] = t->train.slides[0].downsamples[i];
-        t->input.um_per_px[i] = t->train.slides[0].mpp[0] * t->input.downsamples[i];
-    }
+    find_input(t);
     if (!trainer_check_data(t, err)) return false;
     t->bad_slides = bad_train + bad_validation;
     if (!sampler_init(&t->sampler, &t->train, config->data.sampling, config->seed,

@@ -6,6 +6,7 @@
 #include "dataset_fingerprint.h"
 #include "micromet/base/log.h"
 #include "micromet/base/size.h"
+#include "micromet/slide/scale.h"
 #include "train_parts.h"
 
 /* Keys, or prefixes of keys, that may change when a run is resumed; any
@@ -153,14 +154,15 @@ bool trainer_find_start(struct trainer *t, const struct train_options *options, 
 /* The same windows at another scale, by data.mpp_override or the manifest, are other data. */
 static bool check_scale(const struct trainer *t, struct error *err)
 {
+    char text[TOWER_TEXT_BYTES];
     for (int i = 0; i < t->config->data.level_count; i++) {
         const double had = t->start.input.um_per_px[i], has = t->input.um_per_px[i];
         if (fabs(has - had) <= 1e-3 * had) continue;
         return error_set(err, EXIT_CODE_USAGE,
-                         "%s: was trained on %.4g µm/px at level %d, the slides of %s now have "
-                         "%.4g; set it back to resume, or give another name=... to train anew",
-                         t->start.path, had, t->config->data.levels[i], t->config->data.manifest,
-                         has);
+                         "%s: was trained on %.4g µm/px at %s, the slides of %s now have %.4g; set "
+                         "it back to resume, or give another name=... to train anew",
+                         t->start.path, had, tower_text(&t->config->data, i, text),
+                         t->config->data.manifest, has);
     }
     return true;
 }

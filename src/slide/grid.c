@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "micromet/slide/scale.h"
+
 /* Rectangles touch if they overlap by more than this, in level-0 px: above the rounding error of
  * two products of doubles. */
 static const double touch_level0 = 1e-6;
@@ -29,7 +31,7 @@ static int64_t step_by(double step, int64_t steps)
 static void axis_init(const struct slide *slide, const struct config_data *data, double step,
                       int64_t configured, int64_t size, int64_t *origin, int64_t *count)
 {
-    const int level = data->levels[0];
+    const int level = tower_level(slide, data, 0);
     const double half = (data->window / 2) * slide->levels[level].downsample;
     const int64_t first = configured >= 0 ? configured : llround(half);
 
@@ -47,7 +49,7 @@ bool grid_init(struct grid *grid, const struct slide *slide, const struct config
                int stride, struct error *err)
 {
     *grid = (struct grid) { 0 };
-    for (int tower = 0; tower < data->level_count; tower++)
+    for (int tower = 0; tower < data->level_count && !data->um_per_px_count; tower++)
         if (data->levels[tower] < 0 || data->levels[tower] >= slide->level_count)
             return error_set(err, EXIT_CODE_FAILED,
                              "%s: has %d level%s (0..%d), data.levels asks for level %d%s%s",
@@ -57,7 +59,8 @@ bool grid_init(struct grid *grid, const struct slide *slide, const struct config
     if (slide->levels[0].width > INT32_MAX || slide->levels[0].height > INT32_MAX)
         return error_set(err, EXIT_CODE_FAILED, "%s: larger than 2,147,483,647 px", slide->path);
 
-    const struct slide_level *finest = &slide->levels[data->levels[0]];
+    const struct slide_level *finest = &slide->levels[tower_level(slide, data, 0)];
+    char text[TOWER_TEXT_BYTES];
     grid->step = (stride ? stride : data->stride) * finest->downsample;
     if (!(grid->step >= 1))
         return error_set(err, EXIT_CODE_FAILED, "%s: a stride of %g level-0 px is below 1",
@@ -67,12 +70,12 @@ bool grid_init(struct grid *grid, const struct slide *slide, const struct config
     axis_init(slide, data, grid->step, data->origin[1], finest->height, &grid->origin_y,
               &grid->rows);
     if (!grid->columns || !grid->rows)
-        return error_set(
-            err, EXIT_CODE_FAILED,
-            "%s: level %d (%lld×%lld px) holds no window of %d px; choose a finer level "
-            "or another data.origin",
-            slide->path, data->levels[0], (long long)finest->width, (long long)finest->height,
-            data->window);
+        return error_set(err, EXIT_CODE_FAILED,
+                         "%s: %s (%lld×%lld px) holds no window of %d px; choose a finer %s "
+                         "or another data.origin",
+                         slide->path, tower_text(data, 0, text), (long long)finest->width,
+                         (long long)finest->height, data->window,
+                         data->um_per_px_count ? "scale" : "level");
     if (grid->columns > INT32_MAX / grid->rows)
         return error_set(err, EXIT_CODE_FAILED,
                          "%s: a grid of %lld×%lld windows is too fine; raise data.stride",
@@ -106,7 +109,7 @@ struct marker {
 static bool axis_squares(struct axis *axis, int64_t count, int64_t origin, double step,
                          const struct slide *slide, const struct config_data *data)
 {
-    const int level = data->levels[0];
+    const int level = tower_level(slide, data, 0);
     const double downsample = slide->levels[level].downsample;
 
     axis->count = count;

@@ -6,6 +6,7 @@
 
 #include "micromet/base/size.h"
 #include "micromet/slide/pack.h"
+#include "micromet/slide/scale.h"
 
 /* A field that decides whether a pack can be reused, and its name in messages. */
 struct header_field {
@@ -28,6 +29,7 @@ static const struct header_field header_fields[] = {
     { FIELD("the slide's downsamples", downsamples, true) },
     { FIELD("data.levels", tower_count, false) },
     { FIELD("data.levels", levels, false) },
+    { FIELD("data.um_per_px or data.shrink_from", um_per_px_hash, false) },
     { FIELD("data.window", window, false) },
     { FIELD("data.center", center, false) },
     { FIELD("data.stride", stride, false) },
@@ -68,8 +70,17 @@ static bool copy_name(char *to, size_t size, const char *path, struct error *err
     return true;
 }
 
+bool pack_scale_holds(const struct pack_header *header, const struct manifest_row *row,
+                      const struct config_data *data)
+{
+    double mpp[2];
+    scale_of_row(mpp, row, data, header->mpp_own);
+    return !header->um_per_px_hash || (mpp[0] == header->mpp_x && mpp[1] == header->mpp_y);
+}
+
 static bool fill_of_files(struct pack_header *header, const struct manifest_row *row,
-                          const struct slide *slide, struct error *err)
+                          const struct config_data *data, const struct slide *slide,
+                          struct error *err)
 {
     memcpy(header->slide_hash, slide->quickhash,
            strnlen(slide->quickhash, sizeof header->slide_hash - 1));
@@ -77,14 +88,21 @@ static bool fill_of_files(struct pack_header *header, const struct manifest_row 
     header->mpp_x = slide->mpp_x;
     header->mpp_y = slide->mpp_y;
     for (int tower = 0; tower < header->tower_count; tower++) {
-        const int level = header->levels[tower];
-        if (level < slide->level_count)
+        const int level = tower_level(slide, data, tower);
+        if (level < slide->level_count + slide->made_count)
             header->downsamples[tower] = slide->levels[level].downsample;
     }
     return identity_of_slide(&header->slide, row->slide, err) &&
            identity_of_picture(&header->picture_hash, slide, err) &&
            look_of_slide(header->look, slide, err) &&
            identity_of_annotation(&header->annotation, row->annotation, err);
+}
+
+/* Of data.um_per_px and data.shrink_from; 0 if they say nothing. */
+static uint64_t um_per_px_hash(const struct config_data *data)
+{
+    const size_t bytes = (size_t)data->um_per_px_count * sizeof *data->um_per_px;
+    return bytes ? XXH3_64bits_withSeed(data->um_per_px, bytes, data->shrink_from) | 1 : 0;
 }
 
 /* Of data.mask_values; 0 if it says nothing. */
@@ -112,6 +130,7 @@ bool pack_header_expected(const struct manifest_row *row, const struct config *c
         .tissue_threshold = data->tissue.threshold,
         .min_normal = data->tissue.min_normal,
         .normals_per_tumor = data->normals_per_tumor,
+        .um_per_px_hash = um_per_px_hash(data),
         .mask_values_hash = mask_values_hash(data),
         .max_tumor = data->max_tumor,
         .max_normal = data->max_normal,
@@ -125,7 +144,7 @@ bool pack_header_expected(const struct manifest_row *row, const struct config *c
     if (!copy_name(header->slide_name, sizeof header->slide_name, row->slide, err) ||
         !copy_name(header->annotation_name, sizeof header->annotation_name, row->annotation, err))
         return false;
-    return !slide || fill_of_files(header, row, slide, err);
+    return !slide || fill_of_files(header, row, data, slide, err);
 }
 
 bool pack_path(char path[PATH_MAX_BYTES], const struct manifest_row *row,

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "micromet/base/log.h"
+#include "micromet/slide/scale.h"
 #include "micromet/slide/tissue.h"
 
 enum {
@@ -129,7 +130,7 @@ static bool screen_level(struct screen *screen, int level, struct error *err)
 
 static bool screen_init(struct screen *screen, const struct config_data *data, struct error *err)
 {
-    const double finest = screen->slide->levels[data->levels[0]].downsample;
+    const double finest = screen->slide->levels[tower_level(screen->slide, data, 0)].downsample;
     struct tissue_rule rule;
 
     if (!tissue_rule_init(&rule, data, screen->slide, err)) return false;
@@ -144,9 +145,13 @@ static bool screen_init(struct screen *screen, const struct config_data *data, s
     return slide_cache_init(&screen->cache, screen->slide, CACHE_BYTES, err);
 }
 
-/* Screen from the coarsest useful level down to the first that is fine enough. */
-static bool screen_levels(struct screen *screen, int finest, struct error *err)
+/* Screen from the coarsest useful level down to the first that is fine enough, or that the finest
+ * tower's pixels come from. */
+static bool screen_levels(struct screen *screen, const struct config_data *data, struct error *err)
 {
+    const int read = tower_level(screen->slide, data, 0);
+    const int finest = screen->slide->levels[read].ratio > 0 ? screen->slide->levels[read].source
+                                                             : read;
     for (int level = screen->slide->level_count - 1; level > finest; level--) {
         const double window = screen->window_level0 / screen->slide->levels[level].downsample;
         if (window < WINDOW_MIN || screen->slide->levels[level].has_holes) continue;
@@ -161,11 +166,12 @@ static void warn_of_gaps(const struct slide *slide, const struct config_data *da
 {
     if (*slide->remark) log_warning("%s: %s", slide->path, slide->remark);
     for (int tower = 0; tower < data->level_count; tower++) {
-        const struct slide_level *level = &slide->levels[data->levels[tower]];
+        const int index = tower_level(slide, data, tower);
+        const struct slide_level *level = &slide->levels[index];
         if (level->has_holes)
             log_warning("%s: level %d lacks %lld of its tiles where level 0 has pixels; windows of "
                         "this level are background there",
-                        slide->path, data->levels[tower], (long long)level->missing_tiles);
+                        slide->path, index, (long long)level->missing_tiles);
     }
 }
 
@@ -179,7 +185,7 @@ bool grid_screen(const struct grid *grid, const struct slide *slide, const struc
     warn_of_gaps(slide, data);
     if (!screen.maybe) return error_set(err, EXIT_CODE_FAILED, "%s: out of memory", slide->path);
     memset(screen.maybe, 1, count);
-    const bool ok = screen_init(&screen, data, err) && screen_levels(&screen, data->levels[0], err);
+    const bool ok = screen_init(&screen, data, err) && screen_levels(&screen, data, err);
     slide_cache_release(screen.cache);
     free(screen.rgb);
     free(screen.before);

@@ -14,6 +14,7 @@
 #include "micromet/base/log.h"
 #include "micromet/base/random.h"
 #include "micromet/slide/manifest.h"
+#include "micromet/slide/scale.h"
 #include "micromet/slide/tissue.h"
 
 enum { GLASS_MIN = 20 };              /* windows: fewer tell nothing */
@@ -267,6 +268,7 @@ static bool make_list(struct selection *selection, struct window_list *list, str
 {
     struct pool *all = &selection->pools[0];
     const struct pool *tumors = &selection->pools[1];
+    char text[TOWER_TEXT_BYTES];
 
     list->count = all->count + tumors->count;
     list->tumor_count = tumors->count;
@@ -274,10 +276,9 @@ static bool make_list(struct selection *selection, struct window_list *list, str
     list->gray_max = selection->rule.gray_max;
     if (!list->count)
         return error_set(err, EXIT_CODE_FAILED,
-                         "%s: no window of %d px on level %d is tissue by at least %g %% "
-                         "(data.tissue)",
+                         "%s: no window of %d px at %s is tissue by at least %g %% (data.tissue)",
                          selection->slide->path, selection->config->data.window,
-                         selection->config->data.levels[0],
+                         tower_text(&selection->config->data, 0, text),
                          100 * selection->config->data.tissue.min_normal);
     void *items = realloc(all->items, (size_t)list->count * sizeof *all->items);
     if (items) all->items = items;

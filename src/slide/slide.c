@@ -14,6 +14,7 @@
 #include <xxhash.h>
 
 #include "micromet/base/size.h"
+#include "micromet/slide/shrink.h"
 #include "slide_levels.h"
 #include "tiff_pages.h"
 #include "tiff_source.h"
@@ -239,10 +240,38 @@ void slide_release(struct slide *slide)
     slide->handle = NULL;
 }
 
+/* Blocks of a made level are about as large as those of its source, but no larger than the sums
+ * from which they are made should be, and no smaller than is worth a block. */
+static int made_block_side(int source_side, double ratio)
+{
+    enum { SIDE_MIN = 16, SIDE_MAX = 128 };
+    const long side = lround(source_side / ratio);
+    return side < SIDE_MIN ? SIDE_MIN : side > SIDE_MAX ? SIDE_MAX : (int)side;
+}
+
+int slide_make_level(struct slide *slide, int source, double ratio)
+{
+    CHECK(source >= 0 && source < slide->level_count + slide->made_count);
+    const struct slide_level *fine = &slide->levels[source];
+    CHECK(slide->made_count < SLIDE_MADE_MAX && !(slide->levels[fine->source].ratio > 0));
+    CHECK(ratio > 1 && ratio <= SHRINK_RATIO_MAX);
+    const int index = slide->level_count + slide->made_count++;
+    slide->levels[index] = (struct slide_level) {
+        .width = shrink_length(ratio, fine->width),
+        .height = shrink_length(ratio, fine->height),
+        .downsample = fine->downsample * ratio,
+        .block_width = made_block_side(fine->block_width, ratio),
+        .block_height = made_block_side(fine->block_height, ratio),
+        .source = source,
+        .ratio = ratio,
+    };
+    return index;
+}
+
 void slide_window_corner(const struct slide *slide, int level, int64_t x_level0, int64_t y_level0,
                          int window, int64_t *x_level, int64_t *y_level)
 {
-    CHECK(level >= 0 && level < slide->level_count);
+    CHECK(level >= 0 && level < slide->level_count + slide->made_count);
     const double downsample = slide->levels[level].downsample;
     *x_level = llround((double)x_level0 / downsample) - window / 2;
     *y_level = llround((double)y_level0 / downsample) - window / 2;

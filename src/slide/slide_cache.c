@@ -2,13 +2,15 @@
  *
  * Fixed blocks make a pixel's value independent of the region requested, and caching them makes
  * overlapping windows cheap. An LRU cache: a hash table finds a block, a list in order of use tells
- * which one to drop. */
+ * which one to drop. A block of a made level is shrunk from blocks of its source, found the same
+ * way. */
 #include <math.h>
 #include <openslide.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "micromet/base/size.h"
+#include "micromet/slide/shrink.h"
 #include "micromet/slide/slide.h"
 #include "tiff_level.h"
 
@@ -25,11 +27,34 @@ struct slide_cache {
     const struct slide *slide;
     size_t limit_bytes, held_bytes;
     int64_t blocks_read;
-    uint32_t *argb;                            /* one block as OpenSlide delivers it */
+    uint32_t *argb; /* one block as OpenSlide delivers it */
+    /* A block in the making of a level made of the slide's own, and of one made of such a level. */
+    struct shrink shrink[2];
     struct tiff_level *tiff[SLIDE_LEVELS_MAX]; /* opened when first read */
     struct block *newest, *oldest;
     struct block *buckets[BUCKET_COUNT];
 };
+
+/* Whether the level's source is made, too. */
+static int shrink_depth(const struct slide *slide, const struct slide_level *level)
+{
+    return slide->levels[level->source].ratio > 0;
+}
+
+/* Room for a block of any made level of this depth. */
+static bool shrink_open(struct shrink *shrink, const struct slide *slide, int depth)
+{
+    int width = 0, height = 0, line_px = 0;
+    for (int i = slide->level_count; i < slide->level_count + slide->made_count; i++) {
+        const struct slide_level *level = &slide->levels[i];
+        const int source_px = slide->levels[level->source].block_width;
+        if (shrink_depth(slide, level) != depth) continue;
+        if (level->block_width > width) width = level->block_width;
+        if (level->block_height > height) height = level->block_height;
+        if (source_px > line_px) line_px = source_px;
+    }
+    return width == 0 || shrink_init(shrink, width, height, line_px);
+}
 
 bool slide_cache_init(struct slide_cache **cache, const struct slide *slide, size_t limit_bytes,
                       struct error *err)
@@ -42,7 +67,8 @@ bool slide_cache_init(struct slide_cache **cache, const struct slide *slide, siz
     }
     struct slide_cache *made = *cache = calloc(1, sizeof *made);
     if (made) made->argb = malloc(pixels * sizeof *made->argb);
-    if (!made || !made->argb) {
+    if (!made || !made->argb || !shrink_open(&made->shrink[0], slide, 0) ||
+        !shrink_open(&made->shrink[1], slide, 1)) {
         slide_cache_release(made);
         *cache = NULL;
         return error_set(err, EXIT_CODE_FAILED, "%s: out of memory for reading", slide->path);
@@ -60,6 +86,7 @@ void slide_cache_release(struct slide_cache *cache)
         free(block);
     }
     for (int i = 0; i < SLIDE_LEVELS_MAX; i++) tiff_level_release(cache->tiff[i]);
+    for (int depth = 0; depth < 2; depth++) shrink_release(&cache->shrink[depth]);
     free(cache->argb);
     free(cache);
 }
@@ -183,6 +210,34 @@ static int smaller(int64_t a, int64_t b)
     return (int)(a < b ? a : b);
 }
 
+static const struct block *find(struct slide_cache *cache, int level, int64_t column, int64_t row,
+                                struct error *err);
+
+/* Shrink the blocks of the source that a block of a made level covers, one after another. */
+static bool make_pixels(struct slide_cache *cache, const struct block *block, struct error *err)
+{
+    const struct slide_level *level = &cache->slide->levels[block->level];
+    const struct slide_level *source = &cache->slide->levels[level->source];
+    const int64_t x = block->column * level->block_width, y = block->row * level->block_height;
+    struct shrink *shrink = &cache->shrink[shrink_depth(cache->slide, level)];
+    int64_t x0, x1, y0, y1;
+
+    shrink_span(level->ratio, x, block->width, &x0, &x1);
+    shrink_span(level->ratio, y, block->height, &y0, &y1);
+    shrink_begin(shrink, level->ratio, x, y, block->width, block->height);
+    for (int64_t row = y0 / source->block_height; row * source->block_height < y1; row++)
+        for (int64_t column = x0 / source->block_width; column * source->block_width < x1;
+             column++) {
+            const struct block *fine = find(cache, level->source, column, row, err);
+            if (!fine) return false;
+            const int64_t left = column * source->block_width, right = left + fine->width;
+            const int64_t from = left > x0 ? left : x0, to = right < x1 ? right : x1;
+            shrink_add(shrink, fine->rgb + 3 * (from - left), from, row * source->block_height,
+                       (int)(to - from), fine->height, 3 * (size_t)fine->width);
+        }
+    return true;
+}
+
 static struct block *fetch(struct slide_cache *cache, int level_index, int64_t column, int64_t row,
                            struct error *err)
 {
@@ -195,23 +250,30 @@ static struct block *fetch(struct slide_cache *cache, int level_index, int64_t c
         .height = smaller(level->block_height, level->height - row * level->block_height),
     };
     const size_t bytes = block_bytes(&wanted);
+    const bool made = level->ratio > 0;
 
-    if (!fetch_pixels(cache, &wanted, err)) return NULL;
-    while (cache->oldest && cache->held_bytes + bytes > cache->limit_bytes) drop_oldest(cache);
+    if (!(made ? make_pixels : fetch_pixels)(cache, &wanted, err)) return NULL;
+    /* The block that the latest made one was shrunk from stays: the next one needs it, too. */
+    while (cache->oldest && cache->held_bytes + bytes > cache->limit_bytes &&
+           !(made && cache->oldest == cache->newest))
+        drop_oldest(cache);
     struct block *block = malloc(bytes);
     if (!block) {
         error_set(err, EXIT_CODE_FAILED, "%s: out of memory for a block", cache->slide->path);
         return NULL;
     }
     *block = wanted;
-    compose(cache->argb, (size_t)block->width * (size_t)block->height, cache->slide->background,
-            block->rgb);
+    if (made)
+        shrink_finish(&cache->shrink[shrink_depth(cache->slide, level)], block->rgb);
+    else
+        compose(cache->argb, (size_t)block->width * (size_t)block->height, cache->slide->background,
+                block->rgb);
     struct block **bucket = bucket_of(cache, level_index, column, row);
     block->next = *bucket;
     *bucket = block;
     list_insert(cache, block);
     cache->held_bytes += bytes;
-    cache->blocks_read++;
+    cache->blocks_read += !made;
     return block;
 }
 
@@ -269,7 +331,8 @@ static void blocks_touched(int64_t start, int length, int64_t side, int block, i
 bool slide_read(struct slide_cache *cache, int level_index, int64_t x_level, int64_t y_level,
                 int width, int height, uint8_t *rgb, size_t row_stride, struct error *err)
 {
-    CHECK(level_index >= 0 && level_index < cache->slide->level_count && width > 0 && height > 0);
+    CHECK(level_index >= 0 && level_index < cache->slide->level_count + cache->slide->made_count &&
+          width > 0 && height > 0);
     const struct slide_level *level = &cache->slide->levels[level_index];
     const struct region region = { x_level, y_level, width, height, rgb, row_stride };
     int64_t column0, column1, row0, row1;

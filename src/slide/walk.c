@@ -9,6 +9,7 @@
 
 #include "micromet/base/size.h"
 #include "micromet/base/thread.h"
+#include "micromet/slide/scale.h"
 
 enum {
     BLOCK_PIXEL_BYTES = 4,         /* upper bound for the cache's bytes per pixel */
@@ -48,19 +49,36 @@ static double blocks_touched(double pixels, int block)
     return (double)(int64_t)((pixels + block - 2) / block) + 1;
 }
 
-/* Bytes of all blocks that two consecutive grid rows of `columns` windows touch. */
+static const struct slide_level *level_of(const struct walk *walk, int tower)
+{
+    return &walk->slide->levels[tower_level(walk->slide, walk->data, tower)];
+}
+
+/* Bytes of the blocks of a level that a rectangle of width × height px can touch. */
+static double rectangle_bytes(const struct slide_level *level, double width, double height)
+{
+    return blocks_touched(width, level->block_width) * blocks_touched(height, level->block_height) *
+           level->block_width * level->block_height * BLOCK_PIXEL_BYTES;
+}
+
+/* Bytes of all blocks that two consecutive grid rows of `columns` windows touch. Of the source of a
+ * made level, what one row of its blocks needs. */
 static double band_bytes(const struct walk *walk, int64_t columns)
 {
     const int window = walk->data->window;
     double bytes = 0;
 
     for (int tower = 0; tower < walk->options->towers; tower++) {
-        const struct slide_level *level = &walk->slide->levels[walk->data->levels[tower]];
+        const struct slide_level *level = level_of(walk, tower);
         const double step = walk->grid->step / level->downsample;
-        const double across = blocks_touched((double)(columns - 1) * step + window + 1,
-                                             level->block_width);
-        const double down = blocks_touched(step + window + 1, level->block_height);
-        bytes += across * down * level->block_width * level->block_height * BLOCK_PIXEL_BYTES;
+        const double width = (double)(columns - 1) * step + window + 1;
+        bytes += rectangle_bytes(level, width, step + window + 1);
+        for (double across = width; level->ratio > 0;) {
+            const double down = level->block_height * level->ratio + 2;
+            across = (across + 2 * level->block_width) * level->ratio;
+            level = &walk->slide->levels[level->source];
+            bytes += rectangle_bytes(level, across, down);
+        }
     }
     return bytes;
 }
@@ -68,7 +86,8 @@ static double band_bytes(const struct walk *walk, int64_t columns)
 static void plan_bands(struct walk *walk)
 {
     const int threads = walk->options->threads;
-    const struct slide_level *finest = &walk->slide->levels[walk->data->levels[0]];
+    const struct slide_level *finest = level_of(walk, 0);
+    if (finest->ratio > 0) finest = &walk->slide->levels[finest->source];
     const double rows_per_block = finest->block_height * finest->downsample / walk->grid->step;
     const int64_t rows_min = 1 + (int64_t)(BAND_BLOCK_ROWS_MIN * rows_per_block);
 
@@ -121,7 +140,7 @@ static bool visit_window(const struct walk *walk, struct walk_worker *worker, in
     };
 
     for (int tower = 0; tower < walk->options->towers; tower++) {
-        const int level = walk->data->levels[tower];
+        const int level = tower_level(walk->slide, walk->data, tower);
         int64_t x, y;
         slide_window_corner(walk->slide, level, window.x_level0, window.y_level0, size, &x, &y);
         if (!slide_read(worker->cache, level, x, y, size, size, worker->pixels[tower],

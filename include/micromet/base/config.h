@@ -16,6 +16,8 @@
 enum { TOWERS_MAX = 4, HEAD_LAYERS_MAX = 4, MASK_VALUES_MAX = 8 };
 
 enum data_source { DATA_SOURCE_PACKS, DATA_SOURCE_SLIDES };
+/* of what the pixels of coarser towers are made, where um_per_px is given */
+enum shrink_from { SHRINK_FROM_LEVEL, SHRINK_FROM_FINEST };
 enum sampling { SAMPLING_CLASS_THEN_SLIDE, SAMPLING_SHUFFLE };
 enum tissue_method { TISSUE_GRAY, TISSUE_OTSU };
 enum pool_padding { POOL_PADDING_AUTO, POOL_PADDING_EXCLUDE, POOL_PADDING_INCLUDE };
@@ -33,8 +35,14 @@ enum batch_norm_mode { BATCH_NORM_BATCH, BATCH_NORM_FROZEN };
 struct config_data {
     /* CSV: slide,annotation,label,split[,mpp,patient]; paths relative to the CSV */
     char manifest[PATH_MAX_BYTES];
-    int levels[TOWERS_MAX]; /* one tower per level, finest first */
+    /* Towers, finest first: each reads a level of the slide, or pixels of so many µm, which are
+     * made of the slide's levels (slide/scale.h). One of both lists says it: where um_per_px does,
+     * all `levels` are -1, and level_count is the number of towers either way. */
+    int levels[TOWERS_MAX];
     int level_count;
+    enum shrink_from shrink_from;
+    double um_per_px[TOWERS_MAX];
+    int um_per_px_count;
     int window;        /* px of each tower's level, at least 75 (InceptionV3's smallest input) */
     int center;        /* px of the finest tower's level */
     int stride;        /* px of the finest tower's level */

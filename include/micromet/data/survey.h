@@ -6,7 +6,7 @@
  *     slide/look.h); the same picture at another scale is warned of.
  *   - For each tower, all slides have the same µm/px, to 10 %. Where no slide says any, they
  *     have the same downsample, to 1 %. Where some say it and others do not, none can be
- *     compared: refused.
+ *     compared: refused. (With data.um_per_px, a slide has the scale, or cannot be opened.)
  *   - Pixels are square, to 3 %.
  *   - Packs are of the slides and annotations that are there now. */
 #ifndef MICROMET_DATA_SURVEY_H

@@ -37,9 +37,9 @@ bool training_state_judge(struct training_state *state, double auc, double min_d
 
 /* The input that the model was trained on, checked before it is applied to other data. */
 struct checkpoint_input {
-    double downsamples[TOWERS_MAX];
-    double um_per_px[TOWERS_MAX]; /* 0 = unknown */
-    const char *slides;           /* dataset_fingerprint(); NULL in files of earlier versions */
+    double downsamples[TOWERS_MAX]; /* to level 0; with data.um_per_px, to the finest tower */
+    double um_per_px[TOWERS_MAX];   /* 0 = unknown */
+    const char *slides;             /* dataset_fingerprint(); NULL in files of earlier versions */
 };
 
 struct checkpoint {
@@ -68,8 +68,8 @@ bool checkpoint_write(const char *path, struct model *model, const struct config
  * checkpoint->weights: what every file with a model says of it, in whatever format. */
 bool checkpoint_parse_model(struct checkpoint *checkpoint, struct error *err);
 
-/* The metadata "towers": a malloc'ed JSON array of level, downsample and um_per_px; NULL if
- * out of memory. */
+/* The metadata "towers": a malloc'ed JSON array of level (left out with data.um_per_px), downsample
+ * and um_per_px; NULL if out of memory. */
 char *checkpoint_towers_text(const struct config *config, const struct checkpoint_input *input);
 
 /* Read and check the metadata; arrays stay memory-mapped until checkpoint_apply(). */

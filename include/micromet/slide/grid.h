@@ -1,7 +1,8 @@
 /* The windows of one slide: a regular grid of centres, their labels, and the walk that visits them
  * and reads their pixels.
  *
- * Centres are spaced by `stride` px of the finest tower's level, and given in level-0 pixels:
+ * Centres are spaced by `stride` px of the finest tower's level (scale.h says which level a tower
+ * reads), and given in level-0 pixels:
  * x = origin_x + round(i * stride * downsample). The grid holds the centres whose finest window
  * lies wholly inside the slide. If the window at the configured origin does not, the origin moves
  * by whole steps to the first that does. */
@@ -24,7 +25,7 @@ struct grid {
     int64_t origin_x, origin_y; /* centre of column 0, row 0; level-0 px */
     double step;                /* level-0 px */
 };
-/* Fails when a configured level does not exist or no window fits. stride: px of levels[0];
+/* Fails when a configured level does not exist or no window fits. stride: px of the finest tower;
  * 0 = data->stride. */
 bool grid_init(struct grid *grid, const struct slide *slide, const struct config_data *data,
                int stride, struct error *err);

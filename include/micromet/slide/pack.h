@@ -33,10 +33,10 @@ struct pack_header {
     double mpp_x, mpp_y; /* as they held when the pack was made; scale.h says what holds */
     double downsamples[TOWERS_MAX];
     /* every parameter that shapes the windows, as configured */
-    int32_t tower_count, levels[TOWERS_MAX];
+    int32_t tower_count, levels[TOWERS_MAX]; /* -1: by µm/px, mpp_x * downsamples[tower] */
     int32_t window, center, stride;
     int64_t origin_x, origin_y; /* -1 = default */
-    uint64_t reserved3;
+    uint64_t um_per_px_hash;    /* and of data.shrink_from; 0 = data.levels hold */
     double tissue_threshold, min_normal, normals_per_tumor;
     int64_t max_tumor, max_normal;
     uint64_t seed;
@@ -96,6 +96,11 @@ bool pack_header_expected(const struct manifest_row *row, const struct config *c
  * of the slide and annotation files are compared only if `want` was filled in with a slide, and of
  * these never the times of the files. */
 const char *pack_difference(const struct pack_header *have, const struct pack_header *want);
+
+/* Whether a pack's windows have the scale that the manifest and the configuration now give the
+ * slide. What slides are told later changes pixels only where data.um_per_px is. */
+bool pack_scale_holds(const struct pack_header *header, const struct manifest_row *row,
+                      const struct config_data *data);
 
 /* <data.pack>/<slide stem>.pack */
 bool pack_path(char path[PATH_MAX_BYTES], const struct manifest_row *row,

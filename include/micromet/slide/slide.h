@@ -11,7 +11,10 @@
  * What OpenSlide misreads in TIFFs is mended or refused when the slide is opened: pages that it
  * decodes wrongly are read by libtiff, levels padded to whole tiles get their true downsample, and
  * pages that are no shrunken copies of level 0, as far as their coarse content tells, are left out
- * (with a remark) or refused. */
+ * (with a remark) or refused.
+ *
+ * Behind the slide's own levels there may be some that are made: shrunk by area from another one
+ * (shrink.h) to a scale that the slide lacks. They are read like the others. */
 #ifndef MICROMET_SLIDE_SLIDE_H
 #define MICROMET_SLIDE_SLIDE_H
 
@@ -23,6 +26,7 @@
 
 enum {
     SLIDE_LEVELS_MAX = 32,
+    SLIDE_MADE_MAX = 4,
     SLIDE_OPENSLIDE_BYTES = 32 << 20, /* decoded tiles that OpenSlide caches for each open slide */
 };
 
@@ -41,6 +45,9 @@ struct slide_level {
     /* Tiles without data, which are background, and whether level 0 has pixels at one of them. */
     int64_t missing_tiles;
     bool has_holes;
+    /* Of a made level: which level it is shrunk from, and how many of its px make one. Else 0. */
+    int source;
+    double ratio;
 };
 
 struct slide {
@@ -49,7 +56,10 @@ struct slide {
     char vendor[64];
     char quickhash[80]; /* openslide.quickhash-1, or a hash of the file's size and both its ends */
     int level_count;
-    struct slide_level levels[SLIDE_LEVELS_MAX];
+    struct slide_level levels[SLIDE_LEVELS_MAX + SLIDE_MADE_MAX]; /* its own, then the made ones */
+    int made_count;
+    int tower_count, tower_levels[SLIDE_MADE_MAX]; /* scale_settle() */
+    double in_place_of;  /* µm/px that level 0 is read for, though it is coarser; else 0 */
     double mpp_x, mpp_y; /* µm per level-0 px; 0 if unknown or implausible */
     double mpp_own[2];   /* x, y as the slide itself says; 0 if it does not, or implausibly */
     double mpp_absurd;   /* what it says instead, implausibly; else 0 */
@@ -64,6 +74,11 @@ struct slide {
 bool slide_open(struct slide *slide, const char *path, double mpp, struct error *err);
 bool slide_mpp_plausible(double mpp);
 void slide_release(struct slide *slide);
+
+/* Add a level shrunk by `ratio` > 1, at most SHRINK_RATIO_MAX, from one of the slide's own or from
+ * one made of those, and return its index. It shows as many px as are whole; behind them is
+ * background. */
+int slide_make_level(struct slide *slide, int source, double ratio);
 
 /* Cache of one slide's blocks for one thread: at most limit_bytes, but never fewer than
  * the latest block. */
