@@ -14,7 +14,7 @@ set(fast_tests
     "fixture" # the cases: each a command that must fail with its message
     "fuzz_(annotation|checkpoint|onnx|pickle|safetensors|zip)" # the seeds of the fuzzers, once
     "test_(annotation|asap_xml|augment|base|checkpoint|config|dataset|evaluate|fingerprint|identity|image|isa|keras3|lock|look)"
-    "test_(keras_hdf5|kernels|ladder|loader|manifest|mask|metrics|onnx|op|optimizer|output|pickle|plot|preflight|pretrained)"
+    "test_(keras_hdf5|kernels|ladder|loader|manifest|mask|metrics|onnx|op|optimizer|outlines|output|pickle|plot|preflight|pretrained)"
     "test_(reference|safetensors|sampler|sandbox|slide|slide_levels|slurm|scaling|survey|sweep|sweep_report|synth|tensorboard|text|tiff_unread|tissue)"
     "test_torch_zip"
     "test_world" # what launchers say
