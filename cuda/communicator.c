@@ -101,9 +101,9 @@ static void give_up(struct communicator *c)
         free(what);
         return;
     }
-    clock_gettime(CLOCK_REALTIME, &until);
+    clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += (time_t)abort_s;
-    if (pthread_timedjoin_np(thread, NULL, &until) != 0) pthread_detach(thread);
+    if (pthread_clockjoin_np(thread, NULL, CLOCK_MONOTONIC, &until) != 0) pthread_detach(thread);
 }
 
 void communicator_release(struct cuda_backend *backend)

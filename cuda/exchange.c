@@ -10,13 +10,6 @@
 #include "communicator.h"
 #include "micromet/base/size.h"
 
-enum { LINE = 16 }; /* floats: parts and terms begin at multiples, for wide accesses */
-
-struct rank_terms {
-    int64_t first, count; /* the part that the rank owns */
-    struct shard_stack terms;
-};
-
 struct exchange_plan {
     int rank, ranks, term_count; /* terms of all ranks */
     struct rank_terms *of;       /* (ranks) */
@@ -32,14 +25,10 @@ static void release(void *detail)
     free(e);
 }
 
-static int64_t part_start(int64_t count, int rank, int ranks)
-{
-    return rank == ranks ? count : count * rank / ranks / LINE * LINE;
-}
-
+/* Terms begin where parts may, for wide accesses. */
 static size_t term_stride(const struct exchange_plan *e)
 {
-    return round_up((size_t)e->of[e->rank].count, LINE);
+    return round_up((size_t)e->of[e->rank].count, PART_LINE);
 }
 
 /* --- what goes where -------------------------------------------------------------------------- */
@@ -220,12 +209,9 @@ static bool run_fast(struct plan *plan, const struct op_buffers *b, struct error
 
 static bool fill(struct exchange_plan *e, const struct op_all_reduce *op, struct error *err)
 {
-    const int each = op->shards / e->ranks;
     e->of = calloc((size_t)e->ranks, sizeof *e->of);
     for (int r = 0; r < e->ranks && e->of; r++) {
-        const int64_t first = part_start(op->count, r, e->ranks);
-        e->of[r] = (struct rank_terms) { first, part_start(op->count, r + 1, e->ranks) - first,
-                                         shard_terms(op->shards, r * each, (r + 1) * each) };
+        e->of[r] = shard_rank_terms(op->count, op->shards, r, e->ranks);
         e->term_count += e->of[r].terms.count;
     }
     e->terms = calloc((size_t)e->term_count + 1, sizeof(float *));

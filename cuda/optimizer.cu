@@ -25,21 +25,27 @@ struct region {
 };
 
 /* Values of this step: the learning rate, for Adam divided by its first bias correction, and the
- * reciprocal square root of its second. */
+ * reciprocal square root of its second; and the share that AdamW takes off the weights. */
 struct step_scale {
-    float rate, root;
+    float rate, root, shrink;
 };
+
+static constexpr bool is_adam(enum optimizer_name name)
+{
+    return name == OPTIMIZER_ADAM || name == OPTIMIZER_ADAMW;
+}
 
 template <enum optimizer_name NAME>
 __device__ inline struct step_scale scale_of(const struct rule &r, const struct step_values *values)
 {
-    if (NAME != OPTIMIZER_ADAM) return { values->learning_rate, 0 };
+    const float shrink = values->learning_rate * r.weight_decay;
+    if (!is_adam(NAME)) return { values->learning_rate, 0, shrink };
     __shared__ float scale[2];
     const double t = (double)values->step;
     if (threadIdx.x == 0) scale[0] = (float)(values->learning_rate / (1 - pow(r.beta1, t)));
     if (threadIdx.x == WARP_LANES) scale[1] = (float)(1 / sqrt(1 - pow(r.beta2, t)));
     __syncthreads();
-    return { scale[0], scale[1] };
+    return { scale[0], scale[1], shrink };
 }
 
 template <enum optimizer_name NAME, int V>
@@ -50,8 +56,9 @@ __device__ inline void update_at(const struct rule &r, const struct region &at, 
     floats<V> s1 = load<V>(at.state1 + i), s2 = {};
     if (NAME != OPTIMIZER_SGD) s2 = load<V>(at.state2 + i);
     for (int k = 0; k < V; k++) {
-        const float slope = g.v[k] + r.weight_decay * p.v[k];
-        if (NAME == OPTIMIZER_ADAM) {
+        const float slope = NAME == OPTIMIZER_ADAMW ? g.v[k] : g.v[k] + r.weight_decay * p.v[k];
+        if (NAME == OPTIMIZER_ADAMW) p.v[k] -= s.shrink * p.v[k];
+        if (is_adam(NAME)) {
             s1.v[k] = r.keep1 * s1.v[k] + r.fresh1 * slope;
             s2.v[k] = r.keep2 * s2.v[k] + r.fresh2 * slope * slope;
             p.v[k] -= s.rate * s1.v[k] / (sqrtf(s2.v[k]) * s.root + r.epsilon);
@@ -84,7 +91,7 @@ __global__ void __launch_bounds__(THREADS, BLOCKS_MIN)
 
 static struct rule rule_of(const struct config_optimizer *o)
 {
-    const bool adam = o->name == OPTIMIZER_ADAM;
+    const bool adam = is_adam(o->name);
     struct rule r = {};
     r.beta1 = o->beta1;
     r.beta2 = o->beta2;
@@ -127,6 +134,9 @@ static cudaError_t launch(const struct op *op, const struct op_buffers *b, void 
         break;
     case OPTIMIZER_RMSPROP:
         launch_rule<OPTIMIZER_RMSPROP>(op, b, stream);
+        break;
+    case OPTIMIZER_ADAMW:
+        launch_rule<OPTIMIZER_ADAMW>(op, b, stream);
         break;
     case OPTIMIZER_SGD:
         launch_rule<OPTIMIZER_SGD>(op, b, stream);

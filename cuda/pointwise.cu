@@ -100,35 +100,38 @@ static cudaError_t launch_dropout(const struct op *op, const struct op_buffers *
 // bytes: reads 8 writes 8 per sample, least 8+8
 template <typename T>
 __global__ void __launch_bounds__(THREADS, BLOCKS_MIN)
-    loss(int n, int rows, const T *logits, int stride, const float *labels, float *probabilities,
-         float *gradient, int gradient_stride, float *mean)
+    loss(int n, struct op_loss o, const T *logits, int stride, const float *labels,
+         float *probabilities, float *gradient, int gradient_stride, float *mean)
 {
     __shared__ double shared[THREADS];
     double sum = 0;
     for (int i = (int)threadIdx.x; i < n; i += THREADS) {
-        const double z = load<1>(logits + (int64_t)i * stride).v[0], label = labels[i];
-        const double p = 1 / (1 + exp(-z));
-        sum += (z > 0 ? z : 0) - z * label + log1p(exp(-fabs(z)));
+        const double z = load<1>(logits + (int64_t)i * stride).v[0], p = 1 / (1 + exp(-z));
+        const double label = labels[i] * (1 - o.smoothing) + o.smoothing / 2;
+        const double weight = o.weights[0] + labels[i] * (o.weights[1] - o.weights[0]);
+        sum += weight * ((z > 0 ? z : 0) - z * label + log1p(exp(-fabs(z))));
         probabilities[i] = (float)p;
-        gradient[(int64_t)i * gradient_stride] = (float)((p - label) / rows);
+        gradient[(int64_t)i * gradient_stride] = (float)(weight * (p - label) / o.rows);
     }
     shared[threadIdx.x] = sum;
     for (int reach = THREADS / 2; reach > 0; reach /= 2) {
         __syncthreads();
         if ((int)threadIdx.x < reach) shared[threadIdx.x] += shared[threadIdx.x + (unsigned)reach];
     }
-    if (threadIdx.x == 0) *mean = (float)(shared[0] / rows);
+    if (threadIdx.x == 0) *mean = (float)(shared[0] / o.rows);
 }
 
 static cudaError_t launch_loss(const struct op *op, const struct op_buffers *b, void *workspace,
                                cudaStream_t stream)
 {
     (void)workspace;
+    struct op_loss o = op->loss;
+    o.rows = o.rows ? o.rows : op->x.n;
+    for (int t = 0; t < 2; t++) o.weights[t] = op_loss_weight(&op->loss, t);
     with_form(op->x.dtype, false, [&](auto form) {
         using T = typename decltype(form)::type;
-        CUDA_LAUNCH(loss<T>, 1, THREADS, stream, op->x.n, op->loss.rows ? op->loss.rows : op->x.n,
-                    (const T *)b->x, op->x.pixel_stride, b->labels, b->probabilities,
-                    (float *)b->out, op->y.pixel_stride, b->loss);
+        CUDA_LAUNCH(loss<T>, 1, THREADS, stream, op->x.n, o, (const T *)b->x, op->x.pixel_stride,
+                    b->labels, b->probabilities, (float *)b->out, op->y.pixel_stride, b->loss);
     });
     return cudaGetLastError();
 }

@@ -42,7 +42,7 @@ set(standard_tests
     "case_(cuda_gpu_fails_auto|cuda_library_not_there_auto|cuda_not_built_auto|resume_of_a_finished_run)"
     "case_(pack_damaged_pixels|resume_without_the_weights|fused_kernels_refused|export_levels_without_an_integer_ratio)"
     "case_(evaluate_in_another_precision|evaluate_single_input|predict_onnx_says_what_computes)"
-    "case_(sweep_(twice_at_once|run_fails_and_is_retried|changed_since|stopped_and_gone_on|grows|shares_gpus)|train_print_metric)"
+    "case_(sweep_(twice_at_once|run_fails_and_is_retried|changed_since|steps_of_failed_runs|stopped_and_gone_on|grows|shares_gpus)|train_print_metric)"
     "case_sweep_slurm(_of_thousands)?"
     "case_(predict_as_evaluate|disk_full_while_writing_a_checkpoint|train_twice_in_one_folder|import_and_train)"
     "case_(requeue|stopped_while_opening|train_waits_for_its_last_start)"
@@ -69,7 +69,7 @@ set(nightly_tests
     "case_stale_lock" # it waits for a sign of life
     "world_srun" # ranks on virtual nodes
     "slurm(_sweep)?" # real jobs on virtual nodes, whose time runs out
-    "sweep_(3|20)_kills" "exactness_(kills|reader_threads|packs_or_slides|ranks_mpirun|ranks_maps|ranks_simulated)" # the same bits by other ways
+    "sweep_(3|20)_kills" "exactness_(kills|moved_clock|reader_threads|packs_or_slides|ranks_mpirun|ranks_maps|ranks_simulated)" # the same bits by other ways
     # The other defects.
     "mutation_(barrier_diverges|bounds_unchecked|device_read_on_host|double_free|fence_on_wrong_queue|grid_off_by_one)"
     "mutation_(buckets_swapped|dropout_of_own_rows|exchange_not_awaited|loss_of_own_rows|order_of_arrival)"

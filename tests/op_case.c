@@ -239,7 +239,10 @@ static float draw(struct random *random, const struct op *op, enum role role, in
     case ROLE_STATE1:
         return op->optimizer.rule.name == OPTIMIZER_RMSPROP ? fabsf(u) : u;
     case ROLE_STATE2:
-        return op->optimizer.rule.name == OPTIMIZER_ADAM ? fabsf(u) : u;
+        return op->optimizer.rule.name == OPTIMIZER_ADAM ||
+                       op->optimizer.rule.name == OPTIMIZER_ADAMW
+                   ? fabsf(u)
+                   : u;
     case ROLE_LABELS:
         return (1 + u) / 2;
     default:

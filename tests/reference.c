@@ -394,11 +394,16 @@ static struct reference_value loss(const struct op *op, const struct op_buffers 
     const double z = reference_load(&op->x, b->x, n, 0, 0, 0);
     const double samples = op->loss.rows ? op->loss.rows : op->x.n;
     if (role == ROLE_PROBABILITIES) return exactly(sigmoid(z));
-    if (role == ROLE_OUT) return sum3(sigmoid(z) / samples, -b->labels[n] / samples, 0);
+    const double *weights = op->loss.weights, smoothing = op->loss.smoothing;
+    const double of_0 = weights[0] > 0 ? weights[0] : 1, of_1 = weights[1] > 0 ? weights[1] : 1;
+    const double t = b->labels[n], w = (1 - t) * of_0 + t * of_1;
+    const double smooth = t - smoothing * (t - 0.5);
+    if (role == ROLE_OUT) return sum3(w * sigmoid(z) / samples, -w * smooth / samples, 0);
     struct reference_value v = { 0 };
     for (int i = 0; i < op->x.n; i++) {
-        const double zi = reference_load(&op->x, b->x, i, 0, 0, 0);
-        add(&v, ((zi > 0 ? zi : 0) - zi * b->labels[i] + log1p(exp(-fabs(zi)))) / samples);
+        const double zi = reference_load(&op->x, b->x, i, 0, 0, 0), ti = b->labels[i];
+        const double si = ti - smoothing * (ti - 0.5), wi = (1 - ti) * of_0 + ti * of_1;
+        add(&v, wi * ((zi > 0 ? zi : 0) - zi * si + log1p(exp(-fabs(zi)))) / samples);
     }
     return v;
 }
@@ -416,6 +421,7 @@ static struct state optimizer_step(const struct config_optimizer *o, const struc
     struct state next = { 0, 0, 0 };
     switch (o->name) {
     case OPTIMIZER_ADAM:
+    case OPTIMIZER_ADAMW:
         next.s1 = o->beta1 * s1 + (1 - o->beta1) * g;
         next.s2 = o->beta2 * s2 + (1 - o->beta2) * g * g;
         next.update = lr * (next.s1 / (1 - pow(o->beta1, t))) /
@@ -437,13 +443,15 @@ static struct state optimizer_step(const struct config_optimizer *o, const struc
 static struct reference_value optimizer(const struct op *op, const struct op_buffers *b,
                                         enum role role, int i)
 {
-    const double p = b->parameters[i], decay = op->optimizer.rule.weight_decay * p;
+    const bool decoupled = op->optimizer.rule.name == OPTIMIZER_ADAMW;
+    const double p = b->parameters[i], all_decay = op->optimizer.rule.weight_decay * p;
+    const double decay = decoupled ? 0 : all_decay, shrink = decoupled ? all_decay : 0;
     const double g = b->gradients[i] + decay, gross = fabs(b->gradients[i]) + fabs(decay);
     const double uncancelled = g != 0 ? gross / fabs(g) : 1;
     const struct state next = optimizer_step(&op->optimizer.rule, b, i, g);
     struct reference_value v = { 0 };
     if (role == ROLE_PARAMETERS) {
-        v = sum3(p, -next.update, 0);
+        v = sum3(p, -next.update, -b->values->learning_rate * shrink);
         v.magnitude += fabs(next.update) * uncancelled;
         return v;
     }

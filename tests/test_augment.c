@@ -1,5 +1,5 @@
-/* Augmentation against a simple double-precision reference, TensorFlow's values and the
- * documented order of random draws. */
+/* Augmentation against a simple double-precision reference, values of TensorFlow and scikit-image,
+ * and the documented order of random draws. */
 
 #include <criterion/criterion.h>
 #include <math.h>
@@ -10,6 +10,7 @@
 #include "micromet/base/random.h"
 #include "micromet/base/size.h"
 #include "micromet/data/augment.h"
+#include "micromet/nn/augment_pixel.h"
 
 enum { GUARD = 64 };
 
@@ -43,6 +44,50 @@ static void hsv_to_rgb(struct hsv in, double rgb[3])
     const double table[7][3] = { { v, t, p }, { q, v, p }, { p, v, t }, { p, q, v },
                                  { t, p, v }, { v, p, q }, { v, t, p } };
     memcpy(rgb, table[(int)h], sizeof table[0]);
+}
+
+/* inverse[i][j] from the cofactors of the row-major 3×3 matrix. */
+static void invert(const double m[3][3], double inverse[3][3])
+{
+    double determinant = 0;
+    for (int i = 0; i < 3; i++)
+        for (int j = 0; j < 3; j++)
+            inverse[j][i] = m[(i + 1) % 3][(j + 1) % 3] * m[(i + 2) % 3][(j + 2) % 3] -
+                            m[(i + 1) % 3][(j + 2) % 3] * m[(i + 2) % 3][(j + 1) % 3];
+    for (int k = 0; k < 3; k++) determinant += m[0][k] * inverse[k][0];
+    for (int i = 0; i < 9; i++) inverse[i / 3][i % 3] /= determinant;
+}
+
+/* rgb2hed, the stains' change, hed2rgb. */
+static void reference_stain(const struct augment_draw *draw, double rgb[3])
+{
+    static const double rgb_from_hed[3][3] = { { 0.65, 0.70, 0.29 },
+                                               { 0.07, 0.99, 0.11 },
+                                               { 0.27, 0.57, 0.78 } };
+    double hed_from_rgb[3][3], hed[3] = { 0 };
+    invert(rgb_from_hed, hed_from_rgb);
+    for (int k = 0; k < 3; k++) {
+        for (int c = 0; c < 3; c++)
+            hed[k] += log(fmax(rgb[c], 1e-6)) / log(1e-6) * hed_from_rgb[c][k];
+        hed[k] = fmax(hed[k], 0) * (1 + (double)draw->stain_scale[k]);
+        hed[k] += (double)draw->stain_shift[k];
+    }
+    for (int c = 0; c < 3; c++) {
+        double density = 0;
+        for (int k = 0; k < 3; k++) density += hed[k] * rgb_from_hed[k][c];
+        rgb[c] = fmin(1, fmax(0, exp(density * log(1e-6))));
+    }
+}
+
+/* Windows that are almost black or almost white are left alone. */
+static void reference_stains(const struct augment_draw *draw, double *image, int area)
+{
+    double mean = 0;
+    bool some = false;
+    for (int k = 0; k < 3; k++) some |= draw->stain_scale[k] != 0 || draw->stain_shift[k] != 0;
+    for (int i = 0; i < 3 * area; i++) mean += image[i] / (3 * area);
+    for (int i = 0; i < area && some && mean >= 0.05 && mean <= 0.95; i++)
+        reference_stain(draw, image + 3 * i);
 }
 
 static void reference_color(const struct augment_draw *draw, double rgb[3])
@@ -85,6 +130,7 @@ static double *reference(const uint8_t *pixels, const struct augment_draw *draw,
     for (int k = 0; k < draw->quarter_turns; k++) rotate_once(image, scratch, w);
     if (draw->flip_x) mirror(image, scratch, w, true);
     if (draw->flip_y) mirror(image, scratch, w, false);
+    reference_stains(draw, image, area);
     for (int i = 0; i < area; i++) {
         reference_color(draw, image + 3 * i);
         for (int c = 0; c < 3; c++) mean[c] += image[3 * i + c] / area;
@@ -120,9 +166,9 @@ static uint8_t *make_pixels(int count, uint64_t seed)
 static struct augment_draw make_draw(int orientation, uint64_t k)
 {
     struct random random = random_init(7, 0, k, RANDOM_TEST);
-    struct augment_draw draw = {
-        orientation & 3, orientation >> 2 & 1, orientation >> 3 & 1, 0, 1, 0, 1
-    };
+    struct augment_draw draw = { .quarter_turns = orientation & 3,
+                                 .flip_x = orientation >> 2 & 1,
+                                 .flip_y = orientation >> 3 & 1 };
     draw.brightness = random_uniform(&random, -0.25f, 0.25f);
     draw.saturation = random_uniform(&random, 0.75f, 1.25f);
     draw.hue = k % 4 == 3 ? random_uniform(&random, -1, 1) : random_uniform(&random, -0.04f, 0.04f);
@@ -178,6 +224,120 @@ Test(augment, follows_the_definition_for_all_orientations_colors_and_odd_windows
     }
 }
 
+Test(augment, density_and_its_inverse_are_within_their_bounds)
+{
+    for (int p = 0; p < 256; p++)
+        cr_assert(augment_density[p] == (float)-log2(fmax(p / 255.0, 1e-6)), "byte %d", p);
+    for (int i = -1000; i <= 1300000; i++) {
+        const float x = (float)i / 10000;
+        const double want = exp2(-fmin(125, fmax(0, (double)x)));
+        cr_assert_leq(fabs((double)augment_exp2_negative(x) - want), 1.1e-7 * want, "2^-%.9g", x);
+    }
+    cr_assert(augment_exp2_negative(0) == 1);
+}
+
+static void make_stains(struct augment_draw *draw, uint64_t k)
+{
+    static const float bounds[] = { 0.03f, 0.1f, 1 };
+    const float bound = bounds[k % COUNT_OF(bounds)];
+    struct random random = random_init(8, 0, k, RANDOM_TEST);
+    for (int i = 0; i < 3; i++) {
+        draw->stain_scale[i] = random_uniform(&random, -bound, bound);
+        draw->stain_shift[i] = random_uniform(&random, -bound, bound);
+    }
+}
+
+/* Other colours raise an error by the contrast's factor, and scaling to [-1, 1] doubles it. */
+Test(augment, stains_follow_the_definition)
+{
+    enum { W = 81, VALUES = 3 * W * W };
+    uint8_t *pixels = make_pixels(W * W, 5);
+    float *out = malloc(VALUES * sizeof *out);
+    double worst = 0;
+    for (int k = 0; k < 96; k++) {
+        const bool alone = k % 2;
+        struct augment_draw draw = alone ? augment_orientation(k % 8)
+                                         : make_draw(k % 16, (uint64_t)k);
+        make_stains(&draw, (uint64_t)k);
+        double *want = reference(pixels, &draw, W);
+        augment_batch(pixels, &draw, 1, W, DTYPE_F32, 3, out);
+        const double error = largest_error(out, want, VALUES);
+        cr_assert_leq(error, alone ? 8e-6 : 14e-6, "draw %d", k);
+        if (!(error <= worst)) worst = error;
+        free(want);
+    }
+    cr_assert_gt(worst, 0);
+    free(out);
+    free(pixels);
+}
+
+/* Made with scikit-image 0.26 and numpy 2 in double precision, as stainlib's HedColorAugmentor
+ * computes before it goes back to bytes: for sigma and beta of each stain and the image x / 255,
+ * h = rgb2hed(x); h[..., k] = h[..., k] * (1 + sigma[k]) + beta[k]; 2 * hed2rgb(h) - 1 */
+Test(augment, agrees_with_values_recorded_from_scikit_image)
+{
+    static const uint8_t pixels[12] = { 180, 120, 190, 90, 60, 140, 230, 150, 180, 245, 240, 243 };
+    static const struct {
+        float scale[3], shift[3], want[12];
+    } cases[] = {
+        { { 0, 0, 0 },
+          { 0.02f, 0, 0 },
+          { 0.1796749f, -0.2243406f, 0.3754456f, -0.4101626f, -0.6121703f, 0.01348623f, 0.4583614f,
+            -0.06432604f, 0.2839819f, 0.6056686f, 0.5513188f, 0.7591225f } },
+        { { 0.03f, -0.02f, 0.01f },
+          { -0.03f, 0.025f, 0.015f },
+          { 0.6918742f, -0.20808f, 0.3705957f, -0.171637f, -0.6133079f, 0.0003976772f, 1,
+            -0.03809435f, 0.2816112f, 1, 0.5865374f, 0.7590909f } },
+        { { -0.1f, 0.08f, 0.05f },
+          { 0.1f, -0.07f, 0.02f },
+          { -0.4152603f, -0.2065717f, -0.102557f, -0.6864286f, -0.5703874f, -0.3175194f,
+            -0.2991821f, -0.07538215f, -0.1804014f, -0.220949f, 0.5945446f, 0.1440302f } },
+        { { 0.9f, -0.8f, 0.5f },
+          { -0.5f, 0.3f, 0.1f },
+          { 1, -0.1352002f, 1, 1, -0.7900058f, 0.1422685f, 1, 0.2390099f, 0.9456652f, 1, 0.7194511f,
+            1 } },
+        { { 0.4f, 0.2f, -1 },
+          { 0, 0, 0 },
+          { 0.3149337f, -0.1451826f, 0.6027755f, -0.501928f, -0.6795332f, 0.04514464f, 0.9451887f,
+            0.3500513f, 0.914545f, 0.9239308f, 0.9070266f, 0.964708f } },
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct augment_draw draw = augment_identity();
+        float out[12];
+        memcpy(draw.stain_scale, cases[i].scale, sizeof draw.stain_scale);
+        memcpy(draw.stain_shift, cases[i].shift, sizeof draw.stain_shift);
+        augment_batch(pixels, &draw, 1, 2, DTYPE_F32, 3, out);
+        for (int k = 0; k < 12; k++)
+            cr_assert_float_eq(out[k], cases[i].want[k], 8e-6f, "case %zu value %d: %.7g, not %.7g",
+                               i, k, (double)out[k], (double)cases[i].want[k]);
+    }
+}
+
+Test(augment, stains_leave_windows_alone_that_are_almost_black_or_white)
+{
+    /* 0.05 * 255 is 12.75, and 0.95 * 255 is 242.25 */
+    static const struct {
+        uint8_t three, last[3]; /* three pixels of one byte, then one of these */
+        bool changes;
+    } cases[] = {
+        { 12, { 12, 12, 12 }, false },    { 13, { 13, 13, 13 }, true },
+        { 13, { 12, 12, 12 }, true },     { 13, { 12, 12, 11 }, false },
+        { 242, { 242, 242, 242 }, true }, { 243, { 243, 243, 243 }, false },
+        { 242, { 243, 243, 243 }, true }, { 242, { 243, 243, 244 }, false },
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct augment_draw draw = augment_orientation(1);
+        uint8_t pixels[12];
+        float plain[12], stained[12];
+        memset(pixels, cases[i].three, 9);
+        memcpy(pixels + 9, cases[i].last, 3);
+        augment_batch(pixels, &draw, 1, 2, DTYPE_F32, 3, plain);
+        draw.stain_shift[0] = 0.1f;
+        augment_batch(pixels, &draw, 1, 2, DTYPE_F32, 3, stained);
+        cr_assert_eq(memcmp(plain, stained, sizeof plain) != 0, cases[i].changes, "case %zu", i);
+    }
+}
+
 Test(augment, turning_a_window_changes_no_bit_of_its_colors)
 {
     enum { W = 75, AREA = W * W };
@@ -185,6 +345,7 @@ Test(augment, turning_a_window_changes_no_bit_of_its_colors)
     float *unturned = malloc(AREA * 3 * sizeof *unturned),
           *turned = malloc(AREA * 3 * sizeof *turned);
     struct augment_draw draw = make_draw(0, 3);
+    make_stains(&draw, 1);
     augment_batch(pixels, &draw, 1, W, DTYPE_F32, 3, unturned);
     draw.quarter_turns = 1;
     augment_batch(pixels, &draw, 1, W, DTYPE_F32, 3, turned);
@@ -251,7 +412,9 @@ Test(augment, agrees_with_values_recorded_from_tensorflow)
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         const float *d = cases[i].draw;
-        const struct augment_draw draw = { 0, 0, 0, d[0], d[1], d[2], d[3] };
+        const struct augment_draw draw = {
+            .brightness = d[0], .saturation = d[1], .hue = d[2], .contrast = d[3]
+        };
         float out[12];
         augment_batch(pixels, &draw, 1, 2, DTYPE_F32, 3, out);
         for (int k = 0; k < 12; k++)
@@ -350,7 +513,9 @@ static bool same(struct augment_draw a, struct augment_draw b)
 {
     return a.quarter_turns == b.quarter_turns && a.flip_x == b.flip_x && a.flip_y == b.flip_y &&
            a.brightness == b.brightness && a.saturation == b.saturation && a.hue == b.hue &&
-           a.contrast == b.contrast;
+           a.contrast == b.contrast &&
+           memcmp(a.stain_scale, b.stain_scale, sizeof a.stain_scale) == 0 &&
+           memcmp(a.stain_shift, b.stain_shift, sizeof a.stain_shift) == 0;
 }
 
 Test(draws, come_in_the_documented_order)
@@ -363,13 +528,36 @@ Test(draws, come_in_the_documented_order)
     struct random random = random_init(11, 5, 99, RANDOM_AUGMENT);
     const uint32_t word = random_u32(&random);
     for (int t = 0; t < 2; t++) {
-        struct augment_draw want = { (int)(word % 4), word / 4 % 2, word / 8 % 2, 0, 0, 0, 0 };
+        struct augment_draw want = { .quarter_turns = (int)(word % 4),
+                                     .flip_x = word / 4 % 2,
+                                     .flip_y = word / 8 % 2 };
         want.brightness = random_uniform(&random, -0.25098f, 0.25098f);
         want.saturation = random_uniform(&random, 0.75f, 1.25f);
         want.hue = random_uniform(&random, -0.04f, 0.04f);
         want.contrast = random_uniform(&random, 0.25f, 1.75f);
         cr_assert(same(draws[t], want), "tower %d", t);
     }
+}
+
+Test(draws, stains_come_from_a_stream_of_their_own)
+{
+    struct config_augment config = usual;
+    struct augment_draw plain[TOWERS_MAX], draws[TOWERS_MAX], shared[TOWERS_MAX];
+    config.per_tower = true;
+    augment_draw(&config, 2, 11, 5, 99, plain);
+    config.hed = 0.1;
+    augment_draw(&config, 2, 11, 5, 99, draws);
+    struct random random = random_init(11, 5, 99, RANDOM_STAIN);
+    for (int t = 0; t < 2; t++) {
+        for (int k = 0; k < 3; k++) {
+            plain[t].stain_scale[k] = random_uniform(&random, -0.1f, 0.1f);
+            plain[t].stain_shift[k] = random_uniform(&random, -0.1f, 0.1f);
+        }
+        cr_assert(same(draws[t], plain[t]), "tower %d", t);
+    }
+    config.per_tower = false;
+    augment_draw(&config, 2, 11, 5, 99, shared);
+    cr_assert(same(shared[0], draws[0]) && same(shared[1], draws[0]));
 }
 
 Test(draws, towers_share_everything_or_with_per_tower_the_orientation_alone)

@@ -88,9 +88,8 @@ Test(config, values_out_of_range_say_which_end)
 
 Test(config, choices_are_listed_and_the_nearest_suggested)
 {
-    expect_error(
-        "optimizer: {name: adma}",
-        "x.yaml:1:19: optimizer.name: 'adma' is none of adam, rmsprop, sgd; did you mean adam?");
+    expect_error("optimizer: {name: adma}", "x.yaml:1:19: optimizer.name: 'adma' is none of adam, "
+                                            "rmsprop, sgd, adamw; did you mean adam?");
     expect_error("compute: {backend: tpuv5}",
                  "x.yaml:1:20: compute.backend: 'tpuv5' is none of auto, cpu, cuda");
 }
@@ -325,6 +324,7 @@ Test(config, empty_files_and_sections_mean_the_defaults)
 Test(config, epsilon_follows_the_optimizer_unless_given)
 {
     cr_assert_eq(parse("optimizer: {name: adam}").optimizer.epsilon, 1e-7);
+    cr_assert_eq(parse("optimizer: {name: adamw}").optimizer.epsilon, 1e-8);
     cr_assert_eq(parse("optimizer: {name: rmsprop}").optimizer.epsilon, 1.0);
     cr_assert_eq(parse("optimizer: {name: rmsprop, epsilon: 0.1}").optimizer.epsilon, 0.1);
     cr_assert_eq(parse("optimizer: {name: sgd}").optimizer.epsilon, 0.0);
@@ -352,7 +352,7 @@ static const char everything[] =
     "normals_per_tumor: 2.5\n"
     "  max_tumor: 1000000000000\n  max_normal: 0\n  reader_threads: 3\n  ring: 9\n"
     "augment: {rotate: false, flip: false, brightness: 0.1, saturation: 0.2, hue: 0.3,\n"
-    "          contrast: 0.4, per_tower: true}\n"
+    "          contrast: 0.4, hed: 0.05, per_tower: true}\n"
     "model: {weights: random, pool_padding: include, freeze: mixed_6d, head: [1, 2, 3, 4],\n"
     "        dropout: 0.7, batch_norm: frozen, batch_norm_momentum: 0.9,\n"
     "        batch_norm_sync: true}\n"
@@ -360,9 +360,8 @@ static const char everything[] =
     "            beta2: 0.3, decay: 0.4, epsilon: 4.9e-324, weight_decay: 1e-22}\n"
     "schedule: {name: exponential, factor: 0.94, patience: 2, min: 0, decay_examples: 12345,\n"
     "           warmup_examples: 3}\n"
-    "train: {batch: 256, shards: 4, epochs: 3, examples_per_epoch: 999, early_stop: {patience: 0, "
-    "min_delta: "
-    "0.5},\n"
+    "train: {batch: 256, shards: 4, epochs: 3, examples_per_epoch: 999, label_smoothing: 0.1,\n"
+    "        class_weights: {normal: 0.5, tumor: 2}, early_stop: {patience: 0, min_delta: 0.5},\n"
     "        resume: auto, requeue: true, keep: 5, checkpoint_steps: 10, run: /r}\n"
     "compute: {backend: cpu, precision: bf16, threads: 7, device: 1, autotune: true, workspace: "
     "64,\n"
@@ -638,7 +637,7 @@ Test(config, help_has_one_line_for_every_key)
     struct config defaults;
     config_defaults(&defaults);
     cr_assert(strstr(text, "data.window                 integer    75 .. 4096 "));
-    cr_assert(strstr(text, "optimizer.name              choice     adam rmsprop sgd "));
+    cr_assert(strstr(text, "optimizer.name              choice     adam rmsprop sgd adamw "));
     cr_assert(strstr(text, " keras:150 "));
     cr_assert(strstr(text, "train.early_stop.min_delta  number     0 .. 1 "));
     free(text);

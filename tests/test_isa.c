@@ -161,7 +161,7 @@ Test(isa, optimizers_give_the_same_bits)
 {
     struct config *config = malloc(sizeof *config);
     config_defaults(config);
-    for (int i = OPTIMIZER_ADAM; i <= OPTIMIZER_SGD; i++) {
+    for (int i = OPTIMIZER_ADAM; i <= OPTIMIZER_ADAMW; i++) {
         struct op op = { .kind = OP_OPTIMIZER };
         op.optimizer = (struct op_optimizer) { .rule = config->optimizer, .count = CHANNELS };
         op.optimizer.rule.name = i;
@@ -185,7 +185,9 @@ static void run_augment(const struct isa *isa, const struct op *op, struct memor
                                            k & 1 ? random_uniform(&random, -0.3f, 0.3f) : 0,
                                            k & 1 ? random_uniform(&random, 0.7f, 1.3f) : 1,
                                            k & 2 ? random_uniform(&random, -0.1f, 0.1f) : 0,
-                                           k & 2 ? random_uniform(&random, 0.2f, 1.8f) : 1 };
+                                           k & 2 ? random_uniform(&random, 0.2f, 1.8f) : 1,
+                                           { k >= 8 ? random_uniform(&random, -1, 1) : 0, 0, 0 },
+                                           { 0, 0, k >= 8 ? 0.1f : 0 } };
         isa->augment(pixels, &draw, WINDOW, op->y.dtype, 3 + k % 3, m->out);
     }
 }

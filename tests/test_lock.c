@@ -129,6 +129,32 @@ Test(lock, of_holders_without_a_counter_nothing_is_known)
     cr_expect_eq(lock_file_watch(path, &(struct lock_holder) { .beat = -1 }, 60), LOCK_ALIVE);
 }
 
+/* The clocks of hosts differ, and are moved. */
+Test(lock, no_time_in_or_of_the_file_matters)
+{
+    static const struct {
+        const char *text;
+        time_t seconds;
+    } times[] = { { "1970-01-01 00:00", 0 }, { "2999-12-31 23:59", 32503679940 } };
+    for (size_t i = 0; i < sizeof times / sizeof *times; i++) {
+        const struct timespec stamps[2] = { { times[i].seconds, 0 }, { times[i].seconds, 0 } };
+        char text[256];
+        struct lock_file lock;
+        struct lock_holder holder;
+        snprintf(text, sizeof text, "process 1 on another-host, since %s\n%s", times[i].text,
+                 beat_of_7);
+        test_write(path, folder, "lock", text);
+        const int descriptor = open(path, O_RDWR | O_CLOEXEC);
+        cr_assert_eq(futimens(descriptor, stamps), 0);
+        cr_assert_eq(lock_try(descriptor), LOCK_TAKEN);
+        cr_expect_eq(take(&lock, &holder), LOCK_OF_OTHERS, "a lock that is held");
+        cr_expect_eq(lock_file_watch(path, &holder, 0.3), LOCK_SILENT);
+        close(descriptor);
+        cr_expect_eq(take(&lock, &holder), LOCK_TAKEN, "one that nobody holds");
+        lock_file_release(&lock);
+    }
+}
+
 static void *raise_counter(void *context)
 {
     const int descriptor = *(const int *)context;

@@ -69,7 +69,7 @@ static struct op valid(enum op_kind kind)
 /* A member of struct op, and its new value. */
 struct change {
     enum op_kind kind;
-    enum { INT, INT64, BOOL, FLOAT } type;
+    enum { INT, INT64, BOOL, FLOAT, DOUBLE } type;
     size_t offset;
     double value;
     const char *reason; /* part of the message; NULL: the op is still valid */
@@ -158,6 +158,9 @@ static const struct change changes[] = {
     { OP_AUGMENT, INT, AT(x.pixel_stride), 4, "pixels must lie side by side" },
     { OP_AUGMENT, INT, AT(y.pixel_stride), 8, "pixels must lie side by side" },
     /* optimizers */
+    { OP_LOSS, DOUBLE, AT(loss.smoothing), 1, "a smoothing lies in [0, 1), and not at 1" },
+    { OP_LOSS, DOUBLE, AT(loss.smoothing), -0.1, "and not at -0.1" },
+    { OP_LOSS, DOUBLE, AT(loss.weights[1]), -2, "weights of 0 and -2: none is below 0" },
     { OP_OPTIMIZER, INT64, AT(optimizer.count), 0, "there are no parameters" },
     /* sums */
     { OP_SUM, INT64, AT(sum.count), 0, "there is nothing to add" },
@@ -181,6 +184,9 @@ static void apply(struct op *op, const struct change *change)
         break;
     case FLOAT:
         *(float *)at = (float)change->value;
+        break;
+    case DOUBLE:
+        *(double *)at = change->value;
         break;
     }
 }

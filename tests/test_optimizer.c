@@ -16,6 +16,7 @@ static const struct config_optimizer rules[] = {
     { .name = OPTIMIZER_RMSPROP, .decay = 0.99, .epsilon = 1e-3, .weight_decay = 0.1 },
     { .name = OPTIMIZER_SGD, .momentum = 0.9 },
     { .name = OPTIMIZER_SGD, .weight_decay = 0.1 },
+    { .name = OPTIMIZER_ADAMW, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8, .weight_decay = 0.5 },
 };
 enum { RULES = COUNT_OF(rules) };
 
@@ -29,6 +30,13 @@ static void adam(struct particle *q, const struct config_optimizer *o, double g,
     q->s2 = o->beta2 * q->s2 + (1 - o->beta2) * g * g;
     const double m = q->s1 / (1 - pow(o->beta1, t)), v = q->s2 / (1 - pow(o->beta2, t));
     q->p -= lr * m / (sqrt(v) + o->epsilon);
+}
+
+/* torch.optim.AdamW */
+static void adamw(struct particle *q, const struct config_optimizer *o, double g, double lr, int t)
+{
+    q->p *= 1 - lr * o->weight_decay;
+    adam(q, o, g, lr, t);
 }
 
 static void rmsprop(struct particle *q, const struct config_optimizer *o, double g, double lr,
@@ -50,10 +58,13 @@ static void sgd(struct particle *q, const struct config_optimizer *o, double g, 
 static void step_in_double(struct particle *q, const struct config_optimizer *o, double gradient,
                            double lr, int t)
 {
-    static void (*const kinds[])(
-        struct particle *, const struct config_optimizer *, double, double,
-        int) = { [OPTIMIZER_ADAM] = adam, [OPTIMIZER_RMSPROP] = rmsprop, [OPTIMIZER_SGD] = sgd };
-    kinds[o->name](q, o, gradient + o->weight_decay * q->p, lr, t);
+    static void (*const kinds[])(struct particle *, const struct config_optimizer *, double, double,
+                                 int) = { [OPTIMIZER_ADAM] = adam,
+                                          [OPTIMIZER_RMSPROP] = rmsprop,
+                                          [OPTIMIZER_SGD] = sgd,
+                                          [OPTIMIZER_ADAMW] = adamw };
+    const double decay = o->name == OPTIMIZER_ADAMW ? 0 : o->weight_decay;
+    kinds[o->name](q, o, gradient + decay * q->p, lr, t);
 }
 
 /* Gradients from 1e-6 to 1, of both signs, and exact zeros. */
@@ -88,15 +99,16 @@ static void start(struct op_case *test, const struct config_optimizer *o, struct
     }
 }
 
-/* The float32 run may drift by the rounding of p in every step and by a few roundings
- * of each update. */
+/* The float32 run may drift by the rounding of p in every step, or in both of AdamW's, and by a few
+ * roundings of each update. */
 static void check_drift(const struct config_optimizer *o, struct op_case *test,
                         const struct particle *q, const float *began, const double *travelled,
                         int t)
 {
     const float *p = op_case_after(test, ROLE_PARAMETERS);
     for (int i = 0; i < COUNT; i++) {
-        const double tolerance = t * 0x1p-24 * fabs(q[i].p) + 4e-6 * travelled[i];
+        const int roundings = o->name == OPTIMIZER_ADAMW ? 2 * t : t;
+        const double tolerance = roundings * 0x1p-24 * fabs(q[i].p) + 4e-6 * travelled[i];
         cr_assert_float_eq(p[i], q[i].p, tolerance + 1e-12,
                            "rule %d, step %d: p[%d] went from %.9g to %.9g, should be at %.9g",
                            (int)o->name, t, i, began[i], p[i], q[i].p);
@@ -179,6 +191,14 @@ Test(optimizer, the_first_step_of_adam_is_the_learning_rate)
     cr_expect_eq(first_step(o, 0, 0.25f), 1);
 }
 
+/* As torch.optim.AdamW([p], lr=0.1, weight_decay=0.5): 1 - 0.05, less the rate where there is a
+ * gradient. */
+Test(optimizer, the_first_step_of_adamw_takes_the_decay_off_the_weight)
+{
+    cr_expect_float_eq(first_step(&rules[6], 2, 0.1f), 0.85, 1e-6);
+    cr_expect_float_eq(first_step(&rules[6], 0, 0.1f), 0.95, 1e-6);
+}
+
 Test(optimizer, the_first_step_of_rmsprop_starts_from_a_mean_square_of_one)
 {
     /* ms = 0.9 + 0.1 * 4 = 1.3; epsilon 1: 1 - 0.1 * 2 / sqrt(2.3) */
@@ -196,6 +216,7 @@ Test(optimizer, rules_say_how_much_state_they_keep)
     cr_expect_eq(optimizer_state_count(OPTIMIZER_ADAM), 2);
     cr_expect_eq(optimizer_state_count(OPTIMIZER_RMSPROP), 2);
     cr_expect_eq(optimizer_state_count(OPTIMIZER_SGD), 1);
+    cr_expect_eq(optimizer_state_count(OPTIMIZER_ADAMW), 2);
     cr_expect_eq(optimizer_initial_state(OPTIMIZER_RMSPROP, 1), 1);
     cr_expect_eq(optimizer_initial_state(OPTIMIZER_RMSPROP, 2), 0);
     cr_expect_eq(optimizer_initial_state(OPTIMIZER_ADAM, 1), 0);

@@ -225,12 +225,12 @@ Test(reference, the_gradient_of_the_loss_is_its_derivative)
 {
     float z[4] = { -3, 0, 0.5f, 2 };
     const float labels[4] = { 1, 0, 0.25f, 1 };
-    const struct op op = { .kind = OP_LOSS,
-                           .x = tensor(4, 1, 1, 1, 1),
-                           .y = tensor(4, 1, 1, 1, 1) };
+    struct op op = { .kind = OP_LOSS, .x = tensor(4, 1, 1, 1, 1), .y = tensor(4, 1, 1, 1, 1) };
     struct reference r;
     reference_init(&r, &op, &(struct op_buffers) { .x = z, .labels = labels });
-    for (int i = 0; i < 4; i++) {
+    for (int k = 0; k < 8; k++) {
+        const int i = k % 4;
+        if (k >= 4) op.loss = (struct op_loss) { .smoothing = 0.2, .weights = { 0.5, 3 } };
         const float old = z[i];
         z[i] = old + step;
         const double above = reference_at(&r, ROLE_LOSS, 0, 0, 0, 0).value;

@@ -52,3 +52,13 @@ Test(scaling, both_links_work_at_once_and_the_last_bucket_is_waited_for)
     cr_expect_float_eq(s.exposed_s, 0.0042, 1e-12);
     cr_expect_float_eq(s.efficiency, 0.1 / 0.1042, 1e-9);
 }
+
+/* 90 exchanges of two messages each, whatever is hidden. */
+Test(scaling, shared_batch_statistics_hold_up_each_norm)
+{
+    const struct scaling_links fast = links(14400.0 * (1 << 20), 7200.0 * (1 << 20));
+    struct gpu_plan shared = plan;
+    shared.shared_norms = 90;
+    cr_expect_float_eq(scaling_of(&shared, 4, 2, &fast).step_s, 0.1042 + 0.018, 1e-12);
+    cr_expect_float_eq(scaling_of(&shared, 1, 1, &fast).step_s, 0.1, 1e-12);
+}

@@ -87,6 +87,24 @@ Test(shard_tree, leaves_one_term_if_the_shards_are_a_power_of_two)
     cr_expect_eq(odd.spans[0].last, 4);
 }
 
+Test(shard_tree, gives_each_float_to_one_rank)
+{
+    static const int64_t counts[] = { 0, 1, 15, 16, 100, 1000003, (int64_t)1 << 40 };
+    for (size_t c = 0; c < sizeof counts / sizeof *counts; c++)
+        for (int ranks = 1; ranks <= 8; ranks++) {
+            int64_t end = 0;
+            for (int r = 0; r < ranks; r++) {
+                const struct rank_terms own = shard_rank_terms(counts[c], 2 * ranks, r, ranks);
+                cr_expect_eq(own.first, end);
+                cr_expect(own.first % 16 == 0 || own.first == counts[c]);
+                cr_expect_lt(llabs(own.count - counts[c] / ranks), 17, "unevenly");
+                cr_expect_eq(own.terms.spans[0].first, 2 * r);
+                end = own.first + own.count;
+            }
+            cr_expect_eq(end, counts[c]);
+        }
+}
+
 /* --- models --- */
 
 enum { ROWS = 2, ROWS_MAX = 4, WINDOW = 75 };

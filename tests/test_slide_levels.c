@@ -11,25 +11,9 @@
 #include <tiffio.h>
 
 #include "micromet/base/size.h"
-#include "support.h"
+#include "slide_fixture.h"
 
 enum { TILE = 64, WIDTH = 13 * TILE, HEIGHT = 11 * TILE, TAG_UNKNOWN = 65000 };
-
-static char folder[PATH_MAX_BYTES], path[PATH_MAX_BYTES];
-static struct slide slide;
-static struct error err;
-
-static void begin(void)
-{
-    test_folder_make(folder);
-    test_path(path, folder, "slide.tif");
-}
-
-static void end(void)
-{
-    slide_release(&slide);
-    test_folder_remove(folder);
-}
 
 TestSuite(slide_levels, .init = begin, .fini = end);
 

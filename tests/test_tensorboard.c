@@ -255,6 +255,34 @@ Test(tensorboard, each_opening_writes_a_file_of_its_own)
     tensorboard_release(second);
 }
 
+static int is_of_now(const struct dirent *entry)
+{
+    return strstr(entry->d_name, "tfevents") && !strstr(entry->d_name, "another-host");
+}
+
+/* TensorBoard reads files in the order of their names. */
+Test(tensorboard, files_are_in_order_though_the_clock_was_set_back)
+{
+    static const char later[] = "events.out.tfevents.9000000000.another-host.1.0";
+    static const char others[][48] = { "events.out.tfevents.1.another-host.1.0",
+                                       "events.out.tfevents.another-host", "9999999999" };
+    struct dirent **entries;
+    temporary_write(later, "", 0);
+    for (size_t i = 0; i < COUNT_OF(others); i++) temporary_write(others[i], "", 0);
+    for (int i = 0; i < 3; i++) {
+        struct error err = { 0 };
+        struct tensorboard *board;
+        cr_assert(tensorboard_init(&board, temporary_folder, &err), "%s", err.message);
+        tensorboard_release(board);
+        const int count = scandir(temporary_folder, &entries, is_of_now, alphasort);
+        cr_assert_eq(count, i + 1);
+        cr_expect_gt(strcmp(entries[0]->d_name, later), 0, "%s", entries[0]->d_name);
+        cr_expect_eq(atoll(entries[i]->d_name + strlen("events.out.tfevents.")), 9000000001 + i);
+        for (int k = 0; k < count; k++) free(entries[k]);
+        free(entries);
+    }
+}
+
 Test(tensorboard, folder_that_cannot_be_is_reported)
 {
     struct error err = { 0 };

@@ -6,6 +6,8 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "micromet/base/size.h"
 #include "micromet/format/json.h"
@@ -55,6 +57,52 @@ Test(text, a_name_on_a_terminal_is_one_line_of_plain_text)
         cr_expect_str_eq(shown, names[i].shown);
         cr_expect_str_eq(SHOWN(shown), shown, "what was shown once stays as it is");
     }
+}
+
+/* What bash makes of it as a word of a command. */
+static void read_by_bash(const char *word, char *out, size_t size)
+{
+    char command[TEXT_SHOWN_MAX + 64];
+    snprintf(command, sizeof command, "printf %%s. %s", word);
+    int ends[2];
+    cr_assert_eq(pipe(ends), 0);
+    const pid_t child = fork();
+    if (child == 0) {
+        dup2(ends[1], STDOUT_FILENO);
+        execlp("bash", "bash", "-c", command, NULL);
+        _exit(127);
+    }
+    close(ends[1]);
+    size_t length = 0;
+    for (ssize_t got; (got = read(ends[0], out + length, size - 1 - length)) > 0;)
+        length += (size_t)got;
+    close(ends[0]);
+    cr_assert_eq(waitpid(child, NULL, 0), child);
+    cr_assert(length > 0 && out[length - 1] == '.');
+    out[length - 1] = '\0';
+}
+
+Test(text, a_word_of_the_shell_is_the_name_again_and_fits_a_terminal)
+{
+    static const char *const more[] = {
+        "it's \"here\" $HOME `id` \\ 50%", "'", "~", "a;b", "*", "-n\\", "'\\\001"
+    };
+    for (size_t i = 0; i < COUNT_OF(names) + COUNT_OF(more); i++) {
+        const char *name = i < COUNT_OF(names) ? names[i].name : more[i - COUNT_OF(names)];
+        const char *word = WORD(name);
+        char read[TEXT_SHOWN_MAX], raw[TEXT_SHOWN_MAX];
+        FILE *stream = fmemopen(raw, sizeof raw, "w");
+        text_print_word(stream, name);
+        fclose(stream);
+        read_by_bash(word, read, sizeof read);
+        cr_expect_str_eq(read, name, "%s", word);
+        cr_expect_str_eq(SHOWN(word), word);
+        read_by_bash(raw, read, sizeof read);
+        cr_expect_str_eq(read, name);
+    }
+    cr_expect_str_eq(WORD("runs/seed-1.5/step@2"), "runs/seed-1.5/step@2");
+    cr_expect_str_eq(WORD("my runs"), "'my runs'");
+    cr_expect_str_eq(WORD("\033[31mred's"), "$'\\033[31mred\\'s'");
 }
 
 Test(text, a_field_of_csv_is_quoted_as_rfc_4180_says)

@@ -5,26 +5,9 @@
 #include <tiffio.h>
 
 #include "micromet/base/size.h"
-#include "micromet/slide/slide.h"
-#include "support.h"
+#include "slide_fixture.h"
 
 enum { TILE = 64, WIDTH = 512, HEIGHT = 384 };
-
-static char folder[PATH_MAX_BYTES], path[PATH_MAX_BYTES];
-static struct slide slide;
-static struct error err;
-
-static void begin(void)
-{
-    test_folder_make(folder);
-    test_path(path, folder, "slide.tif");
-}
-
-static void end(void)
-{
-    slide_release(&slide);
-    test_folder_remove(folder);
-}
 
 TestSuite(tiff_unread, .init = begin, .fini = end);
 

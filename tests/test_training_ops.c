@@ -27,6 +27,9 @@ Test(loss, matches_the_reference)
         struct op op = { .kind = OP_LOSS, .x = tensor(n, 1, 1, 1), .y = tensor(n, 1, 1, 1) };
         op.x.pixel_stride += n % 3;
         op.y.pixel_stride += n / 8 % 4;
+        if (n / 8 % 2) op.loss.smoothing = 0.1;
+        if (n / 16 % 2) op.loss.weights[1] = 5;
+        if (n > 30) op.loss.weights[0] = 0.25;
         struct op_case test;
         op_case_init(&test, &op, (uint64_t)n);
         run(&test, backend);
@@ -89,6 +92,26 @@ Test(loss, of_a_piece_is_divided_by_the_whole)
     for (int i = 0; i < 5; i++) ((float *)op_case_before(&test, ROLE_X))[i] = 0;
     run(&test, backend);
     cr_expect_float_eq(*(float *)op_case_after(&test, ROLE_LOSS), 0.69314718 / 4, 1e-6);
+    op_case_release(&test);
+    backend_close(backend);
+}
+
+/* At z = 0, where p is 1/2: the labels 0 and 1 become 0.1 and 0.9. */
+Test(loss, with_smoothed_labels_and_weights)
+{
+    const struct op op = { .kind = OP_LOSS,
+                           .x = tensor(2, 1, 1, 1),
+                           .y = tensor(2, 1, 1, 1),
+                           .loss = { .smoothing = 0.2, .weights = { 0.5, 3 } } };
+    struct backend *backend = op_case_backend(1);
+    struct op_case test;
+    op_case_init(&test, &op, 1);
+    memcpy(op_case_before(&test, ROLE_X), (float[2]) { 0, 0 }, 2 * sizeof(float));
+    memcpy(op_case_before(&test, ROLE_LABELS), (float[2]) { 0, 1 }, 2 * sizeof(float));
+    run(&test, backend);
+    cr_expect_float_eq(*(float *)op_case_after(&test, ROLE_LOSS), 0.69314718 * 3.5 / 2, 1e-6);
+    cr_expect_float_eq(((float *)op_case_after(&test, ROLE_OUT))[0], 0.5 * 0.4 / 2, 1e-7);
+    cr_expect_float_eq(((float *)op_case_after(&test, ROLE_OUT))[1], -3 * 0.4 / 2, 1e-7);
     op_case_release(&test);
     backend_close(backend);
 }

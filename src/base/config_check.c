@@ -14,7 +14,9 @@ void config_resolve(struct config *config, const char *path)
     const bool usable = stem[0] && strlen(stem) < sizeof(config->name);
     if (!config->name[0]) snprintf(config->name, sizeof(config->name), "%s", usable ? stem : "run");
 
-    static const double epsilons[] = { [OPTIMIZER_ADAM] = 1e-7, [OPTIMIZER_RMSPROP] = 1 };
+    static const double epsilons[] = {
+        [OPTIMIZER_ADAM] = 1e-7, [OPTIMIZER_RMSPROP] = 1, [OPTIMIZER_ADAMW] = 1e-8
+    };
     if (config->optimizer.epsilon == 0 && config->optimizer.name != OPTIMIZER_SGD)
         config->optimizer.epsilon = epsilons[config->optimizer.name];
 

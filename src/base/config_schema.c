@@ -13,7 +13,7 @@ static const char *const label_meanings[] = { "normal", "tumor", "ignore", "skip
 static const char *const no_paths[] = { "random", NULL };
 static const char *const pool_paddings[] = { "auto", "exclude", "include", NULL };
 static const char *const batch_norm_modes[] = { "batch", "frozen", NULL };
-static const char *const optimizers[] = { "adam", "rmsprop", "sgd", NULL };
+static const char *const optimizers[] = { "adam", "rmsprop", "sgd", "adamw", NULL };
 static const char *const schedules[] = { "constant", "exponential", "plateau", "cosine", NULL };
 static const char *const resume_modes[] = { "never", "auto", NULL };
 static const char *const backends[] = { "auto", "cpu", "cuda", NULL };
@@ -89,6 +89,8 @@ const struct config_key config_keys[] = {
     NUMBER(augment.saturation, 0, 1, "0.25", "factor from [1-s, 1+s]"),
     NUMBER(augment.hue, 0, 0.5, "0.04", "turn of the colour circle from [-h, h]"),
     NUMBER(augment.contrast, 0, 1, "0.75", "factor from [1-c, 1+c] about each channel's mean"),
+    NUMBER(augment.hed, 0, 1, "0",
+        "haematoxylin, eosin, DAB: factor from [1-h, 1+h], added from [-h, h]; usual: 0.03 to 0.1"),
     BOOL(augment.per_tower, "false", "draw colours for each tower"),
 
     WEIGHTS(model.weights, "inception_v3_notop.h5",
@@ -109,12 +111,13 @@ const struct config_key config_keys[] = {
     CHOICE(optimizer.name, optimizers, "adam", "update rule"),
     NUMBER(optimizer.learning_rate, 0, 100, "2e-4", "before the schedule"),
     NUMBER(optimizer.momentum, 0, 0.999999, "0.9", "rmsprop, sgd"),
-    NUMBER(optimizer.beta1, 0, 0.999999, "0.9", "adam: memory of the mean"),
-    NUMBER(optimizer.beta2, 0, 0.999999, "0.999", "adam: memory of the square"),
+    NUMBER(optimizer.beta1, 0, 0.999999, "0.9", "adam, adamw: memory of the mean"),
+    NUMBER(optimizer.beta2, 0, 0.999999, "0.999", "adam, adamw: memory of the square"),
     NUMBER(optimizer.decay, 0, 0.999999, "0.9", "rmsprop: memory of the square"),
     NUMBER(optimizer.epsilon, 0, 100, "0",
-        "0 = by optimizer: adam 1e-7 (Keras), rmsprop 1 (paper)"),
-    NUMBER(optimizer.weight_decay, 0, 1, "0", "added to the gradient, times the weight"),
+        "0 = by optimizer: adam 1e-7 (Keras), adamw 1e-8 (PyTorch), rmsprop 1 (paper)"),
+    NUMBER(optimizer.weight_decay, 0, 1, "0",
+        "times the weight, added to the gradient; adamw: times the rate too, taken off the weight"),
 
     CHOICE(schedule.name, schedules, "plateau", "how the learning rate falls"),
     NUMBER(schedule.factor, 1e-6, 1, "0.5", "plateau, exponential: multiplies the learning rate"),
@@ -129,6 +132,9 @@ const struct config_key config_keys[] = {
         "divides theirs may share; 0 = one a rank"),
     INT(train.epochs, 1, 1000000, "20", "at most"),
     INT64(train.examples_per_epoch, 0, 1e12, "0", "0 = as many as there are training windows"),
+    NUMBER(train.label_smoothing, 0, 0.999, "0", "share of each label that both classes divide"),
+    NUMBER(train.class_weights.normal, 1e-6, 1e6, "1", "factor of the loss of normal windows"),
+    NUMBER(train.class_weights.tumor, 1e-6, 1e6, "1", "factor of the loss of tumour windows"),
     INT(train.early_stop.patience, 0, 1000000, "3",
         "epochs without improvement; 0 = never stop early"),
     NUMBER(train.early_stop.min_delta, 0, 1, "0.001",

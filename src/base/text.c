@@ -1,4 +1,4 @@
-/* Texts made fit for terminals, JSON and CSV; edit distance (with transpositions), for the
+/* Texts made fit for terminals, shells, JSON and CSV; edit distance (with transpositions), for the
  * suggestions in error messages. */
 #include "micromet/base/text.h"
 
@@ -82,6 +82,65 @@ void text_print_shown(FILE *stream, const char *text)
     char character[CHARACTER_MAX];
     while (*text) fwrite(character, 1, next_character(&text, KEEP_NONE, character), stream);
 }
+
+/* --- words of the shell ------------------------------------------------------------------------*/
+
+static bool is_plain_word(const char *text)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                                "_./=:,@%+-";
+    return *text && !text[strspn(text, plain)];
+}
+
+void text_print_word(FILE *stream, const char *text)
+{
+    const char *quote = is_plain_word(text) ? "" : "'";
+    fputs(quote, stream);
+    for (; *text; text++)
+        if (*text == '\'')
+            fputs("'\\''", stream);
+        else
+            fputc(*text, stream);
+    fputs(quote, stream);
+}
+
+static bool fits_terminal(const char *text)
+{
+    while (*text)
+        if (!kept(text_utf8_next(&text), KEEP_NONE)) return false;
+    return true;
+}
+
+/* The next character of *text within '...', or within $'...', where each byte of what cannot be
+ * shown stands as \ooo; returns its bytes. */
+enum { QUOTED_MAX = 4 * 4 + 1 };
+static size_t quote_next(const char **text, bool dollar, char out[QUOTED_MAX])
+{
+    const char *start = *text;
+    const int32_t point = text_utf8_next(text);
+    size_t size = 0;
+    if (point < 0) ++*text;
+    if (*start == '\'') return (size_t)snprintf(out, QUOTED_MAX, dollar ? "\\'" : "'\\''");
+    if (*start == '\\' && dollar) return (size_t)snprintf(out, QUOTED_MAX, "\\\\");
+    for (const char *at = start; at < *text; at++)
+        if (kept(point, KEEP_NONE))
+            out[size++] = *at;
+        else
+            size += (size_t)snprintf(out + size, 5, "\\%03o", (unsigned char)*at);
+    return size;
+}
+
+const char *text_word(char out[TEXT_SHOWN_MAX], const char *text)
+{
+    const bool plain = is_plain_word(text), dollar = !plain && !fits_terminal(text);
+    size_t size = (size_t)snprintf(out, TEXT_SHOWN_MAX, "%s", plain ? "" : dollar ? "$'" : "'");
+    while (*text && size + QUOTED_MAX + 2 < TEXT_SHOWN_MAX)
+        size += quote_next(&text, dollar, out + size);
+    snprintf(out + size, TEXT_SHOWN_MAX - size, "%s", plain ? "" : "'");
+    return out;
+}
+
+/* -----------------------------------------------------------------------------------------------*/
 
 const char *text_utf8(char out[TEXT_SHOWN_MAX], const char *text)
 {

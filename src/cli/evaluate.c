@@ -4,6 +4,7 @@
 
 #include "cli.h"
 #include "micromet/base/log.h"
+#include "micromet/base/stop.h"
 #include "micromet/base/text.h"
 #include "micromet/run/evaluate.h"
 #include "micromet/run/session.h"
@@ -141,7 +142,9 @@ static enum exit_code run(void *arguments, int count, char **operands, struct er
     if (count < 1)
         error_set(err, EXIT_CODE_USAGE,
                   "evaluate: which checkpoint? See `micromet evaluate --help`");
+    stop_catch();
     if (err->code || !world_open(&world, err)) return err->code;
+    world_end_on_stop(world);
     const bool first = world_rank(world) == 0;
     if (!first) log_silence();
     const bool ok = open_and_evaluate(arguments, world, count, operands, err);
@@ -173,8 +176,9 @@ const struct subcommand command_evaluate = {
     ARGUMENTS(.out = "", .split = SPLIT_TEST, .orientations = 1, .batch = 32),
     .notes =
         "Writes evaluation.json, predictions.csv, roc.png and precision_recall.png. A slide that "
-        "cannot be used is reported and the others are finished; the exit status is then 3. An "
-        "evaluation of whole slides that was interrupted goes on behind its last finished slide.",
+        "cannot be used is reported and the others are finished; the exit status is then 3. "
+        "SIGINT, SIGTERM and SIGUSR1 end it without results, and the exit status is 75; an "
+        "evaluation of whole slides then goes on behind its last finished slide.",
     .examples =
         "micromet evaluate runs/seed/checkpoints/best.safetensors\n"
         "micromet evaluate runs/seed/checkpoints/best.safetensors --split validation\n"

@@ -6,6 +6,7 @@
 #include "cli.h"
 #include "micromet/base/log.h"
 #include "micromet/base/output.h"
+#include "micromet/base/stop.h"
 #include "micromet/base/text.h"
 #include "micromet/run/heatmap.h"
 #include "micromet/run/session.h"
@@ -192,10 +193,12 @@ static void all_slides(struct drawing *d, char **paths, struct error *err)
                       d->world, paths[i], &reason))
             continue;
         d->bad++;
-        if (d->slides == 1)
+        const bool stopped = reason.code == EXIT_CODE_INTERRUPTED;
+        if (stopped || d->slides == 1)
             *err = reason;
         else
             log_warning("%s", reason.message);
+        if (stopped) return;
     }
 }
 
@@ -208,7 +211,9 @@ static enum exit_code run(void *arguments, int count, char **operands, struct er
             "heatmap: give a checkpoint and at least one slide; see `micromet heatmap --help`");
         return err->code;
     }
+    stop_catch();
     if (!world_open(&d.world, err)) return err->code;
+    world_end_on_stop(d.world);
     const bool first = world_rank(d.world) == 0;
     if (!first) log_silence();
     const bool opened = open_drawing(&d, operands, err);
@@ -235,7 +240,8 @@ const struct subcommand command_heatmap = {
         "Computes the tumour probability of every tissue window of each SLIDE with the model's own "
         "window, levels and preprocessing, and writes <out>/<slide>.heatmap.tif (float TIFF, one "
         "pixel a window), .heatmap.png (overlay with legend and scale) and .heatmap.json (score "
-        "and geometry). Interrupted maps go on where they stopped.\n\n"
+        "and geometry). SIGINT, SIGTERM and SIGUSR1 end it with the exit status 75. Interrupted "
+        "maps go on where they stopped.\n\n"
         "Memory does not grow with the slide: with two towers about 300 MiB on two processors, and "
         "up to 32 MiB more for each further processor up to eight. What to expect is printed "
         "first.\n\n"

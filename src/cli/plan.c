@@ -142,6 +142,9 @@ static void print_scaling(const struct gpu_plan *plan, const struct scaling *s,
     printf("  each sends %.1f MB of gradients: %.3f ms, of which %.3f ms are not hidden behind the "
            "backward pass (%.3f ms)\n",
            1e-6 * s->bytes, 1e3 * s->exchange_s, 1e3 * s->exposed_s, 1e3 * plan->step.backward_s);
+    if (s->norms_s > 0)
+        printf("  shared batch statistics: %d exchanges, %.3f ms\n", plan->shared_norms,
+               1e3 * s->norms_s);
     printf("  assumed: %.0f GB/s within a node, %.0f between nodes, of which %.0f %% are reached; "
            "%.0f us a message\n",
            1e-9 * links->inside_bytes_per_s, 1e-9 * links->between_bytes_per_s, 100 * links->share,
@@ -184,9 +187,10 @@ static void json_plan(const struct gpu_plan *plan)
 static void json_scaling(const struct scaling *s)
 {
     printf("{\"what\":\"scaling\",\"gpus\":%d,\"nodes\":%d,\"bytes\":%.6g,\"exchange_s\":%.6g,"
-           "\"exposed_s\":%.6g,\"step_s\":%.6g,\"examples_per_s\":%.6g,\"efficiency\":%.6g}\n",
-           s->gpus, s->nodes, s->bytes, s->exchange_s, s->exposed_s, s->step_s, s->examples_per_s,
-           s->efficiency);
+           "\"exposed_s\":%.6g,\"norms_s\":%.6g,\"step_s\":%.6g,\"examples_per_s\":%.6g,"
+           "\"efficiency\":%.6g}\n",
+           s->gpus, s->nodes, s->bytes, s->exchange_s, s->exposed_s, s->norms_s, s->step_s,
+           s->examples_per_s, s->efficiency);
 }
 
 static void tell_scaling(const struct gpu_plan *plan, const struct arguments *a)

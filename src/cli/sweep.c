@@ -166,7 +166,7 @@ static bool judge(const struct sweep_folder *folder, const struct sweep_options 
            error_set(err, summary.done ? EXIT_CODE_PARTIAL : EXIT_CODE_FAILED,
                      "%d of %d runs failed (reasons above); once the cause is mended: micromet "
                      "sweep retry %s",
-                     summary.failed, summary.runs, folder->path);
+                     summary.failed, summary.runs, WORD(folder->path));
 }
 
 static bool check_rung(const struct sweep *sweep, int rung, struct error *err)
@@ -231,7 +231,7 @@ static bool write_jobs(struct sweep_folder *folder, struct arguments *a, enum ex
         return true;
     }
     if (!a->submit) {
-        printf("%d tasks; to submit them: sh %s\n", jobs.tasks, SHOWN(jobs.submit));
+        printf("%d tasks; to submit them: sh %s\n", jobs.tasks, WORD(jobs.submit));
         return true;
     }
     return slurm_run(command, -1, err) ||

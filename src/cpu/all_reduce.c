@@ -10,11 +10,6 @@
 
 enum { BLOCK = 4096 }; /* floats that stay in the first cache while all terms are added */
 
-struct rank_terms {
-    int64_t first, count; /* the part that the rank owns */
-    struct shard_stack terms;
-};
-
 struct all_reduce {
     int rank, ranks, term_count, foreign; /* terms of all ranks, and those of other ranks */
     struct rank_terms *of;                /* (ranks) */
@@ -31,13 +26,6 @@ static void release(void *detail)
     free(a->receives);
     free(a->terms);
     free(a);
-}
-
-/* Parts begin at multiples of 16 floats, a cache line. */
-static int64_t part_start(int64_t count, int rank, int ranks)
-{
-    enum { LINE = 16 };
-    return rank == ranks ? count : count * rank / ranks / LINE * LINE;
 }
 
 /* Part `part` of this rank's term `i`. */
@@ -129,7 +117,7 @@ bool plan_all_reduce(struct plan *plan, struct error *err)
 {
     const struct world *world = plan->world;
     const struct op_all_reduce *op = &plan->op.all_reduce;
-    const int ranks = world_size(world), each = op->shards / ranks;
+    const int ranks = world_size(world);
     if (op->shards % ranks != 0)
         return op_refuse(&plan->op, err, "%d ranks cannot share %d shards", ranks, op->shards);
     struct all_reduce *a = calloc(1, sizeof *a);
@@ -140,9 +128,7 @@ bool plan_all_reduce(struct plan *plan, struct error *err)
     plan->execute = execute;
     a->of = calloc((size_t)ranks, sizeof *a->of);
     for (int r = 0; r < ranks && a->of; r++) {
-        const int64_t first = part_start(op->count, r, ranks);
-        a->of[r] = (struct rank_terms) { first, part_start(op->count, r + 1, ranks) - first,
-                                         shard_terms(op->shards, r * each, (r + 1) * each) };
+        a->of[r] = shard_rank_terms(op->count, op->shards, r, ranks);
         a->term_count += a->of[r].terms.count;
     }
     const int own = a->of ? a->of[a->rank].terms.count : 0;

@@ -113,7 +113,7 @@ struct isa {
     /* The channels [first, first + count), at most NORM_CHANNELS, of all pixels. */
     void (*batch_norm)(const struct op *, const struct op_buffers *, int first, int count);
     void (*batch_norm_backward)(const struct op *, const struct op_buffers *, int first, int count);
-    optimizer_rule *optimizer[OPTIMIZER_SGD + 1]; /* of the parameters [first, last) */
+    optimizer_rule *optimizer[OPTIMIZER_ADAMW + 1]; /* of the parameters [first, last) */
     /* One window, (window, window, 3), to (window, window, channels) of F32 or BF16; channels >= 3,
      * those behind the third become zero. See data/augment.h for what it does. */
     void (*augment)(const uint8_t *pixels, const struct augment_draw *draw, int window,

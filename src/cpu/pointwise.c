@@ -44,7 +44,7 @@ static bool dropout(struct plan *plan, const struct op_buffers *b, struct error 
     return true;
 }
 
-/* Binary cross entropy on logits, in the form that never overflows: max(z,0) - z t +
+/* Binary cross entropy on logits, in the form that never overflows: max(z,0) - z s +
  * log(1 + exp(-|z|)). */
 static bool loss(struct plan *plan, const struct op_buffers *b, struct error *err)
 {
@@ -55,11 +55,12 @@ static bool loss(struct plan *plan, const struct op_buffers *b, struct error *er
     float *gradient = b->out;
     for (int i = 0; i < n; i++) {
         float row[1] = { 0 };
-        const double z = row_load(&op->x, b->x, i, row)[0], t = b->labels[i];
-        const double p = 1 / (1 + exp(-z));
-        sum += (z > 0 ? z : 0) - z * t + log1p(exp(-fabs(z)));
+        const double z = row_load(&op->x, b->x, i, row)[0], p = 1 / (1 + exp(-z));
+        const double s = op_loss_label(&op->loss, b->labels[i]);
+        const double w = op_loss_weight(&op->loss, b->labels[i]);
+        sum += w * ((z > 0 ? z : 0) - z * s + log1p(exp(-fabs(z))));
         b->probabilities[i] = (float)p;
-        gradient[(int64_t)i * op->y.pixel_stride] = (float)((p - t) / rows);
+        gradient[(int64_t)i * op->y.pixel_stride] = (float)(w * (p - s) / rows);
     }
     b->loss[0] = (float)(sum / rows);
     return true;

@@ -14,10 +14,22 @@ static void draw_color(struct random *random, const struct config_augment *augme
     draw->contrast = random_uniform(random, 1 - c, 1 + c);
 }
 
+static void draw_stain(struct random *random, const struct config_augment *augment,
+                       struct augment_draw *draw)
+{
+    const float bound = (float)augment->hed;
+    if (bound == 0) return;
+    for (int k = 0; k < 3; k++) {
+        draw->stain_scale[k] = random_uniform(random, -bound, bound);
+        draw->stain_shift[k] = random_uniform(random, -bound, bound);
+    }
+}
+
 void augment_draw(const struct config_augment *augment, int towers, uint64_t seed, uint32_t epoch,
                   uint64_t sample, struct augment_draw draws[TOWERS_MAX])
 {
     struct random random = random_init(seed, epoch, sample, RANDOM_AUGMENT);
+    struct random stain = random_init(seed, epoch, sample, RANDOM_STAIN);
     const uint32_t orientation = random_u32(&random);
 
     for (int t = 0; t < towers; t++) {
@@ -30,6 +42,7 @@ void augment_draw(const struct config_augment *augment, int towers, uint64_t see
         draws[t].flip_x = augment->flip && (orientation & 4);
         draws[t].flip_y = augment->flip && (orientation & 8);
         draw_color(&random, augment, &draws[t]);
+        draw_stain(&stain, augment, &draws[t]);
     }
 }
 

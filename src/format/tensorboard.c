@@ -2,6 +2,7 @@
  * protobuf (event.proto), and masked CRC of that (tensorflow/core/lib/io/record_writer.h). */
 #include "micromet/format/tensorboard.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -72,14 +73,30 @@ static bool write_event(struct tensorboard *board, Tensorflow__Event *event, str
     return ok;
 }
 
+/* A time in seconds for the name of a new file. TensorBoard reads files in the order of their
+ * names, and a clock may have been set back, or another host's may be slow: so it is later than
+ * those of the files that are there. */
+static long long find_time(const char *folder)
+{
+    long long found = time(NULL), earlier;
+    DIR *listing = opendir(folder);
+    if (!listing) return found;
+    for (struct dirent *entry; (entry = readdir(listing)) != NULL;)
+        if (sscanf(entry->d_name, "events.out.tfevents.%10lld.", &earlier) == 1 && earlier >= found)
+            found = earlier + 1;
+    closedir(listing);
+    return found;
+}
+
 /* Create a new file named as TensorBoard expects: time, host, process, number. */
 static bool open_stream(struct tensorboard *board, const char *folder, struct error *err)
 {
     char host[65] = "localhost", name[160];
+    const long long time_s = find_time(folder);
     gethostname(host, sizeof host - 1);
     for (int number = 0; !board->stream; number++) {
-        snprintf(name, sizeof name, "events.out.tfevents.%lld.%s.%d.%d", (long long)time(NULL),
-                 host, (int)getpid(), number);
+        snprintf(name, sizeof name, "events.out.tfevents.%lld.%s.%d.%d", time_s, host,
+                 (int)getpid(), number);
         if (!path_join(board->path, folder, name, err)) return false;
         board->stream = fopen(board->path, "wbxe");
         if (!board->stream && errno != EEXIST)

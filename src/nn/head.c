@@ -128,7 +128,9 @@ void head_build(const struct head *head, const struct model_spec *spec, bool tra
         .x = views->logits.tensor,
         .y = dlogits.tensor,
         .name = "loss",
-        .loss.rows = spec->batch * (spec->shards > 0 ? spec->shards : 1),
+        .loss = { .rows = spec->batch * (spec->shards > 0 ? spec->shards : 1),
+                  .smoothing = spec->label_smoothing,
+                  .weights = { spec->class_weights[0], spec->class_weights[1] } },
     };
     struct instruction *instruction = program_add(program, &loss, views->logits, view_none(),
                                                   view_none(), dlogits);

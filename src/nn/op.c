@@ -225,6 +225,11 @@ static bool loss_check(const struct op *op, struct error *err)
     if (x->h != 1 || x->w != 1 || x->c != 1 || y->h != 1 || y->w != 1 || y->c != 1)
         return op_refuse(op, err, "there must be one logit a sample, and one gradient");
     if (y->dtype != DTYPE_F32) return op_refuse(op, err, "gradients of logits are float32");
+    if (!(op->loss.smoothing >= 0 && op->loss.smoothing < 1))
+        return op_refuse(op, err, "a smoothing lies in [0, 1), and not at %g", op->loss.smoothing);
+    if (!(op->loss.weights[0] >= 0 && op->loss.weights[1] >= 0))
+        return op_refuse(op, err, "weights of %g and %g: none is below 0", op->loss.weights[0],
+                         op->loss.weights[1]);
     return op->loss.rows == 0 || op->loss.rows >= x->n ||
            op_refuse(op, err, "%d rows are no piece of %d", x->n, op->loss.rows);
 }

@@ -45,3 +45,17 @@ struct shard_stack shard_terms(int shards, int first, int last)
     for (int s = first; s < last; s++) shard_push(&stack, (struct shard_span) { s, s + 1 });
     return stack;
 }
+
+static int64_t part_start(int64_t count, int rank, int ranks)
+{
+    return rank == ranks ? count : count * rank / ranks / PART_LINE * PART_LINE;
+}
+
+struct rank_terms shard_rank_terms(int64_t count, int shards, int rank, int ranks)
+{
+    const int each = shards / ranks;
+    const int64_t first = part_start(count, rank, ranks);
+    CHECK(shards % ranks == 0);
+    return (struct rank_terms) { first, part_start(count, rank + 1, ranks) - first,
+                                 shard_terms(shards, rank * each, (rank + 1) * each) };
+}

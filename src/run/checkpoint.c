@@ -404,7 +404,10 @@ struct model_spec model_spec_from_config(const struct config *config, enum dtype
                                  .activations = activations,
                                  .gamma = gamma,
                                  .model = model,
-                                 .optimizer = config->optimizer };
+                                 .optimizer = config->optimizer,
+                                 .label_smoothing = config->train.label_smoothing,
+                                 .class_weights = { config->train.class_weights.normal,
+                                                    config->train.class_weights.tumor } };
 }
 
 /* How a user says what holds. */

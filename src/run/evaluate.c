@@ -260,10 +260,15 @@ static bool evaluate_slides(struct evaluator *e, struct error *err)
         if (row->split != e->options->split) continue;
         log_info("%s", path_name(row->slide));
         if (evaluate_slide(e, &predictor, row, &reason)) continue;
+        if (reason.code == EXIT_CODE_INTERRUPTED) {
+            *err = reason;
+            break;
+        }
         log_warning("%s", reason.message);
         evaluation->bad_slides++;
     }
     predictor_release(&predictor);
+    if (err->code) return false;
     if (evaluation->slide_count) return true;
     return error_set(err, EXIT_CODE_FAILED,
                      evaluation->bad_slides ? "%s: none of the %s slides can be evaluated"

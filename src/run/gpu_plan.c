@@ -73,10 +73,14 @@ static double op_peak(const struct op *op, const struct gpu_planner *planner)
     return planner->tensor_cores ? gpu->tf32_flops : gpu->fp32_flops;
 }
 
+static bool is_norm(const struct op *op)
+{
+    return op->kind == OP_BATCH_NORM || op->kind == OP_BATCH_NORM_BACKWARD;
+}
+
 static int op_kernels(const struct op *op, const struct gpu_convolution *convolution)
 {
-    const bool norm = op->kind == OP_BATCH_NORM || op->kind == OP_BATCH_NORM_BACKWARD;
-    if (!convolution) return norm ? 2 : 1;
+    if (!convolution) return is_norm(op) ? 2 : 1;
     return 1 + !convolution->fused + (convolution->kept_bytes > 0) +
            (op->kind == OP_CONVOLUTION_BACKWARD_FILTER);
 }
@@ -160,6 +164,7 @@ static bool add_towers(struct gpu_plan *plan, const struct model *model,
                 add_to_step(plan, &cost);
                 if (is_backward(op)) plan->step.backward_s += fmax(cost.compute_s, cost.memory_s);
                 kernels += op_kernels(op, convolution);
+                plan->shared_norms += is_norm(op) && model_syncs(&model_spec(model)->model);
             }
             plan->step.kernels += kernels;
             if (kernels * kernel_start_s > plan->step.launch_s)

@@ -14,6 +14,7 @@
 #include "micromet/base/lock.h"
 #include "micromet/base/log.h"
 #include "micromet/base/size.h"
+#include "micromet/base/stop.h"
 #include "micromet/data/loader.h"
 #include "micromet/slide/identity.h"
 #include "micromet/slide/tissue.h"
@@ -123,6 +124,7 @@ static bool visit(void *context, const struct window *window, int64_t grid_index
     (void)window;
     (void)worker;
     struct gather *g = context;
+    if (!stop_check(err)) return false;
     const float share = tissue_share(&g->rule, pixels[0], g->window, g->window,
                                      (size_t)g->window * 3);
     if (share < g->min_tissue) return true;

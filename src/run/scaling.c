@@ -25,7 +25,8 @@ struct scaling scaling_of(const struct gpu_plan *plan, int gpus, int nodes,
     s.messages_s = gpus > 1 ? 2 * buckets * links->message_s : 0;
     s.exchange_s = fmax(s.inside_s, s.between_s) + s.messages_s;
     s.exposed_s = fmax(s.exchange_s - plan->step.backward_s, s.exchange_s / buckets);
-    s.step_s = plan->step.all_s + s.exposed_s;
+    s.norms_s = gpus > 1 ? 2 * plan->shared_norms * links->message_s : 0;
+    s.step_s = plan->step.all_s + s.exposed_s + s.norms_s;
     s.examples_per_s = plan->batch * ranks / s.step_s;
     s.efficiency = plan->step.all_s / s.step_s;
     return s;

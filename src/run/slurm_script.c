@@ -11,6 +11,7 @@
 #include "micromet/base/file.h"
 #include "micromet/base/output.h"
 #include "micromet/base/size.h"
+#include "micromet/base/text.h"
 #include "micromet/nn/backend.h"
 
 static const char letters_and_digits[] =
@@ -143,25 +144,6 @@ bool slurm_script_check(const struct slurm_script *script, const char *remedy, s
 
 /* --- writing ---------------------------------------------------------------------------------- */
 
-static void write_for_shell(FILE *stream, const char *word)
-{
-    size_t plain = 0;
-    while (word[plain] &&
-           (strchr(letters_and_digits, word[plain]) || strchr("_./=:,@%+-", word[plain])))
-        plain++;
-    if (plain > 0 && !word[plain]) {
-        fputs(word, stream);
-        return;
-    }
-    fputc('\'', stream);
-    for (; *word; word++)
-        if (*word == '\'')
-            fputs("'\\''", stream);
-        else
-            fputc(*word, stream);
-    fputc('\'', stream);
-}
-
 static void write_for_slurm(FILE *stream, const char *text, bool is_pattern)
 {
     for (; *text; text++) {
@@ -194,10 +176,10 @@ static void write_command(FILE *stream, const struct slurm_script *script)
     fprintf(stream, "exec srun --cpus-per-task=%d ", script->request.cpus);
     if (slurm_request_ranks(&script->request) > 1) fputs("--kill-on-bad-exit=1 ", stream);
     if (script->request.gpus > 1) fputs("--gpu-bind=none ", stream); /* they reach each other */
-    write_for_shell(stream, script->program);
+    text_print_word(stream, script->program);
     for (int i = 0; i < script->word_count; i++) {
         fputc(' ', stream);
-        write_for_shell(stream, script->words[i]);
+        text_print_word(stream, script->words[i]);
     }
     if (script->tail) fprintf(stream, " %s", script->tail);
     fputc('\n', stream);

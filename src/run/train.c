@@ -369,6 +369,14 @@ static void requeue(const struct config *config)
         log_warning("%s; the job is not requeued: submit it again to go on", err.message);
 }
 
+/* The log says how far the run came, whose steps are logged by tens. */
+static void note_failure(struct trainer *t)
+{
+    struct error ignored = { 0 };
+    if (t->folder.metrics)
+        write_log(t, "failed", json_pack("{s:I}", "epoch", (json_int_t)t->state.epoch), &ignored);
+}
+
 static bool train(struct trainer *t, const struct train_options *options,
                   struct train_result *result, struct error *err)
 {
@@ -388,7 +396,10 @@ static bool train(struct trainer *t, const struct train_options *options,
         snprintf(result->run_folder, sizeof result->run_folder, "%s", t->folder.path);
         ok = path_join(result->best_path, t->folder.checkpoints, "best.safetensors", err);
     }
-    if (!ok) trainer_advise_batch(t, err);
+    if (!ok) {
+        note_failure(t);
+        trainer_advise_batch(t, err);
+    }
     if (ok && t->memory.all > 0 && !options->dry_run) memory_peak_print(&t->session, t->memory.all);
     if (ok && result->code == EXIT_CODE_OK && t->bad_slides > 0) {
         result->code = EXIT_CODE_PARTIAL;

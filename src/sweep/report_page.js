@@ -69,17 +69,34 @@ const state = { colour: "state", figure: metric, brushes: new Map() };
 const steps = ["#5b4ba8", "#3f7ab5", "#27a0a0", "#4fbf6b", "#a9c52f"];
 const words = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8d8d00", "#8a8a8a"];
 
+const states = ["done", "halted", "waiting", "running", "pending", "failed"]
+    .filter(name => runs.some(run => run.state === name));
+
+/* The colour of each run, and what colours mean: [[colour, text]]. */
 function colours() {
     const parameter = [score].concat(varied).find(p => p.name === state.colour);
-    if (!parameter) return run => "var(--" + (run.run === best ? "best" : run.state) + ")";
+    const colourOf = name => "var(--" + name + ")";
+    if (!parameter) return {
+        of: run => colourOf(run.run === best ? "best" : run.state),
+        meanings: (best < 0 ? states : ["best"].concat(states)).map(name => [colourOf(name), name]),
+    };
     if (!parameter.numeric) {
         const scale = d3.scale.ordinal().domain(parameter.distinct).range(words);
-        return run => scale(parameter.value(run));
+        const meanings = parameter.few ? parameter.distinct.map(text => [scale(text), shorten(text)]) : []; /* else they repeat */
+        return { of: run => scale(parameter.value(run)), meanings: meanings };
     }
     const values = parameter.distinct, low = values[0], high = values[values.length - 1];
     const place = (parameter.log ? d3.scale.log() : d3.scale.linear()).domain([low, high > low ? high : low + 1]);
     const scale = d3.scale.linear().domain(steps.map((_, i) => i / (steps.length - 1))).range(steps);
-    return run => parameter.value(run) === null ? "var(--pending)" : scale(place(parameter.value(run)));
+    return {
+        of: run => parameter.value(run) === null ? "var(--pending)" : scale(place(parameter.value(run))),
+        meanings: values.length ? steps.map((step, i) => [step, format(place.invert(i / (steps.length - 1)))]) : [],
+    };
+}
+function drawLegend() {
+    const legend = d3.select("#legend").text("").selectAll("span").data(colours().meanings).enter().append("span");
+    legend.append("i").style("background", meaning => meaning[0]);
+    legend.append("span").text(meaning => meaning[1]);
 }
 
 function passes(run) {
@@ -147,7 +164,7 @@ function drawLines(g, lines, width, height, yTitle) {
 const pointsOf = (run, figure) => run.curves.epoch.map((epoch, i) => [epoch, run.curves[figure][i]]).filter(d => d[1] !== null);
 
 function drawCurves() {
-    const width = 1130, height = 380, colour = colours();
+    const width = 1130, height = 380, colour = colours().of;
     const lines = runs.map(run => ({ run: run, points: pointsOf(run, state.figure), paint: colour(run), name: classOf(run) }))
         .filter(line => line.points.length > 0)
         .sort((a, b) => (a.run.run === best) - (b.run.run === best));
@@ -175,7 +192,7 @@ function drawCurves() {
 /* --- the metric against each parameter ---------------------------------------------------------------------------- */
 
 function drawParameter(parameter) {
-    const width = 400, height = 210, colour = colours(), done = runs.filter(isDone);
+    const width = 400, height = 210, colour = colours().of, done = runs.filter(isDone);
     const g = plot(d3.select("#parameters").append("figure").node(), width, height, { left: 56, right: 10, top: 22, bottom: 44 });
     const x = scaleOf(parameter, 0, width, 1);
     const y = d3.scale.linear().domain(d3.extent(done, score.value)).nice().range([height, 0]);
@@ -206,7 +223,7 @@ function drawParameters() {
 
 function drawParallel() {
     const axes = varied.concat(score.distinct.length ? [score] : []), width = 1010, height = 300;
-    const colour = colours(), shown = runs.filter(run => isDone(run) || score.distinct.length === 0);
+    const colour = colours().of, shown = runs.filter(run => isDone(run) || score.distinct.length === 0);
     d3.select("#parallel").text("");
     const g = plot("#parallel", width, height, { left: 90, right: 100, top: 40, bottom: 14 });
     const x = d3.scale.ordinal().domain(d3.range(axes.length)).rangePoints([0, width]);
@@ -216,9 +233,11 @@ function drawParallel() {
         .enter().append("path").attr("class", run => "curve " + classOf(run))
         .attr("d", run => d3.svg.line()(points(run))).style("stroke", colour));
     axes.forEach((parameter, i) => {
+        const first = i === 0, last = !first && i === axes.length - 1; /* whose names do not cross the edges */
         const axis = g.append("g").attr("class", "axis").attr("transform", "translate(" + x(i) + ",0)");
-        axis.call(axisOf(parameter, y[i], i === axes.length - 1 && i > 0 ? "right" : "left", 8));
-        axis.append("text").attr("class", "title").attr("text-anchor", "middle").attr("y", i % 2 ? -24 : -10)
+        axis.call(axisOf(parameter, y[i], last ? "right" : "left", 8));
+        axis.append("text").attr("class", "title").attr("text-anchor", first ? "start" : last ? "end" : "middle")
+            .attr("x", first ? -90 : last ? 100 : 0).attr("y", i % 2 ? -24 : -10)
             .text(parameter.name + (parameter.log ? " (log)" : ""));
         const brush = d3.svg.brush().y(y[i]);
         const pixels = d3.scale.linear().domain([0, height]).range([0, height]);
@@ -369,7 +388,6 @@ function drawBest() {
 
 function drawSummary() {
     const count = name => runs.filter(run => run.state === name).length;
-    const states = ["done", "halted", "waiting", "running", "pending", "failed"].filter(count);
     document.title = data.name + " – micromet sweep";
     d3.select("#name").text(data.name);
     const summary = d3.select("#summary");
@@ -385,6 +403,7 @@ function drawSummary() {
 }
 
 function drawPlots() {
+    drawLegend();
     drawCurves();
     drawParameters();
     drawParallel();

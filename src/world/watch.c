@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #include "ending.h"
+#include "micromet/base/stop.h"
 #include "micromet/base/thread.h"
 #include "notice.h"
 
@@ -42,6 +43,7 @@ struct watch {
     pthread_t thread;
     pthread_mutex_t mutex; /* held for moments */
     atomic_int order;
+    atomic_bool ends_on_stop;
     struct error reason; /* of ORDER_FAIL, and: */
     bool whole;
     double stalled_s; /* the longest time in which this thread did not run, of late */
@@ -213,6 +215,33 @@ static void fail(struct watch *watch)
     notice_send(hub, NOTICE_FAILED, reason->code, watch->whole, reason->message);
 }
 
+/* The first order counts. */
+static void give_order(struct watch *watch, enum order order)
+{
+    int none = ORDER_NONE;
+    atomic_compare_exchange_strong(&watch->order, &none, order);
+    eventfd_write(watch->wake, 1);
+}
+
+static void order_end(struct watch *watch, const struct error *reason, bool whole)
+{
+    pthread_mutex_lock(&watch->mutex);
+    if (watch->reason.code == EXIT_CODE_OK) {
+        watch->reason = *reason;
+        watch->whole = whole;
+    }
+    pthread_mutex_unlock(&watch->mutex);
+    give_order(watch, ORDER_FAIL);
+}
+
+static void heed_signal(struct watch *watch)
+{
+    struct error stopped = { 0 };
+    if (atomic_load(&watch->ends_on_stop) && atomic_load(&watch->order) == ORDER_NONE &&
+        !stop_check(&stopped))
+        order_end(watch, &stopped, false);
+}
+
 /* Whether to go on. */
 static bool take_order(struct watch *watch)
 {
@@ -253,6 +282,7 @@ static void *run(void *context)
             count_silence(watch, rank, now_s - before_s);
         }
         before_s = now_s;
+        heed_signal(watch);
     } while (take_order(watch));
     return NULL;
 }
@@ -301,14 +331,6 @@ bool watch_start(struct watch **watch, const struct star *star, double silence_s
     return error_set(err, EXIT_CODE_FAILED, "the watch over the ranks cannot be started");
 }
 
-/* The first order counts. */
-static void give_order(struct watch *watch, enum order order)
-{
-    int none = ORDER_NONE;
-    atomic_compare_exchange_strong(&watch->order, &none, order);
-    eventfd_write(watch->wake, 1);
-}
-
 void watch_stop(struct watch *watch)
 {
     if (!watch) return;
@@ -319,14 +341,13 @@ void watch_stop(struct watch *watch)
 
 void watch_fail(struct watch *watch, const struct error *reason, bool whole)
 {
-    pthread_mutex_lock(&watch->mutex);
-    if (watch->reason.code == EXIT_CODE_OK) {
-        watch->reason = *reason;
-        watch->whole = whole;
-    }
-    pthread_mutex_unlock(&watch->mutex);
-    give_order(watch, ORDER_FAIL);
+    order_end(watch, reason, whole);
     for (;;) pause();
+}
+
+void watch_end_on_stop(struct watch *watch)
+{
+    atomic_store(&watch->ends_on_stop, true);
 }
 
 void watch_judge(struct watch *watch)

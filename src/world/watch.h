@@ -17,6 +17,8 @@ void watch_stop(struct watch *watch);
 /* See world_fail(). `whole`: the message needs no rank and host before it. Does not come back. */
 void watch_fail(struct watch *watch, const struct error *reason, bool whole)
     __attribute__((noreturn));
+/* See world_end_on_stop(). */
+void watch_end_on_stop(struct watch *watch);
 /* A connection with another rank has broken: wait for the watch to find out why and to end the
  * process. Comes back if it sees nothing wrong. */
 void watch_judge(struct watch *watch);

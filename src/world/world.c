@@ -235,6 +235,11 @@ void world_fail(struct world *world, const struct error *reason)
     watch_fail(world->watch, reason, strcmp(reason->message, world->agreed.message) == 0);
 }
 
+void world_end_on_stop(struct world *world)
+{
+    if (world && world->watch) watch_end_on_stop(world->watch);
+}
+
 void world_on_failure(struct world *world, void (*callback)(void *context), void *context)
 {
     if (world && world->watch) watch_on_failure(world->watch, callback, context);

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Evaluations and heat maps that several ranks share are those of one rank, bit for bit; also if all ranks
-# were killed on the way.
+# were killed on the way, or one of them was asked to stop, which ends all.
 . "$(dirname "$0")/functions.sh"
 
 best=$reference/checkpoints/best.safetensors
@@ -40,13 +40,42 @@ done
 [[ $(cut -d, -f5 "$work/packs-1/predictions.csv" | sort -u | wc -l) -gt 20 ]] ||
     fail "the model says the same of all windows"
 
+# until_in_the_middle: of a heat map
+until_in_the_middle() {
+    until (($(cat "$work"/map-3/*.partial.* 2>/dev/null | wc -c) > 4000)); do
+        kill -0 "${processes[0]}" || fail "ended before it was stopped"
+        sleep 0.02
+    done
+}
+
+# stop RANK SIGNAL WHAT: that rank alone gets it; all end as a single process does, and one says why.
+stop() {
+    local process code
+    kill "-$2" "${processes[$1]}"
+    for process in "${processes[@]}"; do
+        code=0
+        wait "$process" || code=$?
+        [[ $code == 75 ]] || { cat "$work"/log.*; fail "a rank ended with $code"; }
+    done
+    [[ $(cat "$work"/log.* | grep '^micromet: ') == "micromet: rank $1 on $(hostname): stopped by $3" ]] ||
+        { cat "$work"/log.*; fail "not one line of rank $1"; }
+    [[ ! -s $work/out.0 ]] || fail "there are results"
+}
+
+ranks 3 "${evaluate[@]}" --whole-slides --stride 5 --out "$work/stopped"
+until grep -q '^tumor' "$work/log.0"; do
+    kill -0 "${processes[0]}" || fail "ended before it was stopped"
+    sleep 0.02
+done
+stop 2 TERM Terminated
+
 map=(heatmap "$best" "$work/slides/tumor_002.tif" --stride 10)
 "$MICROMET" "${map[@]}" --out "$work/map-1" >"$work/one"
 ranks 3 "${map[@]}" --out "$work/map-3"
-until (($(cat "$work"/map-3/*.partial.* 2>/dev/null | wc -c) > 4000)); do
-    kill -0 "${processes[0]}" || fail "ended before it was killed"
-    sleep 0.02
-done
+until_in_the_middle
+stop 0 USR1 'User defined signal 1'
+ranks 3 "${map[@]}" --out "$work/map-3"
+until_in_the_middle
 kill -KILL "${processes[@]}"
 wait "${processes[@]}" 2>/dev/null || true
 ranks 3 "${map[@]}" --out "$work/map-3"

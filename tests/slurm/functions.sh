@@ -1,19 +1,7 @@
 # What the scripts of this folder share: a Slurm cluster of two virtual nodes, which ends with the script; SOURCE is the
 # checkout. Signals are sent by process number, as scancel --signal tries again and hits the requeued job.
-tool=$SOURCE/tools/slurm-up
-export SLURM_UP_DIR=$work/cluster SLURM_UP_PORT=$((20000 + $$ % 10000))
-for name in "${!SLURM_@}"; do
-    [[ $name == SLURM_UP_* ]] || unset "$name"
-done
-code=0
-environment=$("$tool" up 2 1) || code=$?
-if ((code == 2)); then
-    echo "skipped: no Slurm can be started here"
-    exit 77
-fi
-trap '"$tool" down; rm -rf "$work"' EXIT
-((code == 0)) || fail "Slurm does not start"
-eval "$environment"
+. "$(dirname "${BASH_SOURCE[0]}")/cluster.sh"
+start_cluster 2 1
 
 # until_true SECONDS COMMAND...
 until_true() {

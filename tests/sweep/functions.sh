@@ -1,4 +1,25 @@
-# What scripts on sweeps share. $COMPARE is the program compare_checkpoints.
+# What scripts on sweeps share: a folder of their own with the slides of $FIXTURE, which cases/fixture.sh made. $COMPARE
+# is the program compare_checkpoints.
+set -euo pipefail
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cp -R "$FIXTURE"/{slides.csv,slides,packs} "$work"
+cd "$work"
+
+# configuration NAME EPOCHS EXAMPLES CHECKPOINT_STEPS: 0 examples are all windows, 41 steps.
+configuration() {
+    sed "s/epochs: 1, examples_per_epoch: 4, checkpoint_steps: 1/epochs: $2, examples_per_epoch: $3, checkpoint_steps: $4/" \
+        "$FIXTURE/config.yaml" >"$1.yaml"
+}
+
+# halving BASE RUNS EPOCHS: a sweep whose better half goes on behind the first epoch, and so on.
+halving() {
+    cat <<END
+base: $1.yaml
+random: {runs: $2, optimizer.learning_rate: {distribution: log_uniform_values, min: 1e-4, max: 1e-1}}
+halving: {min_epochs: 1, max_epochs: $3, factor: 2}
+END
+}
 
 fail() {
     echo "$1" >&2

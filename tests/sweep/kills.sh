@@ -3,25 +3,16 @@
 # halving sweep, and one to which runs are added halfway end in the bits of the ones that nobody
 # disturbed, and that were done before runs were added. $MICROMET names the program, $FIXTURE
 # the folder of cases/fixture.sh, $COMPARE the program compare_checkpoints.
-set -euo pipefail
+. "$(dirname "$0")/functions.sh"
 
-here=$(dirname "$(realpath "$0")")
 kills_wanted=$1
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cp -R "$FIXTURE"/{config.yaml,slides.csv,slides,packs} "$work"
-cd "$work"
-sed -i 's/epochs: 1, examples_per_epoch: 4, checkpoint_steps: 1/epochs: 3, examples_per_epoch: 8, checkpoint_steps: 1/' config.yaml
+configuration config 3 8 1
 cat >grid.yaml <<'END'
 base: config.yaml
 grid: {optimizer.learning_rate: [1e-3, 1e-2]}
 repeat: {seed: [1, 2]}
 END
-cat >halving.yaml <<'END'
-base: config.yaml
-random: {runs: 5, optimizer.learning_rate: {distribution: log_uniform_values, min: 1e-4, max: 1e-1}}
-halving: {min_epochs: 1, max_epochs: 3, factor: 2}
-END
+halving config 5 3 >halving.yaml
 cat >grown.yaml <<'END'
 base: config.yaml
 random: {runs: 1, optimizer.learning_rate: {distribution: log_uniform_values, min: 1e-4, max: 1e-1}}
@@ -31,7 +22,6 @@ halving: {min_epochs: 1, max_epochs: 2, factor: 2}
 END
 sed 's/runs: 1/runs: 2/; s/\[adam\]/[sgd, adam]/' grown.yaml >grown.later
 RANDOM=12
-. "$here/functions.sh"
 
 run() { # FOLDER
     "$MICROMET" sweep run $kind.yaml --out "$1/$kind" --jobs 2

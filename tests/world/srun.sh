@@ -2,17 +2,9 @@
 # Ranks that srun starts on two virtual nodes, with PMIx and without: srun.sh SOURCE LIBRARY
 . "$(dirname "$0")/functions.sh"
 
-tool=$1/tools/slurm-up
-export SLURM_UP_DIR=$work/cluster SLURM_UP_PORT=$((20000 + $$ % 10000))
-code=0
-environment=$("$tool" up 2 2) || code=$?
-if ((code == 2)); then
-    echo "skipped: no Slurm can be started here"
-    exit 77
-fi
-trap '"$tool" down; rm -rf "$work"' EXIT
-((code == 0))
-eval "$environment"
+SOURCE=$1
+. "$(dirname "$0")/../slurm/cluster.sh"
+start_cluster 2 2
 # Two ranks of the same number on two virtual nodes would take the same shared memory.
 export OMPI_MCA_btl=^vader
 

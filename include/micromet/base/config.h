@@ -21,7 +21,7 @@ enum sampling { SAMPLING_CLASS_THEN_SLIDE, SAMPLING_SHUFFLE };
 enum tissue_method { TISSUE_GRAY, TISSUE_OTSU };
 enum pool_padding { POOL_PADDING_AUTO, POOL_PADDING_EXCLUDE, POOL_PADDING_INCLUDE };
 const char *pool_padding_name(enum pool_padding padding); /* "exclude", … */
-enum optimizer_name { OPTIMIZER_ADAM, OPTIMIZER_RMSPROP, OPTIMIZER_SGD };
+enum optimizer_name { OPTIMIZER_ADAM, OPTIMIZER_RMSPROP, OPTIMIZER_SGD, OPTIMIZER_ADAMW };
 enum schedule_name { SCHEDULE_CONSTANT, SCHEDULE_EXPONENTIAL, SCHEDULE_PLATEAU, SCHEDULE_COSINE };
 enum resume_mode { RESUME_NEVER, RESUME_AUTO };
 enum backend_name { BACKEND_AUTO, BACKEND_CPU, BACKEND_CUDA };
@@ -78,6 +78,7 @@ struct config_augment {
     double saturation; /* factor from [1-s, 1+s] */
     double hue;        /* shift on the colour circle, from [-h, h] */
     double contrast;   /* factor from [1-c, 1+c] about the channel's mean */
+    double hed;        /* stains: factor from [1-h, 1+h] and added value from [-h, h] */
     bool per_tower;    /* draw colours for each tower; orientation is always shared */
 };
 
@@ -113,6 +114,10 @@ struct config_train {
     int batch, epochs;
     int shards; /* pieces of a batch with batch statistics of their own; 0 = as many as ranks */
     int64_t examples_per_epoch; /* 0 = as many as there are training windows */
+    double label_smoothing;     /* labels become t*(1-s) + s/2 */
+    struct {
+        double normal, tumor;
+    } class_weights; /* of the classes' losses */
     struct {
         int patience;     /* epochs; 0 = never stop early */
         double min_delta; /* smallest gain in validation AUC that counts */

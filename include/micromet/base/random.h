@@ -17,6 +17,7 @@ enum random_purpose {
     RANDOM_SYNTH, /* synthetic slides */
     RANDOM_TEST,
     RANDOM_SWEEP, /* values of a sweep's runs */
+    RANDOM_STAIN, /* stains of one sample */
 };
 
 struct random {

@@ -1,5 +1,5 @@
-/* Texts: names of any bytes made fit for terminals, JSON and CSV, and the nearest of several names
- * for "did you mean ...?". */
+/* Texts: names of any bytes made fit for terminals, shells, JSON and CSV, and the nearest of
+ * several names for "did you mean ...?". */
 #ifndef MICROMET_BASE_TEXT_H
 #define MICROMET_BASE_TEXT_H
 
@@ -26,6 +26,14 @@ const char *text_shown(char out[TEXT_SHOWN_MAX], const char *text);
 #define SHOWN(text) text_shown((char[TEXT_SHOWN_MAX]) { 0 }, text)
 /* Print any length of text as text_shown() shows it. */
 void text_print_shown(FILE *stream, const char *text);
+
+/* Print the text as one word of the shell's, quoted if need be: for scripts. */
+void text_print_word(FILE *stream, const char *text);
+/* The same for commands in messages, which are copied from a terminal: where the text does not fit
+ * one, it stands as $'...', which bash, ksh and zsh know. Cut if it is too long. Returns `out`. */
+const char *text_word(char out[TEXT_SHOWN_MAX], const char *text);
+/* As SHOWN(). */
+#define WORD(text) text_word((char[TEXT_SHOWN_MAX]) { 0 }, text)
 
 /* A copy that is valid UTF-8, as JSON needs it. Returns `out`. */
 const char *text_utf8(char out[TEXT_SHOWN_MAX], const char *text);

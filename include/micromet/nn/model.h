@@ -33,6 +33,8 @@ struct model_spec {
     bool gamma;
     struct config_model model;
     struct config_optimizer optimizer;
+    /* Of the training's loss, not of probabilities; weights of the labels 0 and 1, 0 = 1. */
+    double label_smoothing, class_weights[2];
 };
 
 /* Whether ranks share their batch statistics. They then have one shard each: a shard cannot share

@@ -69,9 +69,10 @@ enum op_kind {
      * that the same op run on dy gives dx, and a piece of a batch draws what the whole would. */
     OP_DROPOUT,
 
-    /* x: logits z (N,1,1,1); labels t (N). probabilities = sigmoid(z); loss = the sum over N of
-     * max(z,0) - z*t + log(1+exp(-|z|)), divided by `rows`; y: dz = (sigmoid(z) - t)/rows in
-     * F32. */
+    /* x: logits z (N,1,1,1); labels t (N). probabilities = sigmoid(z). With the smoothed label
+     * s = t*(1-smoothing) + smoothing/2 and the weight w = weights[0] + t*(weights[1]-weights[0]),
+     * loss = the sum over N of w*(max(z,0) - z*s + log(1+exp(-|z|))), divided by `rows`, whatever
+     * the weights; y: dz = w*(sigmoid(z) - s)/rows in F32. */
     OP_LOSS,
 
     /* U8 windows (N,W,W,3) to activations (N,W,W,c), c >= 3, which are zero after the third
@@ -128,6 +129,8 @@ struct op_dropout {
 struct op_loss {
     /* Rows of the whole batch, of which these N are a piece; 0: N. */
     int rows;
+    double smoothing;  /* in [0, 1) */
+    double weights[2]; /* of the labels 0 and 1; 0: 1 */
 };
 
 struct op_sum {
@@ -193,6 +196,19 @@ const struct op_window *op_window(const struct op *op);
 /* A convolution's weights (K,R,S,C) as a matrix: K*R*S rows of C channels. */
 int64_t op_weight_rows(const struct op *op);
 int op_weight_channels(const struct op *op);
+
+/* The loss's weight of a label, and its label smoothed. */
+static inline double op_loss_weight(const struct op_loss *loss, double label)
+{
+    const double of_0 = loss->weights[0] != 0 ? loss->weights[0] : 1;
+    const double of_1 = loss->weights[1] != 0 ? loss->weights[1] : 1;
+    return of_0 + label * (of_1 - of_0);
+}
+
+static inline double op_loss_label(const struct op_loss *loss, double label)
+{
+    return label * (1 - loss->smoothing) + loss->smoothing / 2;
+}
 
 /* Multiply-adds of a convolution or one of its gradients, except taps on the
  * padding; 0 for other kinds. */

@@ -9,6 +9,7 @@
 #define MICROMET_NN_SHARD_TREE_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 /* More than the terms of any consecutive shards: two for each bit of their number. */
 enum { SHARD_TERMS_MAX = 64 };
@@ -31,5 +32,15 @@ int shard_push(struct shard_stack *stack, struct shard_span span);
 
 /* The terms that are left of [first, last), computed shard by shard. */
 struct shard_stack shard_terms(int shards, int first, int last);
+
+/* What a rank has to do with a sum over ranks: it owns a part of the floats, and has terms of its
+ * own shards. */
+struct rank_terms {
+    int64_t first, count; /* its part */
+    struct shard_stack terms;
+};
+enum { PART_LINE = 16 }; /* floats of a cache line, at whose multiples parts begin */
+/* Of a sum of `count` floats. `ranks` divides `shards`. */
+struct rank_terms shard_rank_terms(int64_t count, int shards, int rank, int ranks);
 
 #endif

@@ -29,6 +29,7 @@ struct gpu_plan {
     int reused; /* plans found in the cache file */
     struct memory_plan memory;
     double gradient_bytes; /* of a step, and of the moving statistics */
+    int shared_norms;      /* batch norms and gradients of such, if ranks share their statistics */
     struct {
         double compute_s, memory_s; /* of the operations bound by it, all towers */
         double launch_s;            /* of the queue with the most kernels */

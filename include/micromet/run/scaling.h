@@ -8,6 +8,9 @@
  *
  *     step = step of one GPU + max(exchange - backward pass, exchange of the last bucket)
  *
+ * Ranks that share their batch statistics exchange them at each batch norm and its gradient; what
+ * follows waits for two messages one after the other, which the step takes longer.
+ *
  * The step of one GPU is a lower bound (run/gpu_plan.h), at which the exchange weighs most; links
  * are taken at `links.share` of their peak. */
 #ifndef MICROMET_RUN_SCALING_H
@@ -26,6 +29,7 @@ struct scaling {
     double inside_s, between_s;   /* they take, within a node and between nodes */
     double messages_s;            /* until they arrive, all buckets */
     double exchange_s, exposed_s; /* all of it; what the update waits for */
+    double norms_s;               /* what shared batch statistics are waited for */
     double step_s, examples_per_s;
     double efficiency; /* of the examples a second that as many GPUs alone would train */
 };

@@ -71,6 +71,10 @@ bool world_exchange(struct world *world, const struct world_part *sends, int sen
  * comes back in a world of one rank only, whose caller reports the error itself. Any number of
  * ranks may call it; the first counts. */
 void world_fail(struct world *world, const struct error *reason);
+/* From now on a request to stop (base/stop.h) that one rank gets ends all of them, wherever they
+ * wait, as world_fail() does, within a second or so. In a world of one nothing happens: who works
+ * asks stop_check(). */
+void world_end_on_stop(struct world *world);
 /* What is to be done before this process is ended because a rank has failed, in a thread of its own
  * and for some seconds at most: other threads go on meanwhile, and may hold any lock for ever. */
 void world_on_failure(struct world *world, void (*callback)(void *context), void *context);
