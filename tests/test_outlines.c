@@ -8,6 +8,7 @@
 #include "annotation_fixture.h"
 #include "micromet/base/size.h"
 #include "micromet/slide/grid.h"
+#include "micromet/slide/outline_convert.h"
 
 TestSuite(outlines, .init = begin, .fini = end);
 
@@ -422,4 +423,69 @@ Test(outlines, labels_say_what_a_masks_values_mean)
     annotation_say_empty(annotation, why);
     cr_assert(strstr(why, "none of the values that data.labels calls tumor is in its mask"), "%s",
               why);
+}
+
+/* --- Conversion ------------------------------------------------------------------------------- */
+
+Test(outlines, they_go_from_format_to_format_and_lose_nothing)
+{
+    static const char source[] = "[" FEATURE(
+        "\"geometry\": {\"type\": \"MultiPolygon\", \"coordinates\": [[" SQUARE ", " INNER
+        "], [[[16, 16], [18, 16], [18, 20], [16, 20]]]]}",
+        TUMOR) ", " NAMED("Stro&ma \\\"\\u00e4\\\"", "[[0.1, 1e-7], [12345.678901234567, "
+                                                     "3], [40, 41.25]]") "]";
+    char other[PATH_MAX_BYTES], back[PATH_MAX_BYTES], first[PATH_MAX_BYTES];
+    struct conversion facts_of;
+    test_write(path, folder, "a.geojson", source);
+    test_path(first, folder, "first.geojson");
+    test_path(other, folder, "other");
+    test_path(back, folder, "back.geojson");
+    cr_assert(outlines_convert(path, first, OUTLINES_GEOJSON, NULL, &facts_of, &err));
+    cr_assert_eq(facts_of.areas, 3);
+    cr_assert_eq(facts_of.holes, 1);
+    char *wanted = test_read(first);
+    for (const char *part =
+             "0.1, 1e-07], [12345.678901234567\0MultiPolygon\0[9, 0, 0]\0ma \\\"\xc3\xa4\0";
+         *part; part += strlen(part) + 1)
+        cr_assert(strstr(wanted, part), "%s lacks %s", wanted, part);
+    free(wanted);
+    label("data.labels={Tumor: tumor, 'Stro&ma \"\xc3\xa4\"': skip}");
+    for (int format = 0; outline_format_names[format]; format++) {
+        cr_assert(outlines_convert(path, other, (enum outline_format)format, NULL, &facts_of, &err),
+                  "%s", err.message);
+        cr_assert(outlines_convert(other, back, OUTLINES_GEOJSON, NULL, &facts_of, &err), "%s",
+                  err.message);
+        cr_expect_eq((int)facts_of.from, format);
+        cr_expect_eq(facts_of.areas, 3);
+        cr_expect_eq(facts_of.holes, 1);
+        char *text = test_read(back);
+        cr_expect(strstr(text, "[[[0.1, 1e-07], [12345.678901234567, 3], [40, 41.25], [0.1, 1e-07]"
+                               "]]"),
+                  "%s", text);
+        cr_expect(strstr(text, "\"classification\": {\"name\": \"Tumor\", \"color\": [9, 0, 0]}"));
+        free(text);
+        snprintf(path, sizeof path, "%s", other);
+        open_for(100, 50);
+        cr_expect_eq(facts.tumor_pixels, 358, "%s", outline_format_names[format]);
+        close_it();
+        test_path(path, folder, "a.geojson");
+    }
+}
+
+Test(outlines, conversion_moves_qupaths_coordinates_by_the_slides_bounds)
+{
+    char out[PATH_MAX_BYTES];
+    struct conversion facts_of;
+    slide.bounds_x = 40, slide.bounds_y = 5;
+    test_write(path, folder, "a.geojson", FEATURE(POLYGON(SQUARE), TUMOR));
+    test_path(out, folder, "a.xml");
+    cr_assert(outlines_convert(path, out, OUTLINES_ASAP, &slide, &facts_of, &err));
+    char *text = test_read(out);
+    cr_expect(strstr(text, "X=\"50\" Y=\"15\""), "%s", text);
+    free(text);
+    cr_assert(outlines_convert(out, path, OUTLINES_GEOJSON, &slide, &facts_of, &err));
+    text = test_read(path);
+    cr_expect(strstr(text, "[[[10, 10], [30, 10], [30, 30], [10, 30], [10, 10]]]"), "%s", text);
+    free(text);
+    slide.bounds_x = slide.bounds_y = 0;
 }

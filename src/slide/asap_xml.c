@@ -14,7 +14,7 @@
 #include "micromet/base/text.h"
 #include "outline_formats.h"
 
-enum { TEXT_MAX = 4096, RINGS_TEXT_MAX = 1 << 16 };
+enum { TEXT_MAX = 4096 };
 enum shape { SHAPE_POLYGON, SHAPE_RECTANGLE, SHAPE_WITHOUT_AREA, SHAPE_UNKNOWN };
 
 /* All of ASAP's (annotation/Annotation.cpp). */
@@ -134,17 +134,16 @@ static bool end_outline(struct outline_reader *reader, struct xml_input *input, 
 
 static bool read_names(struct outline_reader *reader, struct xml_input *input, struct error *err)
 {
-    char group[LABEL_NAME_BYTES], title[TEXT_MAX], color[64], rings[RINGS_TEXT_MAX];
+    char group[LABEL_NAME_BYTES], title[TEXT_MAX], color[64];
     unsigned rgb;
     if (!xml_text(input, "PartOfGroup", group, sizeof group, err) ||
         !xml_text(input, "Name", title, sizeof title, err) ||
         !xml_text(input, "Color", color, sizeof color, err) ||
-        !xml_text(input, "Rings", rings, sizeof rings, err))
+        !xml_long_text(input, "Rings", &reader->rings, err))
         return false;
     reader->outline.color = sscanf(color, "#%6x", &rgb) == 1 ? (int32_t)rgb : -1;
     const char *why = outlines_name(reader->set, group, &reader->outline.name);
     if (!why) why = outlines_title(reader->set, title, &reader->outline.title);
-    if (!why && *rings) why = (reader->rings = strdup(rings)) ? NULL : "out of memory";
     return !why || xml_refuse(input, why, err);
 }
 

@@ -162,7 +162,7 @@ static void write_geojson(const struct outlines *set, FILE *stream)
 
 /* --- XML -------------------------------------------------------------------------------------- */
 
-/* In an attribute. Characters that XML cannot hold become U+FFFD. */
+/* In an attribute. Control characters, which XML cannot hold, become question marks. */
 static void print_xml_text(FILE *stream, const char *text)
 {
     for (; *text; text++) {
@@ -170,7 +170,7 @@ static void print_xml_text(FILE *stream, const char *text)
         if (strchr("&<>\"\t\r\n", byte))
             fprintf(stream, "&#%d;", byte);
         else if (byte < 0x20)
-            fputs("\xef\xbf\xbd", stream);
+            fputc('?', stream);
         else
             fputc(byte, stream);
     }

@@ -42,6 +42,15 @@ bool xml_text(struct xml_input *input, const char *name, char *text, size_t size
     return xml_refuse(input, what, err);
 }
 
+bool xml_long_text(struct xml_input *input, const char *name, char **text, struct error *err)
+{
+    xmlChar *value = xmlTextReaderGetAttribute(input->xml, (const xmlChar *)name);
+    *text = value ? strdup((const char *)value) : NULL;
+    const bool ok = *text || !value;
+    xmlFree(value);
+    return ok || xml_refuse(input, "out of memory", err);
+}
+
 bool xml_number(struct xml_input *input, const char *name, double *value, struct error *err)
 {
     char text[64], *end, what[512];

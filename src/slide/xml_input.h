@@ -24,6 +24,8 @@ bool xml_refuse(struct xml_input *input, const char *what, struct error *err);
 /* An attribute's text, empty if absent. Refuses one that does not fit into `size` bytes. */
 bool xml_text(struct xml_input *input, const char *name, char *text, size_t size,
               struct error *err);
+/* The same of any length; *text is malloc'ed, NULL if the attribute is absent. */
+bool xml_long_text(struct xml_input *input, const char *name, char **text, struct error *err);
 /* An attribute's number of pixels. */
 bool xml_number(struct xml_input *input, const char *name, double *value, struct error *err);
 
