@@ -85,7 +85,7 @@ static inline void note_span(void *context, double x0, double y0, double x1, dou
 static inline struct spans scan(void)
 {
     struct spans spans = { 0 };
-    cr_assert(annotation_scan(annotation, note_span, &spans, &err));
+    cr_assert(annotation_scan(annotation, LAYER_TUMOR, note_span, &spans, &err));
     return spans;
 }
 

@@ -12,9 +12,9 @@ set(fast_tests
     "container" # the scripts and files of tools/container
     "format" "manual" "completion" # the sources' form; what is made of the commands' option tables
     "fixture" # the cases: each a command that must fail with its message
-    "fuzz_(annotation|checkpoint|onnx|pickle|safetensors|zip)" # the seeds of the fuzzers, once
+    "fuzz_(annotation|checkpoint|mask_png|onnx|outlines|pickle|safetensors|zip)" # the seeds of the fuzzers, once
     "test_(annotation|asap_xml|augment|base|checkpoint|config|dataset|evaluate|fingerprint|identity|image|isa|keras3|lock|look)"
-    "test_(keras_hdf5|kernels|ladder|loader|manifest|mask|metrics|onnx|op|optimizer|output|pickle|plot|preflight|pretrained)"
+    "test_(keras_hdf5|kernels|ladder|loader|manifest|mask|metrics|onnx|op|optimizer|outlines|output|pickle|plot|preflight|pretrained)"
     "test_(reference|safetensors|sampler|sandbox|scale|slide|slide_levels|slurm|scaling|survey|sweep|sweep_report|synth|tensorboard|text|tiff_unread|tissue)"
     "test_torch_zip"
     "test_world" # what launchers say

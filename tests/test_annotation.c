@@ -317,9 +317,9 @@ Test(annotation, damaged_and_foreign_masks_are_refused)
     free(bytes);
     refuses(300, 200, "truncated");
     test_write(path, folder, "mask.tif", "not a picture");
-    refuses(300, 200, "neither a TIFF nor XML");
+    refuses(300, 200, "neither a picture, XML nor JSON");
     test_write(path, folder, "mask.tif", "II*");
-    refuses(300, 200, "neither a TIFF nor XML");
+    refuses(300, 200, "neither a picture, XML nor JSON");
     test_write(path, folder, "mask.tif", "");
     refuses(300, 200, "is empty");
     test_path(path, folder, "absent.tif");

@@ -386,7 +386,9 @@ static const char everything[] =
     "  window: 299\n  center: 128\n  stride: 7\n  origin: [0, 1000000000]\n  mpp: 0.2431\n"
     "  mpp_override: 0.5\n"
     "  tissue: {method: otsu, threshold: 0.1, min_normal: 0.3333333333333333}\n"
-    "  mask_values: [2, 65535]\n  pack: ''\n  source: slides\n  sampling: shuffle\n  "
+    "  labels: {\"\": tumor, a.b: skip, 255: normal, \"None\": ignore, \"\\u00e4: '\\\"\": "
+    "ignore}\n"
+    "  pack: ''\n  source: slides\n  sampling: shuffle\n  "
     "normals_per_tumor: 2.5\n"
     "  max_tumor: 1000000000000\n  max_normal: 0\n  reader_threads: 3\n  ring: 9\n"
     "augment: {rotate: false, flip: false, brightness: 0.1, saturation: 0.2, hue: 0.3,\n"
@@ -444,6 +446,7 @@ Test(config, everything_differs_from_the_defaults)
     for (; line_a && line_b;
          line_a = strtok_r(NULL, "\n", &rest_a), line_b = strtok_r(NULL, "\n", &rest_b)) {
         const bool section = line_a[strlen(line_a) - 1] == ':';
+        if (strstr(line_a, "mask_values")) continue; /* not together with labels */
         cr_expect(section == (strcmp(line_a, line_b) == 0), "%s | %s", line_a, line_b);
     }
     cr_assert(!line_a && !line_b);

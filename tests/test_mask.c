@@ -275,9 +275,11 @@ Test(mask, other_files_are_told_by_their_content)
     static const struct {
         const char *content, *what;
     } files[] = {
-        { "\x89PNG\r\n\x1a\n", "is a PNG" },         { "\xff\xd8\xff\xe0", "is a JPEG" },
-        { "\x93NUMPY\1", "is a NumPy array" },       { "\x1f\x8b\b", "compressed by gzip" },
-        { "{\"type\": \"Feature\"}", "is GeoJSON" }, { "{}", "is JSON" },
+        { "\x89PNG\r\n\x1a\n", "cannot be read as PNG" },
+        { "\xff\xd8\xff\xe0", "is a JPEG" },
+        { "\x93NUMPY\1", "is a NumPy array" },
+        { "\x1f\x8b\b", "cannot be unpacked" },
+        { "{}", "JSON, but not GeoJSON" },
     };
     for (size_t i = 0; i < COUNT_OF(files); i++) {
         test_write(path, folder, "mask.tif", files[i].content);

@@ -208,7 +208,8 @@ static void describe_range(const struct config_key *key, char *range, size_t siz
 {
     range[0] = '\0';
     if (key->kind == CONFIG_UINT64) snprintf(range, size, "0 .. 2^64-1");
-    if (key->kind > CONFIG_BOOL && key->kind != CONFIG_UINT64 && key->kind != CONFIG_CHOICE)
+    if (key->kind > CONFIG_BOOL && key->kind != CONFIG_UINT64 && key->kind != CONFIG_CHOICE &&
+        key->kind != CONFIG_LABELS)
         snprintf(range, size, "%.10g .. %.10g", key->min, key->max);
     for (int i = 0; key->choices && key->choices[i]; i++) {
         const size_t length = strlen(range);
@@ -230,6 +231,7 @@ bool config_key_describe(int index, struct config_key_facts *facts)
         [CONFIG_INT_LIST] = "integers",
         [CONFIG_DOUBLE_LIST] = "numbers",
         [CONFIG_INT64_PAIR] = "2 integers",
+        [CONFIG_LABELS] = "mapping",
     };
     static const char *const truths[] = { "true", "false", NULL };
     if (index >= config_key_count) return false;
@@ -239,7 +241,9 @@ bool config_key_describe(int index, struct config_key_facts *facts)
         .type = types[key->kind],
         .initial = key->initial,
         .help = key->help,
-        .words = key->kind == CONFIG_BOOL ? truths : key->choices,
+        .words = key->kind == CONFIG_BOOL     ? truths
+                 : key->kind == CONFIG_LABELS ? NULL
+                                              : key->choices,
         .is_path = key->kind == CONFIG_PATH,
     };
     describe_range(key, facts->range, sizeof(facts->range));

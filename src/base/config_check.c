@@ -98,6 +98,11 @@ static bool warmup_ends(const struct config *config)
            config->schedule.warmup_examples < per_epoch * config->train.epochs;
 }
 
+static bool one_says_what_values_mean(const struct config *config)
+{
+    return !config->data.label_count || !config->data.mask_value_count;
+}
+
 static bool requeue_goes_on(const struct config *config)
 {
     return !config->train.requeue || config->train.resume == RESUME_AUTO;
@@ -124,6 +129,8 @@ static const struct rule rules[] = {
     { "schedule.min", min_is_below_rate, "is above optimizer.learning_rate" },
     { "schedule.warmup_examples", warmup_ends,
       "is not below train.epochs * train.examples_per_epoch: the run would end in the warm-up" },
+    { "data.mask_values", one_says_what_values_mean,
+      "cannot be said together with data.labels; write there what each value means" },
     { "train.requeue", requeue_goes_on,
       "needs train.resume: auto, or the requeued job would not go on" },
 };

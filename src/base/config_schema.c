@@ -10,6 +10,7 @@ static const char *const data_sources[] = { "packs", "slides", NULL };
 static const char *const shrink_froms[] = { "level", "finest", NULL };
 static const char *const samplings[] = { "class_then_slide", "shuffle", NULL };
 static const char *const tissue_methods[] = { "gray", "otsu", NULL };
+static const char *const label_meanings[] = { "normal", "tumor", "ignore", "skip", NULL };
 static const char *const no_paths[] = { "random", NULL };
 static const char *const pool_paddings[] = { "auto", "exclude", "include", NULL };
 static const char *const batch_norm_modes[] = { "batch", "frozen", NULL };
@@ -40,6 +41,8 @@ const char *pool_padding_name(enum pool_padding padding)
 #define INT64(f, a, b, d, h)    { #f, CONFIG_INT64, FIELD(f), 0, 0, a, b, NULL, d, h }
 #define NUMBER(f, a, b, d, h)   { #f, CONFIG_DOUBLE, FIELD(f), 0, 0, a, b, NULL, d, h }
 #define PAIR(f, a, b, d, h)     { #f, CONFIG_INT64_PAIR, FIELD(f), 0, ITEMS(f), a, b, NULL, d, h }
+#define LABELS(f, count, c, d, h) \
+    { #f, CONFIG_LABELS, FIELD(f), FIELD(count), ITEMS(f), 0, 0, c, d, h }
 #define INTS(f, count, a, b, d, h) \
     { #f, CONFIG_INT_LIST, FIELD(f), FIELD(count), ITEMS(f), a, b, NULL, d, h }
 #define NUMBERS(f, count, a, b, d, h) \
@@ -73,6 +76,8 @@ const struct config_key config_keys[] = {
     NUMBER(data.tissue.min_normal, 0, 1, "0.75", "share of tissue that a normal window needs"),
     INTS(data.mask_values, data.mask_value_count, 1, 65535, "[]",
         "values of masks that are tumour; [] = the one value besides 0"),
+    LABELS(data.labels, data.label_count, label_meanings, "{}",
+        "what the names in annotations, or values of masks, mean, such as {Tumor: tumor}"),
     PATH(data.pack, "packs", "folder of reusable window packs"),
     CHOICE(data.source, data_sources, "packs", "where training reads its windows"),
     CHOICE(data.sampling, samplings, "class_then_slide",
@@ -180,5 +185,18 @@ int config_key_find(const char *name)
 bool config_key_is_list(const struct config_key *key)
 {
     return key->kind == CONFIG_INT_LIST || key->kind == CONFIG_DOUBLE_LIST ||
-           key->kind == CONFIG_INT64_PAIR;
+           key->kind == CONFIG_INT64_PAIR || key->kind == CONFIG_LABELS;
+}
+
+int config_key_find_pair(const char *name, const char **pair)
+{
+    for (int i = 0; i < config_key_count; i++) {
+        const size_t length = strlen(config_keys[i].name);
+        if (config_keys[i].kind != CONFIG_LABELS || strncmp(config_keys[i].name, name, length) ||
+            name[length] != '.')
+            continue;
+        *pair = name + length + 1;
+        return i;
+    }
+    return -1;
 }

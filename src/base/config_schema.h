@@ -19,6 +19,7 @@ enum config_kind {
     CONFIG_INT_LIST,
     CONFIG_DOUBLE_LIST,
     CONFIG_INT64_PAIR,
+    CONFIG_LABELS, /* up to `capacity` struct config_label, with one of `choices` each */
 };
 
 struct config_key {
@@ -40,7 +41,10 @@ extern const int config_key_count;
 /* Index in config_keys, or -1. */
 int config_key_find(const char *name);
 
+/* Whether its value is YAML's list or mapping, rather than a scalar. */
 bool config_key_is_list(const struct config_key *key);
+/* The mapping of which "data.labels.Tumor" names one pair, and the pair's own name; -1 if none. */
+int config_key_find_pair(const char *name, const char **pair);
 
 /* Whether a plain scalar stands for no value: empty, ~, null, or Python's None. */
 bool config_is_nothing(const char *text);
@@ -55,6 +59,9 @@ bool config_store(struct config *config, const struct config_key *key, const cha
 /* The same for item `index` of a list key. */
 bool config_store_item(struct config *config, const struct config_key *key, int index,
                        const char *text, struct error *err);
+/* Add the pair to a mapping, or give the one of that name, in any case, another word. */
+bool config_store_label(struct config *config, const struct config_key *key, const char *name,
+                        const char *word, struct error *err);
 /* Finish a list of which `count` items were stored. */
 bool config_store_count(struct config *config, const struct config_key *key, int count,
                         struct error *err);

@@ -24,6 +24,7 @@ const char *config_kind_wants(const struct config_key *key)
         [CONFIG_INT_LIST] = "a list of integers such as [2, 3]",
         [CONFIG_DOUBLE_LIST] = "a list of numbers such as [0.5, 2]",
         [CONFIG_INT64_PAIR] = "a list of two integers such as [0, 0]",
+        [CONFIG_LABELS] = "names and what they mean such as {Tumor: tumor}",
     };
     return wants[key->kind];
 }
@@ -239,6 +240,7 @@ bool config_store(struct config *config, const struct config_key *key, const cha
     case CONFIG_INT_LIST:
     case CONFIG_DOUBLE_LIST:
     case CONFIG_INT64_PAIR:
+    case CONFIG_LABELS:
         break;
     }
     return wrong_kind(config_kind_wants(key), key, text, err);
@@ -262,6 +264,32 @@ bool config_store_item(struct config *config, const struct config_key *key, int 
     return true;
 }
 
+bool config_store_label(struct config *config, const struct config_key *key, const char *name,
+                        const char *word, struct error *err)
+{
+    struct config_label *labels = (void *)((char *)config + key->offset);
+    int *count = (int *)((char *)config + key->count_offset), at = 0, meaning;
+    if (strlen(name) >= LABEL_NAME_BYTES || !text_is_utf8(name))
+        return error_set(err, EXIT_CODE_USAGE, "%s: '%.80s' is longer than %d bytes, or no UTF-8",
+                         key->name, name, LABEL_NAME_BYTES - 1);
+    if (!read_choice(key, word, &meaning, err)) return error_append(err, " (of '%.80s')", name);
+    while (at < *count && strcasecmp(labels[at].name, name) != 0) at++;
+    if ((size_t)at >= key->capacity)
+        return error_set(err, EXIT_CODE_USAGE, "%s: holds more than %zu names", key->name,
+                         key->capacity);
+    labels[at] = (struct config_label) { .meaning = meaning };
+    memcpy(labels[at].name, name, strlen(name) + 1);
+    *count += at == *count;
+    return true;
+}
+
+int config_label_find(const struct config_data *data, const char *name)
+{
+    for (int i = 0; i < data->label_count; i++)
+        if (strcasecmp(data->labels[i].name, name) == 0) return data->labels[i].meaning;
+    return -1;
+}
+
 bool config_store_count(struct config *config, const struct config_key *key, int count,
                         struct error *err)
 {
@@ -270,6 +298,7 @@ bool config_store_count(struct config *config, const struct config_key *key, int
         return error_set(err, EXIT_CODE_USAGE, "%s: expected two integers, got %d", key->name,
                          count);
     }
+    if (key->kind == CONFIG_LABELS) return true; /* config_store_label() counts */
     const size_t size = key->kind == CONFIG_INT_LIST ? sizeof(int) : sizeof(double);
     memset((char *)config + key->offset + (size_t)count * size, 0,
            (key->capacity - (size_t)count) * size);
@@ -290,7 +319,7 @@ static bool means_something(const char *text)
 }
 
 /* Plain where every YAML parser reads it as a string, otherwise double-quoted with escapes. */
-static void format_text(const char *text, char out[CONFIG_TEXT_MAX])
+void config_quote(const char *text, char out[CONFIG_TEXT_MAX])
 {
     static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     static const char others[] = "0123456789_-./:";
@@ -334,7 +363,7 @@ static void format_path(const char *path, char out[CONFIG_TEXT_MAX])
         doubled[length++] = *p;
     }
     doubled[length] = '\0';
-    format_text(doubled, out);
+    config_quote(doubled, out);
 }
 
 /* The shortest decimal that reads back as the same number. */
@@ -371,13 +400,27 @@ static void format_list(const struct config_key *key, const void *field, int cou
     snprintf(out + length, CONFIG_TEXT_MAX - (size_t)length, "]");
 }
 
+static void format_labels(const struct config_key *key, const struct config_label *labels,
+                          int count, char out[CONFIG_TEXT_MAX])
+{
+    char name[CONFIG_TEXT_MAX];
+    int length = snprintf(out, CONFIG_TEXT_MAX, "{");
+    for (int i = 0; i < count; i++) {
+        config_quote(labels[i].name, name);
+        length += snprintf(out + length, CONFIG_TEXT_MAX - (size_t)length, "%s%.*s: %s",
+                           i ? ", " : "", 6 * LABEL_NAME_BYTES, name,
+                           key->choices[labels[i].meaning]);
+    }
+    snprintf(out + length, CONFIG_TEXT_MAX - (size_t)length, "}");
+}
+
 void config_format(const struct config *config, const struct config_key *key,
                    char text[CONFIG_TEXT_MAX])
 {
     const void *field = (const char *)config + key->offset;
     switch (key->kind) {
     case CONFIG_TEXT:
-        format_text(field, text);
+        config_quote(field, text);
         break;
     case CONFIG_PATH:
         format_path(field, text);
@@ -406,6 +449,9 @@ void config_format(const struct config *config, const struct config_key *key,
         break;
     case CONFIG_INT64_PAIR:
         format_list(key, field, 2, text);
+        break;
+    case CONFIG_LABELS:
+        format_labels(key, field, *(const int *)((const char *)config + key->count_offset), text);
         break;
     }
 }

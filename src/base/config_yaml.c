@@ -75,6 +75,38 @@ static bool read_list(struct walk *walk, const struct config_key *key,
     }
 }
 
+/* The value of the pair `name` of a mapping. */
+static bool read_pair(struct walk *walk, const struct config_key *key, const char *name,
+                      const struct yaml_node *value, struct error *err)
+{
+    if (value->type != YAML_SCALAR_EVENT || value->nothing)
+        return fail_kind(walk, key->name, "one word for each name", value, err);
+    return config_store_label(walk->reader->config, key, name, value->text, err) ||
+           fail_value(walk, value, err);
+}
+
+/* A mapping replaces the one before it. */
+static bool read_mapping(struct walk *walk, const struct config_key *key, struct error *err)
+{
+    struct config *config = walk->reader->config;
+    int *count = (int *)((char *)config + key->count_offset);
+    memset((char *)config + key->offset, 0, key->capacity * sizeof(struct config_label));
+    *count = 0;
+    for (int pairs = 1;; pairs++) {
+        struct yaml_node name, value;
+        if (!yaml_events_next(&walk->events, &name, err)) return false;
+        if (name.type == YAML_MAPPING_END_EVENT) return true;
+        if (name.type != YAML_SCALAR_EVENT) return fail_kind(walk, key->name, "a name", &name, err);
+        if (!yaml_events_next(&walk->events, &value, err) ||
+            !read_pair(walk, key, name.text, &value, err))
+            return false;
+        if (*count < pairs)
+            return yaml_fail_at(&walk->reader->source, name.line, name.column, err,
+                                "%s: '%.80s' is given twice (case makes no difference)", key->name,
+                                name.text);
+    }
+}
+
 static bool read_key(struct walk *walk, int index, const struct yaml_node *value, struct error *err)
 {
     const struct config_key *key = &config_keys[index];
@@ -86,7 +118,10 @@ static bool read_key(struct walk *walk, int index, const struct yaml_node *value
     const bool list = config_key_is_list(key);
     if (value->nothing)
         return config_store_nothing(reader->config, key, err) || fail_value(walk, value, err);
-    if (list && value->type == YAML_SEQUENCE_START_EVENT) return read_list(walk, key, value, err);
+    if (key->kind == CONFIG_LABELS && value->type == YAML_MAPPING_START_EVENT)
+        return read_mapping(walk, key, err);
+    if (list && key->kind != CONFIG_LABELS && value->type == YAML_SEQUENCE_START_EVENT)
+        return read_list(walk, key, value, err);
     if (list || value->type != YAML_SCALAR_EVENT)
         return fail_kind(walk, key->name, config_kind_wants(key), value, err);
     return config_store(reader->config, key, value->text, reader->folder, err) ||
@@ -186,7 +221,11 @@ bool config_read_override(struct config_reader *reader, const char *override, st
     snprintf(name, sizeof(name), "%.*s", (int)(equals - override), override);
 
     const struct walk walk = { .reader = reader };
-    const int index = config_key_find(name);
+    const char *pair;
+    const int index = config_key_find(name), mapping = config_key_find_pair(name, &pair);
+    if (mapping >= 0)
+        return config_store_label(reader->config, &config_keys[mapping], pair, equals + 1, err) ||
+               yaml_prefix(&reader->source, 0, 0, err);
     if (index < 0 && section_find(name) < 0)
         return fail_unknown(&walk, name, &(struct yaml_node) { 0 }, err);
     if (index < 0 || config_key_is_list(&config_keys[index]))

@@ -63,13 +63,18 @@ extern const char *const orientation_counts[];
     .name = "mpp", .kind = OPTION_DOUBLE, FIELD(mpp), .min = 0.01, .max = 100, .value = "UM"
 #define OPTION_MASK_VALUES                                                                         \
     .name = "mask-values", .kind = OPTION_TEXT, FIELD(mask_values), .value = "VALUES"
+#define OPTION_LABELS                                                                              \
+    .name = "labels", .kind = OPTION_TEXT, FIELD(labels), .value = "NAME:WORD,...",                \
+    .help = "what the annotation's names, or values, mean, such as \"Tumor: tumor, Fold: ignore\""
 #define OPTION_MASK_DOWNSAMPLE                                                                     \
     .name = "mask-downsample", .kind = OPTION_DOUBLE, FIELD(mask_downsample),                      \
     .min = MASK_DOWNSAMPLE_MIN, .max = MASK_DOWNSAMPLE_MAX, .value = "TIMES",                      \
     .absent = "what explains its size",                                                            \
     .help = "by how much the annotation's mask is smaller than the slide"
-/* Store the option's values, such as "1" or "1,2", as data.mask_values; "" changes nothing. */
-bool mask_values_set(struct config *config, const char *values, struct error *err);
+/* Store the options' values, such as "1,2" as data.mask_values or "1: tumor" as data.labels; ""
+ * changes nothing. */
+bool mask_values_set(struct config *config, const char *values, const char *labels,
+                     struct error *err);
 
 /* What a Slurm job gets; in `struct slurm_request request`. */
 #define OPTION_SLURM_TIME .name = "time", .kind = OPTION_TEXT, FIELD(request.time), .value = "T"
@@ -113,10 +118,10 @@ struct subcommand {
 /* All subcommands, in the order of their use in a project; ends with NULL (main.c). */
 extern const struct subcommand *const subcommands[];
 
-extern const struct subcommand command_synth, command_inspect, command_import, command_prepare,
-    command_train, command_sweep, command_evaluate, command_heatmap, command_export,
-    command_predict, command_bench, command_plan, command_slurm, command_config, command_completion,
-    command_manual;
+extern const struct subcommand command_synth, command_inspect, command_annotate, command_import,
+    command_prepare, command_train, command_sweep, command_evaluate, command_heatmap,
+    command_export, command_predict, command_bench, command_plan, command_slurm, command_config,
+    command_completion, command_manual;
 
 /* Fill `arguments` from the options in argv after argv[0], the subcommand's name. Moves the
  * operands to the front of argv + 1 and stores their number in *operand_count. The error for an

@@ -13,7 +13,7 @@
 #include "micromet/slide/scale.h"
 
 struct arguments {
-    const char *out, *annotation, *mask_values;
+    const char *out, *annotation, *mask_values, *labels;
     int stride, batch, orientations, threads;
     double min_tissue, mpp, mask_downsample; /* min_tissue: -1 = as trained */
 };
@@ -39,9 +39,10 @@ static const struct option option_rows[] = {
       .kind = OPTION_FILE,
       FIELD(annotation),
       .value = "FILE",
-      .help = "mask TIFF or ASAP XML, drawn as an outline (with one SLIDE)" },
+      .help = "mask, GeoJSON or XML, drawn as an outline (with one SLIDE)" },
     { OPTION_MASK_VALUES, .absent = "as trained",
       .help = "of the annotation's mask that are tumor, such as 1 or 1,2" },
+    { OPTION_LABELS, .absent = "as trained" },
     { OPTION_MASK_DOWNSAMPLE },
     { OPTION_MPP, .help = "µm per level-0 pixel, whatever the slides say" },
     { OPTION_THREADS, .absent = "all" },
@@ -158,7 +159,7 @@ static bool open_drawing(struct drawing *d, char **operands, struct error *err)
     if (!checkpoint_open(checkpoint, operands[0], err)) return false;
     session_accept_any_backend(&checkpoint->config.compute, checkpoint->precision, a->threads);
     if (!operands_configure(&checkpoint->config, &d->slides, operands + 1, err) ||
-        !mask_values_set(&checkpoint->config, a->mask_values, err) ||
+        !mask_values_set(&checkpoint->config, a->mask_values, a->labels, err) ||
         !session_init(&d->session, &checkpoint->config.compute, checkpoint->config.data.level_count,
                       0, d->world, err))
         return false;
@@ -248,8 +249,8 @@ const struct subcommand command_heatmap = {
         "The model computes in the precision that it was trained in, unless compute.precision says "
         "otherwise.",
     .options = option_rows,
-    ARGUMENTS(.out = ".", .annotation = "", .mask_values = "", .batch = 32, .orientations = 1,
-              .min_tissue = -1),
+    ARGUMENTS(.out = ".", .annotation = "", .mask_values = "", .labels = "", .batch = 32,
+              .orientations = 1, .min_tissue = -1),
     .examples = "micromet heatmap runs/seed/checkpoints/best.safetensors test_001.tif --out maps\n"
                 "micromet heatmap best.safetensors tumor_091.tif --annotation tumor_091_mask.tif "
                 "--orientations 8\n",

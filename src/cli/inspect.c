@@ -13,7 +13,7 @@
 #include "micromet/slide/pack.h"
 
 struct arguments {
-    const char *annotation, *mask_values, *out;
+    const char *annotation, *mask_values, *labels, *out;
     double mpp, mask_downsample;
 };
 
@@ -25,6 +25,7 @@ static const struct option option_rows[] = {
       .help = "of the slide (one PATH only)" },
     { OPTION_MASK_VALUES, .absent = "all but 0",
       .help = "of the annotation's mask that are tumor, such as 1 or 1,2" },
+    { OPTION_LABELS, .absent = "all are tumor" },
     { OPTION_MASK_DOWNSAMPLE },
     { OPTION_MPP, .help = "µm per pixel of level 0, for slides that do not say or say it wrong" },
     { .name = "out",
@@ -52,7 +53,7 @@ static bool inspect_file(const struct arguments *a, const char *path, struct err
 {
     struct config config;
     config_defaults(&config);
-    if (!mask_values_set(&config, a->mask_values, err)) return false;
+    if (!mask_values_set(&config, a->mask_values, a->labels, err)) return false;
     switch (kind_of(path)) {
     case FILE_PACK:
         return inspect_pack(path, a->out, err);
@@ -60,7 +61,8 @@ static bool inspect_file(const struct arguments *a, const char *path, struct err
         return inspect_weights(path, err);
     default:
         return inspect_slide(path, a->annotation, a->mask_downsample,
-                             *a->mask_values ? &config.data : NULL, a->mpp, a->out, err);
+                             *a->mask_values || *a->labels ? &config.data : NULL, a->mpp, a->out,
+                             err);
     }
 }
 
@@ -136,15 +138,15 @@ const struct subcommand command_inspect = {
     .operands = "PATH...",
     .operand_kind = OPTION_FILE,
     .description =
-        "A slide: its levels, pixel size and tissue; with an annotation (mask TIFF or ASAP XML) "
-        "also its size, values and tumor, and whether these fit the slide. Writes "
+        "A slide: its levels, pixel size and tissue; with an annotation (mask, GeoJSON or XML) "
+        "also its size, values or names and tumor, and whether these fit the slide. Writes "
         "NAME.inspect.png, the slide with tissue outlined in blue and tumor in red.\n\n"
         "A pack: its parameters, checksum and a sheet of its windows. A checkpoint: its model. "
         "Weights of Keras, PyTorch or ONNX: what of them `micromet import` takes.\n\n"
         "What a file is, its first bytes decide. A file that cannot be read is reported and the "
         "others go on; the exit status is then 3 (1 when all failed).",
     .options = option_rows,
-    ARGUMENTS(.annotation = "", .mask_values = "", .out = "."),
+    ARGUMENTS(.annotation = "", .mask_values = "", .labels = "", .out = "."),
     .examples = "micromet inspect tumor_091.tif --annotation tumor_091_mask.tif --out pictures\n"
                 "micromet inspect slides/*.svs --mpp 0.25 --out pictures\n"
                 "micromet inspect runs/seed/best.safetensors\n",

@@ -130,8 +130,12 @@ static void print_facts(const char *path, const struct annotation_facts *facts)
                (long long)facts->height, facts->pixel_level0, facts->pixel_level0);
         printf("values        %s\n", values);
     } else {
+        printf("format        %s\n", facts->format);
         printf("polygons      %d\n", facts->polygon_count);
+        if (*facts->names) printf("names         %s\n", facts->names);
     }
+    if (facts->ignored_pixels)
+        printf("ignored       %lld px of it\n", (long long)facts->ignored_pixels);
     printf("tumor         %lld px of it, %.4g %%\n", (long long)facts->tumor_pixels,
            100 * (double)facts->tumor_pixels / ((double)facts->width * (double)facts->height));
 }

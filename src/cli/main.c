@@ -10,23 +10,12 @@
 #include "micromet/base/text.h"
 
 const struct subcommand *const subcommands[] = {
-    &command_synth,
-    &command_inspect,
-    &command_import,
-    &command_prepare,
-    &command_train,
-    &command_sweep,
-    &command_evaluate,
-    &command_heatmap,
-    &command_export,
-    &command_predict,
-    &command_bench,
-    &command_plan,
-    &command_slurm,
-    &command_config,
-    &command_completion,
-    &command_manual,
-    NULL,
+    &command_synth,      &command_inspect,  &command_annotate,
+    &command_import,     &command_prepare,  &command_train,
+    &command_sweep,      &command_evaluate, &command_heatmap,
+    &command_export,     &command_predict,  &command_bench,
+    &command_plan,       &command_slurm,    &command_config,
+    &command_completion, &command_manual,   NULL,
 };
 
 static const struct subcommand *find_command(const char *name)

@@ -157,6 +157,7 @@ static bool add_map(struct evaluation *evaluation, const struct manifest_row *ro
     bool ok = (windows && probabilities) ||
               error_set(err, EXIT_CODE_FAILED, "%s: no memory for its windows", row->slide);
     for (int64_t i = 0; ok && i < grid->rows * grid->columns; i++) {
+        if (labels[i] == GRID_IGNORED) continue;
         if (isnan(heatmap->probabilities[i])) {
             background[labels[i]]++;
             continue;

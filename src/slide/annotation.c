@@ -12,10 +12,11 @@
 
 #include "annotation_parts.h"
 #include "micromet/base/size.h"
+#include "outline_formats.h"
 
 struct annotation {
     char path[PATH_MAX_BYTES];
-    struct run_rows tumor;
+    struct run_rows layers[ANNOTATION_LAYERS];
     double pixel_level0;              /* level-0 px per pixel of the rows */
     double slide_width, slide_height; /* level-0 px */
     struct annotation_facts facts;
@@ -32,52 +33,106 @@ static int64_t pixels_on_slide(double side, double pixel_level0, int64_t mask_si
     return pixels < (double)mask_side ? (int64_t)pixels : mask_side;
 }
 
-static bool read_mask(struct annotation *annotation, double downsample, const struct slide *slide,
-                      const struct config_data *data, struct error *err)
+const char *const outline_format_names[] = {
+    [OUTLINES_ASAP] = "ASAP XML",
+    [OUTLINES_GEOJSON] = "GeoJSON",
+    [OUTLINES_IMAGESCOPE] = "ImageScope XML",
+    [OUTLINES_HALO] = "HALO XML",
+    NULL,
+};
+
+static bool init_layers(struct annotation *annotation, int64_t width, int64_t height,
+                        struct error *err)
 {
-    struct annotation_facts *facts = &annotation->facts;
+    for (int i = 0; i < ANNOTATION_LAYERS; i++)
+        if (!run_rows_init(&annotation->layers[i], annotation->path, width, height, err))
+            return false;
+    return true;
+}
+
+static void count_pixels(struct annotation *annotation)
+{
+    annotation->facts.tumor_pixels = run_rows_pixels(&annotation->layers[LAYER_TUMOR]);
+    annotation->facts.ignored_pixels = run_rows_pixels(&annotation->layers[LAYER_IGNORED]);
+}
+
+/* A mask whose form is known: its scale, and the rows that it shares with the slide. */
+static bool fit_mask(struct annotation *annotation, double downsample, const struct mask_form *form,
+                     const struct slide *slide, struct error *err)
+{
+    annotation->facts.is_mask = true;
+    annotation->facts.width = form->width;
+    annotation->facts.height = form->height;
+    return mask_scale(&annotation->pixel_level0, downsample, form, slide, annotation->path, err) &&
+           init_layers(
+               annotation,
+               pixels_on_slide(annotation->slide_width, annotation->pixel_level0, form->width),
+               pixels_on_slide(annotation->slide_height, annotation->pixel_level0, form->height),
+               err);
+}
+
+static bool read_tiff(struct annotation *annotation, double downsample, const struct slide *slide,
+                      struct mask_census *census, struct mask_form *form, struct error *err)
+{
     struct mask_tiff *mask;
+    annotation->facts.format = "mask TIFF";
+    if (!mask_tiff_open(&mask, annotation->path, err)) return false;
+    *form = *mask_tiff_form(mask);
+    const bool ok = fit_mask(annotation, downsample, form, slide, err) &&
+                    mask_tiff_read(mask, annotation->layers, census, err);
+    mask_tiff_release(mask);
+    return ok;
+}
+
+static bool read_png(struct annotation *annotation, double downsample, const struct slide *slide,
+                     struct mask_census *census, struct mask_form *form, struct error *err)
+{
+    struct mask_png *mask;
+    annotation->facts.format = "mask PNG";
+    if (!mask_png_open(&mask, annotation->path, form, err)) return false;
+    const bool ok = fit_mask(annotation, downsample, form, slide, err) &&
+                    mask_png_read(mask, annotation->layers, census, err);
+    mask_png_release(mask);
+    return ok;
+}
+
+static bool read_mask(struct annotation *annotation, bool png, double downsample,
+                      const struct slide *slide, const struct config_data *data, struct error *err)
+{
+    struct mask_form form;
     struct mask_census *census = calloc(1, sizeof *census);
     if (!census) return error_set(err, EXIT_CODE_FAILED, "%s: out of memory", annotation->path);
-    bool ok = mask_tiff_open(&mask, annotation->path, err);
-    if (ok) {
-        const struct mask_form *form = mask_tiff_form(mask);
-        facts->is_mask = true;
-        facts->width = form->width;
-        facts->height = form->height;
-        mask_values_choose(census, data);
-        ok = mask_scale(&annotation->pixel_level0, downsample, form, slide, annotation->path,
-                        err) &&
-             run_rows_init(
-                 &annotation->tumor, annotation->path,
-                 pixels_on_slide(annotation->slide_width, annotation->pixel_level0, form->width),
-                 pixels_on_slide(annotation->slide_height, annotation->pixel_level0, form->height),
-                 err) &&
-             mask_tiff_read(mask, &annotation->tumor, census, err);
-        facts->tumor_pixels = ok ? run_rows_pixels(&annotation->tumor) : 0;
-        ok = ok && mask_values_check(census, form, data, annotation->path, facts, err);
-        mask_tiff_release(mask);
-    }
+    mask_values_choose(census, data);
+    annotation->facts.labelled = data && data->label_count;
+    bool ok = png ? read_png(annotation, downsample, slide, census, &form, err)
+                  : read_tiff(annotation, downsample, slide, census, &form, err);
+    if (ok) count_pixels(annotation);
+    ok = ok && mask_values_check(census, &form, data, annotation->path, &annotation->facts, err);
     free(census);
     return ok;
 }
 
-static bool read_polygons(struct annotation *annotation, const struct slide *slide,
-                          struct error *err)
+static bool read_outlines(struct annotation *annotation, const struct slide *slide,
+                          const struct config_data *data, struct error *err)
 {
     struct annotation_facts *facts = &annotation->facts;
-    struct polygon_set set;
-    if (!asap_xml_read(&set, annotation->path, err)) return false;
+    struct outlines set;
+    enum outline_format format;
+    if (!outlines_read(&set, &format, annotation->path, err)) return false;
+    /* QuPath shows of a slide what OpenSlide calls its bounds, and counts from there. */
+    if (format == OUTLINES_GEOJSON) outlines_move(&set, slide->bounds_x, slide->bounds_y);
+    facts->format = outline_format_names[format];
     facts->width = slide->levels[0].width;
     facts->height = slide->levels[0].height;
-    facts->polygon_count = (int)set.polygon_count;
+    outlines_say_names(&set, facts->names, sizeof facts->names);
     annotation->pixel_level0 = 1;
-    const bool ok = run_rows_init(&annotation->tumor, annotation->path, facts->width, facts->height,
-                                  err) &&
-                    polygon_set_fill(&set, &annotation->tumor, err) &&
-                    polygon_set_check(&set, annotation->path, facts->width, facts->height, err);
-    polygon_set_release(&set);
-    if (ok) facts->tumor_pixels = run_rows_pixels(&annotation->tumor);
+    const bool ok = outlines_label(&set, format, data, annotation->path, &facts->polygon_count,
+                                   err) &&
+                    init_layers(annotation, facts->width, facts->height, err) &&
+                    outlines_fill(&set, annotation->layers, err) &&
+                    outlines_check(&set, annotation->path, facts->width, facts->height, err);
+    outlines_release(&set);
+    if (ok) count_pixels(annotation);
     return ok;
 }
 
@@ -96,8 +151,9 @@ bool annotation_open(struct annotation **annotation, const char *path, double ma
     snprintf(made->path, sizeof made->path, "%s", path);
     made->slide_width = (double)slide->levels[0].width;
     made->slide_height = (double)slide->levels[0].height;
-    if (!(kind == ANNOTATION_XML ? read_polygons(made, slide, err)
-                                 : read_mask(made, mask_downsample, slide, data, err))) {
+    if (!(kind == ANNOTATION_OUTLINES
+              ? read_outlines(made, slide, data, err)
+              : read_mask(made, kind == ANNOTATION_MASK_PNG, mask_downsample, slide, data, err))) {
         annotation_release(made);
         return false;
     }
@@ -109,11 +165,11 @@ bool annotation_open(struct annotation **annotation, const char *path, double ma
 void annotation_release(struct annotation *annotation)
 {
     if (!annotation) return;
-    run_rows_release(&annotation->tumor);
+    for (int i = 0; i < ANNOTATION_LAYERS; i++) run_rows_release(&annotation->layers[i]);
     free(annotation);
 }
 
-bool annotation_scan(struct annotation *annotation,
+bool annotation_scan(struct annotation *annotation, enum annotation_layer layer,
                      void (*span)(void *context, double x0_level0, double y0_level0,
                                   double x1_level0, double y1_level0),
                      void *context, struct error *err)
@@ -121,8 +177,8 @@ bool annotation_scan(struct annotation *annotation,
     (void)err;
     if (!annotation) return true;
     const double pixel = annotation->pixel_level0;
-    for (int32_t y = 0; y < annotation->tumor.height; y++) {
-        const struct run_row *row = &annotation->tumor.rows[y];
+    for (int32_t y = 0; y < annotation->layers[layer].height; y++) {
+        const struct run_row *row = &annotation->layers[layer].rows[y];
         for (int32_t i = 0; i < row->count; i++)
             span(context, row->runs[i].start * pixel, y * pixel, row->runs[i].end * pixel,
                  (y + 1) * pixel);
@@ -161,7 +217,7 @@ bool annotation_any(struct annotation *annotation, double x0_level0, double y0_l
     int32_t x0, x1, y0, y1;
     *any = false;
     if (!annotation || !(x0_level0 < x1_level0 && y0_level0 < y1_level0)) return true;
-    const struct run_rows *tumor = &annotation->tumor;
+    const struct run_rows *tumor = &annotation->layers[LAYER_TUMOR];
     pixels_touched(x0_level0, x1_level0, annotation->pixel_level0, tumor->width, &x0, &x1);
     pixels_touched(y0_level0, y1_level0, annotation->pixel_level0, tumor->height, &y0, &y1);
     if (x0 >= x1) return true;
@@ -181,7 +237,7 @@ static void draw_line(float *line, int width, double x0, double x1, double weigh
 static void draw_row(const struct annotation *annotation, int32_t y, int width, int height,
                      float *cover)
 {
-    const struct run_row *row = &annotation->tumor.rows[y];
+    const struct run_row *row = &annotation->layers[LAYER_TUMOR].rows[y];
     const double scale_x = annotation->pixel_level0 * width / annotation->slide_width;
     const double scale_y = annotation->pixel_level0 * height / annotation->slide_height;
     const double y0 = y * scale_y, y1 = fmin((y + 1) * scale_y, height);
@@ -203,8 +259,9 @@ bool annotation_draw(struct annotation *annotation, int width, int height, uint8
     if (!cover)
         return error_set(err, EXIT_CODE_FAILED, "%s: out of memory for a picture",
                          annotation->path);
-    for (int32_t y = 0; y < annotation->tumor.height; y++)
-        if (annotation->tumor.rows[y].count) draw_row(annotation, y, width, height, cover);
+    const struct run_rows *tumor = &annotation->layers[LAYER_TUMOR];
+    for (int32_t y = 0; y < tumor->height; y++)
+        if (tumor->rows[y].count) draw_row(annotation, y, width, height, cover);
     for (size_t i = 0; i < count; i++) {
         const float value = 255 * cover[i];
         share[i] = value <= 0 ? 0 : value < 1 ? 1 : value < 254.5f ? (uint8_t)(value + 0.5f) : 255;
@@ -227,9 +284,11 @@ void annotation_say_empty(const struct annotation *annotation, char text[ANNOTAT
     char values[ANNOTATION_TEXT_MAX];
     annotation_say_values(facts, values);
     if (!facts->is_mask)
-        snprintf(text, ANNOTATION_TEXT_MAX, "its annotation outlines no pixel");
+        snprintf(text, ANNOTATION_TEXT_MAX, "its annotation outlines no pixel of tumor%s%.200s",
+                 *facts->names ? ": " : "", facts->names);
     else if (facts->value_count > 1 || facts->values[0])
-        snprintf(text, ANNOTATION_TEXT_MAX, "none of data.mask_values is in its mask: %.250s",
+        snprintf(text, ANNOTATION_TEXT_MAX, "none of %s is in its mask: %.250s",
+                 facts->labelled ? "the values that data.labels calls tumor" : "data.mask_values",
                  values);
     else
         snprintf(text, ANNOTATION_TEXT_MAX, "its annotation is empty (all zero)");

@@ -3,13 +3,14 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <zlib.h>
 
 #include "annotation_parts.h"
 #include "micromet/base/size.h"
 
 enum { HEAD_BYTES = 4096 };
 
-static const char outlines[] = "save its outlines as ASAP XML, or as a mask TIFF";
+static const char outlines[] = "save its outlines as GeoJSON or ASAP XML, or as a mask";
 static const char pixels[] =
     "save it as a mask TIFF (for example `vips tiffsave IN OUT.tif --tile --compression deflate`)";
 static const char array[] = "write it as a mask TIFF with tifffile.imwrite, tiled and compressed";
@@ -21,7 +22,6 @@ static const struct {
     size_t count;
     const char *name, *remedy;
 } others[] = {
-    { "\x89PNG", 4, "a PNG", pixels },
     { "\xff\xd8\xff", 3, "a JPEG", pixels },
     { "GIF8", 4, "a GIF", pixels },
     { "BM", 2, "a BMP", pixels },
@@ -30,7 +30,6 @@ static const struct {
     { "8BPS", 4, "a Photoshop document", pixels },
     { "\x93NUMPY", 6, "a NumPy array", array },
     { "PK\3\4", 4, "a ZIP archive (or .npz)", unpack },
-    { "\x1f\x8b", 2, "compressed by gzip", unpack },
     { "\xfd"
       "7zXZ",
       5, "compressed by xz", unpack },
@@ -38,8 +37,6 @@ static const struct {
     { "7z\xbc\xaf", 4, "a 7-Zip archive", unpack },
     { "\x89HDF", 4, "an HDF5 file", array },
     { "%PDF", 4, "a PDF", outlines },
-    { "{", 1, "JSON", outlines },
-    { "[", 1, "JSON", outlines },
 };
 
 static const char *const tiff_heads[] = { "II*\0", "MM\0*", "II+\0", "MM\0+" };
@@ -64,6 +61,16 @@ static bool read_head(struct head *head, const char *path, struct error *err)
         return error_set(err, EXIT_CODE_FAILED, "%s: cannot be read: %s", path, strerror(errno));
     if (head->count == 0) return error_set(err, EXIT_CODE_FAILED, "%s: is empty", path);
     return true;
+}
+
+/* The same of what gzip has packed. */
+static bool read_packed_head(struct head *head, const char *path, struct error *err)
+{
+    gzFile file = gzopen(path, "rb");
+    const int got = file ? gzread(file, head->bytes, HEAD_BYTES) : -1;
+    if (file) gzclose(file);
+    head->count = got > 0 ? (size_t)got : 0;
+    return got > 0 || error_set(err, EXIT_CODE_FAILED, "%s: cannot be unpacked", path);
 }
 
 /* Drop what the text may begin with, marks of UTF-8 and UTF-16 and space, and the zeros between
@@ -91,7 +98,9 @@ static bool begins(const struct head *head, const char *bytes, size_t count)
 static bool refuse(const char *path, const char *what, const char *remedy, struct error *err)
 {
     return error_set(err, EXIT_CODE_FAILED,
-                     "%s: is %s; an annotation is a mask TIFF or ASAP XML: %s", path, what, remedy);
+                     "%s: is %s; an annotation is a mask TIFF or PNG, GeoJSON, or XML of ASAP, "
+                     "ImageScope or HALO: %s",
+                     path, what, remedy);
 }
 
 bool annotation_sniff(const char *path, enum annotation_kind *kind, struct error *err)
@@ -101,16 +110,16 @@ bool annotation_sniff(const char *path, enum annotation_kind *kind, struct error
     *kind = ANNOTATION_MASK_TIFF;
     for (size_t i = 0; i < COUNT_OF(tiff_heads); i++)
         if (begins(&head, tiff_heads[i], 4)) return true;
-    for (size_t i = 0; i < COUNT_OF(others); i++)
-        if (others[i].count > 1 && begins(&head, others[i].bytes, others[i].count))
-            return refuse(path, others[i].name, others[i].remedy, err);
-    squeeze(&head);
-    *kind = ANNOTATION_XML;
-    if (begins(&head, "<", 1)) return true;
-    if (strstr((const char *)head.bytes, "\"Feature"))
-        return refuse(path, "GeoJSON", outlines, err);
+    *kind = ANNOTATION_MASK_PNG;
+    if (begins(&head, "\x89PNG", 4)) return true;
     for (size_t i = 0; i < COUNT_OF(others); i++)
         if (begins(&head, others[i].bytes, others[i].count))
             return refuse(path, others[i].name, others[i].remedy, err);
-    return refuse(path, "neither a TIFF nor XML", outlines, err);
+    *kind = ANNOTATION_OUTLINES;
+    const bool packed = begins(&head, "\x1f\x8b", 2); /* by gzip */
+    if (packed && !read_packed_head(&head, path, err)) return false;
+    squeeze(&head);
+    if (*head.bytes && strchr("<{[", *head.bytes)) return true;
+    if (packed) return refuse(path, "compressed by gzip, and no outlines", unpack, err);
+    return refuse(path, "neither a picture, XML nor JSON", outlines, err);
 }

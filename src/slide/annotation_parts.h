@@ -5,13 +5,14 @@
 #include <stdint.h>
 
 #include "micromet/slide/annotation.h"
+#include "outlines.h"
 
 /* annotation_kind.c: what an annotation's first bytes say that it is. */
-enum annotation_kind { ANNOTATION_MASK_TIFF, ANNOTATION_XML };
+enum annotation_kind { ANNOTATION_MASK_TIFF, ANNOTATION_MASK_PNG, ANNOTATION_OUTLINES };
 /* Refuses all else by its name, and says what to do with it. */
 bool annotation_sniff(const char *path, enum annotation_kind *kind, struct error *err);
 
-/* Tumour pixels [start, end) of one row. */
+/* Pixels [start, end) of one row. */
 struct run {
     int32_t start, end;
 };
@@ -49,17 +50,32 @@ const struct mask_form *mask_tiff_form(const struct mask_tiff *mask);
 
 enum { MASK_VALUES = 1 << 16 };
 struct mask_census {
-    /* Which values are tumour; if `first_is_tumor`, the first but 0 that is met becomes it. */
-    bool tumor[MASK_VALUES], first_is_tumor;
+    /* What values mean (enum label_meaning); if `first_is_tumor`, the first but 0 that is met
+     * becomes tumour. */
+    uint8_t meaning[MASK_VALUES];
+    bool first_is_tumor;
     int64_t counts[MASK_VALUES];   /* pixels by value; missing tiles count as 0 */
     int64_t outside;               /* tumour pixels right of `rows` or below them */
     int64_t parts, missing, empty; /* tiles or strips: all, not stored, and stored though all 0 */
 };
-/* Append the runs of tumour pixels to `rows`, which may be smaller than the mask, and count. */
-bool mask_tiff_read(struct mask_tiff *mask, struct run_rows *rows, struct mask_census *census,
+/* Append the runs of each layer's pixels to its rows, which may be smaller than the mask, and
+ * count. layers: (ANNOTATION_LAYERS). */
+bool mask_tiff_read(struct mask_tiff *mask, struct run_rows *layers, struct mask_census *census,
                     struct error *err);
 
-/* mask_values.c: which values are tumour. */
+/* mask_png.c: the same for a PNG. */
+struct mask_png;
+bool mask_png_open(struct mask_png **mask, const char *path, struct mask_form *form,
+                   struct error *err);
+void mask_png_release(struct mask_png *mask);
+bool mask_png_read(struct mask_png *mask, struct run_rows *layers, struct mask_census *census,
+                   struct error *err);
+
+/* mask_values.c: count `width` values from column x0 of a row on, and append their runs. */
+bool mask_row_read(struct run_rows *layers, int64_t row, int64_t x0, const uint16_t *values,
+                   uint32_t width, struct mask_census *census, struct error *err);
+
+/* mask_values.c: what values mean. */
 void mask_values_choose(struct mask_census *census, const struct config_data *data);
 /* Once the mask is read: note its values, refuse those that leave tumour in doubt, and warn.
  * facts: with the size and the tumour pixels. */
@@ -73,41 +89,25 @@ bool mask_values_check(const struct mask_census *census, const struct mask_form 
 bool mask_scale(double *pixel_level0, double told, const struct mask_form *form,
                 const struct slide *slide, const char *path, struct error *err);
 
-/* asap_xml.c: the outlines of an ASAP file. */
-struct polygon {
-    int64_t first; /* index of the first point */
-    int64_t count;
-    char name[40]; /* for messages, without control characters */
-    bool hole;
-    bool drawn; /* set by polygon_set_fill(): covers a pixel of the slide */
-};
-struct point {
-    double x, y; /* level-0 px */
-};
-struct polygon_set {
-    struct point *points;
-    struct polygon *polygons;
-    int64_t point_count, point_capacity;
-    int64_t polygon_count, polygon_capacity;
-};
-bool asap_xml_read(struct polygon_set *set, const char *path, struct error *err);
-void polygon_set_release(struct polygon_set *set);
+/* annotation_labels.c: give each of the names its meaning, or refuse and list those that have
+ * none; *meant: how many outlines mean something. */
+bool outlines_label(struct outlines *set, enum outline_format format,
+                    const struct config_data *data, const char *path, int *meant,
+                    struct error *err);
+/* All names: "'Tumor' (3), 'Stroma' (12)", cut if there are too many. */
+void outlines_say_names(const struct outlines *set, char *text, size_t size);
+/* What is refused: names, or values, that data.labels lacks. `names`: "'Stroma' (12)"; `pairs`: as
+ * they could stand in data.labels. Always returns false. */
+bool labels_refuse(const char *path, const struct config_data *data, const char *names,
+                   const char *pairs, struct error *err);
 
-/* A few names for a message, "'a', 'b' and 7 more", of the items that were added. */
-struct name_list {
-    char text[160];
-    int64_t count, named;
-};
-void name_list_add(struct name_list *list, const char *name);
-const char *name_list_end(struct name_list *list);
-
-/* polygon_fill.c: the pixels whose centre lies in a tumour polygon and in no hole, by the non-zero
- * winding rule. */
-bool polygon_set_fill(struct polygon_set *set, struct run_rows *rows, struct error *err);
+/* polygon_fill.c: the pixels whose centre lies in an area of tumour and in none that is normal or
+ * ignored, and those in an ignored one, by the non-zero winding rule. */
+bool outlines_fill(struct outlines *set, struct run_rows *layers, struct error *err);
 
 /* polygon_outside.c: refuses outlines whose tumour lies wholly outside the slide of width × height
  * level-0 px, and warns of what of it does and of outlines that cover no pixel. After filling. */
-bool polygon_set_check(const struct polygon_set *set, const char *path, int64_t width,
-                       int64_t height, struct error *err);
+bool outlines_check(const struct outlines *set, const char *path, int64_t width, int64_t height,
+                    struct error *err);
 
 #endif

@@ -103,11 +103,11 @@ struct axis {
 
 struct marker {
     struct axis columns, rows;
-    uint8_t *labels;
+    uint8_t *labels, label;
 };
 
 static bool axis_squares(struct axis *axis, int64_t count, int64_t origin, double step,
-                         const struct slide *slide, const struct config_data *data)
+                         const struct slide *slide, const struct config_data *data, int side)
 {
     const int level = tower_level(slide, data, 0);
     const double downsample = slide->levels[level].downsample;
@@ -117,9 +117,9 @@ static bool axis_squares(struct axis *axis, int64_t count, int64_t origin, doubl
     axis->end = malloc((size_t)count * sizeof *axis->end);
     if (!axis->start || !axis->end) return false;
     for (int64_t i = 0; i < count; i++) {
-        const int64_t corner = corner_level(slide, level, origin + step_by(step, i), data->center);
+        const int64_t corner = corner_level(slide, level, origin + step_by(step, i), side);
         axis->start[i] = (double)corner * downsample;
-        axis->end[i] = (double)(corner + data->center) * downsample;
+        axis->end[i] = (double)(corner + side) * downsample;
     }
     return true;
 }
@@ -162,29 +162,41 @@ static void mark_span(void *context, double x0_level0, double y0_level0, double 
     if (column >= column_end) return;
     axis_overlap(&marker->rows, y0_level0, y1_level0, &row, &row_end);
     for (; row < row_end; row++)
-        memset(marker->labels + row * marker->columns.count + column, 1,
+        memset(marker->labels + row * marker->columns.count + column, marker->label,
                (size_t)(column_end - column));
+}
+
+/* Give `label` to the windows of which a square of side×side px touches the layer. */
+static bool mark_layer(const struct grid *grid, const struct slide *slide,
+                       const struct config_data *data, struct annotation *annotation,
+                       enum annotation_layer layer, int side, uint8_t label, uint8_t *labels,
+                       struct error *err)
+{
+    struct marker marker = { .labels = labels, .label = label };
+    bool ok = axis_squares(&marker.columns, grid->columns, grid->origin_x, grid->step, slide, data,
+                           side) &&
+              axis_squares(&marker.rows, grid->rows, grid->origin_y, grid->step, slide, data, side);
+    if (!ok)
+        error_set(err, EXIT_CODE_FAILED, "%s: out of memory for the labels", slide->path);
+    else
+        ok = annotation_scan(annotation, layer, mark_span, &marker, err);
+    axis_release(&marker.columns);
+    axis_release(&marker.rows);
+    return ok;
 }
 
 bool grid_label(const struct grid *grid, const struct slide *slide, const struct config_data *data,
                 struct annotation *annotation, uint8_t **labels, struct error *err)
 {
-    struct marker marker = { .labels = calloc((size_t)(grid->columns * grid->rows), 1) };
-    bool ok = marker.labels &&
-              axis_squares(&marker.columns, grid->columns, grid->origin_x, grid->step, slide,
-                           data) &&
-              axis_squares(&marker.rows, grid->rows, grid->origin_y, grid->step, slide, data);
-
+    *labels = calloc((size_t)(grid->columns * grid->rows), 1);
+    if (!*labels)
+        return error_set(err, EXIT_CODE_FAILED, "%s: out of memory for the labels", slide->path);
+    if (!annotation ||
+        (mark_layer(grid, slide, data, annotation, LAYER_TUMOR, data->center, 1, *labels, err) &&
+         mark_layer(grid, slide, data, annotation, LAYER_IGNORED, data->window, GRID_IGNORED,
+                    *labels, err)))
+        return true;
+    free(*labels);
     *labels = NULL;
-    if (!ok)
-        error_set(err, EXIT_CODE_FAILED, "%s: out of memory for the labels", slide->path);
-    else if (annotation)
-        ok = annotation_scan(annotation, mark_span, &marker, err);
-    axis_release(&marker.columns);
-    axis_release(&marker.rows);
-    if (ok)
-        *labels = marker.labels;
-    else
-        free(marker.labels);
-    return ok;
+    return false;
 }

@@ -162,6 +162,17 @@ bool mask_pixels_init(struct mask_pixels *pixels, TIFF *tiff, const char *path, 
     return set_reader(pixels, tiff, err);
 }
 
+void mask_pixels_init_plain(struct mask_pixels *pixels, const char *path, int bits, int samples)
+{
+    *pixels = (struct mask_pixels) { .path = path,
+                                     .bits = (uint16_t)bits,
+                                     .samples = samples,
+                                     .colors = samples < 3 ? 1 : 3,
+                                     .read = bits == 8    ? read_u8
+                                             : bits == 16 ? read_u16
+                                                          : NULL };
+}
+
 /* --- Rows ------------------------------------------------------------------------------------- */
 
 static bool refuse_value(const struct mask_pixels *pixels, double value, struct error *err)

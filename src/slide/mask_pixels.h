@@ -28,6 +28,9 @@ struct mask_pixels {
 /* Of the directory at which `tiff` stands. Refuses kinds of pixels that mean no values. */
 bool mask_pixels_init(struct mask_pixels *pixels, TIFF *tiff, const char *path, struct error *err);
 
+/* Of unsigned samples of 1, 2, 4, 8 or 16 bits: gray, or RGB from three on, then alpha. */
+void mask_pixels_init_plain(struct mask_pixels *pixels, const char *path, int bits, int samples);
+
 /* The values of `width` px of a decoded row; with planes, sample s is s × plane_bytes behind it. */
 bool mask_pixels_row(struct mask_pixels *pixels, const uint8_t *row, size_t plane_bytes,
                      uint32_t width, uint16_t *values, struct error *err);

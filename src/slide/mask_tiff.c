@@ -160,45 +160,6 @@ const struct mask_form *mask_tiff_form(const struct mask_tiff *mask)
     return &mask->form;
 }
 
-/* Length of the run of equal values at the start of `values`. */
-static uint32_t equal_length(const uint16_t *values, uint32_t count)
-{
-    const uint64_t pattern = 0x0001000100010001u * values[0];
-    uint32_t length = 1;
-    for (uint64_t four; length + 4 <= count; length += 4) {
-        memcpy(&four, values + length, 8);
-        if (four != pattern) break;
-    }
-    while (length < count && values[length] == values[0]) length++;
-    return length;
-}
-
-/* Append the tumour [start, end) of a row, as far as `rows` reaches. */
-static bool append(struct run_rows *rows, int64_t row, int64_t start, int64_t end,
-                   struct mask_census *census, struct error *err)
-{
-    const int64_t limit = row < rows->height ? rows->width : 0;
-    const int64_t inside = end < limit ? end : limit;
-    census->outside += end - (start > inside ? start : inside);
-    return start >= inside || run_rows_append(rows, row, start, inside, err);
-}
-
-static bool scan_row(struct run_rows *rows, int64_t row, int64_t x0, const uint16_t *values,
-                     uint32_t width, struct mask_census *census, struct error *err)
-{
-    for (uint32_t x = 0, length; x < width; x += length) {
-        length = equal_length(values + x, width - x);
-        census->counts[values[x]] += length;
-        if (values[x] && census->first_is_tumor) {
-            census->tumor[values[x]] = true;
-            census->first_is_tumor = false;
-        }
-        if (census->tumor[values[x]] && !append(rows, row, x0 + x, x0 + x + length, census, err))
-            return false;
-    }
-    return true;
-}
-
 static tmsize_t read_raw(struct mask_tiff *mask, uint32_t part, tmsize_t bytes)
 {
     return mask->tiled ? TIFFReadRawTile(mask->source.tiff, part, mask->raw, bytes)
@@ -258,7 +219,7 @@ static bool skip(struct mask_tiff *mask, const uint32_t *parts, struct mask_cens
 }
 
 /* Decode the part with top left corner (x0, y0) and append its runs. */
-static bool read_part(struct mask_tiff *mask, uint32_t x0, uint32_t y0, struct run_rows *rows,
+static bool read_part(struct mask_tiff *mask, uint32_t x0, uint32_t y0, struct run_rows *layers,
                       struct mask_census *census, struct error *err)
 {
     TIFF *tiff = mask->source.tiff;
@@ -281,17 +242,17 @@ static bool read_part(struct mask_tiff *mask, uint32_t x0, uint32_t y0, struct r
     for (uint32_t y = 0; y < height; y++)
         if (!mask_pixels_row(&mask->pixels, mask->decoded + y * row_bytes(mask), plane_bytes, width,
                              mask->values, err) ||
-            !scan_row(rows, y0 + y, x0, mask->values, width, census, err))
+            !mask_row_read(layers, y0 + y, x0, mask->values, width, census, err))
             return false;
     return true;
 }
 
-bool mask_tiff_read(struct mask_tiff *mask, struct run_rows *rows, struct mask_census *census,
+bool mask_tiff_read(struct mask_tiff *mask, struct run_rows *layers, struct mask_census *census,
                     struct error *err)
 {
     for (uint32_t y = 0; y < mask->height; y += mask->part_height)
         for (uint32_t x = 0; x < mask->width; x += mask->part_width)
-            if (!read_part(mask, x, y, rows, census, err)) return false;
+            if (!read_part(mask, x, y, layers, census, err)) return false;
     census->empty += mask->empty_bytes > 0; /* the one that was decoded to find out */
     return mask_pixels_check(&mask->pixels, err);
 }

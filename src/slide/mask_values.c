@@ -1,9 +1,11 @@
-/* Which values of a mask are tumour: those that the configuration names, or the one that there is.
+/* What a mask's values mean: what the configuration says of each, or the one that there is is
+ * tumour.
  *
  * Nothing is guessed. CAMELYON16's masks hold 255 or 1, the challenge's evaluation masks 2, masks
  * made for CAMELYON17 hold 1 for metastases and 2 for what was cut out of them: two values besides
  * 0 say nothing by themselves. */
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "annotation_parts.h"
@@ -12,12 +14,71 @@
 
 static const int lossy_min = 128; /* JPEG mixes a smaller value with 0 */
 
+/* The value that a name of data.labels is; -1 if it is another's. */
+static int value_of(const char *name)
+{
+    char again[16], *end;
+    const long value = strtol(name, &end, 10);
+    if (end == name || value < 0 || value >= MASK_VALUES) return -1;
+    snprintf(again, sizeof again, "%ld", value);
+    return strcmp(name, again) == 0 ? (int)value : -1;
+}
+
 void mask_values_choose(struct mask_census *census, const struct config_data *data)
 {
-    census->first_is_tumor = data && !data->mask_value_count;
-    if (!data) memset(census->tumor + 1, true, sizeof census->tumor - sizeof *census->tumor);
+    census->first_is_tumor = data && !data->mask_value_count && !data->label_count;
+    if (!data) memset(census->meaning + 1, LABEL_TUMOR, sizeof census->meaning - 1);
     for (int i = 0; data && i < data->mask_value_count; i++)
-        census->tumor[data->mask_values[i]] = true;
+        census->meaning[data->mask_values[i]] = LABEL_TUMOR;
+    for (int i = 0; data && i < data->label_count; i++) {
+        const int value = value_of(data->labels[i].name);
+        if (value >= 0) census->meaning[value] = (uint8_t)data->labels[i].meaning;
+    }
+}
+
+/* Length of the run of equal values at the start of `values`. */
+static uint32_t equal_length(const uint16_t *values, uint32_t count)
+{
+    const uint64_t pattern = 0x0001000100010001u * values[0];
+    uint32_t length = 1;
+    for (uint64_t four; length + 4 <= count; length += 4) {
+        memcpy(&four, values + length, 8);
+        if (four != pattern) break;
+    }
+    while (length < count && values[length] == values[0]) length++;
+    return length;
+}
+
+/* Append the pixels [start, end) of a row, as far as `rows` reaches; *outside counts the others. */
+static bool append(struct run_rows *rows, int64_t row, int64_t start, int64_t end, int64_t *outside,
+                   struct error *err)
+{
+    const int64_t limit = row < rows->height ? rows->width : 0;
+    const int64_t inside = end < limit ? end : limit;
+    *outside += end - (start > inside ? start : inside);
+    return start >= inside || run_rows_append(rows, row, start, inside, err);
+}
+
+bool mask_row_read(struct run_rows *layers, int64_t row, int64_t x0, const uint16_t *values,
+                   uint32_t width, struct mask_census *census, struct error *err)
+{
+    int64_t ignored_outside = 0;
+    for (uint32_t x = 0, length; x < width; x += length) {
+        const int64_t start = x0 + x;
+        length = equal_length(values + x, width - x);
+        census->counts[values[x]] += length;
+        if (values[x] && census->first_is_tumor) {
+            census->meaning[values[x]] = LABEL_TUMOR;
+            census->first_is_tumor = false;
+        }
+        const uint8_t meaning = census->meaning[values[x]];
+        if ((meaning == LABEL_TUMOR &&
+             !append(&layers[LAYER_TUMOR], row, start, start + length, &census->outside, err)) ||
+            (meaning == LABEL_IGNORE &&
+             !append(&layers[LAYER_IGNORED], row, start, start + length, &ignored_outside, err)))
+            return false;
+    }
+    return true;
 }
 
 /* Note the most frequent values, ascending. */
@@ -103,6 +164,36 @@ static bool check_only(const struct mask_census *census, const struct mask_form 
     return true;
 }
 
+/* With data.labels: whether it knows all values that there are; 0 is normal unless it says so. */
+static bool check_labels(const struct mask_census *census, const struct mask_form *form,
+                         const struct config_data *data, const char *path, struct error *err)
+{
+    char names[240] = "", pairs[240] = "", name[16];
+    size_t used = 0, paired = 0;
+    int unknown = 0;
+    for (int value = 1; value < MASK_VALUES; value++) {
+        snprintf(name, sizeof name, "%d", value);
+        if (!census->counts[value] || config_label_find(data, name) >= 0) continue;
+        if (unknown++ >= ANNOTATION_VALUES_SHOWN) continue;
+        used += (size_t)snprintf(names + used, sizeof names - used, "%s%d (%lld px)",
+                                 used ? ", " : "", value, (long long)census->counts[value]);
+        paired += (size_t)snprintf(pairs + paired, sizeof pairs - paired, "%s%d: ignore",
+                                   paired ? ", " : "", value);
+        if (used >= sizeof names || paired >= sizeof pairs) break;
+    }
+    if (!unknown) return true;
+    if (unknown > ANNOTATION_VALUES_SHOWN && used < sizeof names)
+        snprintf(names + used, sizeof names - used, " and %d more",
+                 unknown - ANNOTATION_VALUES_SHOWN);
+    labels_refuse(path, data, names, pairs, err);
+    if (form->lossy)
+        error_append(err,
+                     "; or, as its %s compression has changed its values, write it again "
+                     "without loss",
+                     form->lossy);
+    return false;
+}
+
 static void tell_missing(const struct mask_census *census, const char *path)
 {
     if (census->missing == census->parts)
@@ -118,7 +209,9 @@ bool mask_values_check(const struct mask_census *census, const struct mask_form 
                        struct annotation_facts *facts, struct error *err)
 {
     note_values(census, facts);
-    if (data && !data->mask_value_count && !check_only(census, form, path, facts, err))
+    if (data && data->label_count && !check_labels(census, form, data, path, err)) return false;
+    if (data && !data->mask_value_count && !data->label_count &&
+        !check_only(census, form, path, facts, err))
         return false;
     if (data && data->mask_value_count && form->lossy && only_value(census) < 0)
         log_warning(

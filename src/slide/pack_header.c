@@ -39,6 +39,7 @@ static const struct header_field header_fields[] = {
     { FIELD("data.tissue.threshold", tissue_threshold, false) },
     { FIELD("data.tissue.min_normal", min_normal, false) },
     { FIELD("data.mask_values", mask_values_hash, false) },
+    { FIELD("data.labels", labels_hash, false) },
     { FIELD("the manifest's mask_downsample", mask_downsample, false) },
     { FIELD("data.normals_per_tumor", normals_per_tumor, false) },
     { FIELD("data.max_tumor", max_tumor, false) },
@@ -112,6 +113,15 @@ static uint32_t mask_values_hash(const struct config_data *data)
     return bytes ? (uint32_t)XXH3_64bits(data->mask_values, bytes) | 1 : 0;
 }
 
+/* Of data.labels; 0 if it says nothing. */
+static uint64_t labels_hash(const struct config *config)
+{
+    char text[CONFIG_VALUE_MAX];
+    if (!config->data.label_count) return 0;
+    config_value(config, "data.labels", text);
+    return XXH3_64bits(text, strlen(text)) | 1;
+}
+
 bool pack_header_expected(const struct manifest_row *row, const struct config *config,
                           const struct slide *slide, struct pack_header *header, struct error *err)
 {
@@ -131,6 +141,7 @@ bool pack_header_expected(const struct manifest_row *row, const struct config *c
         .min_normal = data->tissue.min_normal,
         .normals_per_tumor = data->normals_per_tumor,
         .um_per_px_hash = um_per_px_hash(data),
+        .labels_hash = labels_hash(config),
         .mask_values_hash = mask_values_hash(data),
         .max_tumor = data->max_tumor,
         .max_normal = data->max_normal,

@@ -164,7 +164,7 @@ static bool visit(void *context, const struct window *window, int64_t grid_index
 static int64_t count_ones(const uint8_t *bytes, int64_t count)
 {
     int64_t ones = 0;
-    for (int64_t i = 0; i < count; i++) ones += bytes[i];
+    for (int64_t i = 0; i < count; i++) ones += bytes[i] == 1;
     return ones;
 }
 
@@ -185,9 +185,9 @@ static bool check_labels(const struct slide *slide, struct annotation *annotatio
     if (!annotation_describe(annotation, &facts, err)) return false;
     if (facts.tumor_pixels)
         return error_set(err, EXIT_CODE_FAILED,
-                         "%s: labelled tumor, but the central square of no window touches the "
+                         "%s: labelled tumor, but the central square of no window%s touches the "
                          "annotated tumor; lower data.stride or raise data.center",
-                         slide->path);
+                         slide->path, facts.ignored_pixels ? " beside what is ignored" : "");
     annotation_say_empty(annotation, empty);
     return error_set(err, EXIT_CODE_FAILED, "%s: labelled tumor, but %s; is it of this slide?",
                      slide->path, empty);
@@ -213,12 +213,14 @@ static bool plan_visits(struct selection *selection, const struct grid *grid, st
     if (selection->pools[0].limit) {
         if (!grid_screen(grid, selection->slide, &selection->config->data, &selection->visit, err))
             return false;
-        for (int64_t i = 0; i < count; i++) selection->visit[i] |= selection->labels[i];
+        for (int64_t i = 0; i < count; i++)
+            selection->visit[i] = (selection->visit[i] || selection->labels[i] == 1) &&
+                                  selection->labels[i] != GRID_IGNORED;
     } else {
         selection->visit = malloc((size_t)count);
         if (!selection->visit)
             return error_set(err, EXIT_CODE_FAILED, "%s: out of memory", selection->slide->path);
-        memcpy(selection->visit, selection->labels, (size_t)count);
+        for (int64_t i = 0; i < count; i++) selection->visit[i] = selection->labels[i] == 1;
     }
     if (selection->options->progress)
         progress_add(selection->options->progress, count - count_ones(selection->visit, count));

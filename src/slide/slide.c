@@ -174,6 +174,20 @@ static bool read_background(struct slide *slide)
     return true;
 }
 
+/* 0 if the slide does not say it. */
+static int64_t bound(const struct slide *slide, const char *name)
+{
+    const double value = property_number(slide, name);
+    return value >= 0 && value <= INT32_MAX ? (int64_t)value : 0;
+}
+
+static bool read_bounds(struct slide *slide)
+{
+    slide->bounds_x = bound(slide, OPENSLIDE_PROPERTY_NAME_BOUNDS_X);
+    slide->bounds_y = bound(slide, OPENSLIDE_PROPERTY_NAME_BOUNDS_Y);
+    return true;
+}
+
 /* XXH3-128 of the file's size, first MiB and last MiB, for formats without a quickhash. */
 static bool hash_ends(struct slide *slide, struct error *err)
 {
@@ -224,8 +238,8 @@ bool slide_open(struct slide *slide, const char *path, double mpp, struct error 
     snprintf(slide->path, sizeof slide->path, "%s", path);
     struct tiff_pages pages = { 0 };
     const bool ok = open_handle(slide, &pages, err) && read_levels(slide, err) &&
-                    read_background(slide) && slide_settle_levels(slide, &pages, err) &&
-                    read_identity(slide, err);
+                    read_background(slide) && read_bounds(slide) &&
+                    slide_settle_levels(slide, &pages, err) && read_identity(slide, err);
     tiff_pages_release(&pages);
     if (ok)
         read_mpp(slide, mpp);

@@ -23,7 +23,8 @@ static void use(const char *path, const struct config_data *data)
     char why[ANNOTATION_TEXT_MAX];
     bool any;
     if (!annotation_open(&annotation, path, 0, &slide, data, &err)) return;
-    annotation_scan(annotation, ignore_span, NULL, &err);
+    for (int layer = 0; layer < ANNOTATION_LAYERS; layer++)
+        annotation_scan(annotation, layer, ignore_span, NULL, &err);
     annotation_any(annotation, -5, -5, 1e9, 1e9, &any, &err);
     annotation_draw(annotation, 7, 5, share, &err);
     annotation_say_empty(annotation, why);

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Write the seeds of tests/fuzz/corpus, which are also the unit tests' files: small real ones.
 
-usage: make_corpus.py keras|torch|onnx|annotation [CHECKPOINT]
+usage: make_corpus.py keras|torch|onnx|annotation|outlines [CHECKPOINT]
 
 `keras` needs keras (3.6 or later, with jax or torch) and h5py, `torch` needs torch and safetensors, `onnx` needs onnx,
 `annotation` needs tifffile and imagecodecs. With a CHECKPOINT of
@@ -236,8 +236,64 @@ def make_annotation():
             stream.write(text.encode(encoding))
 
 
+def make_outlines():
+    import gzip
+    import json
+    import zlib
+    square, hole, island = ([[5, 5], [30, 5], [30, 30], [5, 30]], [[10, 10], [20, 10], [20.5, 20.25]], [[12, 11], [13, 11], [13, 12]])
+
+    def feature(kind, coordinates, **properties):
+        return {'type': 'Feature', 'id': 'x', 'geometry': {'type': kind, 'coordinates': coordinates}, 'properties': properties}
+
+    tumor = {'name': 'Tumor', 'color': [200, 0, 0]}
+    many = {'type': 'FeatureCollection', 'features': [
+        feature('MultiPolygon', [[square, hole], [island]], objectType='annotation', classification=tumor, measurements=[{'a': 1e-3}]),
+        feature('Polygon', [square], name='Stro\u00e4\\"', classification={'names': ['Stroma', 'Positive'], 'colorRGB': -3670016}),
+        feature('Point', [1, 2]), feature('LineString', [[1, 2], [3, 4]])]}
+
+    def region(kind, points, negative, vertex):
+        corners = ''.join(f'<{vertex} X="{x}" Y="{y}"/>' for x, y in points)
+        return f'<Region Type="{kind}" NegativeROA="{negative}" Text="a"><Vertices>{corners}</Vertices></Region>'
+
+    def layers(regions, vertex):
+        inside = ''.join(region(*one, vertex) for one in regions)
+        return f'<Annotations><Annotation Name="Tumor" LineColor="65280"><Regions>{inside}</Regions></Annotation></Annotations>'
+
+    ring = square + [square[0]] + hole + [hole[0]]
+    asap = ''.join(f'<Coordinate Order="{i}" X="{x}" Y="{y}"/>' for i, (x, y) in enumerate(ring))
+    files = {
+        'collection.geojson': json.dumps(many).encode(),
+        'bare.geojson': json.dumps([feature('Polygon', [square], classification='Tumor')]).encode(),
+        'one.geojson': json.dumps({'type': 'Polygon', 'coordinates': [square]}).encode(),
+        'packed.geojson.gz': gzip.compress(json.dumps(many).encode(), mtime=0),
+        'imagescope.xml': layers([('0', square, 0), ('1', hole, 1), ('2', square[:3:2], 0), ('4', square[:2], 0)], 'Vertex').encode(),
+        'halo.annotations': layers([('Polygon', square, 0), ('Rectangle', square[:3:2], 1), ('Pin', hole[:1], 0)], 'V').encode(),
+        'rings.xml': ('<ASAP_Annotations><Annotations><Annotation Name="a" PartOfGroup="Tumor" Color="#c80000" Rings="4 3">'
+                      f'<Coordinates>{asap}</Coordinates></Annotation></Annotations></ASAP_Annotations>').encode(),
+    }
+    for name, content in files.items():
+        with open(path('outlines', name), 'wb') as stream:
+            stream.write(content)
+
+    def png(name, bits, color, rows, *chunks):
+        def chunk(kind, content):
+            return struct.pack('>I', len(content)) + kind + content + struct.pack('>I', zlib.crc32(kind + content))
+        with open(path('mask_png', name + '.png'), 'wb') as stream:
+            stream.write(b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', struct.pack('>IIBBBBB', 60, 40, bits, color, 0, 0, 0)))
+            for one in chunks:
+                stream.write(chunk(*one))
+            stream.write(chunk(b'IDAT', zlib.compress(b''.join(b'\0' + row for row in rows))) + chunk(b'IEND', b''))
+
+    values = [[255 * (5 <= y < 20) * (7 <= x < 33) for x in range(60)] for y in range(40)]
+    png('gray', 8, 0, [bytes(row) for row in values])
+    png('words', 16, 0, [bytes(byte for value in row for byte in (0, value & 1)) for row in values])
+    png('bits', 1, 0, [bytes(sum((value & 1) << 7 - i for i, value in enumerate(row[at:at + 8])) for at in range(0, 60, 8)) for row in values])
+    png('palette', 8, 3, [bytes(value & 1 for value in row) for row in values], (b'PLTE', bytes(6)), (b'tRNS', bytes(1)))
+    png('alpha', 8, 6, [bytes(byte for value in row for byte in (value, 0, 0, 255)) for row in values])
+
+
 if __name__ == '__main__':
-    makers = {'annotation': make_annotation, 'keras': make_keras, 'torch': make_torch, 'onnx': make_onnx}
+    makers = {'annotation': make_annotation, 'outlines': make_outlines, 'keras': make_keras, 'torch': make_torch, 'onnx': make_onnx}
     if len(sys.argv) < 2 or sys.argv[1] not in makers:
         sys.exit(__doc__)
     makers[sys.argv[1]](*sys.argv[2:3])

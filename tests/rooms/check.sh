@@ -49,7 +49,7 @@ jansson.h               format run sweep export
 xxhash.h                slide format run sweep cuda
 yaml.h                  base
 jpeglib.h               synth
-zlib.h                  synth
+zlib.h                  synth slide
 cairo.h                 report
 dnnl.h                  cpu
 omp.h                   cpu

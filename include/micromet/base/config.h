@@ -14,6 +14,7 @@
 #include "micromet/base/file.h"
 
 enum { TOWERS_MAX = 4, HEAD_LAYERS_MAX = 4, MASK_VALUES_MAX = 8 };
+enum { LABELS_MAX = 64, LABEL_NAME_BYTES = 128 };
 
 enum data_source { DATA_SOURCE_PACKS, DATA_SOURCE_SLIDES };
 /* of what the pixels of coarser towers are made, where um_per_px is given */
@@ -31,6 +32,15 @@ enum precision { PRECISION_AUTO, PRECISION_FP32, PRECISION_TF32, PRECISION_BF16 
 enum exchange_mode { EXCHANGE_ORDERED, EXCHANGE_FAST };
 /* statistics that trainable batch norm uses */
 enum batch_norm_mode { BATCH_NORM_BATCH, BATCH_NORM_FROZEN };
+
+/* What an annotation's name or value means: tumour; what is none, also where it lies in an outline
+ * of tumour; what no window may touch; outlines that say nothing, as if they were not drawn. */
+enum label_meaning { LABEL_NORMAL, LABEL_TUMOR, LABEL_IGNORE, LABEL_SKIP };
+/* A pair of a mapping: any name, and one of the key's words. */
+struct config_label {
+    char name[LABEL_NAME_BYTES];
+    int meaning; /* enum label_meaning */
+};
 
 struct config_data {
     /* CSV: slide,annotation,label,split[,mpp,patient]; paths relative to the CSV */
@@ -57,7 +67,10 @@ struct config_data {
     } tissue;
     int mask_values[MASK_VALUES_MAX]; /* values of masks that are tumour */
     int mask_value_count;             /* 0: the one value besides 0 that a mask has */
-    char pack[PATH_MAX_BYTES];        /* folder of window packs */
+    /* what names and values of annotations mean; names differ by more than case */
+    struct config_label labels[LABELS_MAX];
+    int label_count;           /* 0: what the annotation's format says by itself */
+    char pack[PATH_MAX_BYTES]; /* folder of window packs */
     enum data_source source;
     enum sampling sampling;
     double normals_per_tumor; /* normal windows kept per tumour window, on slides with tumour */
@@ -181,6 +194,11 @@ const char *config_difference(const struct config *a, const struct config *b, in
 /* The value of a key as YAML. */
 enum { CONFIG_VALUE_MAX = 12 * PATH_MAX_BYTES };
 void config_value(const struct config *config, const char *key, char text[CONFIG_VALUE_MAX]);
+
+/* A text as YAML, quoted where it must be. */
+void config_quote(const char *text, char quoted[CONFIG_VALUE_MAX]);
+/* What data.labels says of a name, whatever its case; -1 = nothing. */
+int config_label_find(const struct config_data *data, const char *name);
 
 /* Read "key=value" as an override is read, and give the value as config_value() does, so that two
  * ways to write one value become the same. `origin` begins errors: "sweep.yaml:5:20". */

@@ -33,8 +33,10 @@ int64_t grid_x_level0(const struct grid *grid, int64_t column);
 int64_t grid_y_level0(const struct grid *grid, int64_t row);
 
 /* One label byte per window: 1 (tumour) if any mask pixel touches the centre square of
- * center×center px at the finest tower's level, else 0. All 0 if `annotation` is NULL. The mask is
+ * center×center px at the finest tower's level, else 0; GRID_IGNORED, which is no class, if any
+ * pixel to be ignored touches the finest tower's window. All 0 if `annotation` is NULL. The mask is
  * scanned once. *labels: malloc'ed, rows*columns bytes. */
+enum { GRID_IGNORED = 2 };
 bool grid_label(const struct grid *grid, const struct slide *slide, const struct config_data *data,
                 struct annotation *annotation, uint8_t **labels, struct error *err);
 

@@ -29,8 +29,8 @@ struct pack_header {
     char slide_hash[80];  /* slide->quickhash */
     uint64_t reserved1;
     char annotation_name[256];
-    uint64_t reserved2;
-    double mpp_x, mpp_y; /* as they held when the pack was made; scale.h says what holds */
+    uint64_t labels_hash; /* a parameter: of data.labels, 0 = not said */
+    double mpp_x, mpp_y;  /* as they held when the pack was made; scale.h says what holds */
     double downsamples[TOWERS_MAX];
     /* every parameter that shapes the windows, as configured */
     int32_t tower_count, levels[TOWERS_MAX]; /* -1: by µm/px, mpp_x * downsamples[tower] */

@@ -63,6 +63,8 @@ struct slide {
     double mpp_x, mpp_y; /* µm per level-0 px; 0 if unknown or implausible */
     double mpp_own[2];   /* x, y as the slide itself says; 0 if it does not, or implausibly */
     double mpp_absurd;   /* what it says instead, implausibly; else 0 */
+    /* Corner of what has content, where OpenSlide knows it: the origin of QuPath's coordinates. */
+    int64_t bounds_x, bounds_y; /* level-0 px */
     uint8_t background[3];
     char remark[512]; /* a page that was left out of the levels, and why; "" if there is none */
 };
