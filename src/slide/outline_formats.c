@@ -9,7 +9,7 @@
 #include "micromet/base/size.h"
 #include "micromet/base/text.h"
 
-enum { FILE_MAX = 256 << 20, CHUNK = 1 << 20 };
+enum { FILE_MAX = 256 << 20, CHUNK = 1 << 16 };
 
 /* Roots of XML. Without a reader they are refused by their program's name. */
 static const struct {

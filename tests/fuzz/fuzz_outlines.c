@@ -1,5 +1,5 @@
-/* Outlines: GeoJSON and the XML of three programs, on a slide of 60 × 40 px; and that what is written
- * of them, in each format, is read again with as many outlines. */
+/* Outlines: GeoJSON and the XML of three programs, on a slide of 60 × 40 px; and that what is
+ * written of them, in each format, is read again with as many outlines. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
