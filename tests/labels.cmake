@@ -42,10 +42,10 @@ set(standard_tests
     "case_(cuda_gpu_fails_auto|cuda_library_not_there_auto|cuda_not_built_auto|resume_of_a_finished_run)"
     "case_(pack_damaged_pixels|resume_without_the_weights|fused_kernels_refused|export_levels_without_an_integer_ratio)"
     "case_(evaluate_in_another_precision|evaluate_single_input|predict_onnx_says_what_computes)"
-    "case_(sweep_(twice_at_once|run_fails_and_is_retried|changed_since|steps_of_failed_runs|stopped_and_gone_on|grows|shares_gpus)|train_print_metric)"
+    "case_(sweep_(twice_at_once|run_fails_and_is_retried|changed_since|steps_of_failed_runs|stopped_and_gone_on|grows|moved|shares_gpus)|train_print_metric)"
     "case_sweep_slurm(_of_thousands)?"
     "case_(predict_as_evaluate|disk_full_while_writing_a_checkpoint|train_twice_in_one_folder|import_and_train)"
-    "case_(requeue|stopped_while_opening|train_waits_for_its_last_start)"
+    "case_(requeue|ranks_of_other_processors|stopped_while_opening|train_waits_for_its_last_start)"
     "test_cuda_(failures|memory_plan|step)" # whole networks on the simulated device
     "test_cuda_ranks" # processes that add up through NCCL there, and are lost
     "test_(backend|training_ops|optimizer|model|train_step|predict)_simulated" # each op in two orders of the device's work

@@ -6,8 +6,18 @@
 #include <errno.h>
 #include <sys/file.h>
 
+static enum lock_state take(int descriptor, int operation)
+{
+    if (flock(descriptor, operation | LOCK_NB) == 0) return LOCK_TAKEN;
+    return errno == EWOULDBLOCK ? LOCK_OF_OTHERS : LOCK_UNKNOWN;
+}
+
 enum lock_state lock_try(int descriptor)
 {
-    if (flock(descriptor, LOCK_EX | LOCK_NB) == 0) return LOCK_TAKEN;
-    return errno == EWOULDBLOCK ? LOCK_OF_OTHERS : LOCK_UNKNOWN;
+    return take(descriptor, LOCK_EX);
+}
+
+enum lock_state lock_try_shared(int descriptor)
+{
+    return take(descriptor, LOCK_SH);
 }

@@ -179,6 +179,15 @@ bool lock_file_take(struct lock_file *lock, const char *path, enum lock_state *s
     return true;
 }
 
+bool lock_file_is_held(const char *path)
+{
+    const int descriptor = open(path, O_RDONLY | O_CLOEXEC);
+    if (descriptor < 0) return false;
+    const bool held = lock_try_shared(descriptor) == LOCK_OF_OTHERS;
+    close(descriptor);
+    return held;
+}
+
 void lock_file_release(struct lock_file *lock)
 {
     pulse_stop(lock->pulse);

@@ -20,7 +20,6 @@ void stop_catch(void)
 {
     static const int signals[] = { SIGINT, SIGTERM, SIGUSR1 };
     const struct sigaction action = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
-    atomic_store(&first, 0);
     for (size_t i = 0; i < COUNT_OF(signals); i++) sigaction(signals[i], &action, NULL);
 }
 

@@ -142,7 +142,6 @@ static enum exit_code run(void *arguments, int count, char **operands, struct er
     if (count < 1)
         error_set(err, EXIT_CODE_USAGE,
                   "evaluate: which checkpoint? See `micromet evaluate --help`");
-    stop_catch();
     if (err->code || !world_open(&world, err)) return err->code;
     world_end_on_stop(world);
     const bool first = world_rank(world) == 0;

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "cli.h"
+#include "micromet/base/stop.h"
 #include "micromet/base/text.h"
 #include "micromet/run/metric.h"
 #include "micromet/run/preflight.h"
@@ -71,6 +72,7 @@ static enum exit_code run(void *arguments, int count, char **operands, struct er
     const struct metric *metric = NULL;
     struct config config;
     struct train_result result;
+    stop_catch();
     if (count < 1) {
         error_set(err, EXIT_CODE_USAGE, "train: which configuration? See `micromet train --help`");
         return err->code;

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "micromet/base/log.h"
 #include "micromet/base/size.h"
 #include "micromet/base/stop.h"
 
@@ -33,6 +34,27 @@ bool ranks_agree_on_config(struct world *world, const struct config *config, str
         if (!world_agree(world, facts.name, value, err)) return false;
     }
     return true;
+}
+
+bool ranks_compare_processors(struct world *world, const char *description, struct error *err)
+{
+    enum { BYTES = 256 };
+    const int size = world_size(world);
+    char mine[BYTES] = "";
+    if (size == 1) return true;
+    snprintf(mine, sizeof mine, "%s", description);
+    char(*all)[BYTES] = calloc((size_t)size, sizeof *all);
+    bool ok = all || error_set(err, EXIT_CODE_FAILED, "out of memory for %d ranks", size);
+    ok = ok && world_gather(world, mine, sizeof mine, all, err);
+    for (int r = 1; ok && r < size; r++) {
+        if (strcmp(all[r], all[0]) == 0) continue;
+        log_warning("rank %d computes with %.*s, rank 0 with %.*s: the last bits of the result "
+                    "depend on which of them computes what",
+                    r, BYTES - 1, all[r], BYTES - 1, all[0]);
+        break;
+    }
+    free(all);
+    return ok;
 }
 
 /* The values that the next step depends on. */
@@ -67,7 +89,8 @@ bool ranks_agree_on_model(struct world *world, struct model *model, struct error
     ok = ok && hash_model(model, state, err);
     if (ok) snprintf(text, sizeof text, "%016llx", (unsigned long long)XXH3_64bits_digest(state));
     XXH3_freeState(state);
-    return world_all_ok(world, ok, err) && world_agree(world, "weights (a checksum)", text, err);
+    return world_all_ok(world, ok, err) &&
+           world_agree(world, "set of weights (a checksum)", text, err);
 }
 
 bool ranks_agree_on_checkpoint(struct world *world, const struct checkpoint *checkpoint,

@@ -16,6 +16,9 @@ bool ranks_agree_on_model(struct world *world, struct model *model, struct error
 /* Whether all have opened the same model: after checkpoint_model(). */
 bool ranks_agree_on_checkpoint(struct world *world, const struct checkpoint *checkpoint,
                                struct error *err);
+/* Warn if ranks compute with other processors or libraries, which give other last bits.
+ * description: backend_facts.description. */
+bool ranks_compare_processors(struct world *world, const char *description, struct error *err);
 /* Whether it is so on every rank. */
 bool ranks_all(struct world *world, bool so, bool *all, struct error *err);
 /* Have every rank know of a signal that one of them got. */

@@ -5,6 +5,7 @@
 #include "micromet/run/slurm_script.h"
 
 #include <ctype.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -27,6 +28,8 @@ static bool has_control_character(const char *text)
 }
 
 /* "90", "90:00", "1:30:00", "2-12", "2-12:00" or "2-12:00:00". */
+enum { MINUTES_MIN = 3 };
+
 static bool is_time(const char *text)
 {
     const char *const forms[] = { "#", "#:#", "#:#:#", "#-#", "#-#:#", "#-#:#:#" };
@@ -41,6 +44,22 @@ static bool is_time(const char *text)
     for (size_t i = 0; !*text && i < COUNT_OF(forms); i++)
         if (strcmp(form, forms[i]) == 0) return true;
     return false;
+}
+
+/* Minutes of a time of Slurm's. */
+static double minutes_of(const char *text)
+{
+    const char *const dash = strchr(text, '-'), *clock = dash ? dash + 1 : text;
+    double parts[3] = { 0 };
+    int count = 0;
+    for (const char *at = clock; at && count < 3; count++) {
+        parts[count] = strtod(at, NULL);
+        at = strchr(at, ':');
+        at = at ? at + 1 : NULL;
+    }
+    const double days = dash ? strtod(text, NULL) : 0;
+    if (dash || count == 3) return (days * 24 + parts[0]) * 60 + parts[1] + parts[2] / 60;
+    return parts[0] + parts[1] / 60;
 }
 
 static bool is_memory(const char *text)
@@ -72,6 +91,11 @@ bool slurm_request_check(const struct slurm_request *request, struct error *err)
         if (values[i].value && !values[i].is_right(values[i].value))
             return error_set(err, EXIT_CODE_USAGE, "%s: expected the like of %s, got '%.100s'",
                              values[i].option, values[i].form, values[i].value);
+    if (request->time && minutes_of(request->time) < MINUTES_MIN)
+        return error_set(err, EXIT_CODE_USAGE,
+                         "--time %.100s: a job is told to stop 90 s before its end, and would be "
+                         "requeued before it has done anything; give it %d minutes at least",
+                         request->time, MINUTES_MIN);
     return true;
 }
 
@@ -188,11 +212,13 @@ static void write_command(FILE *stream, const struct slurm_script *script)
 void slurm_script_write(const struct slurm_script *script, FILE *stream)
 {
     const struct slurm_request *request = &script->request;
-    fputs("#!/bin/sh\n"
-          "# Made by micromet. 90 s before its time is up the program gets SIGUSR1, writes what is "
-          "to\n"
-          "# be kept and requeues this job, which then goes on from there.\n",
-          stream);
+    fputs(
+        "#!/bin/sh\n"
+        "# Made by micromet. 90 s before its time is up the program gets SIGUSR1, and writes what "
+        "is to be\n"
+        "# kept. With train.requeue and train.resume: auto the job is then requeued, and goes on "
+        "from there.\n",
+        stream);
     write_directive(stream, "job-name", script->name);
     write_directive(stream, "chdir", script->folder);
     write_output(stream, script);

@@ -359,11 +359,17 @@ static bool is_stopped(const struct trainer *t, bool opened, struct error *err)
 
 /* A job that must go because its time is up comes back. SIGTERM may mean that nobody wants it any
  * more (scancel), and jobs that Slurm preempts are requeued by Slurm. */
-static void requeue(const struct config *config)
+static void requeue(const struct config *config, bool came_further)
 {
     char job[SLURM_JOB_BYTES];
     struct error err = { 0 };
     if (!config->train.requeue || stop_signal() != SIGUSR1 || !slurm_job(job)) return;
+    if (!came_further && slurm_restarts() > 0) {
+        log_warning("Slurm job %s has come no further since it was started again, and is not "
+                    "requeued; give it more --time",
+                    job);
+        return;
+    }
     log_info("requeueing Slurm job %s", job);
     if (!slurm_requeue(job, &err))
         log_warning("%s; the job is not requeued: submit it again to go on", err.message);
@@ -383,6 +389,7 @@ static bool train(struct trainer *t, const struct train_options *options,
     struct error stop_error = { 0 };
     const bool opened = trainer_open(t, options, err);
     bool ok = opened;
+    t->first_step = t->state.step;
     if (ok && !options->dry_run && !t->finished) ok = train_all(t, result, err);
     /* All ranks have this error if one has. */
     if (!ok && err->code == EXIT_CODE_INTERRUPTED && !ranks_agree_on_stop(t->world, &stop_error))
@@ -417,7 +424,7 @@ static bool is_stopped_alone(const struct config *config, struct train_result *r
     log_info("%s while waiting for other ranks: the run is as it was", err->message);
     error_clear(err);
     result->code = EXIT_CODE_INTERRUPTED;
-    requeue(config);
+    requeue(config, false);
     return path_join(result->run_folder, config->train.run, config->name, err);
 }
 
@@ -427,15 +434,16 @@ bool train_run(const struct config *config, const struct train_options *options,
     struct trainer trainer;
     struct world *world = NULL;
     *result = (struct train_result) { .code = EXIT_CODE_OK, .best_auc = NAN };
-    stop_catch();
     if (!world_open(&world, err)) return is_stopped_alone(config, result, err);
     trainer_init(&trainer, config, world, options);
     result->rank = world_rank(world);
     if (result->rank > 0) log_silence();
     const bool ok = train(&trainer, options, result, err);
+    const bool came_further = trainer.state.step > trainer.first_step;
     if (!ok) world_fail(world, err); /* comes back if there are no others */
     trainer_release(&trainer);
     world_close(world);
-    if (ok && result->code == EXIT_CODE_INTERRUPTED && result->rank == 0) requeue(config);
+    if (ok && result->code == EXIT_CODE_INTERRUPTED && result->rank == 0)
+        requeue(config, came_further);
     return ok;
 }

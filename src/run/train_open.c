@@ -222,7 +222,8 @@ bool trainer_open(struct trainer *t, const struct train_options *options, struct
     return options->dry_run ||
            (world_agree(t->world, "precision", precision_name(t->session.precision), err) &&
             world_agree(t->world, "data", t->slides, err) &&
-            ranks_agree_on_model(t->world, t->model, err));
+            ranks_agree_on_model(t->world, t->model, err) &&
+            ranks_compare_processors(t->world, t->session.backend->facts.description, err));
 }
 
 void trainer_advise_batch(const struct trainer *t, struct error *err)

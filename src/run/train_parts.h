@@ -37,6 +37,7 @@ struct trainer {
     /* What this rank reads in an epoch, shard by shard, if that is not all of sampler.order. */
     struct sample *own_order;
     int64_t steps_per_epoch;
+    int64_t first_step; /* where this process began */
     int64_t saved_step; /* of the newest checkpoint */
     struct memory_plan memory;
     int bad_slides;

@@ -54,13 +54,15 @@ static bool find_speed(const struct sweep_folder *folder, struct sweep_estimate 
                        struct error *err)
 {
     struct config base;
+    struct error gone = { 0 };
     char path[PATH_MAX_BYTES];
     for (int run = 0; run < folder->made_runs; run++)
         if (!sweep_folder_path(folder, "runs", run, "", path, err) ||
             !look_for_speed(estimate, path, err))
             return false;
-    return config_load(&base, folder->sweep.base, 0, NULL, err) &&
-           path_join(path, base.train.run, base.name, err) && look_for_speed(estimate, path, err);
+    /* The base need not be there any more. */
+    return !config_load(&base, folder->sweep.base, 0, NULL, &gone) ||
+           (path_join(path, base.train.run, base.name, err) && look_for_speed(estimate, path, err));
 }
 
 /* Epochs that a run is trained on average, of all that it has. */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "micromet/base/log.h"
 #include "micromet/base/random.h"
 #include "micromet/run/preflight.h"
 #include "parse.h"
@@ -65,16 +66,18 @@ static void release_run(const struct sweep *sweep, struct sweep_run *run)
     *run = (struct sweep_run) { 0 };
 }
 
-static bool is_excluded(const struct sweep *sweep, const struct sweep_run *run)
+static bool is_excluded(struct sweep *sweep, const struct sweep_run *run)
 {
     for (int i = 0; i < sweep->exclude_count; i++) {
-        const struct sweep_exclude *exclude = &sweep->excludes[i];
+        struct sweep_exclude *exclude = &sweep->excludes[i];
         int met = 0;
         for (int k = 0; k < exclude->count; k++) {
             const struct sweep_condition *condition = &exclude->conditions[k];
             met += strcmp(run->values[condition->column].value, condition->value) == 0;
         }
-        if (met == exclude->count) return true;
+        if (met < exclude->count) continue;
+        exclude->met = true;
+        return true;
     }
     return false;
 }
@@ -115,6 +118,9 @@ bool sweep_expand(struct sweep *sweep, struct error *err)
             release_run(sweep, run);
         if (!ok) return false;
     }
+    for (int i = 0; i < sweep->exclude_count; i++)
+        if (!sweep->excludes[i].met)
+            log_warning("the sweep's exclude number %d leaves out no run", i + 1);
     sweep->ends[0] = sweep->run_count;
     sweep->generation_count = 1;
     if (sweep->run_count == 0)

@@ -1,6 +1,7 @@
 /* Makes the folder of a sweep, or finds it. */
 #include "micromet/sweep/folder.h"
 
+#include <dirent.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdlib.h>
@@ -50,7 +51,9 @@ bool sweep_folder_config(const struct sweep_folder *folder, int run, struct conf
 {
     char path[PATH_MAX_BYTES];
     if (!sweep_folder_path(folder, "configs", run, ".yaml", path, err)) return false;
-    if (run < folder->made_runs) return config_load(config, path, 0, NULL, err);
+    if (run < folder->made_runs) /* the folder may have been moved or copied since */
+        return config_load(config, path, 0, NULL, err) &&
+               path_join(config->train.run, folder->path, "runs", err);
     if (!sweep_configure(&folder->sweep, run, config, err) ||
         !packs_place(&folder->sweep, config, err) ||
         !path_join(config->train.run, folder->path, "runs", err))
@@ -179,17 +182,38 @@ static bool make_once(const struct sweep_folder *folder, struct error *err)
                      folder->path);
 }
 
+static const char *const parts[] = { "configs", "runs", "state", "rungs" };
+
+/* Whether a sweep that was not made to the end may have left it. */
+static bool is_of_sweep(const char *name)
+{
+    for (size_t i = 0; i < COUNT_OF(parts); i++)
+        if (strcmp(name, parts[i]) == 0) return true;
+    return name[0] == '.' || strncmp(name, "sweep.", 6) == 0 || strncmp(name, "plan.csv", 8) == 0;
+}
+
+/* A folder that is no sweep's yet holds nothing of others. */
+static bool check_unused(const struct sweep_folder *folder, struct error *err)
+{
+    DIR *listing = sweep_folder_is_made(folder) ? NULL : opendir(folder->path);
+    bool ok = true;
+    if (!listing) return true;
+    for (struct dirent *entry; ok && (entry = readdir(listing)) != NULL;)
+        ok = is_of_sweep(entry->d_name) ||
+             error_set(err, EXIT_CODE_USAGE,
+                       "%s: holds other things, such as %.100s; give the sweep another `name`, or "
+                       "--out",
+                       folder->path, entry->d_name);
+    closedir(listing);
+    return ok;
+}
+
 bool sweep_folder_make(struct sweep_folder *folder, struct error *err)
 {
-    static const char *const parts[] = { "configs", "runs", "state", "rungs" };
     struct lock_file lock;
     char path[PATH_MAX_BYTES];
     if (folder->made_runs == folder->sweep.run_count) return true;
-    if (!join(folder, "config.yaml", path, err)) return false;
-    if (file_exists(path))
-        return error_set(err, EXIT_CODE_USAGE,
-                         "%s: is the folder of a run; give the sweep another `name`, or --out",
-                         folder->path);
+    if (!check_unused(folder, err)) return false;
     for (size_t i = 0; i < COUNT_OF(parts); i++)
         if (!join(folder, parts[i], path, err) || !folder_create(path, err)) return false;
     if (!join(folder, "state/lock", path, err) || !lock_wait(&lock, path, err)) return false;

@@ -103,6 +103,27 @@ static bool read_repeat(const struct sweep_parser *p, const struct yaml_tree *no
     return true;
 }
 
+/* Two places of an axis at which all of its keys have the same values. */
+static bool refuse_repeated_row(const struct sweep_parser *p, const struct yaml_tree *node,
+                                int axis, struct error *err)
+{
+    const struct sweep *sweep = p->sweep;
+    for (int i = 0; i < sweep->axes[axis]; i++)
+        for (int k = 0; k < i; k++) {
+            bool same = true;
+            for (int c = 0; c < sweep->column_count && same; c++) {
+                const struct sweep_column *column = &sweep->columns[c];
+                same = column->axis != axis ||
+                       strcmp(column->values[i].value, column->values[k].value) == 0;
+            }
+            if (same)
+                return yaml_fail_at(&p->source, node->line, node->column, err,
+                                    "paired: the values at places %d and %d are the same", k + 1,
+                                    i + 1);
+        }
+    return true;
+}
+
 /* All keys on one axis: the first values, the second values, ... */
 static bool read_paired(const struct sweep_parser *p, const struct yaml_tree *node,
                         struct error *err)
@@ -119,8 +140,9 @@ static bool read_paired(const struct sweep_parser *p, const struct yaml_tree *no
                                 "%s: %d values, but the keys that it is paired with have %d",
                                 column->key, column->count, sweep->axes[axis]);
     }
-    return node->first ||
-           yaml_fail_at(&p->source, node->line, node->column, err, "paired: names no key");
+    return node->first
+               ? refuse_repeated_row(p, node, axis, err)
+               : yaml_fail_at(&p->source, node->line, node->column, err, "paired: names no key");
 }
 
 static bool read_random(const struct sweep_parser *p, const struct yaml_tree *node,

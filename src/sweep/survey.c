@@ -10,15 +10,9 @@
 static bool is_running(const struct sweep_folder *folder, int run)
 {
     char path[PATH_MAX_BYTES];
-    struct lock_holder holder;
-    struct lock_file lock;
-    enum lock_state state;
     struct error ignored = { 0 };
-    if (!sweep_folder_path(folder, "state", run, ".lock", path, &ignored) || !file_exists(path) ||
-        !lock_file_take(&lock, path, &state, &holder, &ignored))
-        return false;
-    lock_file_release(&lock);
-    return state == LOCK_OF_OTHERS;
+    return sweep_folder_path(folder, "state", run, ".lock", path, &ignored) &&
+           lock_file_is_held(path);
 }
 
 /* The state of a run; NULL if it has ended on its rung. */

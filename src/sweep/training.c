@@ -74,12 +74,13 @@ static bool fork_training(struct training *training, char *const *arguments,
     return error_set(err, EXIT_CODE_FAILED, "no process for a training: %s", strerror(errno));
 }
 
-static bool start(struct training *training, char *config_path, const char *log_path,
-                  const struct share *share, struct error *err)
+static bool start(struct training *training, const struct sweep_folder *folder, char *config_path,
+                  const char *log_path, const struct share *share, struct error *err)
 {
-    char threads[48], epochs[48], visible[SHARE_GPU_BYTES + 32];
-    char *arguments[8] = { "micromet", "train", config_path, "train.requeue=false" };
-    int count = 4;
+    char threads[48], epochs[48], visible[SHARE_GPU_BYTES + 32], runs[PATH_MAX_BYTES + 32];
+    char *arguments[9] = { "micromet", "train", config_path, "train.requeue=false", runs };
+    int count = 5;
+    snprintf(runs, sizeof runs, "train.run=%s/runs", folder->path);
     snprintf(threads, sizeof threads, "compute.threads=%d", share->threads);
     snprintf(epochs, sizeof epochs, "--until-epoch=%d", training->epochs);
     snprintf(visible, sizeof visible, "CUDA_VISIBLE_DEVICES=%s", share->gpu);
@@ -101,18 +102,23 @@ bool training_begin(struct training *training, const struct sweep_folder *folder
     struct lock_holder holder;
     struct sweep_outcome outcome;
     enum lock_state state;
+    static const struct timespec look = { .tv_nsec = 20000000 };
     *training = (struct training) { .run = run, .epochs = epochs };
     *begun = *final = false;
     if (!sweep_folder_path(folder, "state", run, ".lock", path, err) ||
         !lock_file_take(&training->lock, path, &state, &holder, err))
         return false;
+    if (state == LOCK_OF_OTHERS) { /* or of one who looks at the sweep, for a moment */
+        nanosleep(&look, NULL);
+        if (!lock_file_take(&training->lock, path, &state, &holder, err)) return false;
+    }
     if (state == LOCK_OF_OTHERS) return true;
     bool ok = sweep_outcome_read(folder, run, &outcome, err);
     *final = ok && sweep_outcome_is_final(&outcome, epochs);
     if (ok && !*final) {
         ok = sweep_folder_path(folder, "configs", run, ".yaml", path, err) &&
              sweep_folder_path(folder, "state", run, ".log", log, err) &&
-             start(training, path, log, share, err);
+             start(training, folder, path, log, share, err);
         *begun = ok;
     }
     if (!*begun) lock_file_release(&training->lock);

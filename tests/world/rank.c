@@ -3,7 +3,8 @@
  *
  *   rank work | slow | agree RANK | all_ok RANK | misfit RANK | leave RANK | bench FLOATS
  *   rank kill | stop | exit | fail | abort RANK     that rank ends so, while the others wait for it
- */
+ *
+ * Rank 0 touches the file $WORLD_RANK_OPEN, if there is one, once it has joined the others. */
 #include <math.h>
 #include <pthread.h>
 #include <signal.h>
@@ -262,6 +263,9 @@ int main(int argc, char **argv)
         log_error(err.message);
         return err.code;
     }
+    const char *open = getenv("WORLD_RANK_OPEN");
+    FILE *opened = open && world_rank(world) == 0 ? fopen(open, "w") : NULL;
+    if (opened) fclose(opened);
     bool known = false;
     for (size_t i = 0; i < sizeof works / sizeof *works; i++)
         if (strcmp(works[i].name, what) == 0) {

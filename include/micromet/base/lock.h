@@ -10,5 +10,8 @@ enum lock_state {
 };
 /* Try to lock a file that is open for writing, until its descriptor is closed. Never waits. */
 enum lock_state lock_try(int descriptor);
+/* The same with a file that need only be open for reading: LOCK_OF_OTHERS if another has locked it
+ * by lock_try(). */
+enum lock_state lock_try_shared(int descriptor);
 
 #endif

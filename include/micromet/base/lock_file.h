@@ -41,6 +41,9 @@ enum lock_life {
     LOCK_ENDED,  /* no such process on this host, and no sign of life */
     LOCK_SILENT, /* on another host, without a sign of life */
 };
+/* Whether a process holds it. Only reads, so that whoever may look at the file may ask; a process
+ * that takes the lock at the same moment may find it taken. */
+bool lock_file_is_held(const char *path);
 /* How the holder is. Waits for a change of its counter, for at most `patience_s`, unless its
  * process is seen on this host. */
 enum lock_life lock_file_watch(const char *path, const struct lock_holder *holder,

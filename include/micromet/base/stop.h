@@ -8,7 +8,7 @@
 
 #include "micromet/base/error.h"
 
-/* From now on; forgets earlier requests. */
+/* From now on. */
 void stop_catch(void);
 /* As if the signal had come to this process: another one that works with it got it. */
 void stop_request(int signal);

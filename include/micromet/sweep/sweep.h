@@ -63,6 +63,7 @@ struct sweep_condition {
 struct sweep_exclude { /* of runs that fulfil all of these */
     struct sweep_condition conditions[SWEEP_COLUMNS_MAX];
     int count;
+    bool met; /* by some combination */
 };
 
 struct sweep_run {
