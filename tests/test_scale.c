@@ -413,8 +413,8 @@ Test(scale, a_walk_reads_each_block_of_the_source_once_if_a_band_fits_the_cache,
 /* --- Towers shrunk from the finest one -------------------------------------------------------- */
 
 /* What a model with a single input cuts out of one large window is what its towers were trained on,
- * where the windows' centres lie on the coarser grid: on slides that lack the finest scale, and that
- * have levels of their own for the coarser one. */
+ * where the windows' centres lie on the coarser grid: on slides that lack the finest scale, and
+ * that have levels of their own for the coarser one. */
 Test(scale, towers_shrunk_from_the_finest_are_what_a_single_input_cuts, FOLDER)
 {
     static const struct tiny_level pyramid[] = { { 1600, 1280 }, { 400, 320 }, { 200, 160 } };

@@ -67,7 +67,8 @@ static int64_t smaller(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-/* The first of `count` shrunk pixels from `start` on that ends behind fine pixel `x`, or the end. */
+/* The first of `count` shrunk pixels from `start` on that ends behind fine pixel `x`; or else the
+ * end. */
 static int64_t first_behind(double ratio, int64_t start, int64_t count, int64_t x)
 {
     int64_t i = larger(start, (int64_t)((double)x / ratio) - 1);
