@@ -57,7 +57,8 @@ const struct config_key config_keys[] = {
     NUMBERS(data.um_per_px, data.um_per_px_count, 0.02, 20, "[]",
         "in place of levels: one tower per scale, micrometres per pixel, finest first"),
     CHOICE(data.shrink_from, shrink_froms, "level",
-        "um_per_px: coarser towers see the slide's own levels, or the finest tower's pixels, shrunk"),
+        "um_per_px: what coarser towers see is made of the slide's levels, or of the finest "
+        "tower's pixels"),
     INT(data.window, 75, 4096, "80",
         "side of the square that a tower sees, pixels of its level or scale"),
     INT(data.center, 1, 4096, "50",

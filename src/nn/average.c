@@ -53,7 +53,8 @@ bool model_start_average(struct model *model, struct error *err)
 /* By way of the gradients, as many at a time. */
 bool model_swap_average(struct model *model, struct error *err)
 {
-    CHECK(model_in_flight(model) == 0);
+    for (int mode = 0; mode < MODES; mode++)
+        CHECK(model->submitted[mode] == model->collected[mode]); /* none is in flight */
     for (int q = 0; q < model->backend->facts.queues; q++) {
         const struct region *region = &model->parameters.regions[q];
         const int64_t count = averaged(region), most = region->trained;

@@ -1,8 +1,8 @@
 /* Shrinking by area: the mean of a box of pixels, with those at its edges in part.
  *
- * With a ratio r > 1, pixel i of the shrunk axis covers the interval [e(i), e(i+1)) of the fine one,
- * in steps of 1/4096 of a fine pixel: e(i) = round(4096 i r). With the lengths w of a fine pixel's
- * share in it, a sample is
+ * With a ratio r > 1, pixel i of the shrunk axis covers the interval [e(i), e(i+1)) of the fine
+ * one, in steps of 1/4096 of a fine pixel: e(i) = round(4096 i r). With the lengths w of a fine
+ * pixel's share in it, a sample is
  *
  *     floor((sum of wx wy v + a/2) / a),   a = (ex(i+1) - ex(i)) (ey(j+1) - ey(j)),
  *
