@@ -34,7 +34,9 @@ static bool reserve(void **items, int64_t *capacity, int64_t count, int64_t more
 const char *outlines_begin(struct outlines *set, const struct outline *outline)
 {
     if (set->count >= OUTLINES_MAX) return "more than 1048576 outlines";
-    if (!reserve((void **)&set->outlines, &set->capacity, set->count, 1, sizeof *set->outlines))
+    if (!reserve((void **)&set->outlines, &set->capacity, set->count, 1, sizeof *set->outlines) ||
+        !reserve((void **)&set->points, &set->point_capacity, set->point_count, 1,
+                 sizeof *set->points)) /* so that there is an array, also if no point follows */
         return "out of memory";
     set->outlines[set->count] = *outline;
     set->outlines[set->count].first = set->point_count;

@@ -268,6 +268,7 @@ def make_outlines():
         'packed.geojson.gz': gzip.compress(json.dumps(many).encode(), mtime=0),
         'imagescope.xml': layers([('0', square, 0), ('1', hole, 1), ('2', square[:3:2], 0), ('4', square[:2], 0)], 'Vertex').encode(),
         'halo.annotations': layers([('Polygon', square, 0), ('Rectangle', square[:3:2], 1), ('Pin', hole[:1], 0)], 'V').encode(),
+        'no_points.xml': b'<ASAP_Annotations><Annotation PartOfGroup="Tumor"></Annotation></ASAP_Annotations>',
         'rings.xml': ('<ASAP_Annotations><Annotations><Annotation Name="a" PartOfGroup="Tumor" Color="#c80000" Rings="4 3">'
                       f'<Coordinates>{asap}</Coordinates></Annotation></Annotations></ASAP_Annotations>').encode(),
     }
