@@ -30,7 +30,7 @@ struct step_scale {
     float rate, root, shrink;
 };
 
-static constexpr bool is_adam(enum optimizer_name name)
+static __host__ __device__ constexpr bool is_adam(enum optimizer_name name)
 {
     return name == OPTIMIZER_ADAM || name == OPTIMIZER_ADAMW;
 }
