@@ -151,6 +151,15 @@ static bool settle_groups(struct outlines *set, const char *path, struct error *
 
 /* --- All -------------------------------------------------------------------------------------- */
 
+static void say_left_out(const struct outlines *set, const char *path)
+{
+    const long long more = (long long)(set->without_area - set->listed);
+    char others[48] = "";
+    if (more) snprintf(others, sizeof others, "%s%lld more", set->listed ? " and " : "", more);
+    log_warning("%s: shapes without area (dots, lines, measurements) are left out: %s%s", path,
+                set->left_out, others);
+}
+
 /* What a name means, or -1; `names`: how many there are. */
 static int meaning_of(const char *name, int64_t names, enum outline_format format,
                       const struct config_data *data)
@@ -173,9 +182,7 @@ bool outlines_label(struct outlines *set, enum outline_format format,
         name->meaning = meaning < 0 ? UNKNOWN : (enum label_meaning)meaning;
         unknown |= meaning < 0 && name->count;
     }
-    if (set->without_area)
-        log_warning("%s: %lld shapes without area (dots, lines, measurements) are left out", path,
-                    (long long)set->without_area);
+    if (set->without_area) say_left_out(set, path);
     if (groups_decide ? !settle_groups(set, path, err)
                       : unknown && !refuse_unknown(set, data, path, err))
         return false;

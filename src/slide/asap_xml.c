@@ -155,7 +155,8 @@ static bool begin_outline(struct outline_reader *reader, struct xml_input *input
         return false;
     reader->shape = shape_of(type);
     if (reader->shape == SHAPE_WITHOUT_AREA) {
-        reader->set->without_area++;
+        snprintf(what, sizeof what, "'%.100s'", SHOWN(title));
+        outlines_leave_out(reader->set, what);
         return true;
     }
     if (reader->shape == SHAPE_UNKNOWN) {

@@ -132,7 +132,8 @@ static bool end_geometry(struct geojson *json, struct feature *feature, struct e
     }
     if (!geometries[i].area) {
         outlines_drop(json->set, feature->first);
-        json->set->without_area++;
+        snprintf(what, sizeof what, "line %d", json->stream.line);
+        outlines_leave_out(json->set, what);
     }
     return true;
 }

@@ -99,6 +99,16 @@ void outlines_close(struct outlines *set)
     set->point_count--;
 }
 
+void outlines_leave_out(struct outlines *set, const char *what)
+{
+    const size_t used = strlen(set->left_out), size = sizeof set->left_out;
+    const bool fits = set->listed == set->without_area && used + strlen(what) + 3 < size;
+    set->without_area++;
+    if (!fits) return;
+    set->listed++;
+    snprintf(set->left_out + used, size - used, "%s%s", used ? ", " : "", what);
+}
+
 void outlines_drop(struct outlines *set, int64_t first)
 {
     if (first >= set->count) return;

@@ -38,6 +38,8 @@ struct outlines {
     int64_t point_count, point_capacity, count, capacity;
     int64_t name_count, name_capacity, title_bytes, title_capacity;
     int64_t without_area; /* dots, lines and measurements, which are left out */
+    int64_t listed;       /* of those, in `left_out` */
+    char left_out[160];   /* their names or places, for messages */
 };
 
 void outlines_release(struct outlines *set);
@@ -51,6 +53,8 @@ const char *outlines_title(struct outlines *set, const char *title, int32_t *off
 
 /* Once all points of the last outline are there: the last is dropped if it repeats the first. */
 void outlines_close(struct outlines *set);
+/* Note a shape without area; `what`: its name or place, fit for messages. */
+void outlines_leave_out(struct outlines *set, const char *what);
 /* Drop the outlines from number `first` on, and their points. */
 void outlines_drop(struct outlines *set, int64_t first);
 void outlines_move(struct outlines *set, int64_t x, int64_t y);

@@ -45,7 +45,10 @@ static bool end_region(struct outline_reader *reader, struct xml_input *input, s
     if (!reader->open) return true;
     reader->open = false;
     if (reader->shape == SHAPE_WITHOUT_AREA) {
-        reader->set->without_area++;
+        char what[128];
+        snprintf(what, sizeof what, "one of '%.100s'",
+                 SHOWN(outline_name(reader->set, &reader->outline)));
+        outlines_leave_out(reader->set, what);
         return true;
     }
     const char *why = outlines_begin(reader->set, &reader->outline);
